@@ -1,0 +1,200 @@
+"""YAML + .env → PipelineConfig. Every problem is found before anything starts, and named by its path."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from config.errors import ConfigError
+from config.file_specs import build_file_specs
+from config.model import ConfigFile, PipelineConfig
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_CONFIG = PROJECT_ROOT / "config" / "pipeline_config.yaml"
+MIN_HASH_KEY_LENGTH = 16
+
+Check = Callable[[PipelineConfig], Iterable[str]]
+
+
+def get_config(path: Path | None = None, *, checks: Iterable[Check] = ()) -> PipelineConfig:
+    """Read and check the configuration.
+
+    `path` defaults to `FASTFEAST_CONFIG`, then to the shipped YAML. Relative paths in the YAML, and `.env`,
+    start at `FASTFEAST_HOME`, by default the project root; variables of the process win over `.env`.
+    `checks` are further checks to report in the same message.
+
+    Raises ConfigError that lists all problems, each with its key's path, the value and what was expected.
+    """
+    home = Path(os.environ.get("FASTFEAST_HOME") or PROJECT_ROOT).resolve()
+    env = {**{k: v or "" for k, v in dotenv_values(home / ".env").items()}, **os.environ}
+    source = path or Path(env.get("FASTFEAST_CONFIG") or DEFAULT_CONFIG)
+    source = source if source.is_absolute() else home / source
+
+    missing: dict[str, str] = {}
+    raw = _expand(_read_yaml(source), env, (), missing)
+    raw = _with_environment(raw, env)
+    try:
+        file = ConfigFile.model_validate(raw)
+    except ValidationError as error:
+        raise _config_error(source, [_describe(problem) for problem in error.errors()]) from None
+
+    problems = [
+        f"{key}: the environment variable {variable} is not set; set it in {home / '.env'}"
+        for key, variable in missing.items()
+        if _is_used(key, file)
+    ]
+    problems += _check_sections(file)
+    files, file_problems = build_file_specs(file)
+    problems += file_problems
+    if not file_problems:
+        config = PipelineConfig(
+            **{name: getattr(file, name) for name in ConfigFile.model_fields},
+            home=home,
+            source=source,
+            files=files,
+        )
+        problems += [problem for check in checks for problem in check(config)]
+    if problems:
+        raise _config_error(source, problems)
+    return config
+
+
+def _config_error(source: Path, problems: list[str]) -> ConfigError:
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return ConfigError(f"{source}: {count}\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, except that a key given twice is an error and not the last one's win."""
+
+
+def _mapping_with_unique_keys(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    mapping: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in mapping:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{key!r} is given twice", key_node.start_mark
+            )
+        mapping[key] = loader.construct_object(value_node, deep=True)
+    return mapping
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_with_unique_keys)
+
+
+def _read_yaml(source: Path) -> Any:
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(
+            f"{source}: can't read the configuration: {reason}; FASTFEAST_CONFIG names another file"
+        ) from None
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  (a subclass of the safe loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"{source}:{place} {problem}") from None
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _expand(value: Any, env: Mapping[str, str], key: tuple[str, ...], missing: dict[str, str]) -> Any:
+    """Replace `${VAR}` and `${VAR:-default}`; a variable that is nowhere goes to `missing`, by key path.
+
+    As in a shell, `:-` also stands in for a variable that is set but empty.
+    """
+    if isinstance(value, dict):
+        return {name: _expand(item, env, (*key, str(name)), missing) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, env, (*key, str(index)), missing) for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = env.get(name)
+        if default is not None:
+            return found or default
+        if not found:
+            missing[".".join(key)] = name
+        return found or ""
+
+    return _VARIABLE.sub(variable, value)
+
+
+def _with_environment(raw: Any, env: Mapping[str, str]) -> Any:
+    """DATABASE_URL and PII_HASH_KEY need no mention in the YAML."""
+    if not isinstance(raw, dict):
+        return raw
+    raw = dict(raw)
+    for section, key, variable in (("database", "url", "DATABASE_URL"), ("pii", "hash_key", "PII_HASH_KEY")):
+        inner = raw.get(section)
+        if env.get(variable) and (inner is None or isinstance(inner, dict)):
+            raw[section] = {key: env[variable], **(inner or {})}
+    return raw
+
+
+def _is_used(key: str, file: ConfigFile) -> bool:
+    """Is the value at `key` needed by what is switched on?"""
+    if key.startswith("alerting."):
+        return file.alerting.enabled
+    if key.startswith("database."):
+        return not (file.database.embedded or file.database.url)
+    return True
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "(the whole file)"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key; check its spelling and its place"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    secret = any(word in key for word in ("password", "hash_key", "url"))
+    given = "" if secret else f" (given: {problem['input']!r:.80})"
+    return f"{key}: {problem['msg']}{given}"
+
+
+def _check_sections(file: ConfigFile) -> list[str]:
+    problems = []
+    pool, smtp, watcher = file.database.pool, file.alerting.smtp, file.watcher
+    if pool.min > pool.max:
+        problems.append(f"database.pool: min {pool.min} is more than max {pool.max}")
+    if file.alerting.enabled:
+        problems += [
+            f"alerting.smtp.{key}: needed while alerting.enabled is true"
+            for key in ("host", "sender", "receivers")
+            if not getattr(smtp, key) or getattr(smtp, key) == ("",)
+        ]
+        if smtp.password and smtp.security == "none":
+            problems.append(
+                "alerting.smtp.security: none would send the password in clear; use starttls or tls"
+            )
+    if file.validation.dates[0] > file.validation.dates[1]:
+        problems.append("validation.dates: the first is after the last")
+    dirs = {"batch": watcher.batch.dir, "stream": watcher.stream.dir, "master": watcher.master.dir}
+    for name, directory in dirs.items():
+        for other, outer in dirs.items():
+            if name != other and Path(directory).is_relative_to(outer):
+                problems.append(
+                    f"watcher.{name}.dir: {directory!r} lies within watcher.{other}.dir {outer!r}"
+                )
+    key = file.pii.hash_key
+    if key is not None and len(key) < MIN_HASH_KEY_LENGTH:
+        problems.append(
+            f"pii.hash_key: {len(key)} characters, needs {MIN_HASH_KEY_LENGTH} or more; "
+            "make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'"
+        )
+    return problems

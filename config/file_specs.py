@@ -1,0 +1,252 @@
+"""Works the file specs out of the YAML's watcher, reader and schemas sections, and checks them as a whole."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from config.model import (
+    SQL_TYPES_OF_DTYPE,
+    Column,
+    ConfigFile,
+    Derivation,
+    Dtype,
+    ExpectedFile,
+    Feed,
+    FileSpec,
+    ForeignKey,
+    OnConflict,
+    Schema,
+    SchemaConfig,
+)
+
+EXTENSIONS = (".csv", ".json", ".ndjson", ".jsonl")
+RESERVED_TABLES = frozenset(
+    {"dim_date", "dim_time", "quarantine", "orphan_wait", "true_orphan", "pipeline_file_log", "pipeline_meta"}
+)
+LINEAGE_COLUMNS = ("_file_id", "_loaded_at")  # on every table: which file, when
+
+
+def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]:
+    """The specs in load order (parents first), and the problems found; specs are usable only without problems."""
+    problems: list[str] = []
+    schemas = {name: _schema(name, schema, problems) for name, schema in file.schemas.items()}
+    specs = [
+        spec
+        for feed, expected in (
+            (Feed.BATCH, file.watcher.batch.expected_files),
+            (Feed.STREAM, file.watcher.stream.expected_files),
+        )
+        for pattern, entry in expected.items()
+        for spec in _spec(feed, pattern, entry, file.reader.file_type_map, schemas, problems)
+    ]
+    known_patterns = {spec.pattern for spec in specs}
+    problems += [
+        f"reader.file_type_map.{pattern}: no such expected file"
+        for pattern in file.reader.file_type_map
+        if pattern not in known_patterns and not problems
+    ]
+    by_name = {spec.name: spec for spec in specs}
+    problems += [
+        f"schemas.{name}: no expected file uses it"
+        for name in schemas
+        if name not in by_name and not problems
+    ]
+    if not problems:
+        problems += _check_together(specs, by_name)
+    if problems:
+        return (), problems
+    return _in_load_order(specs, by_name, problems), problems
+
+
+def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
+    schema = Schema(name=name, primary_key=config.primary_key, columns=config.columns)
+    where = f"schemas.{name}"
+    for kind, names in (
+        ("column", [column.name for column in schema.columns]),
+        ("stored column", [column.target.lower() for column in schema.columns]),
+    ):
+        for twice in sorted({n for n in names if names.count(n) > 1}):
+            problems.append(f"{where}.columns: {kind} {twice!r} is given twice")
+    if schema.primary_key not in schema.by_name:
+        problems.append(f"{where}.primary_key: {schema.primary_key!r} is not one of its columns")
+    elif schema.key.nullable or schema.key.dtype not in {Dtype.INT, Dtype.STR} or schema.key.pii:
+        problems.append(
+            f"{where}.primary_key: {schema.primary_key!r} must be int or str, not nullable, not PII"
+        )
+    for column in schema.columns:
+        problems.extend(f"{where}.columns.{column.name}: {problem}" for problem in _column_problems(column))
+    return schema
+
+
+def _column_problems(column: Column) -> Iterator[str]:
+    if column.target in LINEAGE_COLUMNS:
+        yield f"{column.target!r} is a name that the pipeline uses itself"
+    if any(not 0 < len(name.encode()) <= 63 or "\0" in name for name in (column.name, column.target)):
+        yield "a column name has 1 to 63 bytes"
+    if column.allowed_values and column.dtype is not Dtype.STR:
+        yield "allowed_values goes with dtype str"
+    if column.pii and column.dtype is not Dtype.STR:
+        yield "pii goes with dtype str"
+    try:
+        sql = column.sql
+    except ValueError as error:
+        yield f"sql_type {error}"
+        return
+    if sql.base not in SQL_TYPES_OF_DTYPE[column.dtype]:
+        yield f"sql_type {sql} does not hold dtype {column.dtype.value}"
+
+
+def _spec(
+    feed: Feed,
+    pattern: str,
+    entry: ExpectedFile,
+    file_type_map: dict[str, str],
+    schemas: dict[str, Schema],
+    problems: list[str],
+) -> Iterator[FileSpec]:
+    where = f"watcher.{feed.value}.expected_files.{pattern}"
+    stem, extension = logical_stem(pattern)
+    name = file_type_map.get(pattern, stem)
+    table = entry.table.lower()
+    if not extension or "/" in pattern:
+        problems.append(f"{where}: a file name ends with one of {', '.join(EXTENSIONS)}")
+    elif name not in schemas:
+        problems.append(
+            f"{where}: no schema {name!r} under schemas; add it, or name another in reader.file_type_map"
+        )
+    elif not re.fullmatch(r"[a-z_][a-z0-9_]{0,54}", table):
+        problems.append(f"{where}.table: {entry.table!r} is not a table name of letters, digits and _")
+    elif table in RESERVED_TABLES:
+        problems.append(f"{where}.table: {table} is a table of the pipeline itself")
+    else:
+        yield FileSpec(
+            name=name,
+            feed=feed,
+            pattern=pattern,
+            table=table,
+            schema=schemas[name],
+            foreign_keys=tuple(ForeignKey(column, parent) for column, parent in entry.foreign_keys.items()),
+            derive=entry.derive,
+            on_conflict=entry.on_conflict,
+            newer_by=entry.newer_by,
+        )
+
+
+def logical_stem(file_name: str) -> tuple[str, str]:
+    """`orders.json.gz` → (`orders`, `.json`); the extension is '' when the pipeline can't read such files."""
+    name = file_name.removesuffix(".gz")
+    for extension in EXTENSIONS:
+        if name.endswith(extension) and name != extension:
+            return name.removesuffix(extension), extension
+    return name, ""
+
+
+def spec_for(specs: tuple[FileSpec, ...], feed: Feed, file_name: str) -> FileSpec | None:
+    """The spec that expects `file_name` (or the same with .gz) in `feed`, or None."""
+    plain = file_name.removesuffix(".gz")
+    for spec in specs:
+        if spec.feed is feed and fnmatch.fnmatchcase(plain, spec.pattern):
+            return spec
+    return None
+
+
+def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[str]:
+    problems = []
+    tables: dict[str, str] = {}
+    for spec in specs:
+        where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
+        first = by_name[spec.name]
+        if (first.table, set(first.foreign_keys)) != (spec.table, set(spec.foreign_keys)):
+            problems.append(f"{where}: files of type {spec.name!r} must agree on table and foreign_keys")
+        if tables.setdefault(spec.table, spec.name) != spec.name:
+            problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
+        for foreign_key in spec.foreign_keys:
+            problems += [
+                f"{where}.foreign_keys: {p}" for p in _foreign_key_problems(spec, foreign_key, by_name)
+            ]
+        taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *LINEAGE_COLUMNS}
+        for target, derivation in spec.derive.items():
+            problems += [
+                f"{where}.derive.{target}: {p}"
+                for p in _derivation_problems(spec, target, derivation, by_name, taken)
+            ]
+        if spec.surrogate_key in {column.target for column in spec.schema.columns}:
+            problems.append(f"{where}: column {spec.surrogate_key!r} is the fact's own surrogate key")
+        newer = spec.schema.by_name.get(spec.newer_by or "")
+        if spec.on_conflict is OnConflict.UPDATE_IF_NEWER and (
+            newer is None or newer.dtype is not Dtype.DATETIME
+        ):
+            problems.append(f"{where}.newer_by: update_if_newer needs the name of a datetime column")
+    return problems
+
+
+def _foreign_key_problems(spec: FileSpec, key: ForeignKey, by_name: dict[str, FileSpec]) -> Iterator[str]:
+    column = spec.schema.by_name.get(key.column)
+    parent = by_name.get(key.parent)
+    if column is None:
+        yield f"{key.column!r} is not a column of schemas.{spec.name}"
+    if parent is None:
+        yield f"{key.column} refers to {key.parent!r}, which is not the type of any expected file"
+    elif parent.table == spec.table:
+        yield f"{key.column} refers to its own table"
+    elif column is not None and column.dtype is not parent.schema.key.dtype:
+        yield (
+            f"{key.column} is {column.dtype.value}, "
+            f"but {key.parent}.{parent.schema.primary_key} is {parent.schema.key.dtype.value}"
+        )
+
+
+def _derivation_problems(
+    spec: FileSpec, target: str, derivation: Derivation, by_name: dict[str, FileSpec], taken: set[str | None]
+) -> Iterator[str]:
+    given = derivation.model_dump(exclude_none=True)
+    if len(given) != 1:
+        yield f"give exactly one of {', '.join(Derivation.model_fields)}"
+        return
+    if target in taken:
+        yield "the table already has a column of that name"
+    columns: list[tuple[str, Dtype | None]] = []
+    if derivation.date_key or derivation.time_key:
+        columns = [(derivation.date_key or derivation.time_key or "", Dtype.DATETIME)]
+    elif pair := derivation.minutes_between or derivation.later_than:
+        columns = [(name, Dtype.DATETIME) for name in pair]
+    elif derivation.equals:
+        columns = [(derivation.equals[0], Dtype.STR)]
+    elif lookup := derivation.lookup:
+        columns = [(lookup.by, None)]
+        source = by_name.get(lookup.source)
+        if source is None:
+            yield f"lookup.from: {lookup.source!r} is not the type of any expected file"
+        elif lookup.take not in source.schema.by_name:
+            yield f"lookup.take: {lookup.take!r} is not a column of schemas.{lookup.source}"
+        elif ForeignKey(lookup.by, lookup.source) not in spec.foreign_keys:
+            yield f"lookup.by: {lookup.by!r} is not a foreign key to {lookup.source!r}"
+    for name, dtype in columns:
+        column = spec.schema.by_name.get(name)
+        if column is None:
+            yield f"{name!r} is not a column of schemas.{spec.name}"
+        elif dtype is not None and column.dtype is not dtype:
+            yield f"{name!r} is {column.dtype.value}, not {dtype.value}"
+
+
+def _in_load_order(
+    specs: list[FileSpec], by_name: dict[str, FileSpec], problems: list[str]
+) -> tuple[FileSpec, ...]:
+    levels: dict[str, int] = {}
+
+    def level(name: str, path: tuple[str, ...]) -> int:
+        if name in path:
+            cycle = " → ".join((*path[path.index(name) :], name))
+            problem = f"watcher: foreign keys run in a circle: {cycle}"
+            if problem not in problems:
+                problems.append(problem)
+            return 0
+        if name not in levels:
+            parents = [key.parent for key in by_name[name].foreign_keys]
+            levels[name] = max((level(parent, (*path, name)) + 1 for parent in parents), default=0)
+        return levels[name]
+
+    return tuple(sorted((replace(s, level=level(s.name, ())) for s in specs), key=lambda spec: spec.level))

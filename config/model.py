@@ -1,0 +1,425 @@
+"""The vocabulary: what the YAML says, and the frozen records that travel through the pipeline."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class Model(BaseModel):
+    """Base of all that is read from YAML: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Feed(StrEnum):
+    """Where a file comes from. Master files follow the batch rules; they are read before the watchers start."""
+
+    BATCH = "batch"
+    STREAM = "stream"
+
+
+class Stage(StrEnum):
+    """The stage that refused a row, in the order in which the stages judge."""
+
+    SCHEMA = "schema"
+    RECORDS = "records"
+    ORPHAN = "orphan"
+    LOAD = "load"
+
+
+class Dtype(StrEnum):
+    STR = "str"
+    INT = "int"
+    FLOAT = "float"
+    BOOL = "bool"
+    DATETIME = "datetime"
+
+
+class PiiKind(StrEnum):
+    """How a sensitive value is written before it is hashed, so that one person hashes the same everywhere."""
+
+    EMAIL = "email"  # trimmed, lower case
+    PHONE = "phone"  # trimmed, 11 digits
+    TEXT = "text"  # trimmed
+
+
+class OnConflict(StrEnum):
+    NOTHING = "nothing"
+    UPDATE_IF_NEWER = "update_if_newer"
+
+
+class SqlType(NamedTuple):
+    """A column type of PostgreSQL: its base name and its limits."""
+
+    base: str
+    length: int | None = None  # varchar(n), char(n)
+    precision: int | None = None  # numeric(p, s)
+    scale: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> SqlType:
+        """Read e.g. `numeric(10,2)`; raises ValueError for a type that the pipeline does not know."""
+        match = re.fullmatch(r"([a-z][a-z ]*?)\s*(?:\((\d+)(?:\s*,\s*(\d+))?\))?", text.strip().lower())
+        base = _SQL_ALIASES.get(match[1], match[1]) if match else ""
+        if match is None or base not in SQL_TYPES_OF_DTYPE_FLAT:
+            raise ValueError(f"{text!r} is not one of {', '.join(sorted(SQL_TYPES_OF_DTYPE_FLAT))}")
+        first, second = (int(number) if number else None for number in match.groups()[1:])
+        if base in {"varchar", "char"} and (first is None or second is not None):
+            raise ValueError(f"{text!r} needs one length, as in varchar(36)")
+        if base == "numeric" and (first is None or not 0 <= (second or 0) <= first <= 1000):
+            raise ValueError(f"{text!r} needs precision and scale, as in numeric(10,2)")
+        if base not in {"varchar", "char", "numeric"} and first is not None:
+            raise ValueError(f"{text!r} takes no length")
+        if base == "numeric":
+            return cls(base, precision=first, scale=second or 0)
+        return cls(base, length=first)
+
+    def __str__(self) -> str:
+        if self.length is not None:
+            return f"{self.base}({self.length})"
+        return f"numeric({self.precision},{self.scale})" if self.precision is not None else self.base
+
+
+_SQL_ALIASES = {
+    "int": "integer",
+    "int2": "smallint",
+    "int4": "integer",
+    "int8": "bigint",
+    "float8": "double precision",
+    "bool": "boolean",
+    "character varying": "varchar",
+    "decimal": "numeric",
+    "timestamp": "timestamp without time zone",
+}
+SQL_TYPES_OF_DTYPE = {
+    Dtype.STR: ("text", "varchar", "char"),
+    Dtype.INT: ("integer", "bigint", "smallint"),
+    Dtype.FLOAT: ("double precision", "numeric"),
+    Dtype.BOOL: ("boolean",),
+    Dtype.DATETIME: ("timestamp without time zone",),
+}
+SQL_TYPES_OF_DTYPE_FLAT = frozenset(base for bases in SQL_TYPES_OF_DTYPE.values() for base in bases)
+
+
+class Column(Model):
+    """One column of a source file and of its table.
+
+    `sql_type` defaults by dtype; `stored_as` is the table's name for it where that differs; `rules` are
+    the record rules by name, as in `{required: true, at_least: 0}`.
+    """
+
+    name: Name
+    dtype: Dtype
+    nullable: bool = True
+    allowed_values: tuple[str, ...] | None = None
+    sql_type: str | None = None
+    pii: PiiKind | None = None
+    stored_as: Name | None = None
+    rules: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        """The column's name in the table."""
+        return self.stored_as or self.name
+
+    @cached_property
+    def sql(self) -> SqlType:
+        """The column's type in the table; a hash where the value is sensitive."""
+        if self.pii is not None:
+            return SqlType("varchar", length=64)
+        return SqlType.parse(self.sql_type or SQL_TYPES_OF_DTYPE[self.dtype][0])
+
+
+class Schema(Model):
+    """The shape of a source file: its columns, in order, and the one that identifies a row."""
+
+    name: str
+    primary_key: str
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    @property
+    def key(self) -> Column:
+        return self.by_name[self.primary_key]
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """`column` of a file refers to the primary key of the logical file `parent`."""
+
+    column: str
+    parent: str
+
+
+class Lookup(Model):
+    """Take `take` from the row of logical file `source` whose key is this row's `by`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    source: str = Field(alias="from")
+    by: str
+    take: str
+
+
+class Derivation(Model):
+    """One derived column; exactly one of the forms is given. Columns are named as in the source file."""
+
+    date_key: str | None = None
+    time_key: str | None = None
+    minutes_between: tuple[str, str] | None = None
+    later_than: tuple[str, str] | None = None
+    equals: tuple[str, str] | None = None
+    lookup: Lookup | None = None
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """Everything the pipeline knows of one kind of file. Built by config_loader; the rest ask it."""
+
+    name: str  # logical name: orders
+    feed: Feed
+    pattern: str  # file name or glob: orders.json
+    table: str  # fact_order
+    schema: Schema
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    derive: dict[str, Derivation] = field(default_factory=dict)
+    on_conflict: OnConflict = OnConflict.NOTHING
+    newer_by: str | None = None
+    level: int = 0  # 0: refers to nothing; else one more than its deepest parent
+
+    @property
+    def is_fact(self) -> bool:
+        return self.table.startswith("fact_")
+
+    @property
+    def surrogate_key(self) -> str | None:
+        """A fact's own key column: order_sk for fact_order, event_sk for fact_ticket_event."""
+        return f"{self.table.rsplit('_', 1)[-1]}_sk" if self.is_fact else None
+
+    @property
+    def has_pii(self) -> bool:
+        return any(column.pii for column in self.schema.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class FileJob:
+    """One file to load, as it was when it was found. `size` in bytes; `md5` is '' until it was hashed."""
+
+    path: Path
+    spec: FileSpec
+    size: int
+    mtime_ns: int
+    md5: str = ""
+    discovered_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    def evolve(self, **changes: Any) -> FileJob:
+        """A copy with `changes`."""
+        return replace(self, **changes)
+
+    def log_context(self) -> dict[str, Any]:
+        """Extras for a log line about this file."""
+        return {"file_name": self.path.name, "path": str(self.path), "file_type": self.spec.feed.value}
+
+
+class Status(StrEnum):
+    """How a file ended. The first two are rows of pipeline_file_log; the others are not."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    ALREADY_DONE = "already_done"  # the same content is in the file log
+    CHANGED = "changed"  # rolled back; it will be looked at again
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What became of a file: the figures of its row in pipeline_file_log. `seconds` from claim to commit."""
+
+    job: FileJob
+    status: Status
+    file_id: int | None = None
+    total: int = 0
+    inserted: int = 0
+    already_present: int = 0
+    changed: int = 0
+    updated: int = 0
+    rejected_by_stage: dict[Stage, int] = field(default_factory=dict)
+    duplicates: int = 0
+    error: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def quarantined(self) -> int:
+        return sum(self.rejected_by_stage.values())
+
+    @property
+    def orphans(self) -> int:
+        return self.rejected_by_stage.get(Stage.ORPHAN, 0)
+
+    @property
+    def valid(self) -> int:
+        return self.inserted + self.already_present + self.updated
+
+
+# ---------------------------------------------------------------- the YAML, section by section
+
+
+class PoolConfig(Model):
+    min: int = Field(2, ge=1)
+    max: int = Field(10, ge=1)
+
+
+class DatabaseConfig(Model):
+    """Where PostgreSQL is. `embedded: true` starts a private one under `data_dir`."""
+
+    embedded: bool = True
+    data_dir: str = "data/postgres"
+    url: str | None = None  # set from DATABASE_URL; wins over the fields below, and over `embedded`
+    host: str = "localhost"
+    port: int = Field(5432, ge=1, le=65535)
+    user: str = "postgres"
+    password: str = ""
+    dbname: Name = "fastfeastapp"
+    pool: PoolConfig = PoolConfig()
+    connect_timeout_seconds: int = Field(5, ge=1)
+    statement_timeout_seconds: int = Field(600, ge=1)
+
+
+class ExpectedFile(Model):
+    table: Name
+    foreign_keys: dict[str, str] = Field(default_factory=dict)
+    derive: dict[str, Derivation] = Field(default_factory=dict)
+    on_conflict: OnConflict = OnConflict.NOTHING
+    newer_by: str | None = None
+
+
+class MasterConfig(Model):
+    dir: str = "data/master"
+
+
+class BatchConfig(Model):
+    dir: str = "data/input/batch"
+    trigger_hour: int = Field(0, ge=0, le=23)
+    catch_up_days: int = Field(7, ge=0)
+    expected_files: dict[str, ExpectedFile] = Field(default_factory=dict)
+
+
+class StreamConfig(Model):
+    dir: str = "data/input/stream"
+    polling: bool = False  # for file systems without inotify
+    expected_files: dict[str, ExpectedFile] = Field(default_factory=dict)
+
+
+class WatcherConfig(Model):
+    settle_seconds: float = Field(2.0, gt=0)
+    rescan_seconds: float = Field(5.0, gt=0)
+    master: MasterConfig = MasterConfig()
+    batch: BatchConfig
+    stream: StreamConfig
+
+
+class TrackerConfig(Model):
+    db_path: str = "data/tracker/pipeline_tracker.db"
+
+
+class ReaderConfig(Model):
+    chunk_rows: int = Field(50_000, ge=1)
+    file_type_map: dict[str, str] = Field(default_factory=dict)  # default: the file's stem
+
+
+class SchemaConfig(Model):
+    primary_key: str
+    columns: tuple[Column, ...] = Field(min_length=1)
+
+
+class ValidationConfig(Model):
+    """Dates outside `dates` are refused: dim_date grows only within them."""
+
+    dates: tuple[dt.date, dt.date] = (dt.date(2000, 1, 1), dt.date(2100, 12, 31))
+
+
+class QuarantineConfig(Model):
+    dir: str = "data/quarantine"
+    alert_above: int = Field(50, ge=0)
+    retry_minutes: float = Field(5, gt=0)
+    true_orphan_after_hours: float = Field(24, gt=0)
+
+
+class SlaConfig(Model):
+    refresh_minutes: float = Field(10, gt=0)
+
+
+class SmtpConfig(Model):
+    """`security`: starttls (port 587), tls (465), or none, which is only for a relay without login."""
+
+    host: str = ""
+    port: int = Field(587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: str | None = None
+    timeout_seconds: float = Field(10, gt=0)
+    user_name: str = ""
+    password: str = ""
+    sender: str = ""
+    receivers: tuple[str, ...] = ()
+
+
+class AlertingConfig(Model):
+    enabled: bool = False
+    repeat_minutes: float = Field(10, ge=0)
+    smtp: SmtpConfig = SmtpConfig()
+
+
+class LoggingConfig(Model):
+    dir: str = "logs"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class PiiConfig(Model):
+    hash_key: str | None = None
+
+
+class ConfigFile(Model):
+    """The YAML as written."""
+
+    database: DatabaseConfig = DatabaseConfig()
+    watcher: WatcherConfig
+    tracker: TrackerConfig = TrackerConfig()
+    reader: ReaderConfig = ReaderConfig()
+    schemas: dict[str, SchemaConfig]
+    validation: ValidationConfig = ValidationConfig()
+    quarantine: QuarantineConfig = QuarantineConfig()
+    sla: SlaConfig = SlaConfig()
+    alerting: AlertingConfig = AlertingConfig()
+    logging: LoggingConfig = LoggingConfig()
+    pii: PiiConfig = PiiConfig()
+
+
+class PipelineConfig(ConfigFile):
+    """The whole configuration, checked, with `files` worked out of `watcher`, `reader` and `schemas`.
+
+    Relative paths start at `home`; use `path()`.
+    """
+
+    home: Path
+    source: Path  # the YAML file itself
+    files: tuple[FileSpec, ...]  # in load order: parents before children
+
+    def path(self, relative: str) -> Path:
+        """`relative` as an absolute path, from `home`."""
+        return self.home / relative
+
+    @cached_property
+    def by_logical_name(self) -> dict[str, FileSpec]:
+        """The first spec of each logical name; all of one name share schema, table and foreign keys."""
+        return {spec.name: spec for spec in reversed(self.files)}
