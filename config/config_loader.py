@@ -81,9 +81,7 @@ def _mapping_with_unique_keys(loader: _UniqueKeyLoader, node: yaml.MappingNode) 
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in mapping:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{key!r} is given twice", key_node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
         mapping[key] = loader.construct_object(value_node, deep=True)
     return mapping
 
@@ -179,18 +177,14 @@ def _check_sections(file: ConfigFile) -> list[str]:
             if not getattr(smtp, key) or getattr(smtp, key) == ("",)
         ]
         if smtp.password and smtp.security == "none":
-            problems.append(
-                "alerting.smtp.security: none would send the password in clear; use starttls or tls"
-            )
+            problems.append("alerting.smtp.security: none would send the password in clear; use starttls or tls")
     if file.validation.dates[0] > file.validation.dates[1]:
         problems.append("validation.dates: the first is after the last")
     dirs = {"batch": watcher.batch.dir, "stream": watcher.stream.dir, "master": watcher.master.dir}
     for name, directory in dirs.items():
         for other, outer in dirs.items():
             if name != other and Path(directory).is_relative_to(outer):
-                problems.append(
-                    f"watcher.{name}.dir: {directory!r} lies within watcher.{other}.dir {outer!r}"
-                )
+                problems.append(f"watcher.{name}.dir: {directory!r} lies within watcher.{other}.dir {outer!r}")
     key = file.pii.hash_key
     if key is not None and len(key) < MIN_HASH_KEY_LENGTH:
         problems.append(

@@ -50,9 +50,7 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
     ]
     by_name = {spec.name: spec for spec in specs}
     problems += [
-        f"schemas.{name}: no expected file uses it"
-        for name in schemas
-        if name not in by_name and not problems
+        f"schemas.{name}: no expected file uses it" for name in schemas if name not in by_name and not problems
     ]
     if not problems:
         problems += _check_together(specs, by_name)
@@ -68,14 +66,12 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
         ("column", [column.name for column in schema.columns]),
         ("stored column", [column.target.lower() for column in schema.columns]),
     ):
-        for twice in sorted({n for n in names if names.count(n) > 1}):
-            problems.append(f"{where}.columns: {kind} {twice!r} is given twice")
+        twice = sorted({n for n in names if names.count(n) > 1})
+        problems += [f"{where}.columns: {kind} {name!r} is given twice" for name in twice]
     if schema.primary_key not in schema.by_name:
         problems.append(f"{where}.primary_key: {schema.primary_key!r} is not one of its columns")
     elif schema.key.nullable or schema.key.dtype not in {Dtype.INT, Dtype.STR} or schema.key.pii:
-        problems.append(
-            f"{where}.primary_key: {schema.primary_key!r} must be int or str, not nullable, not PII"
-        )
+        problems.append(f"{where}.primary_key: {schema.primary_key!r} must be int or str, not nullable, not PII")
     for column in schema.columns:
         problems.extend(f"{where}.columns.{column.name}: {problem}" for problem in _column_problems(column))
     return schema
@@ -164,9 +160,7 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         if tables.setdefault(spec.table, spec.name) != spec.name:
             problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
         for foreign_key in spec.foreign_keys:
-            problems += [
-                f"{where}.foreign_keys: {p}" for p in _foreign_key_problems(spec, foreign_key, by_name)
-            ]
+            problems += [f"{where}.foreign_keys: {p}" for p in _foreign_key_problems(spec, foreign_key, by_name)]
         taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *LINEAGE_COLUMNS}
         for target, derivation in spec.derive.items():
             problems += [
@@ -176,9 +170,7 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         if spec.surrogate_key in {column.target for column in spec.schema.columns}:
             problems.append(f"{where}: column {spec.surrogate_key!r} is the fact's own surrogate key")
         newer = spec.schema.by_name.get(spec.newer_by or "")
-        if spec.on_conflict is OnConflict.UPDATE_IF_NEWER and (
-            newer is None or newer.dtype is not Dtype.DATETIME
-        ):
+        if spec.on_conflict is OnConflict.UPDATE_IF_NEWER and (newer is None or newer.dtype is not Dtype.DATETIME):
             problems.append(f"{where}.newer_by: update_if_newer needs the name of a datetime column")
     return problems
 

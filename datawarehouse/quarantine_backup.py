@@ -1,0 +1,111 @@
+"""The CSV copy of the quarantine table, one file a feed and day; the table is the truth and mends the copy."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import fcntl
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from config.model import Feed
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.queries import query
+from utils.logger import get_logger
+from validation.fault_handler import BACKUP_COLUMNS, backup_line
+
+logger = get_logger(__name__)
+
+
+class QuarantineBackup:
+    """Keeps `directory`/{batch,stream}/quarantined_YYYY-MM-DD.csv equal to the table. Dates are UTC.
+
+    A file whose rows were committed but not yet copied is marked so in pipeline_file_log; after a crash, or when
+    the disk was full, `reconcile` writes those days anew.
+    """
+
+    def __init__(self, directory: Path, warehouse: Warehouse) -> None:
+        self._directory = directory
+        self._warehouse = warehouse
+
+    def append(self, file_id: int, feed: Feed) -> None:
+        """Copy the quarantined rows of one file, just committed.
+
+        OSError (disk full, no rights) is logged, and mended later by `reconcile`.
+        """
+        try:
+            with self._locked(feed), self._warehouse.transaction() as tx:
+                tx.execute(query("quarantine", "take_backup"), {"file_id": file_id})
+                if tx.rowcount:
+                    tx.execute(query("quarantine", "backup_file"), {"file_id": file_id})
+                    self._write(feed, tx.fetchall())
+        except OSError as error:
+            logger.error(f"[quarantine] CSV backup not written: {error.strerror}", extra={"file_id": file_id})
+
+    def _write(self, feed: Feed, rows: list[tuple[Any, ...]]) -> None:
+        path = self._path(feed, rows[0][-1].astimezone(dt.UTC).date())
+        if not path.exists():
+            self._replace(path, [BACKUP_COLUMNS])
+        with path.open("a", newline="", encoding="utf-8") as file:
+            file.write(_csv_text(backup_line(row) for row in rows))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def reconcile(self, *, missing_files: bool = False) -> int:
+        """Write anew every day that has rows not copied yet, and with `missing_files` those without a file.
+
+        Returns how many days were written. Raises OSError while the folder can't be written.
+        """
+        with self._warehouse.transaction() as tx:
+            tx.execute(query("quarantine", "backup_pending"))
+            days = {(Feed(feed), day) for feed, day in tx.fetchall()}
+            if missing_files:
+                tx.execute(query("quarantine", "backup_days"))
+                days |= {(Feed(f), day) for f, day in tx.fetchall() if not self._path(Feed(f), day).exists()}
+        for feed, day in sorted(days):
+            self._rewrite(feed, day)
+        return len(days)
+
+    def _rewrite(self, feed: Feed, day: dt.date) -> None:
+        path = self._path(feed, day)
+        of_day = {"day": day, "feed": feed.value}
+        with self._locked(feed), self._warehouse.transaction() as tx:
+            tx.execute(query("quarantine", "take_backup_day"), of_day)
+            tx.execute(query("quarantine", "backup_day"), of_day)
+            self._replace(path, [BACKUP_COLUMNS, *(backup_line(row) for row in tx)])
+        logger.info(f"[quarantine] wrote {path.name} anew from the table", extra={"path": str(path)})
+
+    def _path(self, feed: Feed, day: dt.date) -> Path:
+        return self._directory / feed.value / f"quarantined_{day:%Y-%m-%d}.csv"
+
+    @contextmanager
+    def _locked(self, feed: Feed) -> Iterator[None]:
+        """One writer of a feed's files at a time, among all processes that share the folder."""
+        folder = self._directory / feed.value
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _replace(self, path: Path, lines: list[list[str] | tuple[str, ...]]) -> None:
+        """Write the whole file and put it in place at once."""
+        draft = path.with_name(f".{path.name}.tmp")
+        descriptor = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", newline="", encoding="utf-8") as file:
+            file.write(_csv_text(iter(lines)))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+
+def _csv_text(lines: Iterator[list[str] | tuple[str, ...]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows(lines)
+    return buffer.getvalue()

@@ -1,0 +1,173 @@
+"""Orphans: loaded as soon as their parents are there, promoted to true_orphan when these don't come in time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.model import FileSpec, PipelineConfig
+from datawarehouse import quarantine_loader
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.fk_checker import parent_lookup, resolve_ref_table
+from datawarehouse.loader import Loader
+from datawarehouse.queries import query
+from utils.logger import get_logger
+from validation.batch import Batch, Chunk
+from validation.orphan_validator import KnownParents, reject_orphans
+from validation.records_validator import reject_duplicates
+from validation.schema_validator import validate_schema
+
+logger = get_logger(__name__)
+
+CHUNK_ROWS = 10_000  # orphans retried in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphans:
+    """Open orphans of one table, in hand: file ids and row numbers by position, and their raw text."""
+
+    file_ids: list[int]
+    row_numbers: list[int]
+    raw: list[dict[str, Any]]
+
+    def keys(self, positions: Iterable[int]) -> dict[str, list[int]]:
+        """Parameters that name the orphans at `positions`."""
+        chosen = list(positions)
+        return {
+            "file_ids": [self.file_ids[p] for p in chosen],
+            "row_numbers": [self.row_numbers[p] for p in chosen],
+        }
+
+
+class OrphanRetry:
+    """Retries open orphans through the same steps that load a file. Values are masked already."""
+
+    def __init__(self, warehouse: Warehouse, config: PipelineConfig) -> None:
+        self._warehouse = warehouse
+        self._config = config
+
+    def after(self, table: str) -> int:
+        """Retry the orphans that wait on `table`, then those that wait on what this loaded, and so on.
+
+        Returns how many were loaded.
+        """
+        total, parents = 0, [table]
+        while parents:
+            parent = parents.pop()
+            for spec in self._children(parent):
+                if count := self._retry(spec, parent):
+                    total += count
+                    parents.append(spec.table)
+        return total
+
+    def everything(self) -> int:
+        """Retry the orphans of every table; returns how many were loaded."""
+        tables = {resolve_ref_table(k.parent, self._config)[0] for s in self._config.files for k in s.foreign_keys}
+        return sum(self.after(table) for table in sorted(tables))
+
+    def promote(self, older_than_hours: float) -> int:
+        """Call the stored procedure that moves expired orphans to true_orphan; returns how many."""
+        with self._warehouse.transaction() as tx:
+            tx.execute(query("quarantine", "promote"), {"seconds": older_than_hours * 3600})
+            count = int((tx.fetchone() or (0,))[0])
+        if count:
+            logger.warning(f"[orphans] {count} became true orphans", extra={"count": count})
+        return count
+
+    def _children(self, parent: str) -> list[FileSpec]:
+        specs = self._config.by_logical_name.values()
+        return [
+            s for s in specs if any(resolve_ref_table(k.parent, self._config)[0] == parent for k in s.foreign_keys)
+        ]
+
+    def _retry(self, spec: FileSpec, parent: str) -> int:
+        total = 0
+        while True:
+            with self._warehouse.transaction() as tx:
+                orphans = self._satisfied(tx, spec, parent)
+                resolved = self._load(tx, spec, orphans) if orphans.raw else 0
+            total += resolved
+            if len(orphans.raw) < CHUNK_ROWS:
+                break
+        if total:
+            logger.info(
+                f"[orphans] {total} rows of {spec.table} found their parents",
+                extra={"table": spec.table, "count": total},
+            )
+        return total
+
+    def _satisfied(self, tx: Cursor, spec: FileSpec, parent: str) -> _Orphans:
+        """Lock and read orphans of `spec` that had waited on `parent`, and whose parent there has come."""
+        parent_spec = next(s for s in self._config.files if s.table == parent)
+        statement = sql.SQL(query("quarantine", "satisfied")).format(
+            parent=sql.Identifier(parent),
+            key=sql.Identifier(parent_spec.schema.key.target),
+            key_type=sql.SQL(str(parent_spec.schema.key.sql)),
+        )
+        tx.execute(statement, {"child": spec.table, "parent": parent, "limit": CHUNK_ROWS})
+        found = tx.fetchall()
+        if not found:
+            return _Orphans([], [], [])
+        file_ids, row_numbers = map(list, zip(*found, strict=True))
+        tx.execute(query("quarantine", "lock_orphans"), {"file_ids": file_ids, "row_numbers": row_numbers})
+        rows = tx.fetchall()
+        return _Orphans([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
+
+    def _load(self, tx: Cursor, spec: FileSpec, orphans: _Orphans) -> int:
+        """Load those whose parents are all there, note anew what the others wait for; returns how many loaded."""
+        columns = {
+            column.name: pa.array([raw.get(column.name) for raw in orphans.raw], pa.string())
+            for column in spec.schema.columns
+        }
+        batch = Batch(spec, Chunk(np.arange(len(orphans.raw)), columns))
+        validate_schema(batch)
+        reject_orphans(batch, KnownParents(parent_lookup(tx, self._config)))
+        reject_duplicates(batch)
+        everyone = orphans.keys(range(len(orphans.raw)))
+        tx.execute(query("quarantine", "clear_waits"), everyone)
+
+        rejections = {r.number: r for r in batch.rejections()}
+        waiting = [r for r in rejections.values() if r.missing]
+        if waiting:
+            keys = orphans.keys(r.number for r in waiting)
+            tx.execute(query("quarantine", "retried"), keys)
+            again = zip(keys["file_ids"], keys["row_numbers"], (r.missing for r in waiting), strict=True)
+            quarantine_loader.write_waits(tx, spec, again, self._config)
+
+        duplicates = {r.number: "duplicate" for r in rejections.values() if r.reasons[0].rule == "duplicate"}
+        resolutions = duplicates | self._merge(tx, spec, batch.rows(), orphans)
+        self._resolve(tx, orphans, resolutions)
+        return sum(resolution == "loaded" for resolution in resolutions.values())
+
+    def _merge(self, tx: Cursor, spec: FileSpec, rows: pa.Table, orphans: _Orphans) -> dict[int, str]:
+        """Merge the rows, each under the id of its own file; returns what became of each position."""
+        positions = rows.column("_row").to_pylist()
+        file_ids = pa.array([orphans.file_ids[position] for position in positions], pa.int64())
+        loaded = Loader(tx, spec, self._config, list_present=True).load(rows.append_column("_file_id", file_ids))
+        resolutions = dict.fromkeys(positions, "loaded") | dict.fromkeys(loaded.duplicates, "already_present")
+        for refused in loaded.refused:
+            logger.error(f"[orphans] {spec.table}: an orphan was refused on retry: {refused.error}")
+            del resolutions[refused.row]
+        return resolutions
+
+    def _resolve(self, tx: Cursor, orphans: _Orphans, resolutions: dict[int, str]) -> None:
+        if not resolutions:
+            return
+        keys = orphans.keys(resolutions)
+        tx.execute(query("quarantine", "resolve"), {**keys, "resolutions": list(resolutions.values())})
+        resolved = Counter(keys["file_ids"])
+        loaded = Counter(
+            f for f, how in zip(keys["file_ids"], resolutions.values(), strict=True) if how == "loaded"
+        )
+        for file_id, count in sorted(resolved.items()):
+            tx.execute(
+                query("file_log", "heal"),
+                {"file_id": file_id, "resolved": count, "inserted": loaded[file_id]},
+            )

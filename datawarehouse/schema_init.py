@@ -1,0 +1,146 @@
+"""Creates the tables that the config asks for, adds new columns, and refuses any other difference."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from sqlalchemy.dialects import postgresql
+
+from config.config_loader import get_config
+from config.errors import ConfigError
+from config.model import PipelineConfig
+from datawarehouse.db_connection import Warehouse, default_warehouse
+from datawarehouse.queries import query, script
+from datawarehouse.tables import build_metadata
+from utils.logger import get_logger
+
+logger = get_logger(__name__)
+
+_DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  (% stays one)
+
+
+def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | None = None) -> None:
+    """Bring the database to what `config` says. Idempotent; says nothing when there is nothing to do.
+
+    Raises ConfigError that lists every difference which isn't a column to add.
+    """
+    warehouse = warehouse or default_warehouse()
+    config = config or get_config()
+    metadata = build_metadata(config)
+    with warehouse.transaction() as tx:
+        tx.execute(query("schema_init", "lock"))
+        existing = _columns(tx)
+        differences = list(_differences(tx, metadata, existing))
+        if differences:
+            raise ConfigError(
+                "the database and the configuration differ; change one of them:\n"
+                + "\n".join(f"  - {difference}" for difference in differences)
+            )
+        for table in metadata.sorted_tables:
+            if table.name not in existing:
+                _create(tx, table)
+            else:
+                _add_columns(tx, table, existing[table.name])
+        tx.execute(query("schema_init", "fill_times"))
+        tx.execute(query("schema_init", "warehouse_id"))
+        tx.execute(script("stored_procedure_true_orphans"))
+        year = dt.datetime.now(dt.UTC).year
+        grow_dates(tx, year - 1, year + 1)
+
+
+def grow_dates(tx: Cursor, first_year: int, last_year: int) -> None:
+    """Fill dim_date with all days from `first_year` to `last_year`, and those between them and what is there."""
+    tx.execute("SELECT min(year), max(year) FROM dim_date")
+    low, high = tx.fetchone() or (None, None)
+    if low is None:
+        spans = [(first_year, last_year)]
+    else:
+        spans = [(min(first_year, low), low - 1), (high + 1, max(last_year, high))]
+    for first, last in spans:
+        if first <= last:
+            tx.execute(query("schema_init", "grow_dates"), {"first": first, "last": last})
+
+
+def _columns(tx: Cursor) -> dict[str, dict[str, tuple[str, bool]]]:
+    """Of every table: its columns' types and whether they are NOT NULL."""
+    tx.execute(query("schema_init", "columns"))
+    found: dict[str, dict[str, tuple[str, bool]]] = {}
+    for table, column, sql_type, not_null in tx.fetchall():
+        found.setdefault(table, {})[column] = (sql_type, not_null)
+    return found
+
+
+def _differences(
+    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
+) -> Iterator[str]:
+    """What can't be mended by adding a column."""
+    tx.execute(query("schema_init", "foreign_keys"))
+    foreign_keys = {(child, column): parent for child, column, parent in tx.fetchall()}
+    for table in metadata.sorted_tables:
+        there = existing.get(table.name)
+        if there is None:
+            continue
+        for column in table.columns:
+            where = f"{table.name}.{column.name}"
+            if column.name not in there:
+                if column.primary_key or column.unique:
+                    yield f"{where}: a key can't be added to a table that exists"
+                continue
+            wanted, (found, not_null) = _type_name(column), there[column.name]
+            if wanted != found:
+                yield f"{where}: the table has {found}, the configuration {wanted}"
+            if not_null != (not column.nullable):
+                yield f"{where}: the table has {'NOT NULL' if not_null else 'NULL'}, the configuration not"
+            parent = next((key.column.table.name for key in column.foreign_keys), None)
+            if parent != foreign_keys.get((table.name, column.name)):
+                yield (
+                    f"{where}: the table refers to {foreign_keys.get((table.name, column.name)) or 'nothing'}, "
+                    f"the configuration to {parent or 'nothing'}"
+                )
+        for name in there.keys() - {column.name for column in table.columns}:
+            yield f"{table.name}.{name}: the table has it, the configuration not; drop it there, or name it here"
+
+
+def _type_name(column: sa.Column[Any]) -> str:
+    """The type as PostgreSQL's format_type() writes it."""
+    name = column.type.compile(_DIALECT).lower().replace(", ", ",")
+    return (
+        {"timestamp": "timestamp without time zone"}.get(name, name)
+        .replace("varchar", "character varying")
+        .replace("char(", "character(")
+    )
+
+
+def _create(tx: Cursor, table: sa.Table) -> None:
+    tx.execute(str(sa.schema.CreateTable(table).compile(dialect=_DIALECT)))
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        tx.execute(str(sa.schema.CreateIndex(index).compile(dialect=_DIALECT)))
+    logger.info(f"[schema] created {table.name}", extra={"table": table.name})
+
+
+def _add_columns(tx: Cursor, table: sa.Table, there: dict[str, tuple[str, bool]]) -> None:
+    preparer = _DIALECT.identifier_preparer
+    for column in table.columns:
+        if column.name in there:
+            continue
+        if not column.nullable and column.server_default is None:
+            tx.execute(f"SELECT EXISTS (SELECT FROM {preparer.format_table(table)})")
+            if (tx.fetchone() or (False,))[0]:
+                raise ConfigError(
+                    f"{table.name}.{column.name}: a NOT NULL column can't be added to a table with rows; "
+                    "make it nullable: true"
+                )
+        ddl = sa.schema.CreateColumn(column).compile(dialect=_DIALECT)
+        tx.execute(f"ALTER TABLE {preparer.format_table(table)} ADD COLUMN {ddl}")
+        for key in column.foreign_keys:
+            constraint = sa.schema.AddConstraint(key.constraint) if key.constraint is not None else None
+            if constraint is not None:
+                tx.execute(str(constraint.compile(dialect=_DIALECT)))
+        for index in table.indexes:
+            if column.name in index.columns:
+                tx.execute(str(sa.schema.CreateIndex(index).compile(dialect=_DIALECT)))
+        logger.info(f"[schema] added {table.name}.{column.name}", extra={"table": table.name})

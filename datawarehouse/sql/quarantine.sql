@@ -1,0 +1,82 @@
+-- name: copy_quarantine
+COPY quarantine (file_id, row_number, source_file, source_table, file_type, rejection_stage, rejection_reason, reasons,
+                 raw_data)
+FROM STDIN (FORMAT csv)
+
+-- name: copy_orphan_wait
+COPY orphan_wait (file_id, row_number, fk_column, source_table, parent_table, parent_key) FROM STDIN (FORMAT csv)
+
+-- name: backup_file
+SELECT quarantine_id, file_id, row_number, source_file, source_table, rejection_stage, rejection_reason,
+       reasons::text, raw_data::text, quarantined_at
+FROM quarantine
+WHERE file_id = %(file_id)s
+ORDER BY row_number
+
+-- name: backup_day
+SELECT quarantine_id, file_id, row_number, source_file, source_table, rejection_stage, rejection_reason,
+       reasons::text, raw_data::text, quarantined_at
+FROM quarantine
+WHERE quarantined_at >= %(day)s::date::timestamp AT TIME ZONE 'UTC'
+  AND quarantined_at < (%(day)s::date + 1)::timestamp AT TIME ZONE 'UTC'
+  AND file_type = %(feed)s
+  AND file_id IN (SELECT l.file_id FROM pipeline_file_log l WHERE l.backup_written)
+ORDER BY file_id, row_number
+
+-- name: take_backup
+-- Marks the file as copied; no row when it is already.
+UPDATE pipeline_file_log SET backup_written = true WHERE file_id = %(file_id)s AND NOT backup_written RETURNING 1
+
+-- name: take_backup_day
+UPDATE pipeline_file_log l SET backup_written = true
+WHERE NOT l.backup_written
+  AND l.file_type = %(feed)s
+  AND EXISTS (SELECT FROM quarantine q WHERE q.file_id = l.file_id
+              AND (q.quarantined_at AT TIME ZONE 'UTC')::date = %(day)s)
+
+-- name: backup_pending
+SELECT DISTINCT l.file_type, (q.quarantined_at AT TIME ZONE 'UTC')::date
+FROM pipeline_file_log l
+CROSS JOIN LATERAL (SELECT quarantined_at FROM quarantine q WHERE q.file_id = l.file_id LIMIT 1) q
+WHERE NOT l.backup_written
+
+-- name: backup_days
+SELECT DISTINCT file_type, (quarantined_at AT TIME ZONE 'UTC')::date FROM quarantine
+
+-- name: satisfied
+-- The oldest open orphans of a table for whom a parent has come since. {parent} and {key} are identifiers.
+SELECT DISTINCT w.file_id, w.row_number
+FROM orphan_wait w
+JOIN {parent} p ON p.{key} = w.parent_key::{key_type}
+WHERE w.source_table = %(child)s AND w.parent_table = %(parent)s
+LIMIT %(limit)s
+
+-- name: lock_orphans
+SELECT q.file_id, q.row_number, q.raw_data
+FROM quarantine q
+JOIN unnest(%(file_ids)s::bigint[], %(row_numbers)s::bigint[]) AS wanted (file_id, row_number)
+    ON wanted.file_id = q.file_id AND wanted.row_number = q.row_number
+WHERE q.rejection_stage = 'orphan' AND q.resolution IS NULL
+ORDER BY q.file_id, q.row_number
+FOR UPDATE OF q SKIP LOCKED
+
+-- name: clear_waits
+DELETE FROM orphan_wait w
+USING unnest(%(file_ids)s::bigint[], %(row_numbers)s::bigint[]) AS done (file_id, row_number)
+WHERE w.file_id = done.file_id AND w.row_number = done.row_number
+
+-- name: resolve
+UPDATE quarantine q
+SET resolution = done.resolution, resolved_at = now(), retry_count = q.retry_count + 1
+FROM unnest(%(file_ids)s::bigint[], %(row_numbers)s::bigint[], %(resolutions)s::text[])
+    AS done (file_id, row_number, resolution)
+WHERE q.file_id = done.file_id AND q.row_number = done.row_number
+
+-- name: retried
+UPDATE quarantine q
+SET retry_count = q.retry_count + 1
+FROM unnest(%(file_ids)s::bigint[], %(row_numbers)s::bigint[]) AS still (file_id, row_number)
+WHERE q.file_id = still.file_id AND q.row_number = still.row_number
+
+-- name: promote
+CALL promote_true_orphans(make_interval(secs => %(seconds)s))

@@ -1,0 +1,236 @@
+"""The warehouse's tables as SQLAlchemy metadata: those of the config's files, and the pipeline's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+from config.model import Column, Derivation, FileSpec, PipelineConfig, SqlType
+
+_TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
+    "text": lambda _: sa.Text(),
+    "varchar": lambda t: sa.String(t.length),
+    "char": lambda t: sa.CHAR(t.length),
+    "integer": lambda _: sa.Integer(),
+    "bigint": lambda _: sa.BigInteger(),
+    "smallint": lambda _: sa.SmallInteger(),
+    "double precision": lambda _: sa.Double(),
+    "numeric": lambda t: sa.Numeric(t.precision, t.scale),
+    "boolean": lambda _: sa.Boolean(),
+    "timestamp without time zone": lambda _: sa.DateTime(),
+}
+_NOW = sa.text("now()")
+
+
+def column_type(column: Column) -> TypeEngine[Any]:
+    """The SQLAlchemy type of a config column."""
+    return _TYPES[column.sql.base](column.sql)
+
+
+def derived_type(derivation: Derivation, config: PipelineConfig) -> TypeEngine[Any]:
+    """The SQLAlchemy type of a derived column."""
+    if derivation.date_key or derivation.time_key:
+        return sa.Integer()
+    if derivation.minutes_between:
+        return sa.Numeric(12, 2)
+    if derivation.lookup:
+        source = config.by_logical_name[derivation.lookup.source]
+        return column_type(source.schema.by_name[derivation.lookup.take])
+    return sa.Boolean()
+
+
+def build_metadata(config: PipelineConfig) -> sa.MetaData:
+    """All tables with their keys and indexes, nothing created yet."""
+    metadata = sa.MetaData()
+    _pipeline_tables(metadata)
+    _calendar_tables(metadata)
+    for spec in config.by_logical_name.values():
+        _file_table(metadata, spec, config)
+    return metadata
+
+
+def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -> None:
+    """A dimension's or a fact's table.
+
+    Facts have a surrogate key beside the unique source key. Indexes: btree on the foreign keys, which queries
+    join on, BRIN on times and on `_file_id`, which follow the order of loading; none on flags and statuses.
+    """
+    parents = {key.column: config.by_logical_name[key.parent] for key in spec.foreign_keys}
+    items: list[sa.schema.SchemaItem] = []
+    if spec.surrogate_key:
+        items.append(sa.Column(spec.surrogate_key, sa.BigInteger(), sa.Identity(always=True), primary_key=True))
+    for column in spec.schema.columns:
+        is_key = column.name == spec.schema.primary_key
+        parent = parents.get(column.name)
+        references = [sa.ForeignKey(f"{parent.table}.{parent.schema.key.target}")] if parent else []
+        items.append(
+            sa.Column(
+                column.target,
+                column_type(column),
+                *references,
+                nullable=column.nullable,
+                primary_key=is_key and not spec.is_fact,
+                unique=True if is_key and spec.is_fact else None,
+                autoincrement=False,
+            )
+        )
+        if parent and not is_key:
+            items.append(_index(spec.table, column.target, "btree"))
+    for name, derivation in spec.derive.items():
+        calendar = "dim_date.date_key" if derivation.date_key else None
+        calendar = "dim_time.time_key" if derivation.time_key else calendar
+        references = [sa.ForeignKey(calendar)] if calendar else []
+        items.append(sa.Column(name, derived_type(derivation, config), *references))
+        if source := derivation.date_key:
+            items.append(_index(spec.table, spec.schema.by_name[source].target, "brin"))
+    items += [
+        sa.Column("_file_id", sa.BigInteger(), nullable=False),
+        sa.Column("_loaded_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
+        _index(spec.table, "_file_id", "brin"),
+    ]
+    sa.Table(spec.table, metadata, *items)
+
+
+def _index(table: str, column: str, method: str) -> sa.Index:
+    return sa.Index(f"{table}_{column}_{method}"[:63], column, postgresql_using=method)
+
+
+def _calendar_tables(metadata: sa.MetaData) -> None:
+    def column(name: str, kind: TypeEngine[Any], *, key: bool = False) -> sa.Column[Any]:
+        return sa.Column(name, kind, primary_key=key, nullable=False, autoincrement=False)
+
+    sa.Table(
+        "dim_date",
+        metadata,
+        column("date_key", sa.Integer(), key=True),  # YYYYMMDD
+        column("full_date", sa.Date()),
+        column("year", sa.SmallInteger()),
+        column("quarter", sa.SmallInteger()),
+        column("month", sa.SmallInteger()),
+        column("month_name", sa.String(9)),
+        column("week", sa.SmallInteger()),  # ISO 8601
+        column("day", sa.SmallInteger()),
+        column("day_of_week", sa.SmallInteger()),  # ISO 8601: Monday is 1
+        column("day_name", sa.String(9)),
+        column("is_weekend", sa.Boolean()),  # Friday and Saturday, as in Egypt
+    )
+    sa.Table(
+        "dim_time",
+        metadata,
+        column("time_key", sa.Integer(), key=True),  # HHMM
+        column("hour", sa.SmallInteger()),
+        column("minute", sa.SmallInteger()),
+        column("period", sa.String(9)),  # night, morning, afternoon, evening
+    )
+
+
+def _pipeline_tables(metadata: sa.MetaData) -> None:
+    counts = [
+        sa.Column(name, sa.BigInteger(), nullable=False, server_default="0")
+        for name in (
+            "total_records",
+            "valid_records",
+            "quarantined",
+            "inserted_records",
+            "already_present",
+            "updated_records",
+            "changed_records",  # of already_present, how many had other values
+            "duplicate_count",
+            "orphan_count",  # as found; resolved_orphans of them were loaded later
+            "resolved_orphans",
+        )
+    ]
+    sa.Table(
+        "pipeline_file_log",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), sa.Identity(), primary_key=True),
+        sa.Column("file_name", sa.Text(), nullable=False),
+        sa.Column("file_path", sa.Text(), nullable=False),
+        sa.Column("file_hash", sa.String(32), nullable=False),
+        sa.Column("file_size", sa.BigInteger(), nullable=False),
+        sa.Column("file_type", sa.String(10), nullable=False),
+        sa.Column("logical_name", sa.Text(), nullable=False),
+        sa.Column("source_table", sa.Text(), nullable=False),
+        sa.Column("status", sa.String(10), nullable=False),
+        *counts,
+        sa.Column("rejection_stage", sa.String(10)),
+        sa.Column("error", sa.Text()),
+        sa.Column("duration_ms", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("pii_key_id", sa.String(8)),
+        sa.Column("spec_hash", sa.String(32), nullable=False),
+        sa.Column("backup_written", sa.Boolean(), nullable=False, server_default=sa.true()),
+        sa.Column("processed_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
+        sa.UniqueConstraint("logical_name", "file_hash", "file_size", name="pipeline_file_log_content"),
+        sa.CheckConstraint("status IN ('success', 'failed')", name="pipeline_file_log_status"),
+        sa.CheckConstraint("total_records = valid_records + quarantined", name="pipeline_file_log_books"),
+        sa.CheckConstraint(
+            "valid_records = inserted_records + already_present + updated_records",
+            name="pipeline_file_log_valid",
+        ),
+        sa.CheckConstraint(
+            "duplicate_count + orphan_count - resolved_orphans <= quarantined AND resolved_orphans <= orphan_count"
+            " AND changed_records <= already_present",
+            name="pipeline_file_log_parts",
+        ),
+        sa.Index("pipeline_file_log_processed_at", "processed_at"),
+    )
+    sa.Table(
+        "quarantine",
+        metadata,
+        sa.Column("quarantine_id", sa.BigInteger(), sa.Identity(), primary_key=True),
+        sa.Column("file_id", sa.BigInteger(), nullable=False),
+        sa.Column("row_number", sa.BigInteger(), nullable=False),
+        sa.Column("source_file", sa.Text(), nullable=False),
+        sa.Column("source_table", sa.Text(), nullable=False),
+        sa.Column("file_type", sa.String(10), nullable=False),
+        sa.Column("rejection_stage", sa.String(10), nullable=False),
+        sa.Column("rejection_reason", sa.Text(), nullable=False),
+        sa.Column("reasons", JSONB(), nullable=False),
+        sa.Column("raw_data", JSONB(), nullable=False),
+        sa.Column("quarantined_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
+        sa.Column("retry_count", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("resolved_at", sa.DateTime(timezone=True)),
+        sa.Column("resolution", sa.String(20)),
+        sa.UniqueConstraint("file_id", "row_number", name="quarantine_file_row"),
+        sa.Index("quarantine_quarantined_at", "quarantined_at"),
+        sa.Index(
+            "quarantine_open_orphans",
+            "quarantined_at",
+            postgresql_where=sa.text("rejection_stage = 'orphan' AND resolution IS NULL"),
+        ),
+    )
+    # What each open orphan waits for; a row goes when its parent was found.
+    sa.Table(
+        "orphan_wait",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("row_number", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("fk_column", sa.Text(), primary_key=True),
+        sa.Column("source_table", sa.Text(), nullable=False),
+        sa.Column("parent_table", sa.Text(), nullable=False),
+        sa.Column("parent_key", sa.Text(), nullable=False),
+        sa.Index("orphan_wait_parent", "parent_table", "parent_key"),
+    )
+    sa.Table(
+        "true_orphan",
+        metadata,
+        sa.Column("true_orphan_id", sa.BigInteger(), sa.Identity(), primary_key=True),
+        sa.Column("quarantine_id", sa.BigInteger(), nullable=False, unique=True),
+        sa.Column("source_file", sa.Text(), nullable=False),
+        sa.Column("source_table", sa.Text(), nullable=False),
+        sa.Column("unresolved_fk", sa.Text(), nullable=False),
+        sa.Column("raw_data", JSONB(), nullable=False),
+        sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("retry_count", sa.Integer(), nullable=False),
+        sa.Column("promoted_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
+    )
+    sa.Table(
+        "pipeline_meta",
+        metadata,
+        sa.Column("key", sa.Text(), primary_key=True),
+        sa.Column("value", sa.Text(), nullable=False),
+    )

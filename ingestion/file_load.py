@@ -1,0 +1,201 @@
+"""One file, end to end, in one PostgreSQL transaction."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import FileChanged, FileRejected, PipelineError
+from config.model import FileJob, FileOutcome, PipelineConfig, Stage, Status
+from datawarehouse import file_log, quarantine_loader
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.fk_checker import parent_lookup
+from datawarehouse.loader import Loaded, Loader
+from ingestion.file_reader import OpenFile, opened, read_chunks
+from validation.batch import Batch, Rejection
+from validation.orphan_validator import KnownParents
+from validation.pii_handler import PiiHandler
+from validation.validation_runner import settle, validate
+
+T = TypeVar("T")
+
+READ_AHEAD_BYTES = 1 << 20  # a larger file is parsed and validated while its last chunk is loaded
+
+
+class Stopped(PipelineError):
+    """The pipeline is stopping: the load in hand was rolled back, and the file is still in its folder."""
+
+
+@dataclass
+class _Books:
+    """The figures of one file as they add up, chunk by chunk."""
+
+    total: int = 0
+    loaded: Loaded = field(default_factory=Loaded)
+    by_stage: Counter[Stage] = field(default_factory=Counter)
+    duplicates: int = 0
+
+    def add(self, rows: int, loaded: Loaded, rejections: list[Rejection]) -> None:
+        self.total += rows
+        self.loaded.inserted += loaded.inserted
+        self.loaded.updated += loaded.updated
+        self.loaded.already_present += loaded.already_present
+        self.loaded.changed += loaded.changed
+        self.by_stage.update(rejection.stage for rejection in rejections)
+        self.duplicates += sum(rejection.reasons[0].rule == "duplicate" for rejection in rejections)
+
+
+class FileLoad:
+    """Loads files. `progress(job, rows)` is told after each chunk; `give_up()` is asked before it."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        config: PipelineConfig,
+        pii: PiiHandler,
+        *,
+        progress: Callable[[FileJob, int], None] = lambda _job, _rows: None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._warehouse = warehouse
+        self._config = config
+        self._pii = pii
+        self._progress = progress
+        self._give_up = give_up
+
+    def run(self, job: FileJob) -> FileOutcome:
+        """Load the file, or record why it can't be.
+
+        The bytes that are hashed are those that are parsed; the file is looked at before and after.
+        Raises FileChanged (nothing was loaded: look at the file again), WarehouseUnavailable (nothing was loaded,
+        or it was and the next try finds it done), Stopped.
+        """
+        started = time.monotonic()
+        try:
+            with opened(job.path) as file:
+                job = job.evolve(size=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns, md5=file.md5())
+                try:
+                    return self._load(job, file, started)
+                except FileRejected as problem:
+                    file.verify_unchanged(job.path)
+                    return self.record_failure(job, str(problem), started)
+        except FileRejected as problem:  # can't be opened: there is no content to tell it by
+            return FileOutcome(job, Status.FAILED, error=str(problem))
+        except OSError as error:
+            raise FileChanged(f"{job.path.name} can't be read: {error.strerror}") from None
+
+    def record_failure(self, job: FileJob, problem: str, started: float) -> FileOutcome:
+        """Write the file's row of status failed, in a transaction of its own."""
+        with self._warehouse.transaction() as tx:
+            claim = file_log.claim(tx, job)
+            if claim.earlier:
+                return FileOutcome(job, Status.ALREADY_DONE, file_id=claim.earlier[0])
+            outcome = FileOutcome(
+                job, Status.FAILED, file_id=claim.file_id, error=problem, seconds=time.monotonic() - started
+            )
+            file_log.close(tx, outcome, self._pii.key_id)
+        return outcome
+
+    def _load(self, job: FileJob, file: OpenFile, started: float) -> FileOutcome:
+        books = _Books()
+        with self._warehouse.transaction() as tx:
+            claim = file_log.claim(tx, job)
+            if claim.earlier:
+                return FileOutcome(job, Status.ALREADY_DONE, file_id=claim.earlier[0])
+            loader = Loader(tx, job.spec, self._config)
+            parents = KnownParents(parent_lookup(tx, self._config))
+            for batch in self._batches(job, file):
+                if self._give_up():
+                    raise Stopped(
+                        f"{job.path.name} was rolled back at row {books.total}; it is loaded at the next start"
+                    )
+                settle(batch, parents)
+                self._load_batch(tx, job, claim.file_id, batch, loader, books)
+                self._progress(job, books.total)
+            file.verify_unchanged(job.path)
+            outcome = FileOutcome(
+                job,
+                Status.SUCCESS,
+                file_id=claim.file_id,
+                total=books.total,
+                inserted=books.loaded.inserted,
+                already_present=books.loaded.already_present,
+                changed=books.loaded.changed,
+                updated=books.loaded.updated,
+                rejected_by_stage=dict(books.by_stage),
+                duplicates=books.duplicates,
+                seconds=time.monotonic() - started,
+            )
+            file_log.close(tx, outcome, self._pii.key_id)
+        return outcome
+
+    def _batches(self, job: FileJob, file: OpenFile) -> Iterator[Batch]:
+        """The file's chunks, judged by all that needs no warehouse."""
+        chunks = read_chunks(file, job.path.name, job.spec.schema, self._config.reader.chunk_rows)
+        batches = (validate(chunk, job.spec, self._config.validation.dates) for chunk in chunks)
+        return ahead(batches) if job.size > READ_AHEAD_BYTES else batches
+
+    def _load_batch(
+        self, tx: Cursor, job: FileJob, file_id: int, batch: Batch, loader: Loader, books: _Books
+    ) -> None:
+        rows = self._pii.mask(job.spec, batch.rows())
+        file_ids = pa.repeat(pa.scalar(file_id, pa.int64()), rows.num_rows)
+        loaded = loader.load(rows.append_column("_file_id", file_ids))
+        numbers = batch.chunk.numbers
+        if loaded.duplicates:
+            key = job.spec.schema.primary_key
+            batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
+        for refused in loaded.refused:
+            batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
+        rejections = batch.rejections()
+        written = quarantine_loader.write(tx, job, file_id, rejections, self._config, self._pii)
+        if written != len(rejections):
+            raise PipelineError(f"quarantine took {written} rows of {len(rejections)}")
+        books.add(len(numbers) + len(batch.chunk.malformed), loaded, rejections)
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items of `items`, each made in a thread of its own while the one before it is used."""
+    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=1)
+    unwanted = threading.Event()
+
+    def hand_over(item: T | None, error: BaseException | None) -> None:
+        while not unwanted.is_set():
+            with suppress(queue.Full):
+                ready.put((item, error), timeout=0.1)
+                break
+
+    def produce() -> None:
+        try:
+            for item in items:
+                hand_over(item, None)
+                if unwanted.is_set():
+                    return
+            hand_over(None, StopIteration())
+        except BaseException as error:  # noqa: BLE001  (raised again by the consumer)
+            hand_over(None, error)
+
+    thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            assert item is not None  # noqa: S101  (there is an item or an error)
+            yield item
+    finally:
+        unwanted.set()
+        thread.join()

@@ -1,0 +1,258 @@
+"""The main loop: takes files from the inbox, loads them, and does what follows a commit."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config.errors import FileChanged, PipelineError, WarehouseUnavailable
+from config.model import FileJob, FileOutcome, PipelineConfig, Stage, Status
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.quarantine_backup import QuarantineBackup
+from datawarehouse.quarantine_retry import OrphanRetry
+from ingestion.file_load import FileLoad, Stopped
+from ingestion.file_tracker import FileTracker
+from ingestion.file_watcher import Inbox
+from utils.alerter import send_alert
+from utils.logger import get_logger
+from validation.pii_handler import PiiHandler
+
+logger = get_logger(__name__)
+
+GRACE_SECONDS = 7.0  # a load that takes longer than this after a stop is rolled back
+PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0  # between two looks at a database that is away
+
+
+@dataclass
+class Summary:
+    """What this run did."""
+
+    files: Counter[Status] = field(default_factory=Counter)
+    rows: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    healed: int = 0
+
+    def text(self) -> str:
+        """One line for the console."""
+        done, failed = self.files[Status.SUCCESS], self.files[Status.FAILED]
+        unchanged = self.files[Status.ALREADY_DONE]
+        return (
+            f"{done} files loaded, {failed} failed, {unchanged} already done: {self.rows:,} rows, "
+            f"{self.loaded:,} loaded, {self.quarantined:,} quarantined, {self.healed:,} orphans healed"
+        )
+
+
+class IngestionRunner:
+    """Processes files one after the other. `stop` ends the loop after the file in hand."""
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        warehouse: Warehouse,
+        tracker: FileTracker,
+        inbox: Inbox,
+        stop: threading.Event,
+    ) -> None:
+        self._config = config
+        self._warehouse = warehouse
+        self._tracker = tracker
+        self._inbox = inbox
+        self._stop = stop
+        self._stopped_at: float | None = None
+        self._told_at = 0.0
+        self.summary = Summary()
+        self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
+        self.retry = OrphanRetry(warehouse, config)
+        parents = {key.parent for spec in config.files for key in spec.foreign_keys}
+        self._parent_tables = {config.by_logical_name[name].table for name in parents}
+        self._load = FileLoad(
+            warehouse, config, PiiHandler(config.pii.hash_key), progress=self._tell_progress, give_up=self._give_up
+        )
+
+    def run_loop(self) -> None:
+        """Process files as they come, until `stop` is set."""
+        while not self._stop.is_set():
+            job = self._inbox.get(timeout=0.5)
+            if job is not None:
+                self.process_file(job)
+
+    def drain(self) -> None:
+        """Process files until none is left, or `stop` is set."""
+        while self._inbox.size() and not self._stop.is_set():
+            job = self._inbox.get(timeout=0.2)
+            if job is not None:
+                self.process_file(job)
+
+    def process_file(self, job: FileJob) -> FileOutcome | None:
+        """Load one file and do what follows; None when it is to be looked at again. Nothing is raised."""
+        self._told_at = time.monotonic()
+        try:
+            outcome = self._load.run(job)
+        except FileChanged as change:
+            logger.info(f"[runner] {change}; waiting for it to settle", extra=job.log_context())
+            self._inbox.retry_later(job)
+        except WarehouseUnavailable as problem:
+            self._inbox.retry_later(job)
+            self._wait_for_warehouse(problem, job)
+        except Stopped as stopped:
+            logger.warning(f"[runner] {stopped}", extra=job.log_context())
+            self._inbox.retry_later(job)
+        except Exception as error:  # noqa: BLE001  (the one place where a bug of ours must not end the service)
+            failure = self._record_crash(job, error)
+            if failure is not None:
+                self._conclude(failure)
+            return failure
+        else:
+            self._conclude(outcome)
+            return outcome
+        return None
+
+    def _conclude(self, outcome: FileOutcome) -> None:
+        job = outcome.job
+        if outcome.status is Status.FAILED:
+            self._tracker.mark_as_failed(job, outcome.error or "")
+        else:
+            self._tracker.mark_as_done(job)
+        self._inbox.done(job)
+        self._report(outcome)
+        try:
+            if outcome.status is Status.SUCCESS and outcome.file_id is not None and outcome.quarantined:
+                self.backup.append(outcome.file_id, job.spec.feed)
+            if outcome.inserted and job.spec.table in self._parent_tables:
+                self.summary.healed += self.retry.after(job.spec.table)
+        except WarehouseUnavailable as problem:
+            self._wait_for_warehouse(problem)  # the timer does what was left undone
+
+    def _record_crash(self, job: FileJob, error: Exception) -> FileOutcome | None:
+        """A fault of ours, or of the database's schema: the file counts as failed, the rest goes on."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        what = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__} at {place}"
+        logger.critical(f"[runner] {job.path.name}: {what}", exc_info=error, extra=job.log_context())
+        send_alert("Pipeline exception", f"{job.path.name}: {what}")
+        if not job.md5:
+            job = job.evolve(md5=_hash_or_nothing(job.path))
+        try:
+            return self._load.record_failure(job, what, time.monotonic())
+        except WarehouseUnavailable as problem:
+            self._inbox.retry_later(job)
+            self._wait_for_warehouse(problem)
+            return None
+        except Exception as second:
+            logger.critical(f"[runner] {job.path.name}: its failure can't be recorded", exc_info=second)
+            return FileOutcome(job, Status.FAILED, error=what)
+
+    def _wait_for_warehouse(self, problem: WarehouseUnavailable, job: FileJob | None = None) -> None:
+        """Wait until PostgreSQL answers, however long it takes; one alert at the start, one at the end."""
+        if self._reachable():
+            name = f" {job.path.name}:" if job else ""
+            logger.warning(f"[runner]{name} {problem}; trying again", extra=job.log_context() if job else {})
+            self._stop.wait(FIRST_WAIT_SECONDS)
+            return
+        started = time.monotonic()
+        wait = FIRST_WAIT_SECONDS
+        send_alert("Database unavailable", f"{problem}. Files wait in their folders; nothing is lost.")
+        while not self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (jitter)
+            if self._reachable():
+                minutes = (time.monotonic() - started) / 60
+                send_alert("Database available again", f"It was away for {minutes:.1f} minutes. Loading goes on.")
+                return
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+    def _reachable(self) -> bool:
+        try:
+            with self._warehouse.transaction(deadline_seconds=10) as tx:
+                tx.execute("SELECT 1")
+        except PipelineError:
+            return False
+        return True
+
+    def _give_up(self) -> bool:
+        if not self._stop.is_set():
+            return False
+        now = time.monotonic()
+        self._stopped_at = self._stopped_at or now
+        return now - self._stopped_at > GRACE_SECONDS
+
+    def _tell_progress(self, job: FileJob, rows: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= PROGRESS_SECONDS:
+            self._told_at = now
+            logger.info(
+                f"[runner] {job.path.name}: {rows} rows so far",
+                extra={**job.log_context(), "screen": f"… {job.path.name:<24} {rows:>10,} rows so far"},
+            )
+
+    def _report(self, outcome: FileOutcome) -> None:
+        """Log line, console line, alerts and sums."""
+        job, summary = outcome.job, self.summary
+        summary.files[outcome.status] += 1
+        extra = {**job.log_context(), "file_id": outcome.file_id, "status": outcome.status.value}
+        if outcome.status is Status.ALREADY_DONE:
+            logger.info(
+                f"[runner] {job.path.name} has the content of file {outcome.file_id}: nothing to do", extra=extra
+            )
+        elif outcome.status is Status.FAILED:
+            screen = f"✗ {job.path.name:<24} failed: {outcome.error}"
+            logger.error(f"[runner] {job.path.name} failed: {outcome.error}", extra={**extra, "screen": screen})
+            send_alert("File failed", f"{job.path}: {outcome.error}")
+        else:
+            summary.rows += outcome.total
+            summary.loaded += outcome.inserted + outcome.updated
+            summary.quarantined += outcome.quarantined
+            logger.info(
+                f"[runner] loaded {job.path.name}",
+                extra={**extra, **_figures(outcome), "screen": _console_line(outcome)},
+            )
+            self._alert_on_rows(outcome)
+
+    def _alert_on_rows(self, outcome: FileOutcome) -> None:
+        name = outcome.job.path.name
+        if outcome.quarantined > self._config.quarantine.alert_above:
+            stages = ", ".join(f"{stage.value} {count}" for stage, count in outcome.rejected_by_stage.items())
+            message = f"{name} (file {outcome.file_id}): {outcome.quarantined} of {outcome.total} rows ({stages})"
+            send_alert("High quarantine volume", message)
+        if refused := outcome.rejected_by_stage.get(Stage.LOAD):
+            send_alert("Load error", f"{name} (file {outcome.file_id}): PostgreSQL refused {refused} rows")
+
+
+def _figures(outcome: FileOutcome) -> dict[str, object]:
+    return {
+        "table": outcome.job.spec.table,
+        "total": outcome.total,
+        "inserted": outcome.inserted,
+        "already_present": outcome.already_present,
+        "updated": outcome.updated,
+        "quarantined": {stage.value: count for stage, count in outcome.rejected_by_stage.items()},
+        "ms": round(outcome.seconds * 1000),
+    }
+
+
+def _console_line(outcome: FileOutcome) -> str:
+    parts = [f"✓ {outcome.job.path.name:<24} {outcome.total:>9,} rows {outcome.inserted:>9,} loaded"]
+    if outcome.updated:
+        parts.append(f"{outcome.updated:,} updated")
+    if outcome.already_present:
+        parts.append(f"{outcome.already_present:,} already there")
+    if outcome.quarantined:
+        stages = ", ".join(
+            f"{s.value} {outcome.rejected_by_stage[s]:,}" for s in Stage if s in outcome.rejected_by_stage
+        )
+        parts.append(f"{outcome.quarantined:,} quarantined ({stages})")
+    return f"{', '.join(parts)}, {outcome.seconds * 1000:,.0f} ms"
+
+
+def _hash_or_nothing(path: Path) -> str:
+    from ingestion.file_tracker import compute_hash
+
+    try:
+        return compute_hash(path)
+    except OSError:
+        return ""

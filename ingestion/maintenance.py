@@ -1,0 +1,43 @@
+"""What happens by the clock: orphans retried and promoted, the CSV backup mended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from config.errors import PipelineError
+from config.model import PipelineConfig
+from ingestion.ingestion_runner import IngestionRunner
+from utils.logger import get_logger
+
+logger = get_logger(__name__)
+
+
+def maintain(runner: IngestionRunner, config: PipelineConfig, *, missing_files: bool = False) -> None:
+    """One turn of everything. A part that fails is logged and comes again with the next turn."""
+
+    def heal() -> None:
+        runner.summary.healed += runner.retry.everything()
+
+    def promote() -> None:
+        runner.retry.promote(config.quarantine.true_orphan_after_hours)
+
+    def back_up() -> None:
+        runner.backup.reconcile(missing_files=missing_files)
+
+    for part in (heal, promote, back_up):
+        _attempt(part)
+
+
+def maintenance_loop(stop: threading.Event, runner: IngestionRunner, config: PipelineConfig) -> None:
+    """A turn every `quarantine.retry_minutes`, until `stop` is set."""
+    while not stop.wait(config.quarantine.retry_minutes * 60):
+        maintain(runner, config)
+
+
+def _attempt(part: Callable[[], None]) -> None:
+    try:
+        part()
+    except (PipelineError, OSError) as error:
+        reason = error if isinstance(error, PipelineError) else error.strerror
+        logger.warning(f"[maintenance] {part.__name__} put off: {reason}")

@@ -1,0 +1,152 @@
+"""Puts the pieces together: opens the warehouse, starts the threads, runs, and closes everything again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from config.errors import WarehouseUnavailable
+from config.model import PipelineConfig
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.queries import query, script
+from datawarehouse.schema_init import init_schema
+from ingestion.file_tracker import FileTracker
+from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_everything, scan_master
+from ingestion.ingestion_runner import IngestionRunner, Summary
+from ingestion.maintenance import maintain, maintenance_loop
+from utils import alerter
+from utils.alerter import send_alert
+from utils.logger import get_logger
+from utils.sla_updater_job import sla_scheduler_loop, update_sla_view
+
+logger = get_logger(__name__)
+
+BANNER = """\
+=====================================================
+🚀 FastFeast Pipeline is running! Waiting for files...
+Press Ctrl+C to stop the pipeline gracefully.
+====================================================="""
+JOIN_SECONDS = 8.0
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 15.0
+
+
+class Pipeline:
+    """A context: entering opens the warehouse and its tables, leaving stops threads and closes all of it.
+
+    `stop` may be set from a signal handler or another thread: what is in hand is finished, then it ends.
+    """
+
+    def __init__(self, config: PipelineConfig, stop: threading.Event | None = None) -> None:
+        self._config = config
+        self._stop = stop or threading.Event()
+        self._exit = ExitStack()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        config = self._config
+        with ExitStack() as stack:
+            alerter.start(config.alerting)
+            stack.callback(alerter.stop)
+            self.warehouse = Warehouse(config.database, config.home)
+            stack.callback(self.warehouse.close)
+            if not self._open_warehouse():
+                self._exit = stack.pop_all()
+                return self
+            self._tracker = FileTracker(config.path(config.tracker.db_path))
+            stack.callback(self._tracker.close)
+            self._forget_what_the_warehouse_lacks()
+            self.inbox = Inbox(config, self._tracker, report=_report)
+            self.runner = IngestionRunner(config, self.warehouse, self._tracker, self.inbox, self._stop)
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(JOIN_SECONDS)
+            if thread.is_alive():
+                logger.warning(f"[pipeline] thread {thread.name} did not end within {JOIN_SECONDS:.0f} s")
+        self._exit.close()
+
+    def run_forever(self) -> Summary:
+        """Seed the master data, start watchers and timers, and process files until `stop` is set."""
+        if self._stop.is_set():
+            return Summary()
+        self._seed_master()
+        maintain(self.runner, self._config, missing_files=True)
+        self._start_timers()
+        watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
+        for watcher in watchers:
+            watcher.start()
+        logger.info("[pipeline] running", extra={"screen": BANNER})
+        try:
+            self.runner.run_loop()
+        finally:
+            for watcher in watchers:
+                watcher.stop()
+        return self.runner.summary
+
+    def run_once(self) -> Summary:
+        """Process everything that is there: master, every dated batch folder, every stream folder."""
+        if self._stop.is_set():
+            return Summary()
+        self._seed_master()
+        scan_everything(self._config, self.inbox)
+        self.runner.drain()
+        maintain(self.runner, self._config, missing_files=True)
+        update_sla_view(self.warehouse.engine(), self._sla_view())
+        return self.runner.summary
+
+    def _seed_master(self) -> None:
+        scan_master(self._config, self.inbox)
+        self.runner.drain()
+
+    def _start_timers(self) -> None:
+        every = self._config.sla.refresh_minutes * 60
+        self._start(
+            "sla-updater", lambda: sla_scheduler_loop(self._stop, self.warehouse.engine(), self._sla_view(), every)
+        )
+        self._start("maintenance", lambda: maintenance_loop(self._stop, self.runner, self._config))
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    @staticmethod
+    def _sla_view() -> str:
+        return script("v_ticket_sla_performance")
+
+    def _open_warehouse(self) -> bool:
+        """Open the pool and bring the tables up to date, waiting for a server that is away; False when stopped."""
+        wait = 0.0
+        while not self._stop.wait(wait):
+            try:
+                self.warehouse.open()
+                init_schema(self.warehouse, self._config)
+            except WarehouseUnavailable as problem:
+                if not wait:
+                    send_alert("Database unavailable", f"{problem}. Waiting for it.")
+                wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+            else:
+                return True
+        return False
+
+    def _forget_what_the_warehouse_lacks(self) -> None:
+        """PostgreSQL is the truth: what the cache calls done and the file log doesn't is loaded again."""
+        with self.warehouse.transaction() as tx:
+            tx.execute(query("file_log", "done"))
+            self._tracker.keep_only({row[0] for row in tx})
+
+
+def _report(kind: str, path: Path, message: str) -> None:
+    """What the watchers refuse, once a path: a log line, and an alert unless only the name is unexpected."""
+    logger.warning(f"[watcher] {path.name}: {message}", extra={"path": str(path), "kind": kind})
+    if kind != "unexpected":
+        send_alert("File refused", f"{path}: {message}")

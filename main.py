@@ -1,0 +1,91 @@
+"""Command line of the FastFeast pipeline: `python main.py` is the service, `python main.py once` a single turn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import typer
+
+from config.config_loader import get_config
+from config.errors import PipelineError
+from config.model import Status
+from ingestion.ingestion_runner import Summary
+from ingestion.pipeline import Pipeline
+from utils import logger
+from validation import rules
+
+EXIT_OK, EXIT_FILE_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
+
+app = typer.Typer(
+    add_completion=True, no_args_is_help=False, help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+@app.callback(invoke_without_command=True)
+def service(context: typer.Context) -> None:
+    """Watch the input folders and load what arrives, until Ctrl-C or SIGTERM."""
+    if context.invoked_subcommand is None:
+        raise typer.Exit(
+            _run(lambda pipeline: (pipeline.run_forever(), EXIT_OK)[1], "👋 Pipeline stopped. Goodbye!")
+        )
+
+
+@app.command()
+def once() -> None:
+    """Load everything that is pending, print a summary, and exit: 0, or 1 when a file failed."""
+
+    def turn(pipeline: Pipeline) -> int:
+        return EXIT_FILE_FAILED if pipeline.run_once().files[Status.FAILED] else EXIT_OK
+
+    raise typer.Exit(_run(turn, "Done."))
+
+
+def _run(work: Callable[[Pipeline], int], farewell: str) -> int:
+    """Read the configuration, run `work` within a pipeline, say how it went; returns the exit code."""
+    stop = threading.Event()
+    _stop_on_signals(stop)
+    try:
+        config = get_config(checks=[rules.problems])
+        logger.setup(config.path(config.logging.dir), config.logging.level)
+        with Pipeline(config, stop) as pipeline:
+            code = work(pipeline)
+            _say(pipeline.runner.summary)
+        log.info("[main] stopped", extra={"screen": farewell})
+    except PipelineError as problem:
+        typer.echo(f"{problem}", err=True)
+        log.error(f"[main] {problem}")
+        return EXIT_BAD_CONFIG
+    finally:
+        logger.shutdown()
+    return code
+
+
+def _say(summary: Summary) -> None:
+    log.info("[main] summary", extra={"screen": summary.text()})
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    """The first SIGINT or SIGTERM sets `stop`, a second one ends the process; nothing is lost either way."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+        name = "Ctrl+C" if number == signal.SIGINT else signal.Signals(number).name
+        os.write(
+            sys.stdout.fileno(), f"\n🛑 Stop signal received ({name}); finishing the file in hand...\n".encode()
+        )
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+log = logger.get_logger("main")
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,207 @@
+"""Runs the pipeline and kills it at a named point: `python crash_driver.py SEAM N REPORT MAIN.PY [ARGS]`.
+
+The product has no hooks. The points are set from outside: in the driver of PostgreSQL, whose connections are
+replaced by watched ones, in SQLite's, and in the interpreter's audit events (files opened, sockets connected).
+With the seam `trace`, nothing is killed and REPORT gets every statement and event that a seam could match.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import signal
+import sqlite3
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+
+@dataclass(frozen=True)
+class Seam:
+    """A point in the work: an event of some kind whose text matches, before or after it."""
+
+    kind: str  # sql, copy (a read of the data that is copied), commit, tracker, audit
+    pattern: str
+    when: str = "before"
+
+
+# Every point at which the pipeline is killed; the patterns name tables and statements, not functions.
+SEAMS: dict[str, Seam] = {
+    "before the claim": Seam("sql", r"INSERT INTO pipeline_file_log"),
+    "after the claim": Seam("sql", r"INSERT INTO pipeline_file_log", "after"),
+    "before the parents are locked": Seam("sql", r"FOR KEY SHARE"),
+    "after the parents are locked": Seam("sql", r"FOR KEY SHARE", "after"),
+    "before COPY": Seam("sql", r"^\s*COPY "),
+    "mid-COPY": Seam("copy", r"^\s*COPY "),
+    "after COPY": Seam("sql", r"^\s*COPY ", "after"),
+    "before the merge": Seam("sql", r"INSERT INTO \"?(public\"?\.\"?)?(fact|dim)_(?!date|time)"),
+    "after the merge": Seam("sql", r"INSERT INTO \"?(public\"?\.\"?)?(fact|dim)_(?!date|time)", "after"),
+    "before quarantine": Seam("sql", r"INSERT INTO quarantine"),
+    "after quarantine": Seam("sql", r"INSERT INTO quarantine", "after"),
+    "before the books are closed": Seam("sql", r"UPDATE pipeline_file_log"),
+    "after the books are closed": Seam("sql", r"UPDATE pipeline_file_log", "after"),
+    "before COMMIT": Seam("commit", r""),
+    "after COMMIT": Seam("commit", r"", "after"),
+    "before the tracker": Seam("tracker", r"INSERT|REPLACE|UPDATE"),
+    "after the tracker": Seam("tracker", r"INSERT|REPLACE|UPDATE", "after"),
+    "before the CSV": Seam("audit", r"^open .*quarantined_.* writing"),
+    "before an alert": Seam("audit", r"^smtplib\.connect"),
+    "in the orphan retry": Seam("sql", r"UPDATE quarantine"),
+    "after the orphan retry": Seam("sql", r"UPDATE quarantine", "after"),
+}
+
+
+class Trap:
+    """Counts matching events and kills the process at the n-th."""
+
+    def __init__(self, seam: Seam, count: int, report: Path) -> None:
+        self.seam = seam
+        self.left = count
+        self.report = report
+        self.connections: list[psycopg2.extensions.connection] = []
+        self._pattern = re.compile(seam.pattern, re.IGNORECASE | re.DOTALL)
+        self._lock = threading.RLock()  # guards `left`
+
+    def pass_by(self, kind: str, when: str, text: str) -> None:
+        if (kind, when) != (self.seam.kind, self.seam.when) or not self._pattern.search(text):
+            return
+        with self._lock:
+            self.left -= 1
+            if self.left > 0:
+                return
+            busy = {psycopg2.extensions.TRANSACTION_STATUS_ACTIVE, psycopg2.extensions.TRANSACTION_STATUS_INTRANS}
+            in_transaction = any(
+                not connection.closed and connection.info.transaction_status in busy
+                for connection in self.connections
+            )
+            self.report.write_text(json.dumps({"open_transaction": in_transaction}))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Tracer(Trap):
+    """Kills nothing, and writes down what passes by."""
+
+    def __init__(self, report: Path) -> None:
+        super().__init__(Seam("", ""), 0, report)
+        self._out = report.open("w", encoding="utf-8")
+        self._writing = threading.local()
+
+    def pass_by(self, kind: str, when: str, text: str) -> None:
+        if when == "before" and kind != "copy" and not getattr(self._writing, "now", False):
+            self._writing.now = True
+            self._out.write(f"{kind}: {' '.join(text.split())[:300]}\n")
+            self._out.flush()
+            self._writing.now = False
+
+
+def set_traps(trap: Trap) -> None:
+    """Replace connections and listen to audit events."""
+
+    class Cursor(psycopg2.extensions.cursor):
+        def execute(self, query: Any, parameters: Any = None) -> None:
+            text = query if isinstance(query, str) else _text(query, self)
+            trap.pass_by("sql", "before", text)
+            super().execute(query, parameters)
+            trap.pass_by("sql", "after", text)
+
+        def copy_expert(self, query: Any, file: Any, size: int = 8192) -> None:
+            text = query if isinstance(query, str) else _text(query, self)
+            trap.pass_by("sql", "before", text)
+            super().copy_expert(query, _Watched(file, trap, text), size)
+            trap.pass_by("sql", "after", text)
+
+    class Connection(psycopg2.extensions.connection):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            trap.connections.append(self)
+
+        def cursor(self, *args: Any, **kwargs: Any) -> Any:
+            kwargs.setdefault("cursor_factory", Cursor)
+            return super().cursor(*args, **kwargs)
+
+        def commit(self) -> None:
+            started = self.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE
+            if started:
+                trap.pass_by("commit", "before", "")
+            super().commit()
+            if started:
+                trap.pass_by("commit", "after", "")
+
+    class Tracker(sqlite3.Connection):
+        def execute(self, query: str, *parameters: Any) -> Any:
+            trap.pass_by("tracker", "before", query)
+            result = super().execute(query, *parameters)
+            trap.pass_by("tracker", "after", query)
+            return result
+
+        def executemany(self, query: str, *parameters: Any) -> Any:
+            trap.pass_by("tracker", "before", query)
+            result = super().executemany(query, *parameters)
+            trap.pass_by("tracker", "after", query)
+            return result
+
+    connect, open_tracker = psycopg2.connect, sqlite3.connect
+
+    def watched_connect(*args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("connection_factory", Connection)
+        return connect(*args, **kwargs)
+
+    def watched_tracker(*args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("factory", Tracker)
+        return open_tracker(*args, **kwargs)
+
+    def audit(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(args[0], str):
+            writing = args[2] & (os.O_WRONLY | os.O_RDWR | os.O_APPEND) if isinstance(args[2], int) else False
+            trap.pass_by("audit", "before", f"open {args[0]} {'writing' if writing else 'reading'}")
+        elif event == "smtplib.connect":
+            trap.pass_by("audit", "before", f"smtplib.connect {args[1]} {args[2]}")
+
+    psycopg2.connect = watched_connect
+    sqlite3.connect = watched_tracker
+    sys.addaudithook(audit)
+
+
+class _Watched:
+    """A file whose second read, in the middle of a COPY, passes the trap."""
+
+    def __init__(self, file: Any, trap: Trap, query: str) -> None:
+        self._file, self._trap, self._query, self._reads = file, trap, query, 0
+
+    def read(self, size: int = -1) -> Any:
+        self._reads += 1
+        if self._reads == 2:
+            self._trap.pass_by("copy", "before", self._query)
+        return self._file.read(size)
+
+    def readline(self, size: int = -1) -> Any:
+        return self._file.readline(size)
+
+    def write(self, data: Any) -> Any:
+        return self._file.write(data)
+
+
+def _text(query: Any, cursor: Any) -> str:
+    if isinstance(query, bytes | bytearray):
+        return bytes(query).decode("utf-8", "replace")
+    return str(query.as_string(cursor))
+
+
+def main() -> None:
+    """Set the trap of the command line and become the program it names."""
+    name, count, report, program, *rest = sys.argv[1:]
+    set_traps(Tracer(Path(report)) if name == "trace" else Trap(SEAMS[name], int(count), Path(report)))
+    sys.argv = [program, *rest]
+    sys.path.insert(0, str(Path(program).parent))
+    runpy.run_path(program, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The faults for as long as one likes: `python -m tests.acceptance.faults.soak --minutes 60` prints a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg2
+
+from tests.acceptance.books import Audit
+from tests.acceptance.daemon import Product
+from tests.acceptance.faults import kills
+from tests.acceptance.faults.proxy import Proxy
+from tests.acceptance.faults.scenario import Bench, Tally, backends, in_transaction, put_round, settle
+
+Game = Callable[[Bench, random.Random, Tally], Audit]
+ROUNDS = 8
+
+
+def named_kills(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    product = bench.clone()
+    kills.kill_at_every_seam(product, dice, tally, first_round=0)
+    return settle(product)
+
+
+def random_kills(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    product = bench.clone()
+    for number in range(2 * ROUNDS):
+        put_round(product, number)
+        kills.kill_anywhere(product, dice, tally, within=3)
+    return settle(product)
+
+
+def daemon_kills(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    """The daemon is killed while files arrive, and started again."""
+    product = bench.clone()
+    for number in range(ROUNDS):
+        daemon = product.start()
+        with suppress(AssertionError):
+            daemon.wait_for_banner()
+        put_round(product, number)
+        time.sleep(dice.uniform(0, 1.5))
+        daemon.process.send_signal(signal.SIGSTOP)
+        tally.in_transaction += in_transaction(product)
+        daemon.kill()
+        tally.injected += 1
+    return settle(product)
+
+
+def server_crashes(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    product = bench.clone()
+    with product.running():
+        for number in range(ROUNDS):
+            put_round(product, number)
+            time.sleep(dice.uniform(0, 1))
+            tally.in_transaction += in_transaction(product)
+            bench.server.stop("immediate")
+            tally.injected += 1
+            time.sleep(dice.uniform(0, 3))
+            bench.server.start()
+        _drain(product, ROUNDS)
+    return settle(product)
+
+
+def terminated_backends(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    product = bench.clone()
+    with product.running():
+        for number in range(ROUNDS):
+            put_round(product, number)
+            for _ in range(5):
+                time.sleep(dice.uniform(0, 0.2))
+                tally.in_transaction += in_transaction(product)
+                with suppress(psycopg2.Error):
+                    for pid in backends(product):
+                        tally.injected += bool(product.value("SELECT pg_terminate_backend(%s)", pid))
+        _drain(product, ROUNDS)
+    return settle(product)
+
+
+def lost_commits(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    with Proxy(bench.server.port) as proxy:
+        product = bench.clone(port=proxy.port)
+        with product.running():
+            for number in range(ROUNDS):
+                proxy.swallow_commits(dice.randint(1, 3))
+                put_round(product, number)
+                time.sleep(dice.uniform(0, 1))
+            _drain(product, ROUNDS)
+            tally.injected += proxy.swallowed
+            tally.in_transaction += proxy.swallowed
+        return settle(product)
+
+
+def cut_connections(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    with Proxy(bench.server.port) as proxy:
+        product = bench.clone(port=proxy.port)
+        with product.running():
+            for number in range(ROUNDS):
+                put_round(product, number)
+                for _ in range(5):
+                    time.sleep(dice.uniform(0, 0.2))
+                    tally.in_transaction += in_transaction(product)
+                    tally.injected += proxy.cut()
+            _drain(product, ROUNDS)
+        return settle(product)
+
+
+def stops_under_load(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    product = bench.clone()
+    for number in range(ROUNDS):
+        daemon = product.start()
+        try:
+            daemon.wait_for_banner()
+            put_round(product, number)
+            time.sleep(dice.uniform(0, 1))
+            tally.in_transaction += in_transaction(product)
+            assert daemon.stop(seconds=10) == 0, daemon.output()[-2000:]
+            tally.injected += 1
+        finally:
+            daemon.kill()
+    return settle(product)
+
+
+GAMES: dict[str, Game] = {
+    "kill -9 at named points": named_kills,
+    "kill -9 at random times, catching up": random_kills,
+    "kill -9 at random times, daemon": daemon_kills,
+    "SIGTERM under load": stops_under_load,
+    "PostgreSQL crashes": server_crashes,
+    "backends terminated": terminated_backends,
+    "connections cut": cut_connections,
+    "COMMIT's answer lost": lost_commits,
+}
+
+
+def _drain(product: Product, rounds: int, seconds: float = 120) -> None:
+    """Wait until all files of `rounds` rounds are in the file log."""
+    product.wait_for_files(13 + 4 * rounds - 1, seconds=seconds)
+
+
+def soak(minutes: float, seed: int) -> list[Tally]:
+    """Play all games, again and again, for `minutes`, each at least once."""
+    tallies = {name: Tally(name) for name in GAMES}
+    dice = random.Random(seed)
+    deadline = time.monotonic() + 60 * minutes
+    turn = 0
+    while turn == 0 or time.monotonic() < deadline:
+        with tempfile.TemporaryDirectory(prefix="fastfeast-soak-") as folder:
+            bench = Bench(Path(folder))
+            try:
+                for name, game in GAMES.items():
+                    if turn and time.monotonic() > deadline:
+                        break
+                    audit = game(bench, dice, tallies[name])
+                    for difference in audit.run()[:20]:
+                        _say(f"{name}: {difference}")
+                    tallies[name].add(audit)
+                    _say(f"turn {turn + 1}: {name}: {tallies[name].injected} so far")
+            finally:
+                bench.close()
+        turn += 1
+    return list(tallies.values())
+
+
+def table(tallies: list[Tally]) -> str:
+    """The soak table in Markdown."""
+    head = "| fault | times injected | hit an open transaction | rows lost | rows doubled | files out of balance |"
+    lines = [
+        f"| {t.fault} | {t.injected} | {t.in_transaction} | {t.lost} | {t.doubled} | {t.unbalanced} |"
+        for t in tallies
+    ]
+    return "\n".join([head, "|---|---:|---:|---:|---:|---:|", *lines])
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Run the soak; exits with 1 when anything was lost, doubled or out of balance."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    options = parser.parse_args()
+    _say(f"seed {options.seed}")
+    tallies = soak(options.minutes, options.seed)
+    _say(table(tallies))
+    sys.exit(any(tally.lost or tally.doubled or tally.unbalanced for tally in tallies))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""When PostgreSQL is away, cut off, frozen or shot, nothing fails and nothing is lost: the pipeline waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg2
+
+from tests.acceptance import samples
+from tests.acceptance.daemon import Product, wait_until
+from tests.acceptance.faults.proxy import Proxy
+from tests.acceptance.faults.scenario import ROWS, Bench, backends, in_transaction, put_round, put_rounds, settle
+
+MASTER = len(samples.master_rows())
+BIG = 15_000
+
+
+def put_big_file(product: Product) -> None:
+    product.stream("08", "orders.json", [samples.order(1_000_000 + n) for n in range(BIG)])
+
+
+def failed_files(product: Product) -> list[dict[str, object]]:
+    return product.rows("SELECT file_name, error FROM pipeline_file_log WHERE status = 'failed'")
+
+
+def test_a_server_that_crashes_in_the_middle_of_a_file_and_stays_away(bench: Bench) -> None:
+    product = bench.clone(reader={"chunk_rows": 500})
+    with product.running():
+        put_big_file(product)
+        wait_until(lambda: in_transaction(product), "it works on the file", every=0.01)
+        bench.server.stop("immediate")
+        put_round(product, 0)
+        put_round(product, 1)
+        time.sleep(4)
+        bench.server.start()
+        product.wait_for_files(MASTER + 1 + 7, seconds=60)
+        assert failed_files(product) == []
+    assert settle(product).run() == []
+
+
+def test_a_server_that_is_away_at_the_start_is_waited_for_or_named(bench: Bench) -> None:
+    product = bench.clone()
+    put_round(product, 0)
+    bench.server.stop("fast")
+    daemon = product.start()
+    time.sleep(3)
+    bench.server.start()
+    code = daemon.process.poll()
+    try:
+        if code is None:
+            daemon.wait_for_banner()
+            product.wait_for_files(MASTER + 3)
+            assert daemon.stop() == 0
+        else:
+            assert code == 2
+            assert "PostgreSQL" in daemon.output()
+    finally:
+        daemon.kill()
+    assert settle(product).run() == []
+
+
+def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_repeated(bench: Bench) -> None:
+    with Proxy(bench.server.port) as proxy:
+        product = bench.clone(port=proxy.port)
+        with product.running():
+            for number in range(6):
+                proxy.swallow_commits(2)
+                put_round(product, number)
+                time.sleep(0.4)
+            product.wait_for_files(MASTER + 6 * 4 - 1, seconds=60)
+            wait_until(lambda: proxy.swallowed >= 8, lambda: f"answers are lost; {proxy.swallowed}")
+            proxy.swallow_commits(-(12 - proxy.swallowed))
+            assert failed_files(product) == []
+        assert settle(product).run() == []
+
+
+def test_connections_cut_again_and_again(bench: Bench) -> None:
+    with Proxy(bench.server.port) as proxy:
+        product = bench.clone(port=proxy.port, reader={"chunk_rows": 500})
+        with product.running():
+            put_big_file(product)
+            cuts = during(lambda: bool(proxy.cut()), lambda: put_rounds(product, range(4)))
+            assert cuts >= 5
+            product.wait_for_files(MASTER + 1 + 15, seconds=60)
+        assert settle(product).run() == []
+
+
+def test_backends_terminated_again_and_again(bench: Bench) -> None:
+    product = bench.clone(reader={"chunk_rows": 500})
+
+    def terminate() -> bool:
+        query = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return bool(product.value(query))
+
+    with product.running():
+        put_big_file(product)
+        assert during(terminate, lambda: put_rounds(product, range(4))) >= 5
+        product.wait_for_files(MASTER + 1 + 15, seconds=60)
+        assert failed_files(product) == []
+    assert settle(product).run() == []
+
+
+def during(fault: Callable[[], bool], work: Callable[[], object], *, times: int = 8) -> int:
+    """Do `work` while `fault` strikes up to `times` times; returns how often it struck."""
+    struck = 0
+    worker = threading.Thread(target=work)
+    worker.start()
+    for _ in range(times):
+        time.sleep(0.3)
+        with suppress(psycopg2.Error):
+            struck += fault()
+    worker.join()
+    return struck
+
+
+def test_a_frozen_backend_is_given_up_and_does_not_hold_up_the_others(bench: Bench) -> None:
+    product = bench.clone(reader={"chunk_rows": 500}, database={"statement_timeout_seconds": 3})
+    frozen: list[int] = []
+    with product.running() as daemon:
+        try:
+            put_big_file(product)
+            wait_until(lambda: in_transaction(product), "it works on the file", every=0.01)
+            frozen.append(backends(product)[0])
+            os.kill(frozen[0], signal.SIGSTOP)
+            put_round(product, 0)
+            healthy = "SELECT count(*) FROM fact_order WHERE order_id = %s"
+            wait_until(lambda: product.value(healthy, samples.uid("order", 1)), "the neighbour loads", seconds=20)
+            assert daemon.process.poll() is None
+        finally:
+            for pid in frozen:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+        product.wait_for_files(MASTER + 1 + 3, seconds=60)
+    assert settle(product).run() == []
+
+
+def test_a_frozen_network_is_waited_out(bench: Bench) -> None:
+    with Proxy(bench.server.port) as proxy:
+        product = bench.clone(port=proxy.port, database={"statement_timeout_seconds": 3})
+        with product.running():
+            put_round(product, 0)
+            proxy.frozen.set()
+            time.sleep(5)
+            put_round(product, 1)
+            proxy.frozen.clear()
+            product.wait_for_files(MASTER + 7, seconds=60)
+            assert failed_files(product) == []
+            assert product.value("SELECT count(*) FROM fact_order") > ROWS
+        assert settle(product).run() == []

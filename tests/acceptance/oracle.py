@@ -1,0 +1,198 @@
+"""An independent judge of input files: row by row, from the YAML alone, sharing no code with the pipeline."""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.acceptance.oracle_reader import Record, UnreadableFileError, read_records
+from tests.acceptance.oracle_rules import Spec, broken_rules, is_null, judge_value, read_specs
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    stage: str
+    rule: str
+    column: str | None = None
+
+
+@dataclass(slots=True)
+class Row:
+    """A record's verdict. `stage` is as it was at loading, None for a good row.
+
+    `fate` is where the row is now: loaded, already_present, quarantined, or duplicate (a healed orphan whose
+    key its own file had loaded).
+    """
+
+    number: int
+    stage: str | None
+    reasons: tuple[Reason, ...]
+    values: dict[str, Any]
+    fate: str = "quarantined"
+
+
+@dataclass(slots=True)
+class FileBook:
+    """What became of one file: `error` for one that failed as a whole."""
+
+    path: Path
+    spec: Spec
+    rows: list[Row] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def total(self) -> int:
+        return len(self.rows)
+
+    @property
+    def inserted(self) -> int:
+        return self._count("loaded")
+
+    @property
+    def already_present(self) -> int:
+        return self._count("already_present")
+
+    @property
+    def quarantined(self) -> int:
+        return self.total - self.inserted - self.already_present
+
+    @property
+    def orphans(self) -> int:
+        return sum(row.stage == "orphan" for row in self.rows)
+
+    @property
+    def resolved_orphans(self) -> int:
+        return sum(row.stage == "orphan" and row.fate != "quarantined" for row in self.rows)
+
+    @property
+    def duplicates(self) -> int:
+        return sum(any(reason.rule == "duplicate" for reason in row.reasons) for row in self.rows)
+
+    @property
+    def rejected(self) -> list[Row]:
+        """The rows that went to quarantine at loading, healed or not."""
+        return [row for row in self.rows if row.stage is not None]
+
+    def _count(self, fate: str) -> int:
+        return sum(row.fate == fate for row in self.rows)
+
+
+class Oracle:
+    """Loads files in the order of its calls; `books` has every file that was not a replay."""
+
+    def __init__(self, config_yaml: Path) -> None:
+        config = yaml.safe_load(config_yaml.read_text(encoding="utf-8"))
+        self.specs = read_specs(config)
+        self.by_name = {spec.name: spec for spec in reversed(self.specs)}
+        first, last = config.get("validation", {}).get("dates", (dt.date(2000, 1, 1), dt.date(2100, 12, 31)))
+        self.dates = (dt.datetime.combine(first, dt.time.min), dt.datetime.combine(last, dt.time.max))
+        self.loaded: dict[str, dict[Any, FileBook]] = {spec.table: {} for spec in self.specs}
+        self.books: list[FileBook] = []
+        self._seen: set[tuple[str, str, int]] = set()
+
+    def spec_for(self, path: Path, feed: str) -> Spec | None:
+        """The spec of a file of `feed`: batch, stream or master (by the stem, whatever the extension)."""
+        name = path.name.removesuffix(".gz")
+        for spec in self.specs:
+            if feed == "master":
+                if spec.feed == "batch" and Path(spec.pattern).stem == Path(name).stem:
+                    return spec
+            elif spec.feed == feed and fnmatch.fnmatchcase(name, spec.pattern):
+                return spec
+        return None
+
+    def load(self, path: Path, spec: Spec) -> FileBook | None:
+        """Judge the file and load its good rows; None when the same content was loaded before."""
+        data = path.read_bytes()
+        identity = (spec.name, hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data))
+        if identity in self._seen:
+            return None
+        self._seen.add(identity)
+        book = FileBook(path, spec)
+        self.books.append(book)
+        try:
+            records = read_records(path, [column.name for column in spec.columns])
+        except UnreadableFileError as error:
+            book.error = str(error)
+            return book
+        taken: set[Any] = set()
+        for record in records:
+            row = self._judge(record, spec)
+            book.rows.append(row)
+            if row.stage is not None:
+                continue
+            key = row.values[spec.key]
+            if key in taken:
+                row.stage, row.reasons = "records", (Reason("records", "duplicate", spec.key),)
+                continue
+            taken.add(key)
+            row.fate = "already_present" if key in self.loaded[spec.table] else "loaded"
+            self.loaded[spec.table].setdefault(key, book)
+        return book
+
+    def heal(self) -> int:
+        """Load the orphans whose parents are all there by now, theirs after them; returns how many left."""
+        healed = 0
+        while True:
+            before = healed
+            for book in self.books:
+                for row in book.rows:
+                    if row.stage == "orphan" and row.fate == "quarantined" and not self._missing(row, book.spec):
+                        healed += 1
+                        keys = self.loaded[book.spec.table]
+                        owner = keys.setdefault(row.values[book.spec.key], book)
+                        row.fate = self._fate_of_healed(row, book, owner)
+            if healed == before:
+                return healed
+
+    def _fate_of_healed(self, row: Row, book: FileBook, owner: FileBook) -> str:
+        if owner is not book:
+            return "already_present"
+        key = book.spec.key
+        twins = (r for r in book.rows if r.fate == "loaded" and r.values[key] == row.values[key])
+        return "duplicate" if any(twins) else "loaded"
+
+    def keys(self, table: str) -> set[Any]:
+        return set(self.loaded[table])
+
+    def _judge(self, record: Record, spec: Spec) -> Row:
+        if record.values is None:
+            return Row(record.number, "schema", (Reason("schema", "malformed"),), {})
+        reasons = [Reason("schema", "unexpected column") for _ in record.extra[:1]]
+        texts = {
+            name: None if is_null(text) else text.strip()
+            for name, text in record.values.items()
+            if text is not None
+        }
+        values: dict[str, Any] = {}
+        for column in spec.columns:
+            text = texts.get(column.name)
+            value, broken = judge_value(column, text)
+            values[column.name] = value
+            reasons += [Reason("schema", rule, column.name) for rule in broken]
+            if not broken:
+                reasons += [
+                    Reason("records", rule, column.name)
+                    for rule in broken_rules(column, text, value, texts, self.dates)
+                ]
+        row = Row(record.number, None, tuple(reasons), values)
+        if reasons:
+            row.stage = min((reason.stage for reason in reasons), key=("schema", "records").index)
+        elif missing := self._missing(row, spec):
+            row.stage = "orphan"
+            row.reasons = tuple(Reason("orphan", "foreign_key", column) for column in missing)
+        return row
+
+    def _missing(self, row: Row, spec: Spec) -> list[str]:
+        """The foreign keys of `row` whose parent isn't loaded."""
+        return [
+            column
+            for column, parent in spec.foreign_keys.items()
+            if row.values[column] is not None and row.values[column] not in self.loaded[self.by_name[parent].table]
+        ]

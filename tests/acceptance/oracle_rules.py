@@ -1,0 +1,211 @@
+"""What the oracle knows of columns: the YAML's kinds of file, and how one value is judged."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from typing import Any
+
+NULLS = frozenset({"", "nan", "null", "none", "na", "n/a"})
+BOOLS = {
+    **dict.fromkeys(("true", "1", "1.0", "yes", "t", "y"), True),
+    **dict.fromkeys(("false", "0", "0.0", "no", "f", "n"), False),
+}
+INT = re.compile(r"[+-]?[0-9]+(?:\.0+)?")
+FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+DATETIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+    r"(?:[ T]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?(Z|[+-][0-9]{2}(?::[0-9]{2})?)?)?"
+)
+EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.com")
+EGYPTIAN_MOBILE = re.compile(r"01[0125][0-9]{8}|1[0125][0-9]{8}")
+BITS = {"smallint": 16, "integer": 32, "bigint": 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as the YAML has it; `sql` is e.g. ('numeric', 10, 2)."""
+
+    name: str
+    dtype: str
+    nullable: bool
+    allowed: tuple[str, ...] | None
+    sql: tuple[Any, ...]
+    pii: str | None
+    target: str
+    rules: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One kind of file. `level` 0 refers to nothing, else one more than its deepest parent."""
+
+    name: str
+    feed: str
+    pattern: str
+    table: str
+    key: str
+    columns: tuple[Column, ...]
+    foreign_keys: dict[str, str]  # column → logical name of the parent
+
+    def stored(self, column: str) -> str:
+        return next(item.target for item in self.columns if item.name == column)
+
+
+def is_null(text: str | None) -> bool:
+    return text is None or text.strip().lower() in NULLS
+
+
+def judge_value(column: Column, text: str | None) -> tuple[Any, list[str]]:
+    """The value of a trimmed text, and what the schema stage finds wrong with it."""
+    if text is None:
+        return None, [] if column.nullable else ["null"]
+    broken = ["NUL"] if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text) else []
+    try:
+        value = READERS[column.dtype](text)
+    except ValueError:
+        return None, [*broken, "dtype"]
+    if column.allowed is not None and value not in column.allowed:
+        broken.append("allowed_values")
+    base, *limits = column.sql
+    if column.pii is None and base in {"varchar", "char"} and len(value) > limits[0]:
+        broken.append("length")
+    if base in BITS and not -(2 ** (BITS[base] - 1)) <= value < 2 ** (BITS[base] - 1):
+        broken.append("range")
+    if base == "numeric":
+        precision, scale = limits
+        if abs(rounded(value, scale)) >= Decimal(10) ** (precision - scale):
+            broken.append("range")
+    return value, broken
+
+
+def broken_rules(
+    column: Column, text: str | None, value: Any, texts: dict[str, str | None], dates: tuple[dt.datetime, ...]
+) -> list[str]:
+    """The record rules that a readable value breaks."""
+    broken = []
+    for rule, bound in column.rules.items():
+        if rule == "required":
+            ok = not bound or value is not None
+        elif rule == "required_when":
+            ok = value is not None or not any(texts.get(other) in among for other, among in bound.items())
+        elif value is None or text is None:
+            ok = True
+        elif rule == "at_least":
+            ok = value >= Decimal(str(bound))
+        elif rule == "at_most":
+            ok = value <= Decimal(str(bound))
+        elif rule == "exact_length":
+            ok = len(text) == bound
+        elif rule == "email":
+            ok = EMAIL.fullmatch(text) is not None
+        elif rule == "egyptian_mobile":
+            ok = EGYPTIAN_MOBILE.fullmatch(text.removesuffix(".0")) is not None
+        else:
+            raise ValueError(f"the oracle knows no rule {rule!r}")
+        if not ok:
+            broken.append(rule)
+    if column.dtype == "datetime" and value is not None and not dates[0] <= value <= dates[1]:
+        broken.append("dates")
+    return broken
+
+
+def rounded(value: Decimal, scale: int) -> Decimal:
+    """As PostgreSQL stores it in numeric(p, scale): half away from zero."""
+    if value.adjusted() > 400:
+        return value
+    with localcontext() as context:
+        context.prec = 1000
+        return value.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP)
+
+
+def _int(text: str) -> int:
+    if not INT.fullmatch(text):
+        raise ValueError
+    value = int(text.partition(".")[0])
+    if not -(2**63) <= value < 2**63:
+        raise ValueError
+    return value
+
+
+def _float(text: str) -> Decimal:
+    if not FLOAT.fullmatch(text) or not math.isfinite(float(text)):
+        raise ValueError
+    return Decimal(text)
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in BOOLS:
+        raise ValueError
+    return BOOLS[text.lower()]
+
+
+def _datetime(text: str) -> dt.datetime:
+    match = DATETIME.fullmatch(text)
+    if match is None:
+        raise ValueError
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    value = dt.datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0))
+    value += dt.timedelta(microseconds=int((fraction or "").ljust(6, "0")[:6]))
+    if zone in {None, "Z"}:
+        return value
+    hours, _, minutes = zone[1:].partition(":")
+    if int(hours) > 23 or int(minutes or 0) > 59:
+        raise ValueError
+    offset = dt.timedelta(hours=int(hours), minutes=int(minutes or 0))
+    try:
+        return value - offset if zone[0] == "+" else value + offset
+    except OverflowError as error:
+        raise ValueError from error
+
+
+READERS: dict[str, Any] = {"str": str, "int": _int, "float": _float, "bool": _bool, "datetime": _datetime}
+SQL_OF_DTYPE = {
+    "str": "text",
+    "int": "integer",
+    "float": "double precision",
+    "bool": "boolean",
+    "datetime": "timestamp",
+}
+
+
+def read_specs(config: dict[str, Any]) -> list[Spec]:
+    """The kinds of file, parents before children; of equal depth in the order of the YAML."""
+    renamed = config.get("reader", {}).get("file_type_map") or {}
+    specs = []
+    for feed in ("batch", "stream"):
+        for pattern, entry in config["watcher"][feed]["expected_files"].items():
+            name = renamed.get(pattern, pattern.partition(".")[0])
+            schema = config["schemas"][name]
+            columns = tuple(_column(column) for column in schema["columns"])
+            foreign_keys = entry.get("foreign_keys", {})
+            specs.append(
+                Spec(name, feed, pattern, entry["table"].lower(), schema["primary_key"], columns, foreign_keys)
+            )
+    by_name = {spec.name: spec for spec in specs}
+
+    def level(name: str) -> int:
+        return max((level(parent) + 1 for parent in by_name[name].foreign_keys.values()), default=0)
+
+    return sorted(specs, key=lambda spec: level(spec.name))
+
+
+def _column(entry: dict[str, Any]) -> Column:
+    sql = entry.get("sql_type") or SQL_OF_DTYPE[entry["dtype"]]
+    base, _, limits = sql.partition("(")
+    numbers = [int(number) for number in limits.rstrip(")").split(",") if number.strip()]
+    if base == "numeric" and len(numbers) == 1:
+        numbers.append(0)
+    return Column(
+        name=entry["name"],
+        dtype=entry["dtype"],
+        nullable=entry.get("nullable", True),
+        allowed=tuple(entry["allowed_values"]) if entry.get("allowed_values") else None,
+        sql=(base.strip(), *numbers),
+        pii=entry.get("pii"),
+        target=entry.get("stored_as") or entry["name"],
+        rules=entry.get("rules") or {},
+    )

@@ -1,0 +1,226 @@
+"""A bad configuration is refused at the start: every problem in one message, each with its key's path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config.config_loader import DEFAULT_CONFIG, get_config
+from config.errors import ConfigError
+from config.file_specs import logical_stem, spec_for
+from config.model import Feed, PipelineConfig, SqlType
+from validation import rules
+
+SMALL: dict[str, Any] = {
+    "watcher": {
+        "batch": {
+            "expected_files": {
+                "people.csv": {"table": "Dim_Person"},
+                "pets.csv": {"table": "dim_pet", "foreign_keys": {"person_id": "people"}},
+            }
+        },
+        "stream": {},
+    },
+    "schemas": {
+        "people": {
+            "primary_key": "person_id",
+            "columns": [
+                {"name": "person_id", "dtype": "int", "nullable": False},
+                {"name": "name", "dtype": "str", "sql_type": "varchar(20)"},
+            ],
+        },
+        "pets": {
+            "primary_key": "pet_id",
+            "columns": [
+                {"name": "pet_id", "dtype": "int", "nullable": False},
+                {"name": "person_id", "dtype": "int"},
+                {"name": "born", "dtype": "datetime"},
+            ],
+        },
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("DATABASE_URL", "PII_HASH_KEY", "FASTFEAST_CONFIG", "PGPASSWORD", "ALERTING_ENABLED"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
+    return tmp_path
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """SMALL with another value at `path`; None takes the key away."""
+    config: dict[str, Any] = yaml.safe_load(yaml.safe_dump(SMALL))
+    *keys, last = path.split("/")
+    node: Any = config
+    for key in keys:
+        node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+    if value is None:
+        del node[last]
+    else:
+        node[last] = value
+    return config
+
+
+def load(home: Path, config: Any) -> PipelineConfig:
+    file = home / "config.yaml"
+    file.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    return get_config(file, checks=[rules.problems])
+
+
+def problems(home: Path, config: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(home, config)
+    return str(caught.value)
+
+
+def test_the_shipped_configuration_is_sound_and_parents_come_first() -> None:
+    config = get_config(DEFAULT_CONFIG, checks=[rules.problems])
+    names = [spec.name for spec in config.files]
+    assert len(names) == 16
+    for spec in config.files:
+        for key in spec.foreign_keys:
+            assert names.index(key.parent) < names.index(spec.name)
+
+
+def test_a_small_configuration_needs_nothing_else(home: Path) -> None:
+    config = load(home, SMALL)
+    assert [(spec.name, spec.table, spec.level) for spec in config.files] == [
+        ("people", "dim_person", 0),
+        ("pets", "dim_pet", 1),
+    ]
+    assert config.path("data/x") == home / "data/x"
+
+
+PETS = "watcher/batch/expected_files/pets.csv"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("databse", {}, "databse: unknown key"),
+        ("watcher/batch/trigger_hour", 24, "watcher.batch.trigger_hour: .*less than or equal to 23.*24"),
+        ("watcher/batch/expected_files/x.csv", {"table": "t"}, "x.csv: no schema 'x' under schemas"),
+        ("watcher/batch/expected_files/pets.xls", {"table": "t"}, "pets.xls: a file name ends with one of .csv"),
+        (f"{PETS}/table", "quarantine", "quarantine is a table of the pipeline itself"),
+        (f"{PETS}/table", "a b", "'a b' is not a table name"),
+        (f"{PETS}/table", "dim_person", "dim_person is already the table of 'people'"),
+        (f"{PETS}/foreign_keys", {"person_id": "nobody"}, "refers to 'nobody', which is not the type"),
+        (f"{PETS}/foreign_keys", {"x": "people"}, "'x' is not a column of schemas.pets"),
+        (f"{PETS}/foreign_keys", {"born": "people"}, "born is datetime, but people.person_id is int"),
+        (
+            "watcher/batch/expected_files/people.csv/foreign_keys",
+            {"person_id": "pets"},
+            "foreign keys run in a circle: people → pets → people",
+        ),
+        (f"{PETS}/derive", {"d": {"date_key": "nope"}}, "derive.d: 'nope' is not a column"),
+        (f"{PETS}/derive", {"d": {"date_key": "born", "time_key": "born"}}, "derive.d: give exactly one of"),
+        (f"{PETS}/derive", {"born": {"date_key": "born"}}, "derive.born: the table already has a column"),
+        (f"{PETS}/on_conflict", "update_if_newer", "update_if_newer needs the name of a datetime column"),
+        ("schemas/pets/primary_key", "nope", "schemas.pets.primary_key: 'nope' is not one of its columns"),
+        ("schemas/pets/columns/0/nullable", True, "'pet_id' must be int or str, not nullable"),
+        ("schemas/pets/columns/1/name", "pet_id", "column 'pet_id' is given twice"),
+        ("schemas/pets/columns/1/dtype", "integer", "schemas.pets.columns.1.dtype: Input should be 'str'"),
+        ("schemas/people/columns/1/sql_type", "varchar", "columns.name: sql_type 'varchar' needs one length"),
+        ("schemas/people/columns/1/sql_type", "integer", "sql_type integer does not hold dtype str"),
+        ("schemas/people/columns/1/sql_type", "text); DROP TABLE x", "columns.name: sql_type .* is not one of"),
+        ("schemas/people/columns/1/stored_as", "_file_id", "a name that the pipeline uses itself"),
+        (
+            "schemas/people/columns/1/rules",
+            {"nope": 1},
+            r"columns.name.rules.nope: no such rule; there are at_least",
+        ),
+        ("schemas/people/columns/1/rules", {"at_least": 1}, "at_least: does not judge dtype str"),
+        ("schemas/people/columns/1/rules", {"exact_length": "x"}, r"exact_length: .* \(given: 'x'\)"),
+        ("schemas/people/columns/1/rules", {"matches": "("}, "matches: not a regular expression"),
+        ("schemas/people/columns/1/rules", {"required_when": {"z": ["a"]}}, "'z' is not a str column"),
+        ("schemas/unused", SMALL["schemas"]["people"], "schemas.unused: no expected file uses it"),
+        ("database/pool", {"min": 5, "max": 2}, "database.pool: min 5 is more than max 2"),
+        ("pii/hash_key", "short", "pii.hash_key: 5 characters, needs 16"),
+        ("alerting/enabled", True, "alerting.smtp.host: needed while alerting.enabled"),
+        ("watcher/stream/dir", "data/input/batch/x", "lies within watcher.batch.dir"),
+        ("validation/dates", ["2030-01-01", "2020-01-01"], "the first is after the last"),
+    ],
+)
+def test_every_mistake_is_named_by_its_path(home: Path, path: str, value: Any, message: str) -> None:
+    import re
+
+    assert re.search(message, problems(home, changed(path, value)))
+
+
+def test_all_problems_come_in_one_message(home: Path) -> None:
+    config = changed("watcher/batch/trigger_hour", 99)
+    config["nonsense"] = 1
+    text = problems(home, config)
+    assert "2 problems" in text
+    assert "trigger_hour" in text
+    assert "nonsense" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "line 1"),
+        ("a: 1\na: 2", "'a' is given twice"),
+        ("- 1", "should be a valid dictionary"),
+        ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
+    ],
+)
+def test_what_is_not_a_configuration_is_said_so(home: Path, text: str, message: str) -> None:
+    assert message in problems(home, text)
+
+
+def test_a_missing_file_names_the_way_out(home: Path) -> None:
+    with pytest.raises(ConfigError, match="FASTFEAST_CONFIG"):
+        get_config(home / "nowhere.yaml")
+
+
+def test_variables_come_from_the_environment_then_env_then_default(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / ".env").write_text("FROM_FILE=file\nBOTH=file\n")
+    monkeypatch.setenv("BOTH", "process")
+    config = changed("database", {"user": "${BOTH}-${FROM_FILE}-${NOWHERE:-default}"})
+    assert load(home, config).database.user == "process-file-default"
+
+
+def test_a_variable_is_needed_only_by_what_is_switched_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    password = {"password": "${PGPASSWORD}"}
+    assert load(home, changed("database", password)).database.embedded
+    text = problems(home, changed("database", {**password, "embedded": False}))
+    assert "database.password: the environment variable PGPASSWORD is not set" in text
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x@y/z")
+    assert load(home, changed("database", {**password, "embedded": False})).database.url == "postgresql://x@y/z"
+
+
+def test_a_secret_is_never_shown(home: Path) -> None:
+    assert "hunter2" not in problems(home, changed("database", {"password": ["hunter2"]}))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("int", "integer"),
+        ("VARCHAR(36)", "varchar(36)"),
+        ("numeric( 10 , 2 )", "numeric(10,2)"),
+        ("timestamp", "timestamp without time zone"),
+        ("float8", "double precision"),
+    ],
+)
+def test_sql_types_have_one_name(text: str, name: str) -> None:
+    assert str(SqlType.parse(text)) == name
+
+
+def test_file_names_are_told_apart() -> None:
+    config = get_config(DEFAULT_CONFIG)
+    assert logical_stem("orders.json.gz") == ("orders", ".json")
+    assert logical_stem("orders.xlsx") == ("orders.xlsx", "")
+    assert logical_stem(".csv") == (".csv", "")
+    found = spec_for(config.files, Feed.STREAM, "orders.json.gz")
+    assert found is not None
+    assert found.table == "fact_order"
+    assert spec_for(config.files, Feed.BATCH, "orders.json") is None

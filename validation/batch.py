@@ -1,0 +1,106 @@
+"""A chunk of rows on its way through the stages, with every reason against each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from config.model import FileSpec, Stage
+
+_ORDER = {stage: position for position, stage in enumerate(Stage)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a row is refused. `column` is '' when the row as a whole is."""
+
+    stage: Stage
+    rule: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A refused row: its 1-based number in the file, every reason, and its text by column.
+
+    The first reason's stage is the verdict. `missing` are (foreign key column, key as text) of an orphan.
+    """
+
+    number: int
+    reasons: tuple[Reason, ...]
+    raw: dict[str, Any]
+    missing: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def stage(self) -> Stage:
+        return self.reasons[0].stage
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows as read: `numbers` are their 1-based ordinals in the file (int64, ascending), `columns` their text
+    (Arrow strings, all of one length); `malformed` are records that could not be split into columns."""
+
+    numbers: np.ndarray
+    columns: dict[str, pa.Array]
+    malformed: tuple[Rejection, ...] = ()
+
+
+@dataclass
+class Batch:
+    """A chunk with its readings. `values` are typed for the rules, `output` is what is loaded."""
+
+    spec: FileSpec
+    chunk: Chunk
+    values: dict[str, pa.Array] = field(default_factory=dict)
+    output: dict[str, pa.Array] = field(default_factory=dict)
+    _against: dict[int, list[Reason]] = field(default_factory=dict)  # by position in the chunk
+    _missing: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+    _unfit: dict[str, np.ndarray] = field(default_factory=dict)  # by column: refused at stage schema
+
+    def reject(self, mask: np.ndarray, stage: Stage, rule: str, column: str = "") -> None:
+        """Note a reason against the rows where `mask` (boolean, one a row) is true.
+
+        A value that its schema refuses is not judged by its column's rules too.
+        """
+        unfit = self._unfit.get(column)
+        if stage is Stage.SCHEMA:
+            self._unfit[column] = mask if unfit is None else unfit | mask
+        elif unfit is not None:
+            mask = mask & ~unfit
+        for position in np.flatnonzero(mask).tolist():
+            self._against.setdefault(position, []).append(Reason(stage, rule, column))
+
+    def note_missing(self, position: int, column: str, key: str) -> None:
+        """Note which parent the row at `position` waits for."""
+        self._missing.setdefault(position, []).append((column, key))
+
+    @property
+    def good(self) -> np.ndarray:
+        """Boolean mask of the rows that nothing is held against so far."""
+        mask = np.ones(len(self.chunk.numbers), dtype=bool)
+        mask[list(self._against)] = False
+        return mask
+
+    def rows(self) -> pa.Table:
+        """The good rows: `_row` (number in the file) and the output columns, named as in the source."""
+        table = pa.table({"_row": self.chunk.numbers, **self.output})
+        return table.filter(pa.array(self.good)) if self._against else table
+
+    def rejections(self) -> list[Rejection]:
+        """The refused rows, malformed ones among them, by row number; reasons in the order of the stages."""
+        positions = sorted(self._against)
+        raw = pa.table(self.chunk.columns).take(pa.array(positions, pa.int64())).to_pylist()
+        refused = [
+            Rejection(
+                number=int(self.chunk.numbers[position]),
+                reasons=tuple(sorted(self._against[position], key=lambda reason: _ORDER[reason.stage])),
+                raw=raw_row,
+                missing=tuple(self._missing.get(position, ())),
+            )
+            for position, raw_row in zip(positions, raw, strict=True)
+        ]
+        return sorted([*self.chunk.malformed, *refused], key=lambda rejection: rejection.number)

@@ -1,0 +1,62 @@
+"""Rejections → rows of the quarantine table, and lines of its CSV backup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from config.model import FileSpec
+from validation.batch import Rejection
+from validation.pii_handler import PiiHandler
+
+BACKUP_COLUMNS = (
+    "quarantine_id",
+    "file_id",
+    "row_number",
+    "source_file",
+    "source_table",
+    "rejection_stage",
+    "rejection_reason",
+    "reasons",
+    "raw_data",
+    "quarantined_at",
+)
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def quarantine_row(rejection: Rejection, spec: FileSpec, pii: PiiHandler) -> dict[str, Any]:
+    """The row of the quarantine table: number, stage, reason (text), reasons and raw_data (JSON text), masked."""
+    reasons = [{"stage": r.stage.value, "rule": r.rule, "column": r.column or None} for r in rejection.reasons]
+    return {
+        "row_number": rejection.number,
+        "rejection_stage": rejection.stage.value,
+        "rejection_reason": "; ".join(
+            f"{reason.column}: {reason.rule}" if reason.column else reason.rule for reason in rejection.reasons
+        ),
+        "reasons": json.dumps(reasons),
+        "raw_data": to_json(pii.mask_raw(spec, rejection.raw)),
+    }
+
+
+def to_json(raw: dict[str, Any]) -> str:
+    """JSON that a JSONB column takes; a NUL or lone surrogate, which it can't hold, becomes its escape as text."""
+    return json.dumps(_storable(raw), ensure_ascii=False)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_storable(k): _storable(v) for k, v in value.items()}
+    return value
+
+
+def backup_line(row: Sequence[Any]) -> list[str]:
+    """One line of the CSV backup; a cell that a spreadsheet would run as a formula gets a leading apostrophe."""
+    return [defused("" if cell is None else str(cell)) for cell in row]
+
+
+def defused(cell: str) -> str:
+    """`cell`, harmless in a spreadsheet."""
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell

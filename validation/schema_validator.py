@@ -1,0 +1,97 @@
+"""Stage schema: dtypes, nulls, allowed values, and the limits of the columns' SQL types."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from config.errors import FileRejected
+from config.model import Column, Dtype, Schema, Stage
+from validation.batch import Batch
+from validation.conversions import Converted, as_mask, convert
+
+_INT_LIMITS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
+
+
+def check_columns(schema: Schema, names: list[str]) -> None:
+    """The file's columns must be exactly the schema's, in any order; else FileRejected that lists the differences.
+
+    A name that isn't a plain one is not repeated in the message: a file without a header has data there.
+    """
+    known = set(schema.by_name)
+    differences = []
+    if missing := [name for name in schema.by_name if name not in names]:
+        differences.append(f"missing: {', '.join(missing)}")
+    if extra := [name for name in names if name not in known]:
+        differences.append(f"unexpected: {', '.join(shown(name, names.index(name)) for name in extra)}")
+    if twice := sorted({name for name in names if names.count(name) > 1 and name in known}):
+        differences.append(f"given twice: {', '.join(twice)}")
+    if differences:
+        raise FileRejected(f"the columns are not those of schema {schema.name!r}; {'; '.join(differences)}")
+
+
+def shown(name: str, position: int) -> str:
+    """A column name fit for a message: itself when it is a plain identifier, else its place."""
+    plain = name.isascii() and name.isidentifier() and len(name) <= 63 and not any(c.isdigit() for c in name)
+    return name if plain else f"column {position + 1} (its name is not a plain one)"
+
+
+def validate_schema(batch: Batch) -> None:
+    """Read every column as its dtype into `batch.values` and `batch.output`; reject what can't be."""
+    for column in batch.spec.schema.columns:
+        raw = batch.chunk.columns[column.name]
+        read = convert(column, raw)
+        batch.values[column.name] = read.values
+        batch.output[column.name] = _output(column, read)
+        _check_column(batch, column, read)
+
+
+def _check_column(batch: Batch, column: Column, read: Converted) -> None:
+    def reject(broken: pa.Array, rule: str) -> None:
+        if pc.any(broken).as_py():
+            batch.reject(as_mask(broken), Stage.SCHEMA, rule, column.name)
+
+    reject(read.unreadable, "dtype")
+    if not column.nullable:
+        reject(pc.and_not(pc.is_null(read.values), read.unreadable), "not_null")
+    if column.allowed_values is not None:
+        allowed = pc.is_in(read.values, value_set=pa.array(column.allowed_values))
+        reject(pc.and_not(pc.is_valid(read.values), allowed), "allowed_values")
+    if column.dtype is Dtype.STR:
+        if _may_hold_nul(read.text):
+            reject(pc.match_substring(read.text, "\0"), "nul_character")
+        if column.sql.length is not None and column.pii is None:
+            reject(_longer_than(read.text, column.sql.length), "too_long")
+    elif column.dtype in {Dtype.INT, Dtype.FLOAT}:
+        reject(_out_of_range(column, read.values), "out_of_range")
+
+
+def _output(column: Column, read: Converted) -> pa.Array:
+    """What is loaded: the exact text for numeric columns, the typed value for all others."""
+    if column.dtype is Dtype.FLOAT and column.sql.base == "numeric":
+        return read.text
+    return read.values
+
+
+def _longer_than(text: pa.Array, length: int) -> pa.Array:
+    if (pc.max(pc.binary_length(text)).as_py() or 0) <= length:  # bytes bound characters
+        return pa.repeat(pa.scalar(value=False), len(text))
+    return pc.greater(pc.utf8_length(text), length)
+
+
+def _out_of_range(column: Column, values: pa.Array) -> pa.Array:
+    if column.dtype is Dtype.INT:
+        limit = _INT_LIMITS[column.sql.base]
+        return pc.or_(pc.greater(values, limit), pc.less(values, -limit - 1))
+    if column.sql.precision is None:
+        return pc.is_inf(values)
+    # PostgreSQL rounds to the scale first: 99999999.995 no longer fits numeric(10,2).
+    limit_after_rounding = 10.0 ** (column.sql.precision - column.sql.scale) - 0.5 * 10.0**-column.sql.scale
+    return pc.greater_equal(pc.abs(values), limit_after_rounding)
+
+
+def _may_hold_nul(text: pa.Array) -> bool:
+    """A quick look at the array's bytes; a neighbouring slice's NUL is a harmless false alarm."""
+    data = text.buffers()[2]
+    return data is not None and not np.frombuffer(data, np.uint8).all()
