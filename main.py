@@ -30,19 +30,28 @@ app = typer.Typer(
 def service(context: typer.Context) -> None:
     """Watch the input folders and load what arrives, until Ctrl-C or SIGTERM."""
     if context.invoked_subcommand is None:
-        raise typer.Exit(
-            _run(lambda pipeline: (pipeline.run_forever(), EXIT_OK)[1], "👋 Pipeline stopped. Goodbye!")
-        )
+        raise typer.Exit(_run(_watch, "👋 Pipeline stopped. Goodbye!"))
 
 
 @app.command()
 def once() -> None:
     """Load everything that is pending, print a summary, and exit: 0, or 1 when a file failed."""
+    raise typer.Exit(_run(_turn, "Done."))
 
-    def turn(pipeline: Pipeline) -> int:
-        return EXIT_FILE_FAILED if pipeline.run_once().files[Status.FAILED] else EXIT_OK
 
-    raise typer.Exit(_run(turn, "Done."))
+def _watch(pipeline: Pipeline) -> int:
+    _say(pipeline.run_forever())
+    return EXIT_OK
+
+
+def _turn(pipeline: Pipeline) -> int:
+    summary = pipeline.run_once()
+    _say(summary)
+    return EXIT_FILE_FAILED if summary.files[Status.FAILED] else EXIT_OK
+
+
+def _say(summary: Summary) -> None:
+    log.info("[main] summary", extra={"screen": summary.text()})
 
 
 def _run(work: Callable[[Pipeline], int], farewell: str) -> int:
@@ -52,21 +61,19 @@ def _run(work: Callable[[Pipeline], int], farewell: str) -> int:
     try:
         config = get_config(checks=[rules.problems])
         logger.setup(config.path(config.logging.dir), config.logging.level)
+    except PipelineError as problem:
+        typer.echo(str(problem), err=True)
+        return EXIT_BAD_CONFIG
+    try:
         with Pipeline(config, stop) as pipeline:
             code = work(pipeline)
-            _say(pipeline.runner.summary)
         log.info("[main] stopped", extra={"screen": farewell})
     except PipelineError as problem:
-        typer.echo(f"{problem}", err=True)
         log.error(f"[main] {problem}")
         return EXIT_BAD_CONFIG
     finally:
         logger.shutdown()
     return code
-
-
-def _say(summary: Summary) -> None:
-    log.info("[main] summary", extra={"screen": summary.text()})
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

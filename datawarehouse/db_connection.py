@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import re
 import select
@@ -29,8 +28,9 @@ from config.config_loader import get_config
 from config.errors import ConfigError, DataError, PipelineError, WarehouseUnavailable
 from config.model import DatabaseConfig, PipelineConfig
 from datawarehouse.embedded_server import EmbeddedServer
+from utils.logger import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 APPLICATION_NAME = "fastfeast"
 MIN_SERVER_VERSION = 120000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.util
-import logging
 import os
 import pwd
 import shutil
@@ -24,8 +23,9 @@ from typing import Any, NamedTuple
 import psutil
 
 from config.errors import ConfigError
+from utils.logger import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MAJOR_VERSION = 18
 SUPERUSER = "postgres"
@@ -497,7 +497,7 @@ def make_searchable(path: Path, account: pwd.struct_passwd) -> None:
         found = folder.stat()
         if not _permits(found, account, 1):
             folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
-            logger.warning(
+            logger.info(
                 "a folder above PostgreSQL's files can now be passed through by other users (chmod o+x)",
                 extra={"folder": str(folder), "account": account.pw_name},
             )
@@ -515,4 +515,4 @@ def _make_readable(install_dir: Path, account: pwd.struct_passwd) -> None:
             if path.is_symlink():
                 continue
             path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
-    logger.warning("PostgreSQL's programs can now be read by other users", extra={"folder": str(install_dir)})
+    logger.info("PostgreSQL's programs can now be read by other users", extra={"folder": str(install_dir)})

@@ -25,18 +25,22 @@ WITH merged AS (
     ON CONFLICT ({key}) DO {on_conflict}
     RETURNING {key}, {was_inserted} AS inserted
 ), rest AS (
-    SELECT s._row, t._file_id = s._file_id AS in_this_file, {changed} AS changed
+    SELECT s._row, s.{key}, t._file_id = s._file_id{or_seen} AS in_this_file, {changed} AS changed
     FROM {stage} AS s
-    LEFT JOIN {table} AS t ON t.{key} = s.{key}
+    LEFT JOIN {table} AS t ON t.{key} = s.{key}{seen_join}
     WHERE NOT EXISTS (SELECT FROM merged AS m WHERE m.{key} = s.{key})
-)
+){remember}
 SELECT (SELECT count(*) FROM merged WHERE inserted),
        (SELECT count(*) FROM merged WHERE NOT inserted),
        count(*) FILTER (WHERE in_this_file IS NOT TRUE),
        count(*) FILTER (WHERE changed AND in_this_file IS NOT TRUE),
-       array_agg(_row) FILTER (WHERE in_this_file OR %(list_present)s)
+       array_agg(_row) FILTER (WHERE in_this_file),
+       array_agg(_row) FILTER (WHERE in_this_file IS NOT TRUE AND %(list_present)s)
 FROM rest
 """
+_REMEMBER = """, remembered AS (
+    INSERT INTO {seen} SELECT {key} FROM rest WHERE in_this_file IS NOT TRUE ON CONFLICT DO NOTHING
+)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,18 @@ class Refused:
 
 @dataclass(slots=True)
 class Loaded:
-    """What became of the rows, as the database counts them. `duplicates` are the row numbers of keys that an
-    earlier chunk of the same file brought (with `list_present`: of all keys that were there)."""
+    """What became of the rows, as the database counts them.
+
+    `duplicates` are the numbers of rows whose key an earlier chunk of the same file brought; `present_rows`, with
+    `list_present`, of those whose key an earlier file brought.
+    """
 
     inserted: int = 0
     updated: int = 0
     already_present: int = 0
     changed: int = 0
     duplicates: list[int] = field(default_factory=list)
+    present_rows: list[int] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
     def add(self, other: Loaded) -> None:
@@ -66,6 +74,7 @@ class Loaded:
         self.already_present += other.already_present
         self.changed += other.changed
         self.duplicates += other.duplicates
+        self.present_rows += other.present_rows
         self.refused += other.refused
 
 
@@ -82,17 +91,23 @@ class Loader:
         self._config = config
         self._list_present = list_present
         self._stage = sql.Identifier(f"stage_{spec.table}"[:63])
+        self._seen = sql.Identifier(f"seen_{spec.table}"[:63])
+        self._remembers = False
         self._years: set[int] = set()
         self._prepare()
 
-    def load(self, rows: pa.Table) -> Loaded:
+    def load(self, rows: pa.Table, *, more: bool = False) -> Loaded:
         """Merge `rows`: `_row`, the schema's columns, and `_file_id` of the file they are from; keys are distinct.
 
+        `more` says that other chunks of the file may follow: then the keys that an earlier file brought are
+        remembered, so that a second row with such a key counts as the duplicate that it is.
         On a data error the chunk is halved until the guilty rows are alone; those come back as `refused`.
         """
         if rows.num_rows == 0:
             return Loaded()
         self._grow_calendar(rows)
+        if more and not self._remembers:
+            self._create_seen()
         self._tx.execute("SAVEPOINT chunk")
         try:
             with translated():
@@ -102,8 +117,8 @@ class Loader:
             if rows.num_rows == 1:
                 return Loaded(refused=[Refused(rows.column("_row")[0].as_py(), error.args[0])])
             half = rows.num_rows // 2
-            loaded = self.load(rows.slice(0, half))
-            loaded.add(self.load(rows.slice(half)))
+            loaded = self.load(rows.slice(0, half), more=True)
+            loaded.add(self.load(rows.slice(half), more=True))
             return loaded
         self._tx.execute("RELEASE SAVEPOINT chunk")
         return loaded
@@ -138,8 +153,18 @@ class Loader:
         self._tx.execute(self._merge, {"list_present": self._list_present})
         row = self._tx.fetchone()
         assert row is not None  # noqa: S101  (an aggregate always gives a row)
-        inserted, updated, present, changed, duplicates = row
-        return Loaded(inserted, updated, present, changed, duplicates or [])
+        inserted, updated, present, changed, duplicates, present_rows = row
+        return Loaded(inserted, updated, present, changed, duplicates or [], present_rows or [])
+
+    def _create_seen(self) -> None:
+        key = self._spec.schema.key
+        self._tx.execute(
+            sql.SQL("CREATE TEMPORARY TABLE {} ({} {} PRIMARY KEY) ON COMMIT DROP").format(
+                self._seen, sql.Identifier(key.target), sql.SQL(str(key.sql))
+            )
+        )
+        self._remembers = True
+        self.__dict__.pop("_merge", None)
 
     @cached_property
     def _merge(self) -> sql.Composed:
@@ -166,6 +191,9 @@ class Loader:
             table=sql.Identifier(spec.table),
             stage=self._stage,
             key=key,
+            seen_join=self._if_remembering(" LEFT JOIN {seen} AS k ON k.{key} = s.{key}"),
+            or_seen=self._if_remembering(" OR k.{key} IS NOT NULL"),
+            remember=self._if_remembering(_REMEMBER),
             columns=sql.SQL(", ").join(columns),
             expressions=sql.SQL(", ").join(expressions),
             joins=sql.SQL("").join([d.join for d in derived.values()]),
@@ -173,6 +201,12 @@ class Loader:
             was_inserted=sql.SQL("(t.xmax = 0)" if spec.on_conflict is OnConflict.UPDATE_IF_NEWER else "true"),
             changed=changed,
         )
+
+    def _if_remembering(self, text: str) -> sql.Composable:
+        if not self._remembers:
+            return sql.SQL("")
+        key = sql.Identifier(self._spec.schema.key.target)
+        return sql.SQL(text).format(seen=self._seen, key=key)
 
     def _on_conflict(self, columns: list[sql.Identifier]) -> sql.Composable:
         if self._spec.on_conflict is OnConflict.NOTHING:

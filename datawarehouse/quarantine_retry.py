@@ -21,12 +21,12 @@ from datawarehouse.queries import query
 from utils.logger import get_logger
 from validation.batch import Batch, Chunk
 from validation.orphan_validator import KnownParents, reject_orphans
-from validation.records_validator import reject_duplicates
 from validation.schema_validator import validate_schema
 
 logger = get_logger(__name__)
 
 CHUNK_ROWS = 10_000  # orphans retried in one transaction
+LOADED, ALREADY_PRESENT, DUPLICATE = "loaded", "already_present", "duplicate"  # quarantine.resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,45 +129,55 @@ class OrphanRetry:
         batch = Batch(spec, Chunk(np.arange(len(orphans.raw)), columns))
         validate_schema(batch)
         reject_orphans(batch, KnownParents(parent_lookup(tx, self._config)))
-        reject_duplicates(batch)
         everyone = orphans.keys(range(len(orphans.raw)))
         tx.execute(query("quarantine", "clear_waits"), everyone)
 
-        rejections = {r.number: r for r in batch.rejections()}
-        waiting = [r for r in rejections.values() if r.missing]
+        waiting = [r for r in batch.rejections() if r.missing]
         if waiting:
             keys = orphans.keys(r.number for r in waiting)
             tx.execute(query("quarantine", "retried"), keys)
             again = zip(keys["file_ids"], keys["row_numbers"], (r.missing for r in waiting), strict=True)
             quarantine_loader.write_waits(tx, spec, again, self._config)
-
-        duplicates = {r.number: "duplicate" for r in rejections.values() if r.reasons[0].rule == "duplicate"}
-        resolutions = duplicates | self._merge(tx, spec, batch.rows(), orphans)
+        resolutions = self._merge(tx, spec, batch.rows(), orphans)
         self._resolve(tx, orphans, resolutions)
-        return sum(resolution == "loaded" for resolution in resolutions.values())
+        return sum(resolution == LOADED for resolution in resolutions.values())
 
     def _merge(self, tx: Cursor, spec: FileSpec, rows: pa.Table, orphans: _Orphans) -> dict[int, str]:
         """Merge the rows, each under the id of its own file; returns what became of each position."""
         positions = rows.column("_row").to_pylist()
+        keys = rows.column(spec.schema.primary_key).to_pylist()
+        resolutions: dict[int, str] = {}
+        first: set[Any] = set()
+        of_file: set[tuple[int, Any]] = set()
+        for position, key in zip(positions, keys, strict=True):
+            here = (orphans.file_ids[position], key)
+            if here in of_file:
+                resolutions[position] = DUPLICATE
+            elif key in first:
+                resolutions[position] = ALREADY_PRESENT
+            of_file.add(here)
+            first.add(key)
+        chosen = pa.array([position not in resolutions for position in positions], pa.bool_())
         file_ids = pa.array([orphans.file_ids[position] for position in positions], pa.int64())
-        loaded = Loader(tx, spec, self._config, list_present=True).load(rows.append_column("_file_id", file_ids))
-        resolutions = dict.fromkeys(positions, "loaded") | dict.fromkeys(loaded.duplicates, "already_present")
+        distinct = rows.append_column("_file_id", file_ids).filter(chosen)
+        loaded = Loader(tx, spec, self._config, list_present=True).load(distinct)
+        resolutions |= dict.fromkeys(distinct.column("_row").to_pylist(), LOADED)
+        resolutions |= dict.fromkeys(loaded.present_rows, ALREADY_PRESENT) | dict.fromkeys(
+            loaded.duplicates, DUPLICATE
+        )
         for refused in loaded.refused:
             logger.error(f"[orphans] {spec.table}: an orphan was refused on retry: {refused.error}")
             del resolutions[refused.row]
         return resolutions
 
     def _resolve(self, tx: Cursor, orphans: _Orphans, resolutions: dict[int, str]) -> None:
+        """Close the orphans, and move their files' books: they are no longer refused, their keys are there."""
         if not resolutions:
             return
         keys = orphans.keys(resolutions)
         tx.execute(query("quarantine", "resolve"), {**keys, "resolutions": list(resolutions.values())})
-        resolved = Counter(keys["file_ids"])
-        loaded = Counter(
-            f for f, how in zip(keys["file_ids"], resolutions.values(), strict=True) if how == "loaded"
-        )
-        for file_id, count in sorted(resolved.items()):
-            tx.execute(
-                query("file_log", "heal"),
-                {"file_id": file_id, "resolved": count, "inserted": loaded[file_id]},
-            )
+        by_file = Counter(zip(keys["file_ids"], resolutions.values(), strict=True))
+        for file_id in sorted(set(keys["file_ids"])):
+            resolved = sum(by_file[file_id, how] for how in (LOADED, ALREADY_PRESENT, DUPLICATE))
+            healed = {"file_id": file_id, "resolved": resolved, "inserted": by_file[file_id, LOADED]}
+            tx.execute(query("file_log", "heal"), healed)

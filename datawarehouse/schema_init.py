@@ -20,7 +20,7 @@ from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-_DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  (% stays one)
+_DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # a % stays one
 
 
 def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | None = None) -> None:

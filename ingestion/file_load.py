@@ -150,8 +150,10 @@ class FileLoad:
     ) -> None:
         rows = self._pii.mask(job.spec, batch.rows())
         file_ids = pa.repeat(pa.scalar(file_id, pa.int64()), rows.num_rows)
-        loaded = loader.load(rows.append_column("_file_id", file_ids))
         numbers = batch.chunk.numbers
+        records = len(numbers) + len(batch.chunk.malformed)
+        more = records >= self._config.reader.chunk_rows
+        loaded = loader.load(rows.append_column("_file_id", file_ids), more=more)
         if loaded.duplicates:
             key = job.spec.schema.primary_key
             batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
@@ -161,7 +163,7 @@ class FileLoad:
         written = quarantine_loader.write(tx, job, file_id, rejections, self._config, self._pii)
         if written != len(rejections):
             raise PipelineError(f"quarantine took {written} rows of {len(rejections)}")
-        books.add(len(numbers) + len(batch.chunk.malformed), loaded, rejections)
+        books.add(records, loaded, rejections)
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

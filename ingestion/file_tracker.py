@@ -8,29 +8,57 @@ import hashlib
 import os
 import queue
 import sqlite3
+import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Collection, Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from config.model import FileJob, Status
+from config.model import FileJob
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
+DONE, FAILED = "done", "failed"
 _DDL = """CREATE TABLE IF NOT EXISTS processed_files (
     path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, md5 TEXT NOT NULL,
     status TEXT NOT NULL, error TEXT, processed_at TEXT NOT NULL) WITHOUT ROWID"""
+_SELECT = "SELECT path, size, mtime_ns, md5, status, error, processed_at FROM processed_files"
 _UPSERT = "INSERT OR REPLACE INTO processed_files VALUES (?, ?, ?, ?, ?, ?, ?)"
 _BUSY_SECONDS = 2.0
 _RETRY_SECONDS = 5.0
+_INT64 = range(-(2**63), 2**63)
+# Faults of the moment or of the machine: the file itself may be sound, and is kept.
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+}
 
-Row = tuple[bytes, int, int, str, str, str | None, str]
+
+class _Finished(NamedTuple):
+    size: int
+    mtime_ns: int
+    md5: str
+    status: str
+    error: str | None
+    processed_at: str
+
+
+class _Order(Enum):
+    REWRITE = 1
+    CLOSE = 2
 
 
 def compute_hash(file_path: Path) -> str:
-    """MD5 of the file's content, hex; it tells contents apart and protects nothing."""
+    """MD5 of the file's content, hex; it tells contents apart and protects nothing. Raises OSError."""
     with file_path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -38,156 +66,168 @@ def compute_hash(file_path: Path) -> str:
 class FileTracker:
     """Which files are finished, by path, size and time of change.
 
-    Everything is kept in memory and written behind by one thread. SQLite may be deleted, cut, locked or full:
-    then there is one warning, the memory serves, and what is owed is written later.
+    Everything is kept in memory, and written behind by the one thread that touches SQLite. Its file may be
+    deleted, cut, overwritten, locked or on a full disk: there is one warning, the memory serves, and what is owed
+    is written later.
     """
 
     def __init__(self, db_path: Path) -> None:
         self._path = db_path
-        self._known: dict[str, Row] = {}
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._owed: dict[bytes, Row] = {}
+        self._known: dict[str, _Finished] = {}
+        self._orders: queue.SimpleQueue[str | _Order] = queue.SimpleQueue()  # a path: write what is known of it
+        self._read_done = threading.Event()
+        # All that follows belongs to the thread.
+        self._owed: set[str] = set()
         self._all_owed = False
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
         self._warned = False
-        self._read()
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
         self._thread.start()
+        self._read_done.wait()
 
     def is_current(self, path: str, size: int, mtime_ns: int) -> bool:
         """Was exactly this file, unchanged since, finished before? No I/O."""
-        row = self._known.get(path)
-        return row is not None and row[1] == size and row[2] == mtime_ns
+        file = self._known.get(path)
+        return file is not None and file.size == size and file.mtime_ns == mtime_ns
 
     def is_processed(self, file_path: Path, file_hash: str) -> bool:
-        """Is content with this hash known as done, under this name or any other?"""
-        answer: Future[bool] = Future()
-
-        def look() -> None:
-            rows = list(self._known.values())
-            answer.set_result(any(row[3] == file_hash and row[4] == "done" for row in rows))
-
-        row = self._known.get(str(file_path))
-        if row is not None and row[3] == file_hash and row[4] == "done":
-            return True
-        self._tasks.put(look)
-        return answer.result()
+        """Is content with this hash known as done, under this name or any other? No I/O, never blocks."""
+        here = self._known.get(str(file_path))
+        files = [here] if here is not None and here.md5 == file_hash else list(self._known.values())
+        return any(file.md5 == file_hash and file.status == DONE for file in files)
 
     def mark_as_done(self, job: FileJob) -> None:
         """Remember the file as done. Returns at once."""
-        self._mark(job, "done", None)
+        self._mark(job, DONE, None)
 
     def mark_as_failed(self, job: FileJob, error: str) -> None:
         """Remember the file as failed: it is not tried again until it changes. Returns at once."""
-        self._mark(job, Status.FAILED.value, error)
+        self._mark(job, FAILED, error.encode("utf-8", "backslashreplace").decode())
 
     def keep_only(self, hashes: set[str]) -> None:
         """Forget every file whose content isn't among `hashes`, failed ones too; those are judged anew."""
-        kept = {path: row for path, row in self._known.items() if row[3] in hashes and row[4] == "done"}
+        kept = {path: file for path, file in self._known.items() if file.md5 in hashes and file.status == DONE}
         if len(kept) != len(self._known):
             self._known = kept
-            self._tasks.put(self._owe_everything)
+            self._orders.put(_Order.REWRITE)
 
     def close(self) -> None:
         """Write what was accepted and end the thread. Idempotent."""
-        self._tasks.put(None)
+        self._orders.put(_Order.CLOSE)
         self._thread.join()
 
     def _mark(self, job: FileJob, status: str, error: str | None) -> None:
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        row: Row = (os.fsencode(job.path), job.size, job.mtime_ns, job.md5, status, error, now)
-        self._known[str(job.path)] = row
-        self._tasks.put(lambda: self._owed.update({row[0]: row}))
+        self._known[str(job.path)] = _Finished(job.size, job.mtime_ns, job.md5, status, error, now)
+        self._orders.put(str(job.path))
 
-    def _owe_everything(self) -> None:
-        self._all_owed = True
+    # ---------------------------------------------------------------- the thread
+
+    def _run(self) -> None:
+        try:
+            self._read()
+        finally:
+            self._read_done.set()
+        ending = False
+        while not ending:
+            for order in self._next_orders():
+                if order is _Order.REWRITE:
+                    self._all_owed = True
+                elif order is _Order.CLOSE:
+                    ending = True
+                elif isinstance(order, str):
+                    self._owed.add(order)
+            if self._owed or self._all_owed:
+                self._save()
+        self._disconnect()
+
+    def _next_orders(self) -> Iterator[str | _Order]:
+        """All orders that are queued; waits for one, but not for long while something is owed."""
+        with contextlib.suppress(queue.Empty):
+            yield self._orders.get(timeout=_RETRY_SECONDS if self._owed or self._all_owed else None)
+            while True:
+                yield self._orders.get_nowait()
 
     def _read(self) -> None:
-        """Fill the memory. A file that is no database is made anew; one that can't be read now is left alone."""
+        """Fill the memory. What can't be read is written anew from memory, as soon as that is possible."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with contextlib.closing(self._open()) as connection:
-                rows = connection.execute("SELECT * FROM processed_files").fetchall()
-        except sqlite3.OperationalError as error:
-            self._warn(error)
-        except sqlite3.DatabaseError as error:
-            self._warn(error)
-            self._remove()
-        except OSError as error:
-            self._warn(error)
-        else:
-            self._known = {os.fsdecode(row[0]): row for row in rows}
+            self._connection = self._open()
+            self._known = {
+                os.fsdecode(path): _Finished(size, mtime_ns, md5, sys.intern(status), error, at)
+                for path, size, mtime_ns, md5, status, error, at in self._connection.execute(_SELECT)
+            }
+        except (sqlite3.Error, OSError, TypeError) as error:
+            self._known = {}
+            self._all_owed = True
+            self._recover(error)
 
     def _open(self) -> sqlite3.Connection:
         if not self._path.exists():
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(_DDL)
             connection.commit()
-        except sqlite3.Error:
+            self._inode = self._path.stat().st_ino
+        except (sqlite3.Error, OSError):
             connection.close()
             raise
         return connection
 
-    def _run(self) -> None:
-        ending = False
-        while not ending:
-            try:
-                tasks: list[Callable[[], None] | None] = [self._tasks.get(timeout=_RETRY_SECONDS)]
-            except queue.Empty:
-                tasks = []
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    tasks.append(self._tasks.get_nowait())
-            for task in tasks:
-                if task is None:
-                    ending = True
-                else:
-                    task()
-            if self._owed or self._all_owed:
-                self._write()
-        if self._connection is not None:
-            self._connection.close()
+    def _save(self) -> None:
+        """Write what is owed. On an error it stays owed, for the next turn."""
+        try:
+            self._write()
+        except (sqlite3.Error, OSError) as error:
+            if self._recover(error):
+                with contextlib.suppress(sqlite3.Error, OSError):
+                    self._write()
 
     def _write(self) -> None:
-        """Write what is owed in one transaction; on an error keep it for the next turn."""
-        try:
-            if self._connection is None or not self._path.exists():  # deleted under us: begin anew
-                self._disconnect()
-                self._all_owed = True
-                self._connection = self._open()
+        if self._connection is None or self._was_replaced():
+            self._disconnect()
+            self._all_owed = True
+            self._connection = self._open()
+        with self._connection:
             if self._all_owed:
                 self._connection.execute("DELETE FROM processed_files")
-                self._connection.executemany(_UPSERT, list(self._known.values()))
-            self._connection.executemany(_UPSERT, list(self._owed.values()))
-            self._connection.commit()
-        except (sqlite3.Error, OSError) as error:
-            self._warn(error)
-            self._disconnect()
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-                self._remove()
-        else:
-            self._owed.clear()
-            self._all_owed = False
-            self._warned = False
+            paths = list(self._known) if self._all_owed else self._owed
+            self._connection.executemany(_UPSERT, self._rows(paths))
+        self._owed.clear()
+        self._all_owed = self._warned = False
+
+    def _rows(self, paths: Collection[str]) -> Iterator[tuple[bytes, int, int, str, str, str | None, str]]:
+        for path in paths:
+            file = self._known.get(path)
+            if file is not None and file.mtime_ns in _INT64:
+                yield (os.fsencode(path), *file)
+
+    def _was_replaced(self) -> bool:
+        try:
+            return self._path.stat().st_ino != self._inode
+        except OSError:
+            return True
+
+    def _recover(self, error: Exception) -> bool:
+        """Warn once and let go of the file; True when it was no database of ours, and was removed."""
+        if not self._warned:
+            self._warned = True
+            why = error.strerror if isinstance(error, OSError) else getattr(error, "sqlite_errorname", "unknown")
+            logger.warning(f"[tracker] {self._path.name} can't be used now ({why}); going on without it")
+        self._disconnect()
+        if isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+            return False
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                Path(f"{self._path}{suffix}").unlink()
+        return True
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-
-    def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                Path(f"{self._path}{suffix}").unlink()
-        self._all_owed = True
-
-    def _warn(self, error: Any) -> None:
-        if not self._warned:
-            self._warned = True
-            what = type(error).__name__
-            logger.warning(f"[tracker] {self._path.name} can't be used now ({what}); going on without it")

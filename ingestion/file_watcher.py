@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -22,29 +24,24 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from config.file_specs import logical_stem, spec_for
-from config.model import Feed, PipelineConfig
-from ingestion.inbox import Inbox
+from config.file_specs import logical_stem
+from config.model import Feed, FileSpec, PipelineConfig
+from ingestion.inbox import Inbox, is_ignored
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-__all__ = ["BatchWatcher", "Inbox", "StreamWatcher", "scan_everything", "scan_master"]
+__all__ = ["BatchWatcher", "FolderScanner", "Inbox", "StreamWatcher", "scan_everything", "scan_master"]
 
 FULL_RESCAN_EVERY = 12  # rescans; the others skip folders whose own time of change is the same
 JOIN_SECONDS = 5.0
 GRANULARITY_NS = 2_000_000_000  # two changes so close together may bear one time
-EVENTS: list[type[FileSystemEvent]] = [
-    DirCreatedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileMovedEvent,
-]
+CREATED: list[type[FileSystemEvent]] = [DirCreatedEvent, FileCreatedEvent]
+WHOLE: list[type[FileSystemEvent]] = [DirMovedEvent, FileMovedEvent, FileClosedEvent]
 
 
 class _Watcher:
-    """A thread with a stop event. `_turn` is called every `rescan_seconds`."""
+    """A thread with a stop event. `turn` is called at once and then every `rescan_seconds`."""
 
     def __init__(self, config: PipelineConfig, inbox: Inbox, name: str) -> None:
         self._config = config
@@ -59,21 +56,24 @@ class _Watcher:
     def stop(self) -> None:
         """End the thread and wait for it."""
         self._stop.set()
-        self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            logger.warning(f"[watcher] thread {self._thread.name} did not end in time")
+        _join(self._thread)
+
+    def turn(self) -> None:
+        """Look once. Raises OSError when the folder itself can't be used."""
+        raise NotImplementedError
 
     def _run(self) -> None:
+        problem = None
         while True:
             try:
-                self._turn()
+                self.turn()
+                problem = None
             except OSError as error:
-                logger.error(f"[watcher] {self._thread.name}: {error.strerror}; trying again")
+                if error.strerror != problem:
+                    logger.error(f"[watcher] {self._thread.name}: {error.strerror}; trying again and again")
+                problem = error.strerror
             if self._stop.wait(self._config.watcher.rescan_seconds):
                 return
-
-    def _turn(self) -> None:
-        raise NotImplementedError
 
 
 class BatchWatcher(_Watcher):
@@ -88,13 +88,9 @@ class BatchWatcher(_Watcher):
         super().__init__(config, inbox, "batch-watcher")
         self._now = now
 
-    def _turn(self) -> None:
-        batch = self._config.watcher.batch
-        root = self._config.path(batch.dir)
-        root.mkdir(parents=True, exist_ok=True)
-        for day, folder in dated_folders(root):
-            if self.is_due(day):
-                offer_batch_folder(self._config, self._inbox, folder)
+    def turn(self) -> None:
+        """Offer the files of the days that are due."""
+        _offer_days(self._inbox, _made(self._config, self._config.watcher.batch.dir), self.is_due)
 
     def is_due(self, day: dt.date) -> bool:
         """Today from `trigger_hour` UTC on, and the `catch_up_days` before."""
@@ -109,164 +105,201 @@ class StreamWatcher(_Watcher):
 
     def __init__(self, config: PipelineConfig, inbox: Inbox) -> None:
         super().__init__(config, inbox, "stream-watcher")
-        self._root = config.path(config.watcher.stream.dir)
-        self._scanner = FolderScanner(self._root)
+        self._scanner: FolderScanner | None = None
         self._observer: BaseObserver | None = None
         self._watched: tuple[int, int] | None = None  # device and inode of the folder being watched
         self._may_observe = not config.watcher.stream.polling
         self._turns = 0
+        self._overflow = _OverflowNotice()
+
+    def start(self) -> None:
+        logging.getLogger("watchdog").addHandler(self._overflow)
+        super().start()
 
     def stop(self) -> None:
         super().stop()
         self._end_observer()
+        logging.getLogger("watchdog").removeHandler(self._overflow)
 
-    def _turn(self) -> None:
-        self._root.mkdir(parents=True, exist_ok=True)
-        self._observe()
-        full = self._config.watcher.stream.polling or self._turns % FULL_RESCAN_EVERY == 0
+    def turn(self) -> None:
+        """Make sure that the folder is watched, and compare it with what was loaded."""
+        root = _made(self._config, self._config.watcher.stream.dir)
+        if self._scanner is None or self._scanner.root != root:
+            self._scanner = FolderScanner(root, self._inbox)
+        self._observe(root)
+        full = self._overflow.seen.is_set() or self._observer is None or self._turns % FULL_RESCAN_EVERY == 0
+        self._overflow.seen.clear()
         self._turns += 1
-        offer_stream_files(self._config, self._inbox, self._scanner.files(full=full))
+        self._inbox.offer_found(self._scanner.entries(full=full), Feed.STREAM)
 
-    def _observe(self) -> None:
-        """Watch the folder, anew when it was removed and made again."""
-        found = self._root.stat()
+    def _observe(self, root: Path) -> None:
+        """Watch the folder; anew when it was removed and made again, or when a thread of watchdog's ended."""
+        found = root.stat()
         here = (found.st_dev, found.st_ino)
-        if not self._may_observe or (self._watched == here and self._observer and self._observer.is_alive()):
+        if not self._may_observe or (self._watched == here and _is_alive(self._observer)):
             return
         self._end_observer()
-        observer = Observer()
-        observer.schedule(_Events(self), str(self._root), recursive=True, event_filter=EVENTS)
         try:
-            observer.start()
+            self._observer = _observer(root, _Events(root, self._inbox))
         except OSError as error:  # inotify's limits
             self._may_observe = False
             logger.warning(f"[watcher] no file events ({error.strerror}): rescanning every few seconds instead")
         else:
-            self._observer, self._watched = observer, here
+            self._watched = here
 
     def _end_observer(self) -> None:
         if self._observer is not None:
             self._observer.stop()
-            self._observer.join(JOIN_SECONDS)
+            _join(self._observer)
             self._observer = None
-
-    def arrived(self, path: Path, *, closed: bool) -> None:
-        """An event names a file."""
-        if not any(part.is_symlink() for part in path.parents if part.is_relative_to(self._root)):
-            self._inbox.offer(path, Feed.STREAM, closed=closed)
-
-    def folder_arrived(self, path: Path) -> None:
-        """An event names a folder: files may have come into it before it was watched."""
-        if not path.is_symlink():
-            offer_stream_files(self._config, self._inbox, FolderScanner(path).files(full=True))
 
 
 class _Events(FileSystemEventHandler):
-    """watchdog's events → the stream watcher."""
+    """watchdog's events below `root` → the inbox."""
 
-    def __init__(self, watcher: StreamWatcher) -> None:
-        self._watcher = watcher
+    def __init__(self, root: Path, inbox: Inbox) -> None:
+        self._root = root
+        self._inbox = inbox
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         moved = isinstance(event, FileMovedEvent | DirMovedEvent)
-        path = Path(os.fsdecode(event.dest_path if moved else event.src_path))
-        try:
-            if event.is_directory:
-                self._watcher.folder_arrived(path)
-            else:
-                self._watcher.arrived(path, closed=moved or isinstance(event, FileClosedEvent))
-        except OSError as error:
-            logger.warning(f"[watcher] {path.name}: {error.strerror}; the rescan looks again")
+        name = os.fsdecode(event.dest_path if moved else event.src_path)
+        path = Path(name)
+        if not name or self._is_behind_a_link(path):  # no name: it was moved away
+            return
+        if event.is_directory:  # files may have come into it before it was watched
+            self._inbox.offer_found(FolderScanner(path, self._inbox).entries(full=True), Feed.STREAM)
+        else:
+            self._inbox.offer(path, Feed.STREAM, closed=type(event) in WHOLE)
+
+    def _is_behind_a_link(self, path: Path) -> bool:
+        return any(folder.is_symlink() for folder in path.parents if folder.is_relative_to(self._root))
+
+
+class _OverflowNotice(logging.Handler):
+    """watchdog tells of lost events in its log only; what else it warns of is not for the console."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.seen = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            self.seen.set()
+        else:
+            logger.debug(f"[watcher] watchdog: {record.getMessage()}")
+
+
+def _observer(root: Path, handler: FileSystemEventHandler) -> BaseObserver:
+    """A running observer of `root`. Raises OSError when the system has no more watches to give."""
+    # Full events tell a rename from outside, which brings a whole file, from a file being created.
+    options: dict[str, Any] = {"generate_full_events": True} if sys.platform == "linux" else {}
+    observer = Observer(**options)
+    observer.name = "stream-events"
+    observer.schedule(handler, str(root), recursive=True, event_filter=CREATED + WHOLE)
+    try:
+        observer.start()
+    except OSError:
+        observer.stop()
+        raise
+    return observer
+
+
+def _is_alive(observer: BaseObserver | None) -> bool:
+    # An emitter ends when its folder is removed, and a folder made again may have the same inode.
+    return observer is not None and observer.is_alive() and all(e.is_alive() for e in observer.emitters)
+
+
+def _join(thread: threading.Thread) -> None:
+    thread.join(JOIN_SECONDS)
+    if thread.is_alive():
+        logger.warning(f"[watcher] thread {thread.name} did not end within {JOIN_SECONDS:.0f} s")
 
 
 class FolderScanner:
     """Lists the files below `root`, without following links. Skips folders that did not change, unless `full`."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, inbox: Inbox) -> None:
+        self.root = root
+        self._inbox = inbox
         self._folders: dict[str, tuple[int, list[str]]] = {}  # path → time of change when listed, subfolders
 
-    def files(self, *, full: bool) -> Iterator[Path]:
-        """The files of all folders that may have new ones."""
-        pending = [str(self._root)]
-        seen: set[str] = set()
+    def entries(self, *, full: bool) -> Iterator[os.DirEntry[str]]:
+        """What is not a folder, in all folders that may have something new. Unreadable folders are reported."""
+        pending = [str(self.root)]
+        listed: dict[str, tuple[int, list[str]]] = {}
         while pending:
             folder = pending.pop()
-            seen.add(folder)
+            known = self._folders.get(folder)
+            subfolders: list[str] = []
             try:
-                changed_ns = Path(folder).lstat().st_mtime_ns
-                known = self._folders.get(folder)
-                if not full and known and known[0] == changed_ns < time.time_ns() - GRANULARITY_NS:
+                now, changed = time.time_ns(), Path(folder).lstat().st_mtime_ns
+                if not full and known and known[0] == changed:
+                    listed[folder] = known
                     pending += known[1]
                     continue
-                subfolders: list[str] = []
                 with os.scandir(folder) as entries:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
                             subfolders.append(entry.path)
                         else:
-                            yield Path(entry.path)
+                            yield entry
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            self._folders[folder] = (changed_ns, subfolders)
+            except OSError as error:
+                self._inbox.report_once("unreadable", Path(folder), f"can't list the folder: {error.strerror}")
+                continue
+            # A folder that changed just now may change again and bear the same time: it is listed once more.
+            listed[folder] = (changed if changed < now - GRANULARITY_NS else -1, subfolders)
             pending += subfolders
-        for gone in self._folders.keys() - seen:
-            del self._folders[gone]
+        self._folders = listed
 
 
-def dated_folders(root: Path) -> list[tuple[dt.date, Path]]:
-    """The folders of `root` that are named YYYY-MM-DD, in order."""
-    found = []
-    for path in root.iterdir():
-        with suppress(ValueError):
-            day = dt.date.fromisoformat(path.name)
-            if path.name == day.isoformat() and path.is_dir() and not path.is_symlink():
-                found.append((day, path))
-    return sorted(found)
+def _made(config: PipelineConfig, relative: str) -> Path:
+    """An input folder, made if need be, by its real path: it may itself be a link."""
+    folder = config.path(relative)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
 
 
-def offer_batch_folder(config: PipelineConfig, inbox: Inbox, folder: Path) -> None:
-    """Offer a day's files, parents before children."""
-    _offer_in_load_order(config, inbox, FolderScanner(folder).files(full=True), Feed.BATCH)
+def _offer_days(inbox: Inbox, root: Path, is_due: Callable[[dt.date], bool]) -> None:
+    """Offer the files of the folders YYYY-MM-DD below `root`, day by day; report whatever else is there."""
+    with os.scandir(root) as entries:
+        found = sorted((entry for entry in entries if not is_ignored(entry.name)), key=lambda entry: entry.name)
+    for entry in found:
+        day = _date(entry.name)
+        if day is None:
+            inbox.report_once("unexpected", Path(entry.path), "is not a folder YYYY-MM-DD; it is not read")
+        elif not entry.is_dir(follow_symlinks=False):
+            inbox.report_once("refused", Path(entry.path), "is not a folder; links are not followed")
+        elif is_due(day):
+            inbox.offer_found(FolderScanner(Path(entry.path), inbox).entries(full=True), Feed.BATCH)
 
 
-def offer_stream_files(config: PipelineConfig, inbox: Inbox, paths: Iterator[Path]) -> None:
-    """Offer stream files, folder by folder, parents before children."""
-    _offer_in_load_order(config, inbox, paths, Feed.STREAM)
-
-
-def _offer_in_load_order(config: PipelineConfig, inbox: Inbox, paths: Iterator[Path], feed: Feed) -> None:
-    def order(path: Path) -> tuple[str, int, str]:
-        spec = spec_for(config.files, feed, path.name)
-        return str(path.parent), spec.level if spec else -1, path.name
-
-    for path in sorted(paths, key=order):
-        inbox.offer(path, feed)
+def _date(name: str) -> dt.date | None:
+    try:
+        day = dt.date.fromisoformat(name)
+    except ValueError:
+        return None
+    return day if day.isoformat() == name else None
 
 
 def scan_master(config: PipelineConfig, inbox: Inbox) -> None:
     """Offer the master files: any readable format whose name before the extension is that of a batch file."""
     folder = config.path(config.watcher.master.dir)
     by_name = {spec.name: spec for spec in config.files if spec.feed is Feed.BATCH}
-    if not folder.is_dir():
-        return
-    found = []
-    for path in folder.iterdir():
-        stem, extension = logical_stem(path.name)
-        spec = by_name.get(stem) if extension else None
-        if spec is not None:
-            found.append((spec.level, path.name, path, spec))
-        elif path.name != "metadata.json":
-            inbox.offer(path, Feed.BATCH)
-    for _, _, path, spec in sorted(found, key=lambda item: item[:2]):
-        inbox.offer(path, Feed.BATCH, spec=spec)
+
+    def spec_of(name: str) -> FileSpec | None:
+        stem, extension = logical_stem(name)
+        return by_name.get(stem) if extension else None
+
+    if folder.is_dir():
+        with os.scandir(folder.resolve()) as entries:
+            inbox.offer_found((entry for entry in entries if entry.name != "metadata.json"), Feed.BATCH, spec_of)
 
 
 def scan_everything(config: PipelineConfig, inbox: Inbox) -> None:
-    """Offer every dated batch folder, then every stream folder, whatever the clock says."""
-    batch, stream = config.path(config.watcher.batch.dir), config.path(config.watcher.stream.dir)
-    for root in (batch, stream):
-        root.mkdir(parents=True, exist_ok=True)
-    for _, folder in dated_folders(batch):
-        offer_batch_folder(config, inbox, folder)
-    offer_stream_files(config, inbox, FolderScanner(stream).files(full=True))
+    """Offer every dated batch folder in order of date, then every stream folder, whatever the clock says."""
+    _offer_days(inbox, _made(config, config.watcher.batch.dir), lambda _day: True)
+    scanner = FolderScanner(_made(config, config.watcher.stream.dir), inbox)
+    inbox.offer_found(scanner.entries(full=True), Feed.STREAM)

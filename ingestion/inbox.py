@@ -7,23 +7,20 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from config.file_specs import spec_for
 from config.model import Feed, FileJob, FileSpec, PipelineConfig
 from ingestion.file_tracker import FileTracker
-from utils.logger import get_logger
-
-logger = get_logger(__name__)
 
 IGNORED_SUFFIXES = (".tmp", ".part", "~")
 Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable), path, message
 Stamp = tuple[int, int]  # size in bytes, time of change in ns
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Settling:
     """A file that nobody closed: it is whole when `stamp` stayed the same since `since` for long enough."""
 
@@ -32,8 +29,25 @@ class _Settling:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """A file was seen with another stamp while it was queued or in hand."""
+
+    spec: FileSpec
+    stamp: Stamp
+    closed: bool
+
+
+def is_ignored(name: str) -> bool:
+    """Is this the name of a hidden file, or of one in the making?"""
+    return name.startswith(".") or name.lower().endswith(IGNORED_SUFFIXES)
+
+
 class Inbox:
-    """A thread-safe queue of FileJobs. `clock` is the wall clock in seconds."""
+    """A thread-safe queue of FileJobs; a path is in it at most once. `clock` is the wall clock in seconds.
+
+    Whoever gets a job gives it back: by `done`, `retry_later` or `put_back`.
+    """
 
     def __init__(
         self,
@@ -50,69 +64,103 @@ class Inbox:
         self._changed = threading.Condition()  # guards all that follows
         self._ready: deque[FileJob] = deque()
         self._held: dict[Path, Stamp] = {}  # queued or in hand
-        self._again: dict[Path, FileSpec] = {}  # changed while held: look again when done
-        self._settling: dict[Path, _Settling] = {}
-        self._reported: dict[Path, tuple[str, Stamp]] = {}
+        self._news: dict[Path, _News] = {}  # of files that are held
+        self._settling: dict[Path, _Settling] = {}  # in the order of `since`
+        self._reported: dict[Path, tuple[str, Stamp | None]] = {}
 
-    def offer(self, path: Path, feed: Feed, *, closed: bool = False, spec: FileSpec | None = None) -> None:
+    # ---------------------------------------------------------------- for watchers and scans
+
+    def offer(self, path: Path, feed: Feed, *, closed: bool = False) -> None:
         """Say that there may be a new file. `closed`: its writer has closed it, or it was renamed into place.
 
-        Files that are done and unchanged, held already, or ignored by name pass silently; links and other things
-        that aren't regular files are refused, and names that nothing expects reported, once each.
+        Files that are finished and unchanged, held already, or ignored by name pass silently; links and other
+        things that aren't regular files are refused, and names that nothing expects reported, once each.
         """
-        name = path.name
-        if name.startswith(".") or name.lower().endswith(IGNORED_SUFFIXES):
+        if is_ignored(path.name):
             return
         try:
             found = path.lstat()
         except OSError:
             return
-        stamp = (found.st_size, found.st_mtime_ns)
-        if self._tracker.is_current(str(path), *stamp):
-            return
-        spec = spec or spec_for(self._specs, feed, name)
-        if spec is None:
-            self._say("unexpected", path, stamp, "no expected file has this name; it is not loaded")
-        elif not stat.S_ISREG(found.st_mode):
-            self._say("refused", path, stamp, "is not a regular file; links and pipes are not followed")
-        elif not os.access(path, os.R_OK):
-            self._say("unreadable", path, stamp, "the pipeline's user may not read it")
-        else:
-            self._take(path, spec, stamp, closed=closed)
+        if not self._tracker.is_current(str(path), found.st_size, found.st_mtime_ns):
+            self._judge(path, found, spec_for(self._specs, feed, path.name), closed=closed)
+
+    def offer_found(
+        self,
+        entries: Iterable[os.DirEntry[str]],
+        feed: Feed,
+        spec_of: Callable[[str], FileSpec | None] | None = None,
+    ) -> None:
+        """Offer what one scan found, parents before children: stream files folder by folder, a batch as a whole.
+
+        `spec_of` gives the spec by the file's name, where that is not the one that `feed` expects.
+        """
+        new = []
+        for entry in entries:
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            current = self._tracker.is_current(entry.path, found.st_size, found.st_mtime_ns)
+            if not current and not is_ignored(entry.name):
+                spec = spec_of(entry.name) if spec_of else spec_for(self._specs, feed, entry.name)
+                folder = entry.path.removesuffix(entry.name) if feed is Feed.STREAM else ""
+                order = (folder, spec.level if spec else 0, entry.name, entry.path)
+                new.append((order, entry.path, found, spec))
+        for _, path, found, spec in sorted(new, key=lambda item: item[0]):
+            self._judge(Path(path), found, spec, closed=False)
+
+    def report_once(self, kind: str, path: Path, message: str, stamp: Stamp | None = None) -> None:
+        """Report a path that is not loaded; again only for another `kind` or `stamp`."""
+        if not _is_text(path):
+            kind, message = "unexpected", "its name is not UTF-8; it is not loaded"
+        with self._changed:
+            if self._reported.get(path) == (kind, stamp):
+                return
+            self._reported[path] = (kind, stamp)
+        self._report(kind, path, message)
+
+    # ---------------------------------------------------------------- for the one that loads
 
     def get(self, timeout: float) -> FileJob | None:
-        """The next file that is whole, or None after `timeout` seconds."""
+        """The next file that is whole, as it is now, or None after `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        while True:
-            with self._changed:
+        with self._changed:
+            while True:
                 self._collect_settled()
-                if self._ready:
-                    return self._ready.popleft()
+                while self._ready:
+                    job = self._as_it_is_now(self._ready.popleft())
+                    if job is not None:
+                        return job
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None
                 self._changed.wait(min(left, self._settle_seconds / 4) if self._settling else left)
 
     def done(self, job: FileJob) -> None:
-        """The file is finished (and the tracker knows it)."""
+        """The file is finished, and the tracker knows it. If it changed meanwhile, it is queued again."""
         with self._changed:
             self._held.pop(job.path, None)
-            spec = self._again.pop(job.path, None)
+            news = self._news.pop(job.path, None)
+            stamp = _stamp(job.path) if news else None
+            if news and stamp and not self._tracker.is_current(str(job.path), *stamp):
+                self._take(job.path, news.spec, stamp, closed=news.closed and news.stamp == stamp)
             self._changed.notify_all()
-        if spec is not None:
-            self.offer(job.path, spec.feed, spec=spec)
 
     def retry_later(self, job: FileJob) -> None:
-        """The file was not loaded: look at it again, and wait for it to settle."""
+        """The file changed while it was read: look at it again, and wait for it to settle."""
         with self._changed:
-            self._held.pop(job.path, None)
-            self._again.pop(job.path, None)
-            try:
-                found = job.path.lstat()
-            except OSError:
-                return
-            stamp = (found.st_size, found.st_mtime_ns)
-            self._settling[job.path] = _Settling(job.spec, stamp, self._clock())
+            self._release(job.path)
+            stamp = _stamp(job.path)
+            if stamp is not None:
+                self._settle(job.path, job.spec, stamp)
+            self._changed.notify_all()
+
+    def put_back(self, job: FileJob) -> None:
+        """Nothing is wrong with the file, it couldn't be loaded now: it is the next one again."""
+        with self._changed:
+            self._held.setdefault(job.path, (job.size, job.mtime_ns))
+            self._ready.appendleft(job)
             self._changed.notify_all()
 
     def size(self) -> int:
@@ -120,27 +168,31 @@ class Inbox:
         with self._changed:
             return len(self._held) + len(self._settling)
 
-    def _say(self, kind: str, path: Path, stamp: Stamp, message: str) -> None:
-        with self._changed:
-            said = (kind, stamp if kind == "unreadable" else (0, 0))
-            if self._reported.get(path) == said:
-                return
-            self._reported[path] = said
-        self._report(kind, path, message)
+    # ----------------------------------------------------------------
+
+    def _judge(self, path: Path, found: os.stat_result, spec: FileSpec | None, *, closed: bool) -> None:
+        stamp = (found.st_size, found.st_mtime_ns)
+        if not stat.S_ISREG(found.st_mode):
+            kind = "unexpected" if stat.S_ISDIR(found.st_mode) else "refused"
+            self.report_once(kind, path, "is not a regular file; links and pipes are not followed")
+        elif spec is None or not _is_text(path):
+            self.report_once("unexpected", path, "no expected file has this name; it is not loaded")
+        elif not os.access(path, os.R_OK):
+            self.report_once("unreadable", path, "the pipeline's user may not read it", stamp)
+        else:
+            with self._changed:
+                self._take(path, spec, stamp, closed=closed)
 
     def _take(self, path: Path, spec: FileSpec, stamp: Stamp, *, closed: bool) -> None:
-        with self._changed:
-            if path in self._held:
-                if self._held[path] != stamp:
-                    self._again[path] = spec
-                return
-            now = self._clock()
-            age = now - stamp[1] / 1e9
-            if closed or age >= self._settle_seconds:
-                self._enqueue(path, spec, stamp)
-            elif path not in self._settling or self._settling[path].stamp != stamp:
-                self._settling[path] = _Settling(spec, stamp, now)
-                self._changed.notify_all()
+        if path in self._held:
+            if self._held[path] != stamp:
+                self._news[path] = _News(spec, stamp, closed)
+            return
+        age = self._clock() - stamp[1] / 1e9
+        if closed or age >= self._settle_seconds:
+            self._enqueue(path, spec, stamp)
+        elif path not in self._settling or self._settling[path].stamp != stamp:
+            self._settle(path, spec, stamp)
 
     def _enqueue(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
         self._settling.pop(path, None)
@@ -148,18 +200,59 @@ class Inbox:
         self._ready.append(FileJob(path, spec, *stamp))
         self._changed.notify_all()
 
+    def _settle(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
+        self._settling.pop(path, None)  # to the end, which keeps the order of `since`
+        self._settling[path] = _Settling(spec, stamp, self._clock())
+        self._changed.notify_all()
+
+    def _release(self, path: Path) -> None:
+        self._held.pop(path, None)
+        self._news.pop(path, None)
+
+    def _as_it_is_now(self, job: FileJob) -> FileJob | None:
+        """The job, if its file is still as it was queued or was closed anew since; else it has to settle."""
+        stamp = _stamp(job.path)
+        if stamp == self._held[job.path]:
+            return job
+        news = self._news.get(job.path)
+        self._release(job.path)
+        if stamp is None:
+            return None
+        if news is None or not news.closed or news.stamp != stamp:
+            self._settle(job.path, job.spec, stamp)
+            return None
+        self._held[job.path] = stamp
+        return job.evolve(size=stamp[0], mtime_ns=stamp[1])
+
     def _collect_settled(self) -> None:
         now = self._clock()
-        for path, settling in list(self._settling.items()):
-            if now - settling.since < self._settle_seconds:
-                continue
-            try:
-                found = path.lstat()
-            except OSError:
-                del self._settling[path]
-                continue
-            stamp = (found.st_size, found.st_mtime_ns)
-            if stamp == settling.stamp:
-                self._enqueue(path, settling.spec, stamp)
+        if any(file.since > now for file in list(self._settling.values())[:1]):  # the clock was set back
+            self._settling = {path: _Settling(f.spec, f.stamp, now) for path, f in self._settling.items()}
+        while self._settling:
+            path, file = next(iter(self._settling.items()))
+            if now - file.since < self._settle_seconds:
+                return
+            stamp = _stamp(path)
+            if stamp == file.stamp:
+                self._enqueue(path, file.spec, stamp)
+            elif stamp is not None:
+                self._settle(path, file.spec, stamp)
             else:
-                self._settling[path] = _Settling(settling.spec, stamp, now)
+                del self._settling[path]
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """None when there is no regular file any more."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

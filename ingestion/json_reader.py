@@ -16,7 +16,7 @@ import pyarrow as pa
 from config.errors import FileRejected
 from config.model import Schema, Stage
 from validation.batch import Chunk, Reason, Rejection
-from validation.pii_handler import malformed_raw
+from validation.pii_handler import MALFORMED, malformed_raw
 from validation.schema_validator import check_columns
 
 WINDOW_CHARS = 4 << 20
@@ -96,7 +96,7 @@ def _records(window: _Window) -> Iterator[dict[str, Any] | Rejection]:
         raise FileRejected("is not JSON: neither an array of objects nor one object a line")
 
 
-def _array(window: _Window) -> Iterator[dict[str, Any]]:
+def _array(window: _Window) -> Iterator[dict[str, Any] | Rejection]:
     count = 0
     if window.skip(_SPACE) == "]":
         _expect_end(window)
@@ -104,9 +104,7 @@ def _array(window: _Window) -> Iterator[dict[str, Any]]:
     while True:
         for record in _decode_window(window):
             count += 1
-            if not isinstance(record, dict):
-                raise FileRejected(f"record {count} is not an object")
-            yield record
+            yield record if isinstance(record, dict) else _not_an_object(record, count)
         after = window.skip(_SPACE)
         if after == "]":
             _expect_end(window)
@@ -119,6 +117,10 @@ def _array(window: _Window) -> Iterator[dict[str, Any]]:
             raise FileRejected(f"is cut off: the array is not closed after record {count}")
         else:
             raise FileRejected(f"is not JSON: no comma after record {count}")
+
+
+def _not_an_object(value: Any, number: int) -> Rejection:
+    return Rejection(number, (Reason(Stage.SCHEMA, "not_an_object", ""),), {MALFORMED: json.dumps(value)})
 
 
 def _decode_window(window: _Window) -> list[Any]:

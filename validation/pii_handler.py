@@ -14,6 +14,9 @@ from validation.conversions import PLACEHOLDERS, clean
 
 _PLACEHOLDERS = frozenset(PLACEHOLDERS.to_pylist())
 MALFORMED = "_malformed"  # the text of a record that could not be split, in Rejection.raw
+_DATE_LIKE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]{5,18}(Z|[+-][\d:]{2,5})?)?")
+_SEPARATORS = re.compile(r"[ .()-]")
+_LONG_NUMBER = re.compile(r"\d{9}")
 _KEPT_CHARS = 100_000  # of such a text
 
 
@@ -60,7 +63,8 @@ class PiiHandler:
         """A refused row's text, fit to be kept: sensitive columns hashed as `mask` does, placeholders as they are.
 
         In a record that could not be split, or under a name that the schema doesn't have, nothing tells what is
-        sensitive: where the file has sensitive columns at all, such text is hashed whole.
+        sensitive: where the file has sensitive columns at all, such text is hashed whole. So is a value in any
+        other column that looks like an e-mail or a long number: in a bad row, values stray.
         """
         if not spec.has_pii:
             return raw
@@ -76,9 +80,18 @@ class PiiHandler:
         column = spec.schema.by_name.get(name)
         if column is None:
             return f"sha256:{self.hash_text(value)}"
-        if column.pii is None or value.strip().lower() in _PLACEHOLDERS:
+        if value.strip().lower() in _PLACEHOLDERS:
             return value
+        if column.pii is None:
+            return f"sha256:{self.hash_text(value)}" if looks_personal(value) else value
         return self.hash_value(value, column.pii)
+
+
+def looks_personal(text: str) -> bool:
+    """Might it be an e-mail address, a phone number or a national id, that strayed into another column?"""
+    if _DATE_LIKE.fullmatch(text.strip()):
+        return False
+    return "@" in text or _LONG_NUMBER.search(_SEPARATORS.sub("", text)) is not None
 
 
 def canonical(text: str, kind: PiiKind) -> str:

@@ -30,4 +30,4 @@ SELECT
     round(greatest(extract(epoch FROM coalesce(t.resolved_at, clock.utc) - t.sla_resolve_due_at) / 60, 0), 2)
         AS resolution_minutes_over
 FROM fact_ticket AS t
-CROSS JOIN (SELECT now() AT TIME ZONE 'utc' AS utc) AS clock
+CROSS JOIN (SELECT now() AT TIME ZONE 'utc' AS utc) AS clock;

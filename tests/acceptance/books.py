@@ -50,10 +50,15 @@ def located(product: Product, file_path: str) -> Path:
 
 
 class Audit:
-    """The oracle's replay of the files in pipeline_file_log, in their order, beside what the warehouse holds."""
+    """The oracle's replay of the files in pipeline_file_log, in their order, beside what the warehouse holds.
 
-    def __init__(self, product: Product) -> None:
+    `in_order=False` for files that were loaded side by side: which rows had to wait for a parent is then the
+    order's business, but in the end all the same rows are loaded.
+    """
+
+    def __init__(self, product: Product, *, in_order: bool = True) -> None:
         self.product = product
+        self.in_order = in_order
         self.oracle = Oracle(product.config)
         self.differences: list[str] = []
         self.lost = self.doubled = self.unbalanced = 0  # rows, rows, files
@@ -105,6 +110,8 @@ class Audit:
             return
         before = len(self.differences)
         for column, attribute in COUNTS.items():
+            if not self.in_order and column in {"orphan_count", "resolved_orphans"}:
+                continue
             self._note(f"{where} {column}", getattr(book, attribute), log[column])
         if log["total_records"] != log["valid_records"] + log["quarantined"]:
             self.differences.append(f"{where}: total is not valid + quarantined")
@@ -135,6 +142,13 @@ class Audit:
             for row in self.product.rows("SELECT * FROM quarantine ORDER BY quarantine_id")
         }
         expected = {(log["file_id"], row.number): (book, row) for log, book in self.books for row in book.rejected}
+        if not self.in_order:
+            healed = {key for key, row in found.items() if row["resolution"] in {"loaded", "already_present"}}
+            healed |= {
+                key for key, (_, row) in expected.items() if row.stage == "orphan" and row.fate != "quarantined"
+            }
+            found = {key: row for key, row in found.items() if key not in healed}
+            expected = {key: pair for key, pair in expected.items() if key not in healed}
         lost = sorted(expected.keys() - found.keys())
         self.lost += len(lost)
         self._note(
@@ -152,11 +166,13 @@ class Audit:
         self._note(f"{where} table", book.spec.table, found["source_table"])
         self._note(f"{where} file", book.path.name, Path(found["source_file"]).name)
         ours = {reason.column for reason in row.reasons}
-        theirs = {reason["column"] or None for reason in found["reasons"]}
+        columns = {reason["column"] or None for reason in found["reasons"]}
         if ours != {None} and row.reasons[0].rule != "unexpected column":
-            self._note(f"{where} columns at fault", sorted(map(str, ours)), sorted(map(str, theirs)))
+            self._note(f"{where} columns at fault", sorted(map(str, ours)), sorted(map(str, columns)))
         if found["resolution"] != "true_orphan":
-            self._note(f"{where} resolution", None if row.fate == "quarantined" else row.fate, found["resolution"])
+            # Twins that heal in one go are called duplicates; they are as present as other known keys.
+            theirs = "already_present" if found["resolution"] == "duplicate" else found["resolution"]
+            self._note(f"{where} resolution", None if row.fate == "quarantined" else row.fate, theirs)
         self._note(
             f"{where} resolved_at is set", found["resolution"] is not None, found["resolved_at"] is not None
         )
@@ -294,9 +310,9 @@ def _rows(product: Product, query: sql.Composable) -> list[dict[str, Any]]:
         connection.close()
 
 
-def assert_books_balance(product: Product) -> Audit:
+def assert_books_balance(product: Product, *, in_order: bool = True) -> Audit:
     """Fail with every difference between the warehouse and the oracle's replay of the same files."""
-    audit = Audit(product)
+    audit = Audit(product, in_order=in_order)
     differences = audit.run()
     assert not differences, "\n".join(differences[:40])
     return audit

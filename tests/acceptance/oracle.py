@@ -26,8 +26,7 @@ class Reason:
 class Row:
     """A record's verdict. `stage` is as it was at loading, None for a good row.
 
-    `fate` is where the row is now: loaded, already_present, quarantined, or duplicate (a healed orphan whose
-    key its own file had loaded).
+    `fate` is where the row is now: loaded, already_present, or quarantined.
     """
 
     number: int
@@ -145,18 +144,12 @@ class Oracle:
                 for row in book.rows:
                     if row.stage == "orphan" and row.fate == "quarantined" and not self._missing(row, book.spec):
                         healed += 1
-                        keys = self.loaded[book.spec.table]
-                        owner = keys.setdefault(row.values[book.spec.key], book)
-                        row.fate = self._fate_of_healed(row, book, owner)
+                        key = row.values[book.spec.key]
+                        known = key in self.loaded[book.spec.table]
+                        row.fate = "already_present" if known else "loaded"
+                        self.loaded[book.spec.table].setdefault(key, book)
             if healed == before:
                 return healed
-
-    def _fate_of_healed(self, row: Row, book: FileBook, owner: FileBook) -> str:
-        if owner is not book:
-            return "already_present"
-        key = book.spec.key
-        twins = (r for r in book.rows if r.fate == "loaded" and r.values[key] == row.values[key])
-        return "duplicate" if any(twins) else "loaded"
 
     def keys(self, table: str) -> set[Any]:
         return set(self.loaded[table])

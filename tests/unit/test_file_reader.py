@@ -93,7 +93,6 @@ def test_a_ragged_line_is_refused_with_its_text_and_number(tmp_path: Path) -> No
         ("things.json", b'[{"a": "1", "b": "x"} {"a": "2"}]', "no comma"),
         ("things.json", b'[{"a": "1", "b": "x"},]', "comma"),
         ("things.json", b'[{"a": "1", "b": "x"}] x', "more after"),
-        ("things.json", b"[1, 2]", "not an object"),
         ("things.json", b'"x"', "not JSON"),
         ("things.json", b"[" * 100_000, "nested too deeply"),
         ("things.json", b'[{"a": ' + b"[" * 100_000, "nested too deeply"),
@@ -166,6 +165,12 @@ def test_where_a_window_ends_makes_no_difference(
         json_reader.WINDOW_CHARS = before
     assert [row[1:] for row in read_rows] == rows
     assert malformed == []
+
+
+def test_an_element_that_is_no_object_is_refused_alone(tmp_path: Path) -> None:
+    rows, malformed = read(tmp_path, b'[1, {"a": "2", "b": "x"}, ["y"]]', "things.json")
+    assert rows == [(2, "2", "x")]
+    assert [(number, rule) for number, rule, _ in malformed] == [(1, "not_an_object"), (3, "not_an_object")]
 
 
 def test_what_is_hashed_is_what_is_parsed(tmp_path: Path) -> None:

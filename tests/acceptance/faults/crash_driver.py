@@ -16,6 +16,7 @@ import sqlite3
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,29 +33,44 @@ class Seam:
     when: str = "before"
 
 
-# Every point at which the pipeline is killed; the patterns name tables and statements, not functions.
+# The statements that the points are told by: tables and verbs, not the product's functions.
+CLAIM = r"pg_advisory_xact_lock\(hashtext\('fastfeast file'"
+COPY = r'^\s*COPY "stage_'
+MERGE = r'INSERT INTO "?(fact|dim)_\w+"? AS t'
+QUARANTINE = r"^\s*COPY quarantine"
+WAITING = r"^\s*COPY orphan_wait"
+BOOKS = r"INSERT INTO pipeline_file_log"
+BACKED_UP = r"UPDATE pipeline_file_log\s+SET backup_written"
+BACKUP = r"^open .*quarantined_\d.* writing"
+HEALED = r"UPDATE quarantine q\s+SET resolution"
+HEALED_BOOKS = r"UPDATE pipeline_file_log\s+SET valid_records"
+TRACKER = r"INSERT OR REPLACE"
+
 SEAMS: dict[str, Seam] = {
-    "before the claim": Seam("sql", r"INSERT INTO pipeline_file_log"),
-    "after the claim": Seam("sql", r"INSERT INTO pipeline_file_log", "after"),
+    "before the claim": Seam("sql", CLAIM),
+    "after the claim": Seam("sql", CLAIM, "after"),
     "before the parents are locked": Seam("sql", r"FOR KEY SHARE"),
     "after the parents are locked": Seam("sql", r"FOR KEY SHARE", "after"),
-    "before COPY": Seam("sql", r"^\s*COPY "),
-    "mid-COPY": Seam("copy", r"^\s*COPY "),
-    "after COPY": Seam("sql", r"^\s*COPY ", "after"),
-    "before the merge": Seam("sql", r"INSERT INTO \"?(public\"?\.\"?)?(fact|dim)_(?!date|time)"),
-    "after the merge": Seam("sql", r"INSERT INTO \"?(public\"?\.\"?)?(fact|dim)_(?!date|time)", "after"),
-    "before quarantine": Seam("sql", r"INSERT INTO quarantine"),
-    "after quarantine": Seam("sql", r"INSERT INTO quarantine", "after"),
-    "before the books are closed": Seam("sql", r"UPDATE pipeline_file_log"),
-    "after the books are closed": Seam("sql", r"UPDATE pipeline_file_log", "after"),
-    "before COMMIT": Seam("commit", r""),
-    "after COMMIT": Seam("commit", r"", "after"),
-    "before the tracker": Seam("tracker", r"INSERT|REPLACE|UPDATE"),
-    "after the tracker": Seam("tracker", r"INSERT|REPLACE|UPDATE", "after"),
-    "before the CSV": Seam("audit", r"^open .*quarantined_.* writing"),
+    "before COPY": Seam("sql", COPY),
+    "mid-COPY": Seam("copy", COPY),
+    "after COPY, before the merge": Seam("sql", MERGE),
+    "after the merge": Seam("sql", MERGE, "after"),
+    "before the quarantine": Seam("sql", QUARANTINE),
+    "after the quarantine": Seam("sql", QUARANTINE, "after"),
+    "after the orphans are put to wait": Seam("sql", WAITING, "after"),
+    "before the books are closed": Seam("sql", BOOKS),
+    "before COMMIT": Seam("commit", BOOKS),
+    "after COMMIT": Seam("commit", BOOKS, "after"),
+    "before the tracker": Seam("tracker", TRACKER),
+    "after the tracker": Seam("tracker", TRACKER, "after"),
+    "before the backup is claimed": Seam("sql", BACKED_UP),
+    "before the CSV is written": Seam("audit", BACKUP),
+    "after the CSV, before its COMMIT": Seam("commit", BACKED_UP),
     "before an alert": Seam("audit", r"^smtplib\.connect"),
-    "in the orphan retry": Seam("sql", r"UPDATE quarantine"),
-    "after the orphan retry": Seam("sql", r"UPDATE quarantine", "after"),
+    "in the retry, before the orphans are marked": Seam("sql", HEALED),
+    "in the retry, before the books move": Seam("sql", HEALED_BOOKS),
+    "in the retry, before COMMIT": Seam("commit", HEALED_BOOKS),
+    "in the retry, after COMMIT": Seam("commit", HEALED_BOOKS, "after"),
 }
 
 
@@ -103,36 +119,11 @@ class Tracer(Trap):
 
 def set_traps(trap: Trap) -> None:
     """Replace connections and listen to audit events."""
+    connect, open_tracker = psycopg2.connect, sqlite3.connect
 
-    class Cursor(psycopg2.extensions.cursor):
-        def execute(self, query: Any, parameters: Any = None) -> None:
-            text = query if isinstance(query, str) else _text(query, self)
-            trap.pass_by("sql", "before", text)
-            super().execute(query, parameters)
-            trap.pass_by("sql", "after", text)
-
-        def copy_expert(self, query: Any, file: Any, size: int = 8192) -> None:
-            text = query if isinstance(query, str) else _text(query, self)
-            trap.pass_by("sql", "before", text)
-            super().copy_expert(query, _Watched(file, trap, text), size)
-            trap.pass_by("sql", "after", text)
-
-    class Connection(psycopg2.extensions.connection):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            trap.connections.append(self)
-
-        def cursor(self, *args: Any, **kwargs: Any) -> Any:
-            kwargs.setdefault("cursor_factory", Cursor)
-            return super().cursor(*args, **kwargs)
-
-        def commit(self) -> None:
-            started = self.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE
-            if started:
-                trap.pass_by("commit", "before", "")
-            super().commit()
-            if started:
-                trap.pass_by("commit", "after", "")
+    def watched_connect(*args: Any, **kwargs: Any) -> Any:
+        kwargs["connection_factory"] = _watched_factory(kwargs.get("connection_factory"), trap)
+        return connect(*args, **kwargs)
 
     class Tracker(sqlite3.Connection):
         def execute(self, query: str, *parameters: Any) -> Any:
@@ -146,12 +137,6 @@ def set_traps(trap: Trap) -> None:
             result = super().executemany(query, *parameters)
             trap.pass_by("tracker", "after", query)
             return result
-
-    connect, open_tracker = psycopg2.connect, sqlite3.connect
-
-    def watched_connect(*args: Any, **kwargs: Any) -> Any:
-        kwargs.setdefault("connection_factory", Connection)
-        return connect(*args, **kwargs)
 
     def watched_tracker(*args: Any, **kwargs: Any) -> Any:
         kwargs.setdefault("factory", Tracker)
@@ -167,6 +152,57 @@ def set_traps(trap: Trap) -> None:
     psycopg2.connect = watched_connect
     sqlite3.connect = watched_tracker
     sys.addaudithook(audit)
+
+
+def _watched_factory(factory: Any, trap: Trap) -> Any:
+    """`factory`, the product's own or None, making connections that pass the trap."""
+    own = factory if isinstance(factory, partial) else partial(factory or psycopg2.extensions.connection)
+
+    class Connection(own.func):  # type: ignore[name-defined,misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.done = ""  # what the transaction has written so far
+            trap.connections.append(self)
+
+        def rollback(self) -> None:
+            super().rollback()
+            self.done = ""
+
+        def cursor(self, *args: Any, **kwargs: Any) -> Any:
+            kwargs["cursor_factory"] = _watched_cursor(kwargs.get("cursor_factory") or self.cursor_factory, trap)
+            return super().cursor(*args, **kwargs)
+
+        def commit(self) -> None:
+            started = self.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE
+            if started:
+                trap.pass_by("commit", "before", self.done)
+            super().commit()
+            if started:
+                trap.pass_by("commit", "after", self.done)
+            self.done = ""
+
+    return partial(Connection, *own.args, **own.keywords)
+
+
+def _watched_cursor(factory: Any, trap: Trap) -> Any:
+    base = factory or psycopg2.extensions.cursor
+
+    class Cursor(base):  # type: ignore[valid-type,misc]
+        def execute(self, query: Any, parameters: Any = None) -> None:
+            text = query if isinstance(query, str) else _text(query, self)
+            trap.pass_by("sql", "before", text)
+            super().execute(query, parameters)
+            if "INSERT" in text or "UPDATE" in text:
+                self.connection.done += f"{text}\n"
+            trap.pass_by("sql", "after", text)
+
+        def copy_expert(self, query: Any, file: Any, size: int = 8192) -> None:
+            text = query if isinstance(query, str) else _text(query, self)
+            trap.pass_by("sql", "before", text)
+            super().copy_expert(query, _Watched(file, trap, text), size)
+            trap.pass_by("sql", "after", text)
+
+    return Cursor
 
 
 class _Watched:
