@@ -17,7 +17,7 @@ import pytest
 from psycopg2 import sql
 
 from config.config_loader import DEFAULT_CONFIG, get_config
-from config.model import DatabaseConfig, PipelineConfig
+from config.model import DatabaseConfig, FileSpec, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.embedded_server import EmbeddedServer
 from datawarehouse.schema_init import init_schema
@@ -51,6 +51,13 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PipelineConfig:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
     return get_config()
+
+
+def with_files(config: PipelineConfig, files: tuple[FileSpec, ...]) -> PipelineConfig:
+    """`config` with other file specs."""
+    changed = config.model_copy(update={"files": files})
+    changed.__dict__.pop("by_logical_name", None)  # worked out from the files
+    return changed
 
 
 # ---------------------------------------------------------------- servers

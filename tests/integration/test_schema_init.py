@@ -1,0 +1,128 @@
+"""The tables follow from the YAML: made once, silent then, new columns added, any other difference refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from config.errors import ConfigError
+from config.model import Column, Dtype, FileSpec, PipelineConfig, Schema
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.schema_init import grow_dates, init_schema
+from tests.conftest import with_files
+
+
+def rows(warehouse: Warehouse, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with warehouse.transaction() as tx:
+        tx.execute(statement, parameters)
+        return list(tx.fetchall())
+
+
+def with_columns(config: PipelineConfig, name: str, columns: tuple[Column, ...]) -> PipelineConfig:
+    """`config` with other columns for one kind of file."""
+
+    def changed(spec: FileSpec) -> FileSpec:
+        if spec.name != name:
+            return spec
+        schema = Schema(name=name, primary_key=spec.schema.primary_key, columns=columns)
+        return dataclasses.replace(spec, schema=schema)
+
+    return with_files(config, tuple(map(changed, config.files)))
+
+
+def columns_of(config: PipelineConfig, name: str) -> tuple[Column, ...]:
+    return config.by_logical_name[name].schema.columns
+
+
+def test_the_second_start_changes_nothing_and_says_nothing(
+    any_warehouse: Warehouse, config: PipelineConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with any_warehouse.transaction() as tx:
+        tx.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    init_schema(any_warehouse, config)
+    oids = rows(any_warehouse, "SELECT relname, oid, relfilenode FROM pg_class WHERE relname !~ '^pg_' ORDER BY 1")
+    caplog.clear()
+    init_schema(any_warehouse, config)
+    assert (
+        rows(any_warehouse, "SELECT relname, oid, relfilenode FROM pg_class WHERE relname !~ '^pg_' ORDER BY 1")
+        == oids
+    )
+    assert not caplog.records
+
+
+def test_a_new_column_is_added_whatever_its_name(warehouse: Warehouse, config: PipelineConfig) -> None:
+    added = Column(name='zone "x" %s', dtype=Dtype.STR, sql_type="varchar(9)")
+    init_schema(warehouse, with_columns(config, "customers", (*columns_of(config, "customers"), added)))
+    found = rows(
+        warehouse,
+        "SELECT character_maximum_length, is_nullable FROM information_schema.columns "
+        "WHERE table_name = 'dim_customer' AND column_name = %s",
+        added.name,
+    )
+    assert found == [(9, "YES")]
+
+
+def test_an_added_column_has_its_foreign_key_and_index(warehouse: Warehouse, config: PipelineConfig) -> None:
+    shape = """SELECT (SELECT count(*) FROM pg_constraint
+                WHERE conrelid = 'dim_customer'::regclass AND contype = 'f'),
+               (SELECT count(*) FROM pg_indexes WHERE tablename = 'dim_customer')"""
+    before = rows(warehouse, shape)
+    with warehouse.transaction() as tx:
+        tx.execute("ALTER TABLE dim_customer DROP COLUMN region_id")
+    assert rows(warehouse, shape) != before
+    init_schema(warehouse, config)
+    assert rows(warehouse, shape) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"sql_type": "varchar(50)"},
+            "full_name: the table has character varying\\(200\\), the configuration .*50",
+        ),
+        ({"dtype": Dtype.INT, "sql_type": None}, "full_name: the table has character varying"),
+        ({"nullable": True}, "full_name: the table has NOT NULL, the configuration not"),
+        ({"stored_as": "name"}, "dim_customer.full_name: the table has it, the configuration not"),
+    ],
+)
+def test_any_other_difference_is_refused_before_anything_is_done(
+    warehouse: Warehouse, config: PipelineConfig, change: dict[str, Any], message: str
+) -> None:
+    columns = tuple(
+        Column.model_validate(c.model_dump() | change) if c.name == "full_name" else c
+        for c in columns_of(config, "customers")
+    )
+    with pytest.raises(ConfigError, match=message):
+        init_schema(warehouse, with_columns(config, "customers", columns))
+
+
+def test_a_column_that_is_never_null_can_not_come_to_rows_that_lack_it(
+    warehouse: Warehouse, config: PipelineConfig
+) -> None:
+    with warehouse.transaction() as tx:
+        tx.execute("INSERT INTO dim_team (team_id, _file_id) VALUES (1, 0)")
+    added = Column(name="floor", dtype=Dtype.INT, nullable=False)
+    with pytest.raises(ConfigError, match="make it nullable"):
+        init_schema(warehouse, with_columns(config, "teams", (*columns_of(config, "teams"), added)))
+
+
+def test_the_calendar_grows_by_whole_years_without_holes(warehouse: Warehouse) -> None:
+    year = dt.datetime.now(dt.UTC).year
+    with warehouse.transaction() as tx:
+        grow_dates(tx, year - 5, year - 5)
+        grow_dates(tx, year, year)
+    first, last, count = rows(warehouse, "SELECT min(full_date), max(full_date), count(*) FROM dim_date")[0]
+    assert (first, last) == (dt.date(year - 5, 1, 1), dt.date(year + 1, 12, 31))
+    assert count == (last - first).days + 1
+    assert rows(warehouse, "SELECT count(*) FROM dim_time") == [(1440,)]
+
+
+def test_foreign_keys_are_declared_and_enforced_for_everyone_else(warehouse: Warehouse) -> None:
+    from config.errors import DataError
+
+    with pytest.raises(DataError, match="dim_region"), warehouse.transaction() as tx:
+        tx.execute("INSERT INTO dim_region VALUES (1, 'x', 99, 1.0, NULL, 0)")
