@@ -128,6 +128,7 @@ def _spec(
             derive=entry.derive,
             on_conflict=entry.on_conflict,
             newer_by=entry.newer_by,
+            indexes=entry.indexes,
         )
 
 
@@ -155,8 +156,12 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
     for spec in specs:
         where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
         first = by_name[spec.name]
-        if (first.table, set(first.foreign_keys)) != (spec.table, set(spec.foreign_keys)):
-            problems.append(f"{where}: files of type {spec.name!r} must agree on table and foreign_keys")
+        if (first.table, set(first.foreign_keys), first.indexes) != (
+            spec.table,
+            set(spec.foreign_keys),
+            spec.indexes,
+        ):
+            problems.append(f"{where}: files of type {spec.name!r} must agree on table, foreign_keys and indexes")
         if tables.setdefault(spec.table, spec.name) != spec.name:
             problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
         for foreign_key in spec.foreign_keys:
@@ -169,6 +174,11 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
             ]
         if spec.surrogate_key in {column.target for column in spec.schema.columns}:
             problems.append(f"{where}: column {spec.surrogate_key!r} is the fact's own surrogate key")
+        problems += [
+            f"{where}.indexes: {name!r} is not a column of schemas.{spec.name}"
+            for name in spec.indexes
+            if name not in spec.schema.by_name
+        ]
         newer = spec.schema.by_name.get(spec.newer_by or "")
         if spec.on_conflict is OnConflict.UPDATE_IF_NEWER and (newer is None or newer.dtype is not Dtype.DATETIME):
             problems.append(f"{where}.newer_by: update_if_newer needs the name of a datetime column")

@@ -197,6 +197,7 @@ class FileSpec:
     derive: dict[str, Derivation] = field(default_factory=dict)
     on_conflict: OnConflict = OnConflict.NOTHING
     newer_by: str | None = None
+    indexes: tuple[str, ...] = ()  # columns with a btree of their own, beside the keys
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
 
     @property
@@ -302,6 +303,7 @@ class ExpectedFile(Model):
     derive: dict[str, Derivation] = Field(default_factory=dict)
     on_conflict: OnConflict = OnConflict.NOTHING
     newer_by: str | None = None
+    indexes: tuple[str, ...] = ()
 
 
 class MasterConfig(Model):

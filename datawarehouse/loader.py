@@ -1,10 +1,11 @@
-"""Rows → table: staged by COPY, merged in one statement that also counts; generic over file specs."""
+"""Rows → table: staged by COPY, then merged; the database counts. Generic over file specs."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,31 +17,8 @@ from config.errors import DataError
 from config.model import FileSpec, OnConflict, PipelineConfig
 from datawarehouse.db_connection import translated
 from datawarehouse.derivations import derived_column
+from datawarehouse.queries import query
 from datawarehouse.schema_init import grow_dates
-
-_MERGE = """
-WITH merged AS (
-    INSERT INTO {table} AS t ({columns})
-    SELECT {expressions} FROM {stage} AS s{joins}
-    ON CONFLICT ({key}) DO {on_conflict}
-    RETURNING {key}, {was_inserted} AS inserted
-), rest AS (
-    SELECT s._row, s.{key}, t._file_id = s._file_id{or_seen} AS in_this_file, {changed} AS changed
-    FROM {stage} AS s
-    LEFT JOIN {table} AS t ON t.{key} = s.{key}{seen_join}
-    WHERE NOT EXISTS (SELECT FROM merged AS m WHERE m.{key} = s.{key})
-){remember}
-SELECT (SELECT count(*) FROM merged WHERE inserted),
-       (SELECT count(*) FROM merged WHERE NOT inserted),
-       count(*) FILTER (WHERE in_this_file IS NOT TRUE),
-       count(*) FILTER (WHERE changed AND in_this_file IS NOT TRUE),
-       array_agg(_row) FILTER (WHERE in_this_file),
-       array_agg(_row) FILTER (WHERE in_this_file IS NOT TRUE AND %(list_present)s)
-FROM rest
-"""
-_REMEMBER = """, remembered AS (
-    INSERT INTO {seen} SELECT {key} FROM rest WHERE in_this_file IS NOT TRUE ON CONFLICT DO NOTHING
-)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +69,7 @@ class Loader:
         self._config = config
         self._list_present = list_present
         self._stage = sql.Identifier(f"stage_{spec.table}"[:63])
+        self._key = sql.Identifier(spec.schema.key.target)
         self._seen = sql.Identifier(f"seen_{spec.table}"[:63])
         self._remembers = False
         self._years: set[int] = set()
@@ -150,73 +129,81 @@ class Loader:
         pacsv.write_csv(rows, buffer, pacsv.WriteOptions(include_header=False))
         buffer.seek(0)
         self._tx.copy_expert(sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(self._stage), buffer)
-        self._tx.execute(self._merge, {"list_present": self._list_present})
+        self._tx.execute(self._conflicts, {"list_present": self._list_present})
+        changed, duplicates, present_rows = self._row()
+        inserted, updated = self._merge()
+        present = rows.num_rows - inserted - updated - len(duplicates or [])
+        return Loaded(inserted, updated, present, changed - updated, duplicates or [], present_rows or [])
+
+    def _merge(self) -> tuple[int, int]:
+        """Insert what is not there, update what the configuration lets be; returns how many of each."""
+        self._tx.execute(self._insert)
+        if self._spec.on_conflict is OnConflict.NOTHING:
+            return self._tx.rowcount, 0
+        inserted, updated = self._row()
+        return inserted, updated
+
+    def _row(self) -> tuple[Any, ...]:
         row = self._tx.fetchone()
         assert row is not None  # noqa: S101  (an aggregate always gives a row)
-        inserted, updated, present, changed, duplicates, present_rows = row
-        return Loaded(inserted, updated, present, changed, duplicates or [], present_rows or [])
+        return row
 
     def _create_seen(self) -> None:
         key = self._spec.schema.key
         self._tx.execute(
             sql.SQL("CREATE TEMPORARY TABLE {} ({} {} PRIMARY KEY) ON COMMIT DROP").format(
-                self._seen, sql.Identifier(key.target), sql.SQL(str(key.sql))
+                self._seen, self._key, sql.SQL(str(key.sql))
             )
         )
         self._remembers = True
-        self.__dict__.pop("_merge", None)
+        self.__dict__.pop("_conflicts", None)
 
     @cached_property
-    def _merge(self) -> sql.Composed:
+    def _conflicts(self) -> sql.Composed:
+        def remembering(text: str) -> sql.Composable:
+            return sql.SQL(text if self._remembers else "").format(seen=self._seen, key=self._key)
+
+        return sql.SQL(query("loader", "conflicts")).format(
+            table=sql.Identifier(self._spec.table),
+            stage=self._stage,
+            key=self._key,
+            changed=self._differ("t", "s"),
+            seen_join=remembering(" LEFT JOIN {seen} AS k ON k.{key} = s.{key}"),
+            or_seen=remembering(" OR k.{key} IS NOT NULL"),
+            remember=remembering(query("loader", "remember")),
+        )
+
+    @cached_property
+    def _insert(self) -> sql.Composed:
         spec = self._spec
-        key = sql.Identifier(spec.schema.key.target)
         targets = [sql.Identifier(column.target) for column in spec.schema.columns]
-        others = [
-            i for i, c in zip(targets, spec.schema.columns, strict=True) if c.name != spec.schema.primary_key
-        ]
         derived = {name: derived_column(name, d, spec, self._config) for name, d in spec.derive.items()}
-
-        def row(alias: str) -> sql.Composable:
-            fields = [sql.SQL("{}.{}").format(sql.SQL(alias), name) for name in others]
-            return sql.SQL("ROW({})").format(sql.SQL(", ").join(fields))
-
-        changed = sql.SQL("t.{} IS NOT NULL AND {} IS DISTINCT FROM {}").format(key, row("t"), row("s"))
         columns = [*targets, *map(sql.Identifier, derived), sql.Identifier("_file_id")]
-        expressions = [
-            *(sql.SQL("s.{}").format(name) for name in targets),
-            *(d.expression for d in derived.values()),
-            sql.SQL("s._file_id"),
-        ]
-        return sql.SQL(_MERGE).format(
+        staged = [sql.SQL("s.{}").format(name) for name in targets]
+        expressions = [*staged, *(d.expression for d in derived.values()), sql.SQL("s._file_id")]
+        assignments = [sql.SQL("{0} = excluded.{0}").format(c) for c in columns if c != self._key]
+        newer = spec.schema.by_name[spec.newer_by].target if spec.newer_by else ""
+        name = "insert" if spec.on_conflict is OnConflict.NOTHING else "upsert"
+        return sql.SQL(query("loader", name)).format(
             table=sql.Identifier(spec.table),
             stage=self._stage,
-            key=key,
-            seen_join=self._if_remembering(" LEFT JOIN {seen} AS k ON k.{key} = s.{key}"),
-            or_seen=self._if_remembering(" OR k.{key} IS NOT NULL"),
-            remember=self._if_remembering(_REMEMBER),
+            key=self._key,
             columns=sql.SQL(", ").join(columns),
             expressions=sql.SQL(", ").join(expressions),
             joins=sql.SQL("").join([d.join for d in derived.values()]),
-            on_conflict=self._on_conflict([*others, *map(sql.Identifier, derived)]),
-            was_inserted=sql.SQL("(t.xmax = 0)" if spec.on_conflict is OnConflict.UPDATE_IF_NEWER else "true"),
-            changed=changed,
+            assignments=sql.SQL(", ").join(assignments),
+            newer=sql.Identifier(newer),
+            differs=self._differ("t", "excluded"),
         )
 
-    def _if_remembering(self, text: str) -> sql.Composable:
-        if not self._remembers:
-            return sql.SQL("")
-        key = sql.Identifier(self._spec.schema.key.target)
-        return sql.SQL(text).format(seen=self._seen, key=key)
+    def _differ(self, one: str, other: str) -> sql.Composable:
+        """Do the rows `one` and `other` differ in a source column other than the key?"""
+        names = [sql.Identifier(c.target) for c in self._spec.schema.columns]
 
-    def _on_conflict(self, columns: list[sql.Identifier]) -> sql.Composable:
-        if self._spec.on_conflict is OnConflict.NOTHING:
-            return sql.SQL("NOTHING")
-        newer = sql.Identifier(self._spec.schema.by_name[self._spec.newer_by or ""].target)
-        assignments = [sql.SQL("{0} = excluded.{0}").format(c) for c in [*columns, sql.Identifier("_file_id")]]
-        return sql.SQL(
-            "UPDATE SET {set}, _loaded_at = now() "
-            "WHERE t._file_id <> excluded._file_id AND t.{newer} < excluded.{newer}"
-        ).format(set=sql.SQL(", ").join(assignments), newer=newer)
+        def row(alias: str) -> sql.Composable:
+            return sql.SQL(", ").join([sql.SQL("{}.{}").format(sql.SQL(alias), name) for name in names])
+
+        return sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(row(one), row(other))
 
     def _grow_calendar(self, rows: pa.Table) -> None:
         """Make sure that dim_date has the years of the rows' date keys."""

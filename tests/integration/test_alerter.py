@@ -396,13 +396,14 @@ def test_a_refused_port_costs_a_log_line(caplog: pytest.LogCaptureFixture) -> No
     assert logged(caplog, "[alert] mail not sent (ConnectionRefusedError), given up")
 
 
-def test_a_sender_that_is_no_address_costs_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
-    with serving(Mailbox()) as mailbox:
-        alerter.start(plain(mailbox, sender="<<@@,;"))
-        send_alert("Failed", "x")
-        alerter.stop()
-    assert logged(caplog, "[alert] not mailed") or logged(caplog, "given up") or mailbox.mails
-    assert not any("crash" in message for message in caplog.messages)
+def test_settings_that_can_not_work_cost_log_lines_and_not_the_thread(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    alerter.start(settings(free_port(), ca_file=str(tmp_path / "none.pem")))
+    send_alert("Failed", "first")
+    send_alert("Failed", "second")
+    alerter.stop()
+    assert sum("(FileNotFoundError), given up" in message for message in caplog.messages) == 2
 
 
 def test_a_silent_server_holds_up_neither_the_caller_nor_the_stop(caplog: pytest.LogCaptureFixture) -> None:

@@ -120,6 +120,7 @@ PETS = "watcher/batch/expected_files/pets.csv"
         (f"{PETS}/derive", {"d": {"date_key": "nope"}}, "derive.d: 'nope' is not a column"),
         (f"{PETS}/derive", {"d": {"date_key": "born", "time_key": "born"}}, "derive.d: give exactly one of"),
         (f"{PETS}/derive", {"born": {"date_key": "born"}}, "derive.born: the table already has a column"),
+        (f"{PETS}/indexes", ["nope"], "pets.csv.indexes: 'nope' is not a column of schemas.pets"),
         (f"{PETS}/on_conflict", "update_if_newer", "update_if_newer needs the name of a datetime column"),
         ("schemas/pets/primary_key", "nope", "schemas.pets.primary_key: 'nope' is not one of its columns"),
         ("schemas/pets/columns/0/nullable", True, "'pet_id' must be int or str, not nullable"),

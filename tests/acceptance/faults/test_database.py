@@ -132,7 +132,7 @@ def test_a_frozen_backend_is_given_up_and_does_not_hold_up_the_others(bench: Ben
             os.kill(frozen[0], signal.SIGSTOP)
             put_round(product, 0)
             healthy = "SELECT count(*) FROM fact_order WHERE order_id = %s"
-            wait_until(lambda: product.value(healthy, samples.uid("order", 1)), "the neighbour loads", seconds=20)
+            wait_until(lambda: product.value(healthy, samples.uid("order", 1)), "the neighbour loads", seconds=60)
             assert daemon.process.poll() is None
         finally:
             for pid in frozen:
