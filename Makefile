@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: run once test lint types pytest clean
+.PHONY: run once test lint types pytest soak bench bench-quick clean
 
 run: $(VENV)/.installed .env
 	$(BIN)/python -m scripts.sample_data
@@ -24,6 +24,15 @@ types: $(VENV)/.installed-dev
 
 pytest: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.acceptance.faults.soak --minutes $(or $(MINUTES),10)
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m scripts.benchmark
+
+bench-quick: $(VENV)/.installed
+	$(BIN)/python -m scripts.benchmark --scale $(or $(SCALE),0.05) --runs $(or $(RUNS),2)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ...")'

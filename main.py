@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 import typer
@@ -84,9 +85,9 @@ def _stop_on_signals(stop: threading.Event) -> None:
             os._exit(128 + number)
         stop.set()
         name = "Ctrl+C" if number == signal.SIGINT else signal.Signals(number).name
-        os.write(
-            sys.stdout.fileno(), f"\n🛑 Stop signal received ({name}); finishing the file in hand...\n".encode()
-        )
+        text = f"\n🛑 Stop signal received ({name}); finishing the file in hand...\n"
+        with suppress(OSError, ValueError):  # nobody may be reading
+            os.write(sys.stdout.fileno(), text.encode())
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)

@@ -134,11 +134,15 @@ def _expand(value: Any, env: Mapping[str, str], key: tuple[str, ...], missing: d
 
 
 def _with_environment(raw: Any, env: Mapping[str, str]) -> Any:
-    """DATABASE_URL and PII_HASH_KEY need no mention in the YAML."""
+    """DATABASE_URL, PII_HASH_KEY and PII_ACCEPT_KEY_ID need no mention in the YAML."""
     if not isinstance(raw, dict):
         return raw
     raw = dict(raw)
-    for section, key, variable in (("database", "url", "DATABASE_URL"), ("pii", "hash_key", "PII_HASH_KEY")):
+    for section, key, variable in (
+        ("database", "url", "DATABASE_URL"),
+        ("pii", "hash_key", "PII_HASH_KEY"),
+        ("pii", "accept_key_id", "PII_ACCEPT_KEY_ID"),
+    ):
         inner = raw.get(section)
         if env.get(variable) and (inner is None or isinstance(inner, dict)):
             raw[section] = {key: env[variable], **(inner or {})}

@@ -358,6 +358,14 @@ class QuarantineConfig(Model):
     true_orphan_after_hours: float = Field(24, gt=0)
 
 
+class RetentionConfig(Model):
+    """After how many days what is no longer needed is removed; null keeps it. Open orphans always stay."""
+
+    logs_days: int | None = Field(90, ge=1)
+    tracker_days: int | None = Field(90, ge=1)  # of files that are gone from their folders
+    quarantine_days: int | None = Field(None, ge=1)
+
+
 class SlaConfig(Model):
     refresh_minutes: float = Field(10, gt=0)
 
@@ -389,6 +397,7 @@ class LoggingConfig(Model):
 
 class PiiConfig(Model):
     hash_key: str | None = None
+    accept_key_id: str | None = None  # set from PII_ACCEPT_KEY_ID: hash with another key from now on
 
 
 class ConfigFile(Model):
@@ -401,6 +410,7 @@ class ConfigFile(Model):
     schemas: dict[str, SchemaConfig]
     validation: ValidationConfig = ValidationConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
+    retention: RetentionConfig = RetentionConfig()
     sla: SlaConfig = SlaConfig()
     alerting: AlertingConfig = AlertingConfig()
     logging: LoggingConfig = LoggingConfig()

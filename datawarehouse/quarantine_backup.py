@@ -70,6 +70,20 @@ class QuarantineBackup:
             self._rewrite(feed, day)
         return len(days)
 
+    def remove_before(self, day: dt.date) -> int:
+        """Remove the files of days before `day` of which the table has no rows left; returns how many."""
+        removed = 0
+        for feed in Feed:
+            with self._locked(feed), self._warehouse.transaction() as tx:
+                tx.execute(query("quarantine", "backup_days"))
+                kept = {self._path(Feed(name), date).name for name, date in tx if name == feed.value}
+                limit = self._path(feed, day).name
+                for path in self._path(feed, day).parent.glob("quarantined_????-??-??.csv"):
+                    if path.name < limit and path.name not in kept:
+                        path.unlink(missing_ok=True)
+                        removed += 1
+        return removed
+
     def _rewrite(self, feed: Feed, day: dt.date) -> None:
         path = self._path(feed, day)
         of_day = {"day": day, "feed": feed.value}

@@ -15,6 +15,7 @@ from config.errors import ConfigError
 from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
+from datawarehouse.rights import ADVICE, current_role, require_rights
 from datawarehouse.tables import build_metadata
 from utils.logger import get_logger
 
@@ -26,7 +27,8 @@ _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-cal
 def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | None = None) -> None:
     """Bring the database to what `config` says. Idempotent; says nothing when there is nothing to do.
 
-    Raises ConfigError that lists every difference which isn't a column to add.
+    No DDL runs when there is nothing to do, so that a role without the right to it can start too.
+    Raises ConfigError that lists every difference which isn't a column to add, or what the role may not do.
     """
     warehouse = warehouse or default_warehouse()
     config = config or get_config()
@@ -40,16 +42,57 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
                 "the database and the configuration differ; change one of them:\n"
                 + "\n".join(f"  - {difference}" for difference in differences)
             )
+        _require_ddl_rights(tx, metadata, existing)
         for table in metadata.sorted_tables:
             if table.name not in existing:
                 _create(tx, table)
             else:
                 _add_columns(tx, table, existing[table.name])
-        tx.execute(query("schema_init", "fill_times"))
+        _install_procedure(tx)
+        require_rights(tx, config)
+        tx.execute("SELECT EXISTS (SELECT FROM dim_time)")
+        if tx.fetchone() == (False,):
+            tx.execute(query("schema_init", "fill_times"))
         tx.execute(query("schema_init", "warehouse_id"))
-        tx.execute(script("stored_procedure_true_orphans"))
         year = dt.datetime.now(dt.UTC).year
         grow_dates(tx, year - 1, year + 1)
+
+
+def _require_ddl_rights(
+    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
+) -> None:
+    """Raises ConfigError when tables are to be made or to grow, and the role may not do that."""
+    new = [table.name for table in metadata.sorted_tables if table.name not in existing]
+    grown = [
+        t.name for t in metadata.sorted_tables if existing.get(t.name, {}).keys() < {c.name for c in t.columns}
+    ]
+    grown = [name for name in grown if name in existing]
+    if not (new or grown):
+        return
+    tx.execute(query("rights", "may_create"))
+    may_create = tx.fetchone() == (True,)
+    tx.execute(query("rights", "owned"))
+    owned = {row[0] for row in tx}
+    refused = [*([] if may_create else new), *(name for name in grown if name not in owned)]
+    if refused:
+        raise ConfigError(
+            f"tables are to be made or to get new columns, and the database role {current_role(tx)} may not do "
+            f"that; {ADVICE}. Tables: {', '.join(refused)}"
+        )
+
+
+def _install_procedure(tx: Cursor) -> None:
+    text = script("stored_procedure_true_orphans")
+    tx.execute(query("rights", "procedure"))
+    body, may_replace = tx.fetchone() or (None, True)
+    if body is not None and body == text.split("$$")[1]:
+        return
+    if may_replace:
+        tx.execute(text)
+    else:
+        logger.warning(
+            "[schema] the stored procedure is of another version; start once as its owner to replace it"
+        )
 
 
 def grow_dates(tx: Cursor, first_year: int, last_year: int) -> None:

@@ -112,6 +112,16 @@ class FileTracker:
             self._known = kept
             self._orders.put(_Order.REWRITE)
 
+    def forget_vanished(self, before: dt.datetime) -> int:
+        """Forget files that were finished before `before` (with time zone) and are gone from disk; how many."""
+        limit = before.astimezone(dt.UTC).isoformat(timespec="seconds")
+        old = [path for path, file in list(self._known.items()) if file.processed_at < limit]
+        gone = [path for path in old if not os.path.lexists(path)]
+        for path in gone:
+            self._known.pop(path, None)
+            self._orders.put(path)
+        return len(gone)
+
     def close(self) -> None:
         """Write what was accepted and end the thread. Idempotent."""
         self._orders.put(_Order.CLOSE)
@@ -197,6 +207,8 @@ class FileTracker:
                 self._connection.execute("DELETE FROM processed_files")
             paths = list(self._known) if self._all_owed else self._owed
             self._connection.executemany(_UPSERT, self._rows(paths))
+            gone = [(os.fsencode(path),) for path in paths if path not in self._known]
+            self._connection.executemany("DELETE FROM processed_files WHERE path = ?", gone)
         self._owed.clear()
         self._all_owed = self._warned = False
 

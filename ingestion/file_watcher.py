@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,8 @@ class _OverflowNotice(logging.Handler):
 
 def _observer(root: Path, handler: FileSystemEventHandler) -> BaseObserver:
     """A running observer of `root`. Raises OSError when the system has no more watches to give."""
+    # A folder made while its parent is being listed is watched twice over, which does no harm.
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
     # Full events tell a rename from outside, which brings a whole file, from a file being created.
     options: dict[str, Any] = {"generate_full_events": True} if sys.platform == "linux" else {}
     observer = Observer(**options)
@@ -206,8 +209,11 @@ def _observer(root: Path, handler: FileSystemEventHandler) -> BaseObserver:
 
 
 def _is_alive(observer: BaseObserver | None) -> bool:
-    # An emitter ends when its folder is removed, and a folder made again may have the same inode.
-    return observer is not None and observer.is_alive() and all(e.is_alive() for e in observer.emitters)
+    """Do all of its threads run? One ends when the folder is removed, and a new folder may have the old inode."""
+    if observer is None:
+        return False
+    reader: threading.Thread = getattr(observer, "_inotify_fd", observer)
+    return all(thread.is_alive() for thread in (observer, reader, *observer.emitters))
 
 
 def _join(thread: threading.Thread) -> None:

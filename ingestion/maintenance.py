@@ -1,4 +1,4 @@
-"""What happens by the clock: orphans retried and promoted, the CSV backup mended."""
+"""What happens by the clock: orphans retried and promoted, the CSV backup mended, what is too old removed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Callable
 from config.errors import PipelineError
 from config.model import PipelineConfig
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.retention import Retention
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
 
-def maintain(runner: IngestionRunner, config: PipelineConfig, *, missing_files: bool = False) -> None:
+def maintain(
+    runner: IngestionRunner, config: PipelineConfig, retention: Retention, *, missing_files: bool = False
+) -> None:
     """One turn of everything. A part that fails is logged and comes again with the next turn."""
 
     def heal() -> None:
@@ -25,14 +28,19 @@ def maintain(runner: IngestionRunner, config: PipelineConfig, *, missing_files: 
     def back_up() -> None:
         runner.backup.reconcile(missing_files=missing_files)
 
-    for part in (heal, promote, back_up):
+    def prune() -> None:
+        retention.prune()
+
+    for part in (heal, promote, back_up, prune):
         _attempt(part)
 
 
-def maintenance_loop(stop: threading.Event, runner: IngestionRunner, config: PipelineConfig) -> None:
+def maintenance_loop(
+    stop: threading.Event, runner: IngestionRunner, config: PipelineConfig, retention: Retention
+) -> None:
     """A turn every `quarantine.retry_minutes`, until `stop` is set."""
     while not stop.wait(config.quarantine.retry_minutes * 60):
-        maintain(runner, config)
+        maintain(runner, config, retention)
 
 
 def _attempt(part: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,11 +14,14 @@ from config.errors import WarehouseUnavailable
 from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query, script
+from datawarehouse.rights import may_replace_view
 from datawarehouse.schema_init import init_schema
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_everything, scan_master
 from ingestion.ingestion_runner import IngestionRunner, Summary
 from ingestion.maintenance import maintain, maintenance_loop
+from ingestion.retention import Retention
+from ingestion.start_checks import check_clock, check_folders, check_pii_key
 from utils import alerter
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -30,6 +34,7 @@ BANNER = """\
 🚀 FastFeast Pipeline is running! Waiting for files...
 Press Ctrl+C to stop the pipeline gracefully.
 ====================================================="""
+SLA_VIEW = "v_ticket_sla_performance"
 JOIN_SECONDS = 8.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 15.0
 
@@ -48,6 +53,7 @@ class Pipeline:
 
     def __enter__(self) -> Self:
         config = self._config
+        check_folders(config)
         with ExitStack() as stack:
             alerter.start(config.alerting)
             stack.callback(alerter.stop)
@@ -61,6 +67,7 @@ class Pipeline:
             self._forget_what_the_warehouse_lacks()
             self.inbox = Inbox(config, self._tracker, report=_report)
             self.runner = IngestionRunner(config, self.warehouse, self._tracker, self.inbox, self._stop)
+            self._retention = Retention(config, self.warehouse, self._tracker, self.runner.backup)
             self._exit = stack.pop_all()
         return self
 
@@ -79,7 +86,7 @@ class Pipeline:
         if self._stop.is_set():
             return Summary()
         self._seed_master()
-        maintain(self.runner, self._config, missing_files=True)
+        maintain(self.runner, self._config, self._retention, missing_files=True)
         self._start_timers()
         watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
         for watcher in watchers:
@@ -99,8 +106,9 @@ class Pipeline:
         self._seed_master()
         scan_everything(self._config, self.inbox)
         self.runner.drain()
-        maintain(self.runner, self._config, missing_files=True)
-        update_sla_view(self.warehouse.engine(), self._sla_view())
+        maintain(self.runner, self._config, self._retention, missing_files=True)
+        if self._replaces_view:
+            update_sla_view(self.warehouse.engine(), self._sla_view())
         return self.runner.summary
 
     def _seed_master(self) -> None:
@@ -109,10 +117,14 @@ class Pipeline:
 
     def _start_timers(self) -> None:
         every = self._config.sla.refresh_minutes * 60
+        if self._replaces_view:
+            self._start(
+                "sla-updater",
+                lambda: sla_scheduler_loop(self._stop, self.warehouse.engine(), self._sla_view(), every),
+            )
         self._start(
-            "sla-updater", lambda: sla_scheduler_loop(self._stop, self.warehouse.engine(), self._sla_view(), every)
+            "maintenance", lambda: maintenance_loop(self._stop, self.runner, self._config, self._retention)
         )
-        self._start("maintenance", lambda: maintenance_loop(self._stop, self.runner, self._config))
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -121,7 +133,7 @@ class Pipeline:
 
     @staticmethod
     def _sla_view() -> str:
-        return script("v_ticket_sla_performance")
+        return script(SLA_VIEW)
 
     def _open_warehouse(self) -> bool:
         """Open the pool and bring the tables up to date, waiting for a server that is away; False when stopped."""
@@ -130,6 +142,7 @@ class Pipeline:
             try:
                 self.warehouse.open()
                 init_schema(self.warehouse, self._config)
+                self._check_database()
             except WarehouseUnavailable as problem:
                 if not wait:
                     send_alert("Database unavailable", f"{problem}. Waiting for it.")
@@ -137,6 +150,14 @@ class Pipeline:
             else:
                 return True
         return False
+
+    def _check_database(self) -> None:
+        with self.warehouse.transaction() as tx:
+            check_clock(tx, dt.datetime.now(dt.UTC))
+            check_pii_key(tx, self._config)
+            self._replaces_view = may_replace_view(tx, SLA_VIEW)
+        if not self._replaces_view:
+            logger.info(f"[sla] {SLA_VIEW} belongs to another role, and stays as it is")
 
     def _forget_what_the_warehouse_lacks(self) -> None:
         """PostgreSQL is the truth: what the cache calls done and the file log doesn't is loaded again."""

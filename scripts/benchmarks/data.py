@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from config.config_loader import get_config
+from config.model import Schema
 from scripts.benchmarks.server import CITIES, DRIVERS, REGIONS, RESTAURANTS
 
 BAD_SHARE, DUPLICATE_SHARE = 0.03, 0.01
@@ -35,10 +35,8 @@ BAD_CELLS = (
 )
 STATUSES = ("Pending", "Preparing", "OutForDelivery", "Delivered", "Cancelled", "Refunded")
 PAYMENTS = ("card", "cash", "wallet")
-NUMBERS = frozenset(
-    ("customer_id", "restaurant_id", "driver_id", "region_id")
-    + ("order_amount", "delivery_fee", "discount_amount", "total_amount")
-)
+KEYS = ("customer_id", "restaurant_id", "driver_id", "region_id")
+NUMBERS = frozenset((*KEYS, "order_amount", "delivery_fee", "discount_amount", "total_amount"))
 _AS_IS = pacsv.WriteOptions(include_header=False, quoting_style="none")
 
 
@@ -189,9 +187,9 @@ def _write_objects(file: BinaryIO, rows: pa.Table) -> None:
     file.write(",\n".join(lines.to_pylist()).encode())
 
 
-def write_copy(path: Path, parts: Iterable[Orders], file_id: int) -> list[str]:
+def write_copy(path: Path, parts: Iterable[Orders], schema: Schema, file_id: int) -> list[str]:
     """Write the clean rows as our own load leaves them in fact_order, for a bare COPY; returns its columns."""
-    stored = {column.name: column.target for column in get_config().by_logical_name["orders"].schema.columns}
+    stored = {column.name: column.target for column in schema.columns}
     start = 1
     names: list[str] = []
     with path.open("wb") as file:

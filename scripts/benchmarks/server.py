@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +40,11 @@ INSERT INTO dim_restaurant (restaurant_id, restaurant_name, region_id, category_
     prep_time_avg_min, is_active, created_at, updated_at, _file_id)
 SELECT i, 'Restaurant ' || i, i %% %(regions)s + 1, 1, 'Mid', 4, 20, true, '2025-01-01', '2025-01-01', 0
 FROM generate_series(1, %(restaurants)s) AS i;
-INSERT INTO dim_driver (driver_id, driver_name, driver_phone, national_id, region_id, shift, vehicle_type, hire_date,
-    rating_avg, on_time_rate, cancel_rate, completed_deliveries, is_active, created_at, updated_at, _file_id)
-SELECT i, 'Driver ' || i, md5('p' || i) || md5('q' || i), md5('n' || i) || md5('m' || i), i %% %(regions)s + 1, 'night', 'Bike',
-    '2025-01-01', 4, 0.9, 0.1, 100, true, '2025-01-01', '2025-01-01', 0
+INSERT INTO dim_driver (driver_id, driver_name, driver_phone, national_id, region_id, shift, vehicle_type,
+    hire_date, rating_avg, on_time_rate, cancel_rate, completed_deliveries, is_active, created_at, updated_at,
+    _file_id)
+SELECT i, 'Driver ' || i, md5('p' || i) || md5('q' || i), md5('n' || i) || md5('m' || i), i %% %(regions)s + 1,
+    'night', 'Bike', '2025-01-01', 4, 0.9, 0.1, 100, true, '2025-01-01', '2025-01-01', 0
 FROM generate_series(1, %(drivers)s) AS i;
 """
 
@@ -118,20 +119,20 @@ class Database:
         finally:
             warehouse.close()
 
-    def row(self, statement: str, parameters: object = None) -> tuple[Any, ...]:
+    def row(self, statement: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> tuple[Any, ...]:
         """The first row of a query; () when it has none."""
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchone() or ()
 
-    def run(self, *statements: str, parameters: object = None) -> None:
+    def run(self, *statements: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None) -> None:
         """Run statements, each in a transaction of its own."""
         with self.connect() as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement, parameters)
 
     def add_customers(self, last: int, step: int = 1) -> None:
-        """Customers 1, 1 + step, … up to `last`, by generate_series; their foreign keys are good by construction."""
+        """Customers 1, 1 + step, … up to `last`, by generate_series; their foreign keys are good."""
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SET session_replication_role = replica")
             cursor.execute(_CUSTOMERS, {"regions": REGIONS, "first": 1, "last": last, "step": step})

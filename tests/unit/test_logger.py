@@ -374,7 +374,8 @@ shutdown()
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = run(PREAMBLE + program, tmp_path, stdout=writer)
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        done = run(PREAMBLE + program, tmp_path, stdout=writer, env=buffered)
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")

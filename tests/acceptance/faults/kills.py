@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.acceptance.daemon import ROOT, Product
+from tests.acceptance.daemon import ROOT, Product, wait_until
 from tests.acceptance.faults import crash_driver
 from tests.acceptance.faults.scenario import Tally, in_transaction, put_round
 
@@ -35,10 +35,19 @@ def kill_at(product: Product, seam: str, count: int, tally: Tally, *, seconds: f
 
 
 def kill_anywhere(product: Product, dice: random.Random, tally: Tally, *, within: float) -> bool:
-    """Start it, stop it at a random moment to see what it is at, and kill it; False if it was done before."""
+    """Start it, stop it at a random moment to see what it is at, and kill it; False if it was done before.
+
+    One time in three the moment is any within `within` seconds, else it is soon after the work on files began.
+    """
     daemon = product.start(*product.command("once"))
     try:
-        time.sleep(dice.uniform(0.2, within))
+        if dice.random() < 1 / 3:
+            time.sleep(dice.uniform(0.2, within))
+        else:
+            wait_until(
+                lambda: daemon.process.poll() is not None or in_transaction(product), "it works", every=0.005
+            )
+            time.sleep(dice.expovariate(5))
         if daemon.process.poll() is not None:
             return False
         daemon.process.send_signal(signal.SIGSTOP)

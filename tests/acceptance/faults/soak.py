@@ -20,15 +20,19 @@ from tests.acceptance.daemon import Product
 from tests.acceptance.faults import kills
 from tests.acceptance.faults.proxy import Proxy
 from tests.acceptance.faults.scenario import Bench, Tally, backends, in_transaction, put_round, settle
+from tests.acceptance.mails import mail_server
 
 Game = Callable[[Bench, random.Random, Tally], Audit]
 ROUNDS = 8
 
 
 def named_kills(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
-    product = bench.clone()
-    kills.kill_at_every_seam(product, dice, tally, first_round=0)
-    return settle(product)
+    with tempfile.TemporaryDirectory() as folder, mail_server(Path(folder)) as mailbox:
+        product = bench.clone(alerting=mailbox.alerting)
+        reached = kills.kill_at_every_seam(product, dice, tally, first_round=0)
+        for seam in (seam for seam, was in reached.items() if not was):
+            _say(f"never came by: {seam}")
+        return settle(product)
 
 
 def random_kills(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
@@ -47,7 +51,7 @@ def daemon_kills(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
         with suppress(AssertionError):
             daemon.wait_for_banner()
         put_round(product, number)
-        time.sleep(dice.uniform(0, 1.5))
+        time.sleep(dice.uniform(0, 0.6))
         daemon.process.send_signal(signal.SIGSTOP)
         tally.in_transaction += in_transaction(product)
         daemon.kill()

@@ -1,0 +1,92 @@
+"""What the loading role needs in the database, no more; granted by scripts/create_roles.py, checked at start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import ConfigError
+from config.model import OnConflict, PipelineConfig
+from datawarehouse.queries import query
+
+FILE_LOG_HEAL = ("valid_records", "quarantined", "inserted_records", "already_present", "resolved_orphans")
+QUARANTINE_RESOLVE = ("resolution", "resolved_at", "retry_count")
+ADVICE = "run `python -m scripts.create_roles` as an administrator, or name another role in DATABASE_URL"
+
+
+class Right(NamedTuple):
+    """`privilege` on a table, or on one of its columns."""
+
+    table: str
+    privilege: str
+    column: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.privilege} on {self.table}" + (f"({self.column})" if self.column else "")
+
+
+def loader_rights(config: PipelineConfig) -> list[Right]:
+    """All that loading, healing, promoting and pruning need on the tables of `config`."""
+    return list(dict.fromkeys([*_pipeline_rights(), *_file_rights(config)]))
+
+
+def require_rights(tx: Cursor, config: PipelineConfig) -> None:
+    """Raises ConfigError that lists what the role of this connection lacks. One query."""
+    tables, privileges, columns = zip(*loader_rights(config), strict=True)
+    tx.execute(
+        query("rights", "missing"),
+        {"tables": list(tables), "privileges": list(privileges), "columns": list(columns)},
+    )
+    missing = [Right(*row[1:]) if row[1] else row[0] for row in tx.fetchall()]
+    if missing:
+        raise ConfigError(
+            f"the database role {current_role(tx)} may not do what loading needs; {ADVICE}. It lacks:\n"
+            + "\n".join(f"  - {right}" for right in missing)
+        )
+
+
+def current_role(tx: Cursor) -> str:
+    """The role that the connection acts as."""
+    tx.execute("SELECT current_user")
+    return str((tx.fetchone() or ("",))[0])
+
+
+def may_replace_view(tx: Cursor, name: str) -> bool:
+    """Is view `name` this role's own, or still to be made?"""
+    tx.execute(query("rights", "may_replace_view"), {"view": name})
+    return bool((tx.fetchone() or (False,))[0])
+
+
+def _pipeline_rights() -> Iterator[Right]:
+    plain = {
+        "pipeline_meta": "SELECT INSERT",
+        "pipeline_file_log": "SELECT INSERT DELETE",
+        "quarantine": "SELECT INSERT DELETE",
+        "orphan_wait": "SELECT INSERT DELETE",
+        "true_orphan": "SELECT INSERT",
+        "dim_date": "SELECT INSERT",  # the calendar grows
+        "dim_time": "SELECT",
+    }
+    columns = {
+        "pipeline_meta": ("value",),
+        "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written"),
+        "quarantine": QUARANTINE_RESOLVE,
+    }
+    for table, privileges in plain.items():
+        yield from (Right(table, privilege) for privilege in privileges.split())
+    for table, names in columns.items():
+        yield from (Right(table, "UPDATE", name) for name in names)
+
+
+def _file_rights(config: PipelineConfig) -> Iterator[Right]:
+    parents = {key.parent for spec in config.files for key in spec.foreign_keys}
+    for spec in config.files:
+        yield Right(spec.table, "SELECT")
+        yield Right(spec.table, "INSERT")
+        if spec.on_conflict is OnConflict.UPDATE_IF_NEWER:
+            yield Right(spec.table, "UPDATE")
+        elif spec.name in parents:
+            # FOR KEY SHARE asks for UPDATE on a column, whichever
+            yield Right(spec.table, "UPDATE", "_loaded_at")

@@ -1,0 +1,93 @@
+"""What would go wrong later is refused at start: folders that can't be used, the clock, another PII key."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import ConfigError
+from config.model import PipelineConfig
+from datawarehouse.queries import query
+from utils.logger import get_logger
+from validation.pii_handler import PiiHandler
+
+logger = get_logger(__name__)
+
+CLOCK_TOLERANCE = dt.timedelta(days=1)
+NO_KEY = "none"  # the id of hashing without a key
+
+
+def check_folders(config: PipelineConfig) -> None:
+    """Raises ConfigError that lists every folder which can't be used; makes those that are missing."""
+    problems = list(_folder_problems(config))
+    if problems:
+        user = f"user id {os.geteuid()}"
+        raise ConfigError(
+            f"folders that the pipeline can't use as {user}; give it the rights, or name others in the "
+            "configuration:\n" + "\n".join(f"  - {problem}" for problem in problems)
+        )
+
+
+def check_clock(tx: Cursor, now: dt.datetime) -> None:
+    """Raises ConfigError when `now` is more than a day before the newest file in the file log."""
+    tx.execute(query("start_checks", "newest_file"))
+    newest = (tx.fetchone() or (None,))[0]
+    if newest is not None and now < newest - CLOCK_TOLERANCE:
+        raise ConfigError(
+            f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC, but a file was processed at "
+            f"{newest.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC: set the clock. If the clock is right now and was "
+            "wrong then, run as the tables' owner: UPDATE pipeline_file_log SET processed_at = now() "
+            "WHERE processed_at > now()"
+        )
+
+
+def check_pii_key(tx: Cursor, config: PipelineConfig) -> None:
+    """Remember the key's id in pipeline_meta. Raises ConfigError when files were hashed with another key."""
+    key_id = PiiHandler(config.pii.hash_key).key_id or NO_KEY
+    tx.execute(query("start_checks", "pii_key"))
+    before, has_files = tx.fetchone() or (None, False)
+    if before == key_id:
+        return
+    if before is not None and has_files:
+        if config.pii.accept_key_id != key_id:
+            raise ConfigError(
+                f"PII_HASH_KEY: the tables were filled with key {before}, this is key {key_id}: one person would "
+                "get two hashes. Put the former key back; or, to hash with this one from now on, set "
+                f"PII_ACCEPT_KEY_ID={key_id}, or delete the row pii_key_id from pipeline_meta"
+            )
+        logger.warning(f"[start] PII is hashed with key {key_id} from now on, before it was {before}")
+    tx.execute(query("start_checks", "remember_pii_key"), {"key_id": key_id})
+
+
+def _folder_problems(config: PipelineConfig) -> Iterator[str]:
+    watcher = config.watcher
+    written = {
+        "quarantine.dir": config.path(config.quarantine.dir),
+        "logging.dir": config.path(config.logging.dir),
+        "tracker.db_path": config.path(config.tracker.db_path).parent,
+    }
+    read = {
+        "watcher.master.dir": config.path(watcher.master.dir),
+        "watcher.batch.dir": config.path(watcher.batch.dir),
+        "watcher.stream.dir": config.path(watcher.stream.dir),
+    }
+    for key, folder in (written | read).items():
+        if problem := _problem(folder, write=key in written):
+            yield f"{key}: {folder}: {problem}"
+
+
+def _problem(folder: Path, *, write: bool) -> str | None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700 if write else 0o777)
+        next(os.scandir(folder), None)
+        if write:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return None

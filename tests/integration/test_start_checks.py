@@ -1,0 +1,193 @@
+"""What would go wrong later is refused at start, with exit code 2 and a message that says what to do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from config.config_loader import PROJECT_ROOT
+from config.errors import ConfigError
+from config.model import DatabaseConfig, PiiConfig, PipelineConfig
+from datawarehouse.db_connection import Warehouse
+from ingestion.start_checks import check_clock, check_folders, check_pii_key
+from validation.pii_handler import PiiHandler
+
+NOW = dt.datetime.now(dt.UTC)
+NOBODY = 65534
+FIRST, SECOND = "first-key-of-sixteen", "second-key-of-sixteen"
+FILE = (
+    "INSERT INTO pipeline_file_log (file_name, file_path, file_hash, file_size, file_type, logical_name, "
+    "source_table, status, spec_hash, processed_at) "
+    "VALUES ('f', 'f', 'h', 1, 'batch', 'x', 't', 'success', '', %s)"
+)
+
+
+def log_a_file(warehouse: Warehouse, at: dt.datetime = NOW) -> None:
+    with warehouse.transaction() as tx:
+        tx.execute(FILE, (at,))
+
+
+def once(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, str(PROJECT_ROOT / "main.py"), "once"],
+        env={**env, "FASTFEAST_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+# ---------------------------------------------------------------- folders
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Root may write everywhere: act as somebody else meanwhile."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def home(config: PipelineConfig) -> Iterator[PipelineConfig]:
+    folder = Path(tempfile.mkdtemp(prefix="ff-home-"))
+    folder.chmod(0o777)
+    yield config.model_copy(update={"home": folder})
+    shutil.rmtree(folder)
+
+
+def test_folders_are_made_and_nothing_is_left_in_them(home: PipelineConfig) -> None:
+    with ordinary_user():
+        check_folders(home)
+        check_folders(home)
+    assert {str(p.relative_to(home.home)) for p in home.home.rglob("*")} == {
+        *("data", "data/input", "data/input/batch", "data/input/stream", "data/master", "data/quarantine"),
+        *("data/tracker", "logs"),
+    }
+
+
+@pytest.mark.parametrize("name", ["data/quarantine", "logs", "data/tracker"])
+def test_a_folder_that_can_not_be_written_is_refused(name: str, home: PipelineConfig) -> None:
+    folder = home.home / name
+    folder.mkdir(parents=True)
+    folder.parent.chmod(0o777)
+    folder.chmod(0o555)
+    with ordinary_user(), pytest.raises(ConfigError, match=rf"(?s)rights.*{name}: Permission denied"):
+        check_folders(home)
+
+
+@pytest.mark.parametrize("name", ["data/master", "data/input/batch", "data/input/stream"])
+def test_an_input_folder_that_can_not_be_read_or_made_is_refused(name: str, home: PipelineConfig) -> None:
+    folder = home.home / name
+    folder.parent.mkdir(parents=True)
+    folder.write_text("a file is in the way")
+    with pytest.raises(ConfigError, match=rf"{name}: "):
+        check_folders(home)
+
+
+def test_every_folder_at_fault_is_named_at_once_and_the_command_ends_with_2(
+    tmp_path: Path, database: DatabaseConfig
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "quarantine").touch()
+    (tmp_path / "data" / "tracker").touch()
+    done = once(tmp_path, DATABASE_URL=str(database.url))
+    assert done.returncode == 2
+    assert "quarantine.dir: " in done.stderr
+    assert "tracker.db_path: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------- clock
+
+
+def test_a_clock_in_the_past_is_refused(warehouse: Warehouse) -> None:
+    with warehouse.transaction() as tx:
+        check_clock(tx, NOW)
+    log_a_file(warehouse)
+    with warehouse.transaction() as tx:
+        check_clock(tx, NOW - dt.timedelta(hours=23))
+        with pytest.raises(ConfigError, match="set the clock"):
+            check_clock(tx, NOW - dt.timedelta(hours=25))
+
+
+def test_the_command_ends_with_2_on_a_clock_in_the_past(
+    tmp_path: Path, warehouse: Warehouse, database: DatabaseConfig
+) -> None:
+    log_a_file(warehouse, NOW + dt.timedelta(days=3))
+    done = once(tmp_path, DATABASE_URL=str(database.url))
+    assert done.returncode == 2
+    assert "set the clock" in done.stderr
+
+
+# ---------------------------------------------------------------- PII key
+
+
+def hashing(config: PipelineConfig, key: str | None, accept: str | None = None) -> PipelineConfig:
+    return config.model_copy(update={"pii": PiiConfig(hash_key=key, accept_key_id=accept)})
+
+
+def start(warehouse: Warehouse, config: PipelineConfig) -> None:
+    with warehouse.transaction() as tx:
+        check_pii_key(tx, config)
+
+
+def test_another_key_is_refused_once_files_are_loaded(warehouse: Warehouse, config: PipelineConfig) -> None:
+    start(warehouse, hashing(config, None))
+    start(warehouse, hashing(config, FIRST))  # nothing is hashed yet
+    log_a_file(warehouse)
+    start(warehouse, hashing(config, FIRST))
+    for other in (SECOND, None):
+        with pytest.raises(ConfigError, match=r"one person.*PII_ACCEPT_KEY_ID=") as refusal:
+            start(warehouse, hashing(config, other))
+        assert FIRST not in str(refusal.value)
+        assert SECOND not in str(refusal.value)
+
+
+def test_another_key_is_accepted_by_its_id_for_good_and_no_third(
+    warehouse: Warehouse, config: PipelineConfig
+) -> None:
+    start(warehouse, hashing(config, FIRST))
+    log_a_file(warehouse)
+    second_id = PiiHandler(SECOND).key_id
+    start(warehouse, hashing(config, SECOND, second_id))
+    start(warehouse, hashing(config, SECOND))
+    with pytest.raises(ConfigError):
+        start(warehouse, hashing(config, FIRST, second_id))
+
+
+def test_another_key_is_accepted_when_the_row_is_deleted(warehouse: Warehouse, config: PipelineConfig) -> None:
+    start(warehouse, hashing(config, FIRST))
+    log_a_file(warehouse)
+    with warehouse.transaction() as tx:
+        tx.execute("DELETE FROM pipeline_meta WHERE key = 'pii_key_id'")
+    start(warehouse, hashing(config, SECOND))
+
+
+def test_the_command_ends_with_2_on_another_key_and_takes_the_accepted_one(
+    tmp_path: Path, warehouse: Warehouse, database: DatabaseConfig
+) -> None:
+    url = str(database.url)
+    assert once(tmp_path, DATABASE_URL=url, PII_HASH_KEY=FIRST).returncode == 0
+    log_a_file(warehouse)
+    refused = once(tmp_path, DATABASE_URL=url, PII_HASH_KEY=SECOND)
+    assert refused.returncode == 2
+    accept = refused.stderr.partition("PII_ACCEPT_KEY_ID=")[2][:8]
+    accepted = once(tmp_path, DATABASE_URL=url, PII_HASH_KEY=SECOND, PII_ACCEPT_KEY_ID=accept)
+    assert accepted.returncode == 0, accepted.stderr
