@@ -184,6 +184,8 @@ class Inbox:
                 self._take(path, spec, stamp, closed=closed)
 
     def _take(self, path: Path, spec: FileSpec, stamp: Stamp, *, closed: bool) -> None:
+        if self._tracker.is_current(str(path), *stamp):
+            return  # finished since the scan looked at it
         if path in self._held:
             if self._held[path] != stamp:
                 self._news[path] = _News(spec, stamp, closed)

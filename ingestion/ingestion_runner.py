@@ -99,7 +99,6 @@ class IngestionRunner:
             logger.info(f"[runner] {change}; waiting for it to settle", extra=job.log_context())
             self._inbox.retry_later(job)
         except WarehouseUnavailable as problem:
-            self._inbox.retry_later(job)
             self._wait_for_warehouse(problem, job)
         except Stopped as stopped:
             logger.warning(f"[runner] {stopped}", extra=job.log_context())
@@ -142,20 +141,27 @@ class IngestionRunner:
         try:
             return self._load.record_failure(job, what, time.monotonic())
         except WarehouseUnavailable as problem:
-            self._inbox.retry_later(job)
-            self._wait_for_warehouse(problem)
+            self._wait_for_warehouse(problem, job)
             return None
         except Exception as second:
             logger.critical(f"[runner] {job.path.name}: its failure can't be recorded", exc_info=second)
             return FileOutcome(job, Status.FAILED, error=what)
 
     def _wait_for_warehouse(self, problem: WarehouseUnavailable, job: FileJob | None = None) -> None:
-        """Wait until PostgreSQL answers, however long it takes; one alert at the start, one at the end."""
+        """Wait until PostgreSQL answers, however long it takes; one alert at the start, one at the end.
+
+        `job` is the file in hand: it stays the next one, but when PostgreSQL does answer, it goes behind the
+        others, which may fare better.
+        """
         if self._reachable():
             name = f" {job.path.name}:" if job else ""
             logger.warning(f"[runner]{name} {problem}; trying again", extra=job.log_context() if job else {})
+            if job:
+                self._inbox.retry_later(job)
             self._stop.wait(FIRST_WAIT_SECONDS)
             return
+        if job:
+            self._inbox.put_back(job)
         started = time.monotonic()
         wait = FIRST_WAIT_SECONDS
         send_alert("Database unavailable", f"{problem}. Files wait in their folders; nothing is lost.")

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -45,6 +46,12 @@ def measure(bench: Bench, names: Sequence[str], say: Callable[[str], None]) -> l
     return measures
 
 
+def _end(number: int, _frame: FrameType | None) -> None:
+    """End, with everything that was started; a second signal must not cut that short."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in CASES]:
@@ -69,7 +76,7 @@ def main(
     wide = None if sys.stdout.isatty() else TABLE_WIDTH
     console, errors = Console(width=wide), Console(stderr=True, soft_wrap=True)
     names = _names(only)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all is ended and removed
+    signal.signal(signal.SIGTERM, _end)
     started = dt.datetime.now(dt.UTC)
     try:
         with private_bench(scale, runs, seed, work_dir) as bench:

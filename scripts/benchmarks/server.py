@@ -169,7 +169,7 @@ class Bench:
                 yield database
             finally:
                 cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(quoted))
-                shutil.rmtree(home)
+                shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager

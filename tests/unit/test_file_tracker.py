@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
 import sqlite3
@@ -146,6 +147,19 @@ def test_what_postgresql_does_not_know_is_forgotten_for_good(db_path: Path, make
         tracker.keep_only({kept.md5, failed.md5})
         assert [knows(tracker, job) for job in (kept, lost, failed)] == [True, False, False]
     assert paths_in(db_path) == {str(kept.path)}
+
+
+def test_only_old_files_that_are_gone_are_forgotten(tmp_path: Path, db_path: Path, make_job: MakeJob) -> None:
+    there, gone = make_job(tmp_path / "there.json"), make_job(tmp_path / "gone.json")
+    there.path.touch()
+    now = dt.datetime.now(dt.UTC)
+    with tracker_at(db_path) as tracker:
+        tracker.mark_as_done(there)
+        tracker.mark_as_done(gone)
+        assert tracker.forget_vanished(now - dt.timedelta(days=1)) == 0
+        assert tracker.forget_vanished(now + dt.timedelta(days=1)) == 1
+        assert [knows(tracker, job) for job in (there, gone)] == [True, False]
+    assert paths_in(db_path) == {str(there.path)}
 
 
 def test_after_the_end_nothing_hangs(db_path: Path, make_job: MakeJob) -> None:

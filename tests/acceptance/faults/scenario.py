@@ -114,10 +114,14 @@ def late_customer(number: int) -> int:
 
 
 def settle(product: Product) -> Audit:
-    """Let the product finish in peace, and audit it."""
+    """Let the product finish in peace, and audit it.
+
+    A fault may put off the healing of orphans beyond the next file, whose rows then have to wait, too: which
+    rows had to wait is not asked, only that all of them got where they belong.
+    """
     done = product.once()
     assert done.returncode in {0, 1}, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    return Audit(product)
+    return Audit(product, in_order=False)
 
 
 def backends(product: Product) -> list[int]:
