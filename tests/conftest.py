@@ -23,7 +23,7 @@ from datawarehouse.embedded_server import EmbeddedServer
 from datawarehouse.schema_init import init_schema
 from tests.servers import SystemServer, make_system_server
 
-PROJECT_PACKAGES = ("config", "utils", "validation", "datawarehouse", "ingestion", "main")
+PROJECT_PACKAGES = ("config", "utils", "validation", "datawarehouse", "ingestion", "workbench", "web", "main")
 SETTINGS_FROM_OUTSIDE = (
     "DATABASE_URL",
     "DATABASE_EMBEDDED",

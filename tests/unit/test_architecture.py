@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERS = ("config", "utils", "validation", "datawarehouse", "ingestion", "main")  # each may import those before it
+LAYERS = (
+    "config",
+    "utils",
+    "validation",
+    "datawarehouse",
+    "ingestion",
+    "workbench",
+    "web",
+    "main",
+)  # imports go left
 
 
 def product_modules() -> Iterator[Path]:

@@ -1,0 +1,58 @@
+-- What command line, metrics and dashboard read of the pipeline's own tables. Times are timestamptz.
+
+-- name: has_tables
+SELECT to_regclass('pipeline_file_log') IS NOT NULL AND to_regclass('quarantine') IS NOT NULL
+
+-- name: files
+-- A filter that is null does not filter. Newest first; the next page begins before the last file_id of this one.
+SELECT file_id, processed_at, file_name, file_path, file_type, logical_name, source_table, status, total_records,
+       inserted_records, already_present, updated_records, quarantined, rejection_stage, duration_ms, error
+FROM pipeline_file_log
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(logical_name)s::text IS NULL OR logical_name = %(logical_name)s)
+  AND (%(file_type)s::text IS NULL OR file_type = %(file_type)s)
+  AND (%(text)s::text IS NULL OR position(lower(%(text)s) IN lower(file_path)) > 0)
+  AND (%(since)s::timestamptz IS NULL OR processed_at >= %(since)s)
+  AND (%(before_id)s::bigint IS NULL OR file_id < %(before_id)s)
+ORDER BY file_id DESC
+LIMIT %(limit)s
+
+-- name: file
+SELECT * FROM pipeline_file_log WHERE file_id = %(file_id)s
+
+-- name: quarantined
+-- A filter that is null does not filter; `rule` is the name of a reason. Newest first, as for files.
+SELECT quarantine_id, quarantined_at, file_id, row_number, source_file, source_table, file_type, rejection_stage,
+       rejection_reason, reasons, raw_data, resolution, resolved_at, retry_count
+FROM quarantine
+WHERE (%(file_id)s::bigint IS NULL OR file_id = %(file_id)s)
+  AND (%(table)s::text IS NULL OR source_table = %(table)s)
+  AND (%(stage)s::text IS NULL OR rejection_stage = %(stage)s)
+  AND (%(rule)s::text IS NULL OR reasons @> jsonb_build_array(jsonb_build_object('rule', %(rule)s::text)))
+  AND (%(text)s::text IS NULL OR position(lower(%(text)s) IN lower(source_file || ' ' || raw_data::text)) > 0)
+  AND (%(since)s::timestamptz IS NULL OR quarantined_at >= %(since)s)
+  AND (%(open_only)s IS NOT TRUE OR resolution IS NULL)
+  AND (%(before_id)s::bigint IS NULL OR quarantine_id < %(before_id)s)
+ORDER BY quarantine_id DESC
+LIMIT %(limit)s
+
+-- name: reasons
+-- Open quarantined rows by table, stage, rule and column; a row counts under each of its reasons.
+SELECT q.source_table, r.reason ->> 'stage' AS stage, r.reason ->> 'rule' AS rule, r.reason ->> 'column' AS "column",
+       count(*) AS rows
+FROM quarantine q
+CROSS JOIN LATERAL jsonb_array_elements(q.reasons) AS r (reason)
+WHERE q.resolution IS NULL
+  AND (%(file_id)s::bigint IS NULL OR q.file_id = %(file_id)s)
+  AND (%(since)s::timestamptz IS NULL OR q.quarantined_at >= %(since)s)
+GROUP BY 1, 2, 3, 4
+ORDER BY rows DESC, 1, 2, 3, 4
+LIMIT %(limit)s
+
+-- name: orphans
+-- Orphans by table and by what became of them: open, loaded, already_present, duplicate, true_orphan.
+SELECT source_table, coalesce(resolution, 'open') AS state, count(*) AS rows, min(quarantined_at) AS oldest
+FROM quarantine
+WHERE rejection_stage = 'orphan'
+GROUP BY 1, 2
+ORDER BY 1, 2

@@ -1,0 +1,62 @@
+"""What every command shares: the configuration and an open warehouse, and errors as one line and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec
+
+import typer
+
+from config.config_loader import get_config
+from config.errors import ConfigError, PipelineError
+from config.model import PipelineConfig
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.queries import query
+from validation import rules
+
+P = ParamSpec("P")
+
+# The exit codes of every command; README.md lists them.
+EXIT_OK = 0
+EXIT_FOUND = 1  # it did its work, and the answer is bad: failed files, refused rows, a difference
+EXIT_CANNOT = 2  # configuration, database, arguments: it could not do its work
+
+
+def checked_config() -> PipelineConfig:
+    """The configuration, checked as at a start. Raises ConfigError."""
+    return get_config(checks=[rules.problems])
+
+
+@contextmanager
+def open_warehouse(config: PipelineConfig) -> Iterator[Warehouse]:
+    """The warehouse that the service loads into, beside the service or without it; nothing is created in it.
+
+    Raises ConfigError when no service has made the tables yet, and what Warehouse.open() raises.
+    """
+    warehouse = Warehouse(config.database, config.home)
+    warehouse.open()
+    try:
+        with warehouse.transaction() as tx:
+            tx.execute(query("reports", "has_tables"))
+            if tx.fetchone() != (True,):
+                raise ConfigError("the database has no tables yet; run `python main.py once` first")
+        yield warehouse
+    finally:
+        warehouse.close()
+
+
+def command(function: Callable[P, int | None]) -> Callable[P, None]:
+    """Make `function` a command: what it returns is the exit code, and an error of ours is one line on stderr."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = function(*args, **kwargs)
+        except PipelineError as problem:
+            typer.echo(str(problem), err=True)
+            raise typer.Exit(EXIT_CANNOT) from None
+        raise typer.Exit(code or EXIT_OK)
+
+    return run
