@@ -121,24 +121,37 @@ class IngestionRunner:
             self._tracker.mark_as_done(job)
         self._inbox.done(job)
         self._report(outcome)
-        while not self._follow_up(outcome) and not self._stop.is_set():
-            pass  # the database was away, and is back: the next file should find the orphans healed
+        done = self._follow_up(outcome)
+        while not done and not self._stop.is_set():  # the database was away, and is back
+            done = self._follow_up(
+                outcome, again=True
+            )  # before the next file, which should find the orphans healed
 
-    def _follow_up(self, outcome: FileOutcome) -> bool:
+    def _follow_up(self, outcome: FileOutcome, *, again: bool = False) -> bool:
         """Copy the refused rows, heal the orphans that waited; False when the database went away meanwhile.
 
-        Each step can be repeated. What a stop leaves undone, the next start does.
+        What a stop leaves undone, the next start does. `again`: the rows may be in the backup already, while the
+        note of it was lost; writing the day anew leaves them there once.
         """
         job = outcome.job
         try:
             if outcome.status is Status.SUCCESS and outcome.file_id is not None and outcome.quarantined:
-                self.backup.append(outcome.file_id, job.spec.feed)
+                if again:
+                    self._reconcile_backup()
+                else:
+                    self.backup.append(outcome.file_id, job.spec.feed)
             if outcome.inserted and job.spec.table in self._parent_tables:
                 self.summary.healed += self.retry.after(job.spec.table)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem)
             return False
         return True
+
+    def _reconcile_backup(self) -> None:
+        try:
+            self.backup.reconcile()
+        except OSError as error:  # the timer comes back to it
+            logger.error(f"[quarantine] CSV backup not written: {error.strerror}")
 
     def _record_crash(self, job: FileJob, error: Exception) -> FileOutcome | None:
         """A fault of ours, or of the database's schema: the file counts as failed, the rest goes on."""

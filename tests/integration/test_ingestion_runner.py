@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,17 +20,27 @@ from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 
 
-def test_a_healing_that_an_outage_interrupts_is_repeated_before_the_next_file(
-    warehouse: Warehouse, config: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    master = tmp_path / "data/master"
-    master.mkdir(parents=True)
-    for name in ("categories", "teams"):
-        key = {"categories": "category", "teams": "team"}[name]
-        (master / f"{name}.csv").write_text(f"{key}_id,{key}_name\n1,x\n")
-    tracker = FileTracker(tmp_path / "tracker.db")
+@contextmanager
+def runner_of(warehouse: Warehouse, config: PipelineConfig) -> Iterator[tuple[IngestionRunner, Inbox]]:
+    tracker = FileTracker(config.path("tracker.db"))
     inbox = Inbox(config, tracker, report=lambda _kind, _path, _message: None)
-    runner = IngestionRunner(config, warehouse, tracker, inbox, threading.Event())
+    try:
+        yield IngestionRunner(config, warehouse, tracker, inbox, threading.Event()), inbox
+    finally:
+        tracker.close()
+
+
+def put_master(config: PipelineConfig, **files: str) -> None:
+    master = config.path(config.watcher.master.dir)
+    master.mkdir(parents=True)
+    for name, text in files.items():
+        (master / f"{name}.csv").write_text(text)
+
+
+def test_a_healing_that_an_outage_interrupts_is_repeated_before_the_next_file(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, categories="category_id,category_name\n1,x\n", teams="team_id,team_name\n1,x\n")
     healed: list[str] = []
 
     def after(table: str) -> int:
@@ -35,10 +49,27 @@ def test_a_healing_that_an_outage_interrupts_is_repeated_before_the_next_file(
             raise WarehouseUnavailable("away for a moment")
         return 0
 
-    monkeypatch.setattr(runner.retry, "after", after)
-    try:
+    with runner_of(warehouse, config) as (runner, inbox):
+        monkeypatch.setattr(runner.retry, "after", after)
         scan_master(config, inbox)
         runner.drain()
-    finally:
-        tracker.close()
     assert healed == ["dim_category", "dim_category", "dim_team"]
+
+
+def test_a_backup_whose_commit_is_lost_has_its_rows_once(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, teams="team_id,team_name\n1,x\n-1,y\n-2,z\n")
+    with runner_of(warehouse, config) as (runner, inbox):
+        write = runner.backup._write
+
+        def written_but_not_noted(*args: Any) -> None:
+            write(*args)
+            raise WarehouseUnavailable("away at the COMMIT")
+
+        monkeypatch.setattr(runner.backup, "_write", written_but_not_noted)
+        scan_master(config, inbox)
+        runner.drain()
+    (path,) = config.path(config.quarantine.dir).glob("batch/quarantined_*.csv")
+    with path.open(newline="") as file:
+        assert [row["row_number"] for row in csv.DictReader(file)] == ["2", "3"]
