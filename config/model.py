@@ -209,7 +209,7 @@ class FileSpec:
         """A fact's own key column: order_sk for fact_order, event_sk for fact_ticket_event."""
         return f"{self.table.rsplit('_', 1)[-1]}_sk" if self.is_fact else None
 
-    @property
+    @cached_property
     def has_pii(self) -> bool:
         return any(column.pii for column in self.schema.columns)
 

@@ -1,61 +1,49 @@
-"""Derived columns as SQL over a staged row `s`; `derive` in the YAML names them."""
+"""Derived columns, worked out for a chunk at a time; `derive` in the YAML names them."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
 
-from psycopg2 import sql
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from config.model import Derivation, FileSpec, PipelineConfig
+from config.model import Derivation, Lookup
 
+# The column `lookup.take` of the parents whose keys are given, in the order of the keys; null where there is none.
+TakeFromParents = Callable[[Lookup, pa.Array], pa.Array]
 
-class Derived(NamedTuple):
-    """`expression` yields the column; `join` is what it needs beside the stage, or empty."""
-
-    expression: sql.Composable
-    join: sql.Composable
-
-
-_NO_JOIN = sql.SQL("")
+_MICROSECONDS_A_CENTIMINUTE = 600_000
 
 
-def derived_column(name: str, derivation: Derivation, spec: FileSpec, config: PipelineConfig) -> Derived:
-    """The SQL of derived column `name`. A value that depends on a null is null: not known yet."""
+def derive(derivation: Derivation, rows: pa.Table, take: TakeFromParents) -> pa.ChunkedArray:
+    """The derived column for `rows`, whose columns are named as in the source file; times are timestamps.
 
-    def staged(column: str) -> sql.Composable:
-        return sql.SQL("s.{}").format(sql.Identifier(spec.schema.by_name[column].target))
-
+    A value that depends on a null is null: not known yet.
+    """
     if derivation.date_key:  # YYYYMMDD
-        form = "(date_part('year', {0}) * 10000 + date_part('month', {0}) * 100 + date_part('day', {0}))::integer"
-        return Derived(sql.SQL(form).format(staged(derivation.date_key)), _NO_JOIN)
+        time = rows.column(derivation.date_key)
+        month_and_day = pc.add(pc.multiply(pc.month(time), 100), pc.day(time))
+        return pc.add(pc.multiply(pc.year(time), 10_000), month_and_day)
     if derivation.time_key:  # HHMM
-        form = "(date_part('hour', {0}) * 100 + date_part('minute', {0}))::integer"
-        return Derived(sql.SQL(form).format(staged(derivation.time_key)), _NO_JOIN)
+        time = rows.column(derivation.time_key)
+        return pc.add(pc.multiply(pc.hour(time), 100), pc.minute(time))
     if derivation.minutes_between:
-        start, end = map(staged, derivation.minutes_between)
-        form = "round((date_part('epoch', {end} - {start}) / 60)::numeric, 2)"
-        return Derived(sql.SQL(form).format(start=start, end=end), _NO_JOIN)
+        start, end = map(rows.column, derivation.minutes_between)
+        return minutes_between(start, end)
     if derivation.later_than:
-        actual, due = map(staged, derivation.later_than)
-        return Derived(sql.SQL("{} > {}").format(actual, due), _NO_JOIN)
+        actual, due = map(rows.column, derivation.later_than)
+        return pc.greater(actual, due)
     if derivation.equals:
         column, value = derivation.equals
-        return Derived(sql.SQL("{} = {}").format(staged(column), sql.Literal(value)), _NO_JOIN)
+        return pc.equal(rows.column(column), value)
     if derivation.lookup:
-        return _lookup(name, derivation, staged(derivation.lookup.by), config)
-    raise ValueError(f"derivation {name} has no form")
+        keys = rows.column(derivation.lookup.by)
+        return take(derivation.lookup, keys)
+    raise ValueError("a derivation without a form")
 
 
-def _lookup(name: str, derivation: Derivation, by: sql.Composable, config: PipelineConfig) -> Derived:
-    lookup = derivation.lookup
-    assert lookup is not None  # noqa: S101  (the caller's branch)
-    source = config.by_logical_name[lookup.source]
-    alias = sql.Identifier(f"lookup_{name}"[:63])
-    join = sql.SQL(" LEFT JOIN {table} AS {alias} ON {alias}.{key} = {by}").format(
-        table=sql.Identifier(source.table),
-        alias=alias,
-        key=sql.Identifier(source.schema.key.target),
-        by=by,
-    )
-    take = sql.Identifier(source.schema.by_name[lookup.take].target)
-    return Derived(sql.SQL("{}.{}").format(alias, take), join)
+def minutes_between(start: pa.ChunkedArray, end: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Minutes from `start` to `end` (timestamps, us), to two decimals, halves away from zero; float64."""
+    elapsed = pc.cast(pc.subtract(end, start), pa.int64())
+    size = pc.divide(pc.add(pc.abs(elapsed), _MICROSECONDS_A_CENTIMINUTE // 2), _MICROSECONDS_A_CENTIMINUTE)
+    return pc.divide(pc.cast(pc.multiply(pc.sign(elapsed), size), pa.float64()), 100.0)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.config_loader import get_config
-from config.model import ForeignKey, PipelineConfig
+from config.model import FileSpec, ForeignKey, PipelineConfig
 from datawarehouse.db_connection import default_warehouse
 from validation.orphan_validator import ParentLookup
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -> tuple[str, str]:
@@ -24,25 +28,44 @@ def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -
 def parent_lookup(tx: Cursor, config: PipelineConfig) -> ParentLookup:
     """A lookup for reject_orphans within transaction `tx`.
 
-    It reads the keys asked for, by index, never the whole parent. FOR KEY SHARE is the lock that a foreign key's
-    own trigger takes: what was found can't be deleted before the transaction ends.
+    FOR KEY SHARE is the lock that a foreign key's own trigger takes: what was found can't be deleted before the
+    transaction ends.
     """
 
     def present(foreign_key: ForeignKey, keys: pa.Array) -> pa.Array:
-        table, column = resolve_ref_table(foreign_key.parent, config)
-        key_type = str(config.by_logical_name[foreign_key.parent].schema.key.sql)
-        statement = sql.SQL("SELECT {key} FROM {table} WHERE {key} = ANY(%s::{type}[]) FOR KEY SHARE").format(
-            key=sql.Identifier(column), table=sql.Identifier(table), type=sql.SQL(key_type)
-        )
-        tx.execute(statement, (_array_text(keys),))
-        return pa.array((row[0] for row in tx), keys.type)
+        parent = config.by_logical_name[foreign_key.parent]
+        return pa.array((row[0] for row in rows_by_key(tx, parent, keys, lock=True)), keys.type)
 
     return present
 
 
-def _array_text(keys: pa.Array) -> str | list[str]:
-    """The keys as PostgreSQL's array literal: for integers far quicker to parse than a list of them."""
-    return f"{{{','.join(map(str, keys.to_pylist()))}}}" if pa.types.is_integer(keys.type) else keys.to_pylist()
+def rows_by_key(
+    tx: Cursor, spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str, lock: bool = False
+) -> list[tuple[Any, ...]]:
+    """Of the rows of `spec`'s table those with one of `keys` (no nulls): the key, then `columns` by their names in
+    the file. Reads by the index of the key, never the whole table. `lock`: FOR KEY SHARE.
+    """
+    key = spec.schema.key
+    names = [key.target, *(spec.schema.by_name[name].target for name in columns)]
+    statement = sql.SQL("SELECT {columns} FROM {table} WHERE {key} = ANY(%s::{type}[]){lock}").format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+        table=sql.Identifier(spec.table),
+        key=sql.Identifier(key.target),
+        type=sql.SQL(str(key.sql)),
+        lock=sql.SQL(" FOR KEY SHARE" if lock else ""),
+    )
+    tx.execute(statement, (_array_literal(keys),))
+    return tx.fetchall()
+
+
+def _array_literal(keys: pa.Array | pa.ChunkedArray) -> str:
+    """The keys as PostgreSQL's array literal, which is far quicker to parse than a list of them."""
+    if pa.types.is_integer(keys.type):
+        texts = pc.cast(keys, pa.string())
+    else:
+        escaped = pc.replace_substring_regex(keys, r'(["\\])', r"\\\1")
+        texts = pc.binary_join_element_wise('"', escaped, '"', "")
+    return f"{{{','.join(texts.to_pylist())}}}"
 
 
 def normalize_id(value: object) -> str | None:

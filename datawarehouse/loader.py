@@ -1,8 +1,9 @@
-"""Rows → table: staged by COPY, then merged; the database counts. Generic over file specs."""
+"""Rows → table: new keys by COPY, known ones staged and merged; the database counts. Generic over file specs."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,13 +13,19 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from rbloom import Bloom
 
 from config.errors import DataError
-from config.model import FileSpec, OnConflict, PipelineConfig
+from config.model import FileSpec, Lookup, OnConflict, PipelineConfig
 from datawarehouse.db_connection import translated
-from datawarehouse.derivations import derived_column
+from datawarehouse.derivations import derive
+from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.queries import query
 from datawarehouse.schema_init import grow_dates
+
+COPY_BYTES = 1 << 18  # handed to the driver at a time
+# Memory of a file's keys: 12 MB, however large the file. In one of many more keys, more are asked for in vain.
+EXPECTED_KEYS, FALSE_ALARMS = 10_000_000, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,10 @@ class Loaded:
 class Loader:
     """Loads the chunks of one file within its transaction.
 
-    The caller has proved every parent in this transaction, so the foreign keys' triggers are switched off for it
-    where the role may do that (superuser, or GRANT SET ON PARAMETER session_replication_role).
+    Rows whose key is new go into the table by COPY; the others by way of a temporary table, where the database
+    says what is a duplicate, already present, changed or newer. The caller has proved every parent in this
+    transaction, so the foreign keys' triggers are switched off for it where the role may do that (superuser, or
+    GRANT SET ON PARAMETER session_replication_role).
     """
 
     def __init__(self, tx: Cursor, spec: FileSpec, config: PipelineConfig, *, list_present: bool = False) -> None:
@@ -68,85 +77,173 @@ class Loader:
         self._spec = spec
         self._config = config
         self._list_present = list_present
+        self._table = sql.Identifier(spec.table)
         self._stage = sql.Identifier(f"stage_{spec.table}"[:63])
         self._key = sql.Identifier(spec.schema.key.target)
         self._seen = sql.Identifier(f"seen_{spec.table}"[:63])
+        self._has_stage = False
         self._remembers = False
+        self._asks_for_all = True
+        self._loaded_keys: Bloom | None = None
         self._years: set[int] = set()
-        self._prepare()
+        may = "has_parameter_privilege('session_replication_role', 'SET')"
+        grantable = tx.connection.server_version >= 150000
+        tx.execute(query("loader", "settings").format(may=may if grantable else "false"))
 
     def load(self, rows: pa.Table, *, more: bool = False) -> Loaded:
-        """Merge `rows`: `_row`, the schema's columns, and `_file_id` of the file they are from; keys are distinct.
+        """Load `rows`: `_row`, the schema's columns, and `_file_id` of the file they are from; keys are distinct.
 
         `more` says that other chunks of the file may follow: then the keys that an earlier file brought are
         remembered, so that a second row with such a key counts as the duplicate that it is.
-        On a data error the chunk is halved until the guilty rows are alone; those come back as `refused`.
+        A row that PostgreSQL refuses is found by halving the chunk, and comes back in `refused`.
         """
         if rows.num_rows == 0:
             return Loaded()
         self._grow_calendar(rows)
-        if more and not self._remembers:
-            self._create_seen()
+        rows = self._with_derived(rows)
+        keys = rows.column(self._spec.schema.primary_key)
+        known = self._known(keys)
+        if more:
+            self._remember(keys)
+        if known is None:
+            return self._add(rows, more=more)
+        loaded = self._add(rows.filter(pc.invert(known)), more=more)
+        loaded.add(self._merge(rows.filter(known), more=more))
+        return loaded
+
+    # ------------------------------------------------------------ what is there, what is derived
+
+    def _known(self, keys: pa.ChunkedArray) -> pa.ChunkedArray | None:
+        """Which of the keys the table has (boolean, one a key), or None when it has none of them.
+
+        The first chunk asks the table for all of its keys. If none was there, the file is taken to be new: further
+        chunks ask only for keys that may be of an earlier chunk, and leave it to COPY to find the others.
+        """
+        asked = keys if self._asks_for_all else self._maybe_loaded(keys)
+        there = rows_by_key(self._tx, self._spec, asked) if len(asked) else []
+        if self._loaded_keys is None:
+            self._asks_for_all = bool(there)
+        return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type)) if there else None
+
+    def _maybe_loaded(self, keys: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Those of the keys that an earlier chunk has brought, and a few more."""
+        loaded = self._loaded_keys
+        if loaded is None:
+            return keys.slice(0, 0)
+        return keys.filter(pa.array([key in loaded for key in keys.to_pylist()], pa.bool_()))
+
+    def _remember(self, keys: pa.ChunkedArray) -> None:
+        if self._loaded_keys is None:
+            self._loaded_keys = Bloom(EXPECTED_KEYS, FALSE_ALARMS)
+        self._loaded_keys.update(keys.to_pylist())
+
+    def _with_derived(self, rows: pa.Table) -> pa.Table:
+        for name, derivation in self._spec.derive.items():
+            rows = rows.append_column(name, derive(derivation, rows, self._take))
+        return rows
+
+    def _take(self, lookup: Lookup, keys: pa.ChunkedArray) -> pa.Array:
+        """A column of the parents, for each of `keys`, as text."""
+        source = self._config.by_logical_name[lookup.source]
+        found = rows_by_key(self._tx, source, pc.unique(keys.drop_null()), lookup.take)
+        parents = pa.array((row[0] for row in found), keys.type)
+        taken = pa.array((None if row[1] is None else str(row[1]) for row in found), pa.string())
+        return taken.take(pc.index_in(keys, value_set=parents))
+
+    def _grow_calendar(self, rows: pa.Table) -> None:
+        """Make sure that dim_date has the years of the rows' date keys."""
+        for derivation in self._spec.derive.values():
+            if derivation.date_key is None:
+                continue
+            bounds = pc.min_max(rows.column(derivation.date_key)).as_py()
+            years = {value.year for value in bounds.values() if value is not None}
+            if years - self._years:
+                grow_dates(self._tx, min(years), max(years))
+                self._years |= years
+
+    # ------------------------------------------------------------ new rows
+
+    def _add(self, rows: pa.Table, *, more: bool) -> Loaded:
+        """COPY rows with new keys. If that is refused, the stage tells bad rows from keys that came meanwhile."""
+        if rows.num_rows == 0:
+            return Loaded()
+        try:
+            return self._within_savepoint(lambda: Loaded(inserted=self._copy(self._table, self._names, rows)))
+        except DataError:
+            self._asks_for_all = True
+            return self._merge(rows, more=more)
+
+    def _within_savepoint(self, step: Callable[[], Loaded]) -> Loaded:
+        """What `step` returns; if it raises DataError, nothing of it is left."""
         self._tx.execute("SAVEPOINT chunk")
         try:
             with translated():
-                loaded = self._copy_and_merge(rows)
-        except DataError as error:
+                loaded = step()
+        except DataError:
             self._tx.execute("ROLLBACK TO SAVEPOINT chunk")
-            if rows.num_rows == 1:
-                return Loaded(refused=[Refused(rows.column("_row")[0].as_py(), error.args[0])])
-            half = rows.num_rows // 2
-            loaded = self.load(rows.slice(0, half), more=True)
-            loaded.add(self.load(rows.slice(half), more=True))
-            return loaded
+            raise
         self._tx.execute("RELEASE SAVEPOINT chunk")
         return loaded
 
-    def _prepare(self) -> None:
-        connection = self._tx.connection
-        grantable = connection.server_version >= 150000
-        may = "has_parameter_privilege('session_replication_role', 'SET')" if grantable else "false"
-        self._tx.execute(
-            "SELECT CASE WHEN current_setting('is_superuser')::boolean OR "
-            f"{may} THEN set_config('session_replication_role', 'replica', true) END"
-        )
-        columns = [
-            sql.SQL("{} {}").format(sql.Identifier(column.target), sql.SQL(str(column.sql)))
-            for column in self._spec.schema.columns
-        ]
-        self._tx.execute(
-            sql.SQL("CREATE TEMPORARY TABLE {} (_row bigint, {}, _file_id bigint) ON COMMIT DROP").format(
-                self._stage, sql.SQL(", ").join(columns)
-            )
-        )
-        self._staged = False
+    def _copy(self, table: sql.Identifier, names: dict[str, str], rows: pa.Table) -> int:
+        """COPY the columns `names` (of the rows → of the table); returns the number of rows."""
+        text = io.BytesIO()
+        pacsv.write_csv(rows.select(list(names)), text, pacsv.WriteOptions(include_header=False))
+        text.seek(0)
+        columns = sql.SQL(", ").join(map(sql.Identifier, names.values()))
+        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(table, columns)
+        self._tx.copy_expert(statement, text, COPY_BYTES)
+        return int(self._tx.rowcount)
 
-    def _copy_and_merge(self, rows: pa.Table) -> Loaded:
-        if self._staged:
-            self._tx.execute(sql.SQL("TRUNCATE {}").format(self._stage))
-        self._staged = True
-        buffer = io.BytesIO()
-        pacsv.write_csv(rows, buffer, pacsv.WriteOptions(include_header=False))
-        buffer.seek(0)
-        self._tx.copy_expert(sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(self._stage), buffer)
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """Column of the rows → column of the table."""
+        stored = {column.name: column.target for column in self._spec.schema.columns}
+        return stored | {name: name for name in (*self._spec.derive, "_file_id")}
+
+    # ------------------------------------------------------------ rows with known keys
+
+    def _merge(self, rows: pa.Table, *, more: bool) -> Loaded:
+        """Merge rows by way of the stage; halve them on a data error until the guilty ones are alone."""
+        if not self._has_stage:
+            self._create_stage()
+        if more and not self._remembers:
+            self._create_seen()
+        try:
+            return self._within_savepoint(lambda: self._stage_and_merge(rows))
+        except DataError as error:
+            if rows.num_rows == 1:
+                return Loaded(refused=[Refused(rows.column("_row")[0].as_py(), error.args[0])])
+        half = rows.num_rows // 2
+        loaded = self._merge(rows.slice(0, half), more=more)
+        loaded.add(self._merge(rows.slice(half), more=more))
+        return loaded
+
+    def _stage_and_merge(self, rows: pa.Table) -> Loaded:
+        self._tx.execute(sql.SQL("TRUNCATE {}").format(self._stage))
+        self._copy(self._stage, {"_row": "_row"} | self._names, rows)
         self._tx.execute(self._conflicts, {"list_present": self._list_present})
         changed, duplicates, present_rows = self._row()
-        inserted, updated = self._merge()
+        self._tx.execute(self._insert)
+        inserted, updated = (self._tx.rowcount, 0) if self._ignores_known else self._row()
         present = rows.num_rows - inserted - updated - len(duplicates or [])
         return Loaded(inserted, updated, present, changed - updated, duplicates or [], present_rows or [])
 
-    def _merge(self) -> tuple[int, int]:
-        """Insert what is not there, update what the configuration lets be; returns how many of each."""
-        self._tx.execute(self._insert)
-        if self._spec.on_conflict is OnConflict.NOTHING:
-            return self._tx.rowcount, 0
-        inserted, updated = self._row()
-        return inserted, updated
+    @property
+    def _ignores_known(self) -> bool:
+        return self._spec.on_conflict is OnConflict.NOTHING
 
     def _row(self) -> tuple[Any, ...]:
         row = self._tx.fetchone()
         assert row is not None  # noqa: S101  (an aggregate always gives a row)
         return row
+
+    def _create_stage(self) -> None:
+        """A temporary table with the table's own column types, for this transaction."""
+        columns = sql.SQL(", ").join(map(sql.Identifier, self._names.values()))
+        form = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT 0::bigint AS _row, {} FROM {} WITH NO DATA"
+        self._tx.execute(sql.SQL(form).format(self._stage, columns, self._table))
+        self._has_stage = True
 
     def _create_seen(self) -> None:
         key = self._spec.schema.key
@@ -164,7 +261,7 @@ class Loader:
             return sql.SQL(text if self._remembers else "").format(seen=self._seen, key=self._key)
 
         return sql.SQL(query("loader", "conflicts")).format(
-            table=sql.Identifier(self._spec.table),
+            table=self._table,
             stage=self._stage,
             key=self._key,
             changed=self._differ("t", "s"),
@@ -176,21 +273,14 @@ class Loader:
     @cached_property
     def _insert(self) -> sql.Composed:
         spec = self._spec
-        targets = [sql.Identifier(column.target) for column in spec.schema.columns]
-        derived = {name: derived_column(name, d, spec, self._config) for name, d in spec.derive.items()}
-        columns = [*targets, *map(sql.Identifier, derived), sql.Identifier("_file_id")]
-        staged = [sql.SQL("s.{}").format(name) for name in targets]
-        expressions = [*staged, *(d.expression for d in derived.values()), sql.SQL("s._file_id")]
+        columns = [sql.Identifier(name) for name in self._names.values()]
         assignments = [sql.SQL("{0} = excluded.{0}").format(c) for c in columns if c != self._key]
         newer = spec.schema.by_name[spec.newer_by].target if spec.newer_by else ""
-        name = "insert" if spec.on_conflict is OnConflict.NOTHING else "upsert"
-        return sql.SQL(query("loader", name)).format(
-            table=sql.Identifier(spec.table),
+        return sql.SQL(query("loader", "insert" if self._ignores_known else "upsert")).format(
+            table=self._table,
             stage=self._stage,
             key=self._key,
             columns=sql.SQL(", ").join(columns),
-            expressions=sql.SQL(", ").join(expressions),
-            joins=sql.SQL("").join([d.join for d in derived.values()]),
             assignments=sql.SQL(", ").join(assignments),
             newer=sql.Identifier(newer),
             differs=self._differ("t", "excluded"),
@@ -204,14 +294,3 @@ class Loader:
             return sql.SQL(", ").join([sql.SQL("{}.{}").format(sql.SQL(alias), name) for name in names])
 
         return sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(row(one), row(other))
-
-    def _grow_calendar(self, rows: pa.Table) -> None:
-        """Make sure that dim_date has the years of the rows' date keys."""
-        for derivation in self._spec.derive.values():
-            if derivation.date_key is None:
-                continue
-            bounds = pc.min_max(rows.column(derivation.date_key)).as_py()
-            years = {value.year for value in bounds.values() if value is not None}
-            if years - self._years:
-                grow_dates(self._tx, min(years), max(years))
-                self._years |= years

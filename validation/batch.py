@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from config.model import FileSpec, Stage
 
@@ -41,12 +42,21 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows as read: `numbers` are their 1-based ordinals in the file (int64, ascending), `columns` their text
-    (Arrow strings, all of one length); `malformed` are records that could not be split into columns."""
+    """Rows as read: `numbers` are their 1-based ordinals in the file (int64), `columns` their text (Arrow strings,
+    all of one length); `malformed` are records that could not be split into columns."""
 
     numbers: np.ndarray
     columns: dict[str, pa.Array]
     malformed: tuple[Rejection, ...] = ()
+
+    def ordered_by(self, name: str) -> Chunk:
+        """The same rows in the order of column `name`; those with one value stay in the order of the file.
+
+        Keys that come in order go into an index at half the cost.
+        """
+        order = pc.sort_indices(self.columns[name])  # stable
+        columns = {column: values.take(order) for column, values in self.columns.items()}
+        return Chunk(self.numbers[order.to_numpy()], columns, self.malformed)
 
 
 @dataclass

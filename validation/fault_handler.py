@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from config.model import FileSpec
 from validation.batch import Rejection
@@ -34,14 +35,23 @@ def quarantine_row(rejection: Rejection, spec: FileSpec, pii: PiiHandler) -> dic
         "rejection_reason": "; ".join(
             f"{reason.column}: {reason.rule}" if reason.column else reason.rule for reason in rejection.reasons
         ),
-        "reasons": json.dumps(reasons),
+        "reasons": json_text(reasons),
         "raw_data": to_json(pii.mask_raw(spec, rejection.raw)),
     }
 
 
 def to_json(raw: dict[str, Any]) -> str:
     """JSON that a JSONB column takes; a NUL or lone surrogate, which it can't hold, becomes its escape as text."""
-    return json.dumps(_storable(raw), ensure_ascii=False)
+    try:
+        text = json_text(raw)
+    except UnicodeEncodeError:
+        return json_text(_storable(raw))
+    return json_text(_storable(raw)) if r"\u0000" in text else text
+
+
+def json_text(value: Any) -> str:
+    """`value` as JSON text. Raises UnicodeEncodeError where it holds a lone surrogate."""
+    return msgspec.json.encode(value).decode()
 
 
 def _storable(value: Any) -> Any:

@@ -1,5 +1,13 @@
 -- Words in braces are identifiers and expressions that datawarehouse/loader.py puts in.
 
+-- name: settings
+-- For this transaction. The foreign keys' triggers are left out where the role may do that: every parent is proved
+-- and locked by the load itself. All that a load reads it reads by keys: a table that was never analysed must not
+-- mislead the planner into reading the whole of it, nor into compiling the query.
+SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+       CASE WHEN current_setting('is_superuser')::boolean OR {may} THEN
+           set_config('session_replication_role', 'replica', true) END
+
 -- name: conflicts
 -- Which staged rows have a key that is there already: brought by an earlier chunk of the same file, or by an earlier
 -- file, then perhaps with other values. The LATERAL with LIMIT keeps it to one index look-up a row, however large
@@ -18,15 +26,17 @@ FROM found
 , remembered AS (INSERT INTO {seen} SELECT {key} FROM found WHERE NOT in_this_file ON CONFLICT DO NOTHING)
 
 -- name: insert
+-- The keys that are there are left out first, since each attempt would use up a surrogate key.
 INSERT INTO {table} AS t ({columns})
-SELECT {expressions} FROM {stage} AS s{joins}
+SELECT {columns} FROM {stage} AS s
+WHERE NOT EXISTS (SELECT FROM {table} AS o WHERE o.{key} = s.{key})
 ON CONFLICT ({key}) DO NOTHING
 
 -- name: upsert
 -- xmax is 0 in a row that was inserted, and set in one that was updated.
 WITH merged AS (
     INSERT INTO {table} AS t ({columns})
-    SELECT {expressions} FROM {stage} AS s{joins}
+    SELECT {columns} FROM {stage} AS s
     ON CONFLICT ({key}) DO UPDATE SET {assignments}, _loaded_at = now()
     WHERE t._file_id <> excluded._file_id AND t.{newer} < excluded.{newer} AND {differs}
     RETURNING t.xmax = 0 AS inserted
