@@ -6,8 +6,9 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter
 from typing import IO, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from config.errors import FileRejected
 from config.model import Schema, Stage
+from ingestion.plain_records import PlainRecords
 from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import MALFORMED, malformed_raw
 from validation.schema_validator import check_columns
@@ -40,14 +42,15 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, 
 
 def read_json(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk]:
     """The records of a JSON array, or of a file with one JSON object a line, as chunks of text columns."""
-    records = _records(_Window(raw))
+    plain = PlainRecords(schema)
+    records = _records(_Window(raw), plain)
     number = 0
     checked = False
     while part := list(islice(records, chunk_rows)):
         if not checked:
             _check_keys(schema, part)
             checked = True
-        yield _chunk(part, number + 1, schema)
+        yield _chunk(part, number + 1, schema, plain)
         number += len(part)
 
 
@@ -83,28 +86,28 @@ class _Window:
                 return ""
 
 
-def _records(window: _Window) -> Iterator[dict[str, Any] | Rejection]:
+def _records(window: _Window, plain: PlainRecords) -> Iterator[Any]:
     first = window.skip(_SPACE)
     if first == "":
         raise FileRejected("is empty; an hour without records is written as []")
     if first == "[":
         window.position += 1
-        yield from _array(window)
+        yield from _array(window, plain)
     elif first == "{":
-        yield from _lines(window)
+        yield from _lines(window, plain)
     else:
         raise FileRejected("is not JSON: neither an array of objects nor one object a line")
 
 
-def _array(window: _Window) -> Iterator[dict[str, Any] | Rejection]:
+def _array(window: _Window, plain: PlainRecords) -> Iterator[Any]:
     count = 0
     if window.skip(_SPACE) == "]":
         _expect_end(window)
         return
     while True:
-        for record in _decode_window(window):
+        for record in _decode_window(window, plain):
             count += 1
-            yield record if isinstance(record, dict) else _not_an_object(record, count)
+            yield record if isinstance(record, (dict, plain.type)) else _not_an_object(record, count)
         after = window.skip(_SPACE)
         if after == "]":
             _expect_end(window)
@@ -123,12 +126,15 @@ def _not_an_object(value: Any, number: int) -> Rejection:
     return Rejection(number, (Reason(Stage.SCHEMA, "not_an_object", ""),), {MALFORMED: json.dumps(value)})
 
 
-def _decode_window(window: _Window) -> list[Any]:
+def _decode_window(window: _Window, plain: PlainRecords) -> list[Any]:
     """As many records as the window holds whole, at least one; they are decoded in one go where that works."""
     end = window.text.rfind("}") + 1
+    if end <= window.position and window.more():  # only the beginning of a record was left
+        end = window.text.rfind("}") + 1
     if end > window.position:
+        text = f"[{window.text[window.position : end]}]"
         try:
-            records: list[Any] = _DECODER.decode(f"[{window.text[window.position : end]}]")
+            records = plain.array(text) or _DECODER.decode(text)
         except (ValueError, RecursionError):
             return _decode_one_by_one(window)  # the last } was within a record, or something is wrong
         window.position = end
@@ -184,102 +190,121 @@ def _expect_end(window: _Window) -> None:
         raise FileRejected("is not JSON: there is more after the end of the array")
 
 
-def _lines(window: _Window) -> Iterator[dict[str, Any] | Rejection]:
+def _lines(window: _Window, plain: PlainRecords) -> Iterator[Any]:
     number = 0
     line_number = 0
-    for line in _text_lines(window):
-        line_number += 1
-        if not line.strip():
+    for text in _whole_lines(window):
+        if records := plain.lines(text):
+            yield from records
+            number += len(records)
+            line_number += len(records)
             continue
-        number += 1
-        try:
-            record = _DECODER.decode(line.strip())
-        except (ValueError, RecursionError):
-            record = None
-        if isinstance(record, dict):
-            yield record
-        else:
-            yield Rejection(number, (Reason(Stage.SCHEMA, "not_json", ""),), malformed_raw(line, line_number))
+        for line in text.removesuffix("\n").split("\n"):
+            line_number += 1
+            if not line.strip():
+                continue
+            number += 1
+            record = _decode_line(line.strip())
+            if record is None:
+                reason = Reason(Stage.SCHEMA, "not_json", "")
+                yield Rejection(number, (reason,), malformed_raw(line, line_number))
+            else:
+                yield record
 
 
-def _text_lines(window: _Window) -> Iterator[str]:
+def _decode_line(line: str) -> dict[str, Any] | None:
+    try:
+        record = _DECODER.decode(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _whole_lines(window: _Window) -> Iterator[str]:
+    """The text in pieces that end with a line's end, or the file's."""
     while True:
-        *lines, rest = window.text[window.position :].split("\n")
-        yield from lines
-        window.position = len(window.text) - len(rest)
-        if len(rest) > MAX_RECORD_CHARS:
+        end = window.text.rfind("\n") + 1
+        if end > window.position:
+            yield window.text[window.position : end]
+            window.position = end
+        if len(window.text) - window.position > MAX_RECORD_CHARS:
             raise FileRejected(f"a line is longer than {MAX_RECORD_CHARS >> 20} MB")
         if not window.more() or window.at_end:
-            yield window.text[window.position :]
+            if rest := window.text[window.position :]:
+                yield rest
             return
 
 
-def _check_keys(schema: Schema, part: list[dict[str, Any] | Rejection]) -> None:
+def _check_keys(schema: Schema, part: list[Any]) -> None:
     """The first record stands for the header; a column that it lacks must be in some other of the first chunk."""
-    records = [record for record in part if isinstance(record, dict)]
-    if not records:
+    records = [record for record in part if not isinstance(record, Rejection)]
+    if not records or not isinstance(records[0], dict):
         return
     names = list(records[0])
     lacking = {column.name for column in schema.columns} - set(names)
     for record in records:
         if not lacking:
             break
-        names += lacking & record.keys()
-        lacking -= record.keys()
+        found = lacking & record.keys() if isinstance(record, dict) else lacking  # a plain record has all
+        names += found
+        lacking -= found
     check_columns(schema, names)
 
 
-def _chunk(part: list[dict[str, Any] | Rejection], first: int, schema: Schema) -> Chunk:
-    names = [column.name for column in schema.columns]
-    known = set(names)
-    records: list[dict[str, Any]] = []
+def _chunk(part: list[Any], first: int, schema: Schema, plain: PlainRecords) -> Chunk:
+    known = {column.name for column in schema.columns}
+    records: list[Any] = []
     numbers: list[int] = []
     malformed: list[Rejection] = []
     for number, record in enumerate(part, first):
-        if isinstance(record, Rejection):
+        if isinstance(record, plain.type):
+            records.append(record)
+            numbers.append(number)
+        elif isinstance(record, Rejection):
             malformed.append(record)
         elif isinstance(record, _TwiceNamed):
             malformed.append(_refused(number, "key_given_twice", record))
-        elif len(record) > len(names) or not record.keys() <= known:
+        elif not record.keys() <= known:
             malformed.append(_refused(number, "unexpected_column", record))
         else:
             records.append(record)
             numbers.append(number)
     try:
-        columns = _columns(records, names)
+        columns = _columns(records, plain)
     except UnicodeEncodeError:
-        kept = [(n, r) for n, r in zip(numbers, records, strict=True) if not _has_lone_surrogate(r)]
-        malformed += [
-            _refused(n, "lone_surrogate", r)
-            for n, r in zip(numbers, records, strict=True)
-            if _has_lone_surrogate(r)
-        ]
-        numbers = [n for n, _ in kept]
-        columns = _columns([r for _, r in kept], names)
+        broken = [_has_lone_surrogate(record) for record in records]
+        pairs = list(zip(numbers, records, strict=True))
+        malformed += [_refused(n, "lone_surrogate", r) for (n, r), bad in zip(pairs, broken, strict=True) if bad]
+        numbers = [n for n, bad in zip(numbers, broken, strict=True) if not bad]
+        columns = _columns([r for r, bad in zip(records, broken, strict=True) if not bad], plain)
     return Chunk(np.array(numbers, np.int64), columns, tuple(sorted(malformed, key=lambda m: m.number)))
 
 
-def _columns(records: list[dict[str, Any]], names: list[str]) -> dict[str, pa.Array]:
-    """Arrow strings by column. Fast where every record has every key and every value is text."""
-    rows: Any
-    try:
-        rows = list(map(itemgetter(*names), records)) if len(names) > 1 else [(r[names[0]],) for r in records]
-    except KeyError:
-        rows = [tuple(record.get(name) for name in names) for record in records]
-    by_column = list(zip(*rows, strict=True)) if rows else [() for _ in names]
-    return {name: _text_array(values) for name, values in zip(names, by_column, strict=True)}
+def _columns(records: list[Any], plain: PlainRecords) -> dict[str, pa.Array]:
+    """Arrow strings by column."""
+    all_plain = not any(isinstance(record, dict) for record in records)
+
+    def values(name: str, field: str) -> list[Any]:
+        if all_plain:
+            return list(map(attrgetter(field), records))
+        return [r.get(name) if isinstance(r, dict) else getattr(r, field) for r in records]
+
+    return {name: _text_array(values(name, field)) for name, field in plain.fields.items()}
 
 
-def _text_array(values: tuple[Any, ...]) -> pa.Array:
-    try:
-        return pa.array(values, pa.string())
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return pa.array([_as_text(value) for value in values], pa.string())
+def _text_array(values: list[Any]) -> pa.Array:
+    """The values as Arrow strings; quickest where all are text, or all numbers."""
+    for kind in (pa.string(), pa.int64()):
+        with suppress(pa.ArrowTypeError, pa.ArrowInvalid, OverflowError):
+            return pa.array(values, kind).cast(pa.string())
+    return pa.array([v if v is None or v.__class__ is str else _as_text(v) for v in values], pa.string())
 
 
 def _as_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
@@ -288,5 +313,6 @@ def _refused(number: int, rule: str, record: dict[str, Any]) -> Rejection:
     return Rejection(number, (Reason(Stage.SCHEMA, rule, ""),), raw)
 
 
-def _has_lone_surrogate(record: dict[str, Any]) -> bool:
-    return any(isinstance(v, str) and re.search("[\ud800-\udfff]", v) for v in record.values())
+def _has_lone_surrogate(record: Any) -> bool:
+    values = record.values() if isinstance(record, dict) else ()  # a plain record has none
+    return any(isinstance(value, str) and re.search("[\ud800-\udfff]", value) for value in values)

@@ -16,6 +16,7 @@ from config.errors import FileChanged, FileRejected
 from config.model import Column, Dtype, PipelineConfig, Schema
 from ingestion import json_reader
 from ingestion.file_reader import get_file_type, opened, read_chunks, read_file
+from ingestion.plain_records import PlainRecords
 
 SCHEMA = Schema(
     name="things",
@@ -208,3 +209,78 @@ def test_read_file_gives_text_and_the_logical_name(tmp_path: Path, config: Pipel
     assert set(map(str, frame.dtypes)) == {"str"}
     with pytest.raises(FileRejected, match="no expected file"):
         get_file_type("nothing.csv", config)
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_infinity=False),
+    st.sampled_from([": NaN", "NaN", '": NaN, "', "[", 'x":', "\\", "é", "\ud800", "12:30"]),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
+)
+_PLAIN = st.fixed_dictionaries({"a": _VALUES, "b": _VALUES})
+_ODD = st.one_of(
+    st.dictionaries(st.sampled_from(["a", "b", "c"]), _VALUES, min_size=1), st.integers(), st.just({"a": {"b": 1}})
+)
+
+
+@given(
+    records=st.lists(st.one_of(_PLAIN, _PLAIN, _PLAIN, _ODD), max_size=6),
+    spacing=st.sampled_from([(", ", ": "), (",", ":"), (" , ", " : "), (",\n", ": ")]),
+    escaped=st.booleans(),
+    twice=st.booleans(),
+    lines=st.booleans(),
+)
+def test_the_quick_decoder_of_json_says_what_the_general_one_says(
+    tmp_path_factory: pytest.TempPathFactory,
+    records: list[Any],
+    spacing: tuple[str, str],
+    escaped: bool,
+    twice: bool,
+    lines: bool,
+) -> None:
+    texts = [json.dumps(record, ensure_ascii=escaped, separators=spacing) for record in records]
+    if twice:
+        texts.append('{"a": "1", "a": "2", "b": "3"}')
+    text = "\n".join(texts) + "\n" if lines else f"[{spacing[0].join(texts)}]"
+    data = text.encode("utf-8", "replace")
+    name = "things.ndjson" if lines else "things.json"
+
+    def outcome() -> Any:
+        try:
+            return read(folder, data, name)
+        except FileRejected as problem:
+            return str(problem)
+
+    folder = tmp_path_factory.mktemp("json")
+    quick = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PlainRecords, "_decoded", lambda *_args, **_named: None)
+        assert quick == outcome()
+
+
+def test_the_quick_decoder_takes_what_exports_look_like() -> None:
+    plain = PlainRecords(SCHEMA)
+    array = plain.array('[{"a": 12345678901234567890123, "b": NaN}, {"a": 0.10, "b": null}]')
+    assert array is not None
+    assert [(r.field_0, r.field_1) for r in array] == [(12345678901234567890123, "NaN"), ("0.10", None)]
+    assert plain.lines('{"a":"x","b":true}\n{"a":"y","b":1}\n') is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"a": 1}]',
+        '[{"a": 1, "b": 2, "c": 3}]',
+        '[{"a": 1, "a": 1, "b": 2}]',
+        '[{"a": 1, "b": [2]}]',
+        '[{"a": 1, "b": {"c": 1}}]',
+        '[{"a" : 1, "b" : 2}]',
+        "[1]",
+        "[" * 100_000,
+    ],
+)
+def test_the_quick_decoder_leaves_the_unusual_to_the_general_one(text: str) -> None:
+    assert PlainRecords(SCHEMA).array(text) is None

@@ -1,0 +1,62 @@
+"""The quick decoder for JSON as exports write it; what it declines, the general one of json_reader takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from config.model import Schema
+
+_NAN = re.compile("NaN")
+_KEY_END = re.compile(
+    r'\w": ?\Z'
+)  # a quote within a text would be escaped, and one that opens it follows no letter
+
+
+class PlainRecords:
+    """Decodes windows in which every record has just the schema's keys, each once, and plain values.
+
+    That is what exports look like, and takes a quarter of the time. Anything else is left to the general decoder,
+    which tells what is wrong with which record. Both keep every digit of a number.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        names = [column.name for column in schema.columns]
+        self.fields = {name: f"field_{position}" for position, name in enumerate(names)}
+        self.type = msgspec.defstruct(
+            "PlainRecord",
+            [(field, Any, None) for field in self.fields.values()],
+            rename={field: name for name, field in self.fields.items()},
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        self._array = msgspec.json.Decoder(list[self.type], float_hook=str)  # type: ignore[name-defined]
+        self._line = msgspec.json.Decoder(self.type, float_hook=str)
+
+    def array(self, text: str) -> list[Any] | None:
+        """The records of `text`, which is a JSON array; None when the general decoder has to look."""
+        return self._decoded(self._array.decode, text, brackets=1)
+
+    def lines(self, text: str) -> list[Any] | None:
+        """The records of `text`, one a line; None as for `array`."""
+        records = self._decoded(self._line.decode_lines, text, brackets=0)
+        return records if records is None or len(records) == text.rstrip("\n").count("\n") + 1 else None
+
+    def _decoded(self, decode: Callable[[str], list[Any]], text: str, *, brackets: int) -> list[Any] | None:
+        if "NaN" in text:
+            text = _NAN.sub(_as_text_after_a_key, text)
+        try:
+            records = decode(text)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return None
+        flat = text.count("{") == len(records) and text.count("[") == brackets
+        each_key_once = text.count('":') == len(records) * len(self.fields) and '" :' not in text
+        return records if flat and each_key_once else None
+
+
+def _as_text_after_a_key(match: re.Match[str]) -> str:
+    bare = _KEY_END.search(match.string, max(0, match.start() - 4), match.start())
+    return '"NaN"' if bare else "NaN"
