@@ -28,7 +28,7 @@ class PlainRecords:
         self.fields = {name: f"field_{position}" for position, name in enumerate(names)}
         self.type = msgspec.defstruct(
             "PlainRecord",
-            [(field, Any, None) for field in self.fields.values()],
+            [(field, Any) for field in self.fields.values()],
             rename={field: name for name, field in self.fields.items()},
             forbid_unknown_fields=True,
             gc=False,
