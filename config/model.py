@@ -336,7 +336,7 @@ class TrackerConfig(Model):
 
 
 class ReaderConfig(Model):
-    chunk_rows: int = Field(50_000, ge=1)
+    chunk_rows: int = Field(25_000, ge=1)
     file_type_map: dict[str, str] = Field(default_factory=dict)  # default: the file's stem
 
 

@@ -13,7 +13,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.config_loader import get_config
 from config.model import FileSpec, ForeignKey, PipelineConfig
 from datawarehouse.db_connection import default_warehouse
-from validation.orphan_validator import ParentLookup
+from validation.orphan_validator import Keys, ParentLookup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,36 +26,55 @@ def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -
 
 
 def parent_lookup(tx: Cursor, config: PipelineConfig) -> ParentLookup:
-    """A lookup for reject_orphans within transaction `tx`.
+    """A lookup for reject_orphans within transaction `tx`: one statement, whatever the number of foreign keys.
 
-    FOR KEY SHARE is the lock that a foreign key's own trigger takes: what was found can't be deleted before the
-    transaction ends.
+    It reads by the index of each parent's key, never the whole parent. FOR KEY SHARE is the lock that a foreign
+    key's own trigger takes: what was found can't be deleted before the transaction ends.
     """
 
-    def present(foreign_key: ForeignKey, keys: pa.Array) -> pa.Array:
-        parent = config.by_logical_name[foreign_key.parent]
-        return pa.array((row[0] for row in rows_by_key(tx, parent, keys, lock=True)), keys.type)
+    def present(keys: Keys) -> dict[ForeignKey, pa.Array]:
+        asked = list(keys.items())
+        parents, parts = [], []
+        for number, (foreign_key, _) in enumerate(asked):
+            parent = config.by_logical_name[foreign_key.parent]
+            name = sql.Identifier(f"parent_{number}")
+            parents.append(sql.SQL("{} AS ({} FOR KEY SHARE)").format(name, _by_key(parent)))
+            parts.append(
+                sql.SQL("SELECT {}, {}::text FROM {}").format(
+                    sql.Literal(number), sql.Identifier(parent.schema.key.target), name
+                )
+            )
+        statement = sql.SQL("WITH {} {}").format(sql.SQL(", ").join(parents), sql.SQL(" UNION ALL ").join(parts))
+        tx.execute(statement, [_array_literal(values) for _, values in asked])
+        found: dict[int, list[str]] = {number: [] for number in range(len(asked))}
+        for number, key in tx:
+            found[number].append(key)
+        return {
+            foreign_key: pa.array(found[number], pa.string()).cast(values.type)
+            for number, (foreign_key, values) in enumerate(asked)
+        }
 
     return present
 
 
 def rows_by_key(
-    tx: Cursor, spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str, lock: bool = False
+    tx: Cursor, spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str
 ) -> list[tuple[Any, ...]]:
     """Of the rows of `spec`'s table those with one of `keys` (no nulls): the key, then `columns` by their names in
-    the file. Reads by the index of the key, never the whole table. `lock`: FOR KEY SHARE.
-    """
+    the file. Reads by the index of the key, never the whole table."""
+    tx.execute(_by_key(spec, *columns), (_array_literal(keys),))
+    return tx.fetchall()
+
+
+def _by_key(spec: FileSpec, *columns: str) -> sql.Composed:
     key = spec.schema.key
     names = [key.target, *(spec.schema.by_name[name].target for name in columns)]
-    statement = sql.SQL("SELECT {columns} FROM {table} WHERE {key} = ANY(%s::{type}[]){lock}").format(
+    return sql.SQL("SELECT {columns} FROM {table} WHERE {key} = ANY(%s::{type}[])").format(
         columns=sql.SQL(", ").join(map(sql.Identifier, names)),
         table=sql.Identifier(spec.table),
         key=sql.Identifier(key.target),
         type=sql.SQL(str(key.sql)),
-        lock=sql.SQL(" FOR KEY SHARE" if lock else ""),
     )
-    tx.execute(statement, (_array_literal(keys),))
-    return tx.fetchall()
 
 
 def _array_literal(keys: pa.Array | pa.ChunkedArray) -> str:

@@ -85,10 +85,11 @@ class Loader:
         self._remembers = False
         self._asks_for_all = True
         self._loaded_keys: Bloom | None = None
-        self._years: set[int] = set()
         may = "has_parameter_privilege('session_replication_role', 'SET')"
         grantable = tx.connection.server_version >= 150000
         tx.execute(query("loader", "settings").format(may=may if grantable else "false"))
+        first, last, *_ = self._row()
+        self._calendar = range(first, last + 1)
 
     def load(self, rows: pa.Table, *, more: bool = False) -> Loaded:
         """Load `rows`: `_row`, the schema's columns, and `_file_id` of the file they are from; keys are distinct.
@@ -156,10 +157,10 @@ class Loader:
             if derivation.date_key is None:
                 continue
             bounds = pc.min_max(rows.column(derivation.date_key)).as_py()
-            years = {value.year for value in bounds.values() if value is not None}
-            if years - self._years:
+            years = [value.year for value in bounds.values() if value is not None]
+            if any(year not in self._calendar for year in years):
                 grow_dates(self._tx, min(years), max(years))
-                self._years |= years
+                self._calendar = range(min(*years, self._calendar.start), max(*years, self._calendar.stop - 1) + 1)
 
     # ------------------------------------------------------------ new rows
 

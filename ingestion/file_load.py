@@ -122,6 +122,7 @@ class FileLoad:
                 settle(batch, parents)
                 self._load_batch(tx, job, claim.file_id, batch, loader, books)
                 self._progress(job, books.total)
+                pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
             file.verify_unchanged(job.path)
             outcome = FileOutcome(
                 job,

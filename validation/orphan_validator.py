@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,10 @@ from config.model import ForeignKey, Stage
 from validation.batch import Batch
 from validation.conversions import as_mask
 
-# Of the distinct keys given, those that the parent has; it locks them until the end of the transaction.
-ParentLookup = Callable[[ForeignKey, pa.Array], pa.Array]
+Keys = Mapping[ForeignKey, pa.Array]  # distinct values, none of them null
+
+# Of the keys given, those that each parent has; it locks them until the end of the transaction.
+ParentLookup = Callable[[Keys], Keys]
 
 REMEMBERED_KEYS = 200_000  # per foreign key and file, so that memory doesn't grow with the file
 
@@ -25,35 +27,36 @@ class KnownParents:
         self._lookup = lookup
         self._found: dict[ForeignKey, pa.Array] = {}
 
-    def present(self, foreign_key: ForeignKey, keys: pa.Array) -> pa.Array:
-        """Of `keys` (distinct, not null), those that exist."""
-        known = self._found.get(foreign_key)
-        if known is None:
-            found = self._lookup(foreign_key, keys)
-            self._found[foreign_key] = found
-            return found
-        unseen = keys.filter(pc.invert(pc.is_in(keys, value_set=known)))
-        if len(unseen) == 0:
-            return known
-        found = pa.concat_arrays([known, self._lookup(foreign_key, unseen)])
-        if len(found) <= REMEMBERED_KEYS:
-            self._found[foreign_key] = found
-        return found
+    def present(self, keys: Keys) -> dict[ForeignKey, pa.Array]:
+        """For each foreign key, values that exist: all that do of those given, and perhaps others."""
+        unseen = {key: self._unseen(key, values) for key, values in keys.items()}
+        asked = {key: values for key, values in unseen.items() if len(values)}
+        answers = self._lookup(asked) if asked else {}
+        present = {}
+        for key, values in keys.items():
+            known = self._found.get(key, values.slice(0, 0))
+            found = pa.concat_arrays([known, answers[key]]) if key in answers else known
+            if len(found) <= REMEMBERED_KEYS or key not in self._found:
+                self._found[key] = found
+            present[key] = found
+        return present
+
+    def _unseen(self, key: ForeignKey, values: pa.Array) -> pa.Array:
+        known = self._found.get(key)
+        return values if known is None else values.filter(pc.invert(pc.is_in(values, value_set=known)))
 
 
 def reject_orphans(batch: Batch, parents: KnownParents) -> None:
     """Reject the good rows that name a parent which isn't there, and note which. A null names none."""
-    good = batch.good
-    for foreign_key in batch.spec.foreign_keys:
+    good = pa.array(batch.good)
+    named = {key: pc.and_(pc.is_valid(batch.values[key.column]), good) for key in batch.spec.foreign_keys}
+    keys = {key: pc.unique(batch.values[key.column].filter(mask)) for key, mask in named.items()}
+    present = parents.present({key: values for key, values in keys.items() if len(values)})
+    for foreign_key, found in present.items():
+        if pc.all(pc.is_in(keys[foreign_key], value_set=found)).as_py():
+            continue
         values = batch.values[foreign_key.column]
-        named = pc.and_(pc.is_valid(values), pa.array(good))
-        keys = pc.unique(values.filter(named))
-        if len(keys) == 0:
-            continue
-        present = parents.present(foreign_key, keys)
-        if len(present) and pc.all(pc.is_in(keys, value_set=present)).as_py():
-            continue
-        mask = as_mask(pc.and_not(named, pc.is_in(values, value_set=present)))
+        mask = as_mask(pc.and_not(named[foreign_key], pc.is_in(values, value_set=found)))
         batch.reject(mask, Stage.ORPHAN, "parent_missing", foreign_key.column)
         for position in np.flatnonzero(mask).tolist():
             batch.note_missing(position, foreign_key.column, str(values[position].as_py()))

@@ -1,10 +1,11 @@
 -- Words in braces are identifiers and expressions that datawarehouse/loader.py puts in.
 
 -- name: settings
--- For this transaction. The foreign keys' triggers are left out where the role may do that: every parent is proved
--- and locked by the load itself. All that a load reads it reads by keys: a table that was never analysed must not
--- mislead the planner into reading the whole of it, nor into compiling the query.
-SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+-- The years of the calendar; and, for this transaction: the foreign keys' triggers are left out where the role may do
+-- that: every parent is proved and locked by the load itself. All that a load reads it reads by keys: a table that was
+-- never analysed must not mislead the planner into reading the whole of it, nor into compiling the query.
+SELECT (SELECT min(date_key) / 10000 FROM dim_date), (SELECT max(date_key) / 10000 FROM dim_date),
+       set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
        CASE WHEN current_setting('is_superuser')::boolean OR {may} THEN
            set_config('session_replication_role', 'replica', true) END
 

@@ -13,7 +13,7 @@ import pytest
 from config.errors import FileRejected
 from config.model import Column, Dtype, Feed, FileSpec, ForeignKey, PiiKind, Schema, Stage
 from validation.batch import Batch, Chunk, Rejection
-from validation.orphan_validator import KnownParents
+from validation.orphan_validator import Keys, KnownParents
 from validation.rules import RULES
 from validation.schema_validator import check_columns
 from validation.validation_runner import settle, validate
@@ -31,8 +31,8 @@ def judge(spec: FileSpec, *rows: dict[str, str | None], parents: set[Any] = froz
     columns = {c.name: pa.array([row.get(c.name) for row in rows], pa.string()) for c in spec.schema.columns}
     batch = validate(Chunk(np.arange(1, len(rows) + 1), columns), spec, DATES)
 
-    def lookup(_key: ForeignKey, keys: pa.Array) -> pa.Array:
-        return pa.array([key for key in keys.to_pylist() if key in parents], keys.type)
+    def lookup(asked: Keys) -> Keys:
+        return {k: pa.array([v for v in keys.to_pylist() if v in parents], keys.type) for k, keys in asked.items()}
 
     settle(batch, KnownParents(lookup))
     return batch
@@ -162,18 +162,19 @@ def test_an_orphan_knows_what_it_waits_for_and_a_null_parent_is_none() -> None:
     ]
 
 
-def test_a_parent_is_looked_up_once_a_file() -> None:
-    asked: list[list[int]] = []
+def test_a_parent_is_looked_up_once_a_file_and_all_of_a_chunk_together() -> None:
+    a, b = ForeignKey("a", "as"), ForeignKey("b", "bs")
+    asked: list[dict[ForeignKey, list[int]]] = []
 
-    def lookup(_key: ForeignKey, keys: pa.Array) -> pa.Array:
-        asked.append(keys.to_pylist())
+    def lookup(keys: Keys) -> Keys:
+        asked.append({key: values.to_pylist() for key, values in keys.items()})
         return keys
 
-    parents, key = KnownParents(lookup), ForeignKey("a", "as")
-    parents.present(key, pa.array([1, 2]))
-    parents.present(key, pa.array([2, 3]))
-    parents.present(key, pa.array([1, 3]))
-    assert asked == [[1, 2], [3]]
+    parents = KnownParents(lookup)
+    parents.present({a: pa.array([1, 2]), b: pa.array([5])})
+    parents.present({a: pa.array([2, 3]), b: pa.array([5])})
+    parents.present({a: pa.array([1, 3])})
+    assert asked == [{a: [1, 2], b: [5]}, {a: [3]}]
 
 
 def test_the_columns_must_be_the_schemas_in_any_order() -> None:
