@@ -21,12 +21,13 @@ BAR = 0.7  # of a bucket's width
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A choice of time: `seconds` back from now, in buckets of `step` seconds."""
+    """A choice of time: `seconds` back from now, in buckets of `step` seconds, which `each` names."""
 
     name: str
     label: str
     seconds: int
     step: int
+    each: str
 
     def buckets(self, now: dt.datetime) -> list[dt.datetime]:
         """Begin of each bucket, the one that `now` is in as the last."""
@@ -38,10 +39,10 @@ class Period:
 PERIODS = {
     period.name: period
     for period in (
-        Period("1h", "1 hour", 3600, 120),
-        Period("24h", "24 hours", 86_400, 3600),
-        Period("7d", "7 days", 7 * 86_400, 6 * 3600),
-        Period("30d", "30 days", 30 * 86_400, 86_400),
+        Period("1h", "1 hour", 3600, 120, "2 min"),
+        Period("24h", "24 hours", 86_400, 3600, "hour"),
+        Period("7d", "7 days", 7 * 86_400, 6 * 3600, "6 h"),
+        Period("30d", "30 days", 30 * 86_400, 86_400, "day"),
     )
 }
 
@@ -183,12 +184,12 @@ def _cell(value: Any) -> str:
 
 
 def nice(highest: float, *, whole: bool = True) -> float:
-    """The top of an axis: the smallest of 1, 2, 2.5, 5 x 10^n a step that `highest` fits under in TICKS steps."""
+    """The top of an axis: TICKS steps of 1, 1.5, 2, 2.5, 3, 4 or 5 x 10^n, as few as `highest` fits under."""
     if highest <= 0:
         return float(TICKS)
     step = highest / TICKS
     power = 10 ** math.floor(math.log10(step))
-    steps = [factor * power for factor in (1, 2, 2.5, 5, 10) if not whole or (factor * power) % 1 == 0]
+    steps = [factor * power for factor in (1, 1.5, 2, 2.5, 3, 4, 5, 10) if not whole or (factor * power) % 1 == 0]
     fitting = [candidate for candidate in steps if candidate >= step * (1 - 1e-9)]
     return TICKS * (fitting[0] if fitting else max(1.0, math.ceil(step)))
 

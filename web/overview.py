@@ -16,7 +16,7 @@ from web.reading import Reader, TooSlow
 
 logger = get_logger(__name__)
 
-TOP_REASONS = 12
+TOP_REASONS = 8
 
 FILES = (Series("loaded", "s1", "files_loaded"), Series("failed", "s4", "files_failed"))
 ROWS = (
@@ -72,8 +72,8 @@ class Overview:
             row["reject_rate"] = rate(row["rows_quarantined"], row["rows_total"])
         period, now = self._period, self._now
         return [
-            bars("files", "Files", "files", FILES, rows, period, now),
-            bars("rows", "Rows", "rows", ROWS, rows, period, now),
+            bars("files", "Files", f"files per {period.each}", FILES, rows, period, now),
+            bars("rows", "Rows", f"rows per {period.each}", ROWS, rows, period, now),
             lines("rejects", "Reject rate", "% of rows", REJECTS, rows, period, now),
             lines("latency", "Time to load a file", "ms", LATENCY, rows, period, now),
         ]
@@ -86,7 +86,15 @@ class Overview:
 
     def _orphans(self) -> Chart:
         rows = self._reader.rows("orphans", since=self.since, step=self._period.step)
-        return bars("orphans", "Orphans by arrival", "rows", ORPHANS, rows, self._period, self._now)
+        return bars(
+            "orphans",
+            "Orphans by arrival",
+            f"rows per {self._period.each}",
+            ORPHANS,
+            rows,
+            self._period,
+            self._now,
+        )
 
     def _sla(self) -> dict[str, list[Row]] | None:
         """None in a configuration without tickets."""
