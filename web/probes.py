@@ -7,12 +7,14 @@ import threading
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -29,7 +31,8 @@ from utils.logger import get_logger
 logger = get_logger(__name__)
 
 LOOK_SECONDS = 5.0  # between two looks at the database
-ORPHANS_EVERY = 3  # looks
+SHARE = 20  # a look that took long is followed by a pause of so many times its length
+LONGEST_PAUSE_SECONDS = 60.0  # what was seen before that no longer counts
 ANSWER_SECONDS = 10.0  # a database that takes longer to answer counts as away
 
 
@@ -91,7 +94,7 @@ class Probes:
 
     def database_answers(self) -> bool:
         """Did it answer at the last look, and was that not long ago?"""
-        return self.database.is_up and time.monotonic() - self.database.looked_at < LOOK_SECONDS + ANSWER_SECONDS
+        return self.database.is_up and time.monotonic() - self.database.looked_at < LONGEST_PAUSE_SECONDS
 
     def backlog(self) -> tuple[int, float]:
         """Files that wait, and for how many seconds the oldest has."""
@@ -100,30 +103,33 @@ class Probes:
     # ------------------------------------------------------------ inside
 
     def _watch(self) -> None:
-        looks = 0
         while True:
-            self.database = self._look(with_orphans=looks % ORPHANS_EVERY == 0)
-            looks = looks + 1 if self.database.is_up else 0
-            if self._stop.wait(LOOK_SECONDS if self.database.is_up else 1.0):
+            started = time.monotonic()
+            self.database = self._look()
+            pause = min(max(LOOK_SECONDS, SHARE * (time.monotonic() - started)), LONGEST_PAUSE_SECONDS / 2)
+            if self._stop.wait(pause if self.database.is_up else 1.0):
                 return
 
-    def _look(self, *, with_orphans: bool) -> Database:
+    def _look(self) -> Database:
         orphans = self.database.orphans
         try:
-            with self._pipeline.warehouse.transaction(deadline_seconds=ANSWER_SECONDS) as tx:
-                tx.execute(query("dashboard", "read_only"))
+            with self._read() as tx:
                 tx.execute("SELECT 1")
         except PipelineError:
             return Database(is_up=False, orphans=orphans)
-        if with_orphans:
-            try:
-                with self._pipeline.warehouse.transaction(deadline_seconds=ANSWER_SECONDS) as tx:
-                    tx.execute(query("dashboard", "read_only"))
-                    rows = reports.rows_of(tx, "dashboard", "open_orphans")
-                orphans = [(row["source_table"], row["rows"], row["oldest_seconds"]) for row in rows]
-            except PipelineError as problem:  # no tables yet, or too many to count in time
-                logger.debug(f"[web] open orphans not counted: {problem}")
+        try:
+            with self._read() as tx:
+                rows = reports.rows_of(tx, "dashboard", "open_orphans")
+            orphans = [(row["source_table"], row["rows"], row["oldest_seconds"]) for row in rows]
+        except PipelineError as problem:  # no tables yet, or too many to count in time
+            logger.debug(f"[web] open orphans not counted: {problem}")
         return Database(is_up=True, orphans=orphans)
+
+    @contextmanager
+    def _read(self) -> Iterator[Cursor]:
+        with self._pipeline.warehouse.transaction(deadline_seconds=ANSWER_SECONDS) as tx:
+            tx.execute(query("dashboard", "read_only"))
+            yield tx
 
 
 class _Figures(Collector):

@@ -1,4 +1,4 @@
-"""The daemon's web server as its users have it: beside others, through an outage, and with what deploy/ says of it."""
+"""The daemon's web server as its users have it: beside others, without a database, and as deploy/ says."""
 
 from __future__ import annotations
 
