@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import FrameType
 
 import typer
@@ -87,8 +87,12 @@ def _run(
         return EXIT_BAD_CONFIG
     try:
         pipeline = Pipeline(config, stop)
-        with beside(config, pipeline) if beside else nullcontext(), pipeline:
-            code = work(pipeline)
+        with ExitStack() as around:
+            if beside:
+                around.enter_context(beside(config, pipeline))
+            with pipeline:
+                code = work(pipeline)
+                around.close()  # before the database, which it reads
         log.info("[main] stopped", extra={"screen": farewell})
     except PipelineError as problem:
         log.error(f"[main] {problem}")

@@ -138,7 +138,8 @@ def concluded(outcome: FileOutcome) -> None:
     _LAST_FILE.set_to_current_time()
     if outcome.status is Status.ALREADY_DONE:
         return
-    _FILE_SECONDS.labels(name).observe(outcome.seconds)
+    if outcome.status is Status.SUCCESS:
+        _FILE_SECONDS.labels(name).observe(outcome.seconds)
     waited = dt.datetime.now(dt.UTC) - outcome.job.discovered_at
     _LATENCY_SECONDS.labels(name).observe(max(waited.total_seconds(), 0))
     for kind in ROW_OUTCOMES:

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp
 from config.errors import PipelineError, WarehouseUnavailable
 from config.model import Feed, PipelineConfig, Stage, Status
 from datawarehouse import reports
-from ingestion.pipeline import Pipeline
 from utils.logger import get_logger
 from web import charts, figures
 from web.guard import Guard, Login
@@ -37,9 +36,9 @@ MAX_ID = 2**63 - 1
 DEFAULT_PERIOD = "24h"
 
 
-def build_app(config: PipelineConfig, pipeline: Pipeline, probes: Probes) -> ASGIApp:
+def build_app(config: PipelineConfig, reader: Reader, probes: Probes) -> ASGIApp:
     """The application, within its guard."""
-    pages = Pages(config, Reader(pipeline), probes)
+    pages = Pages(config, reader, probes)
     routes = [
         Route("/", pages.overview, methods=["GET"]),
         Route("/files", pages.files, methods=["GET"]),

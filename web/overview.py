@@ -53,7 +53,6 @@ class Overview:
     def parts(self) -> dict[str, Part]:
         """By name. Raises WarehouseUnavailable when the database is away."""
         makers: dict[str, Callable[[], Any]] = {
-            "totals": self._totals,
             "flow": self._flow,
             "reasons": self._reasons,
             "orphans": self._orphans,
@@ -61,22 +60,23 @@ class Overview:
         }
         return {name: _part(maker) for name, maker in makers.items()}
 
-    def _totals(self) -> Row:
-        (row,) = self._reader.rows("totals", since=self.since)
-        row["reject_rate"] = rate(row["rows_quarantined"], row["rows_total"])
-        return row
-
-    def _flow(self) -> list[Chart]:
+    def _flow(self) -> dict[str, Any]:
+        """The figures of all the time, and the charts by bucket."""
         rows = self._reader.rows("flow", since=self.since, step=self._period.step)
         for row in rows:
             row["reject_rate"] = rate(row["rows_quarantined"], row["rows_total"])
+            row["p50_ms"], row["p99_ms"] = row.pop("ms") or (None, None)
+        (totals,) = [row for row in rows if row["bucket"] is None]
+        (last,) = self._reader.rows("last_file")
+        rows.remove(totals)
         period, now = self._period, self._now
-        return [
+        charts = [
             bars("files", "Files", f"files per {period.each}", FILES, rows, period, now),
             bars("rows", "Rows", f"rows per {period.each}", ROWS, rows, period, now),
             lines("rejects", "Reject rate", "% of rows", REJECTS, rows, period, now),
             lines("latency", "Time to load a file", "ms", LATENCY, rows, period, now),
         ]
+        return {"totals": totals | last, "charts": charts}
 
     def _reasons(self) -> list[Row]:
         with self._reader.transaction() as tx:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import PipelineError, WarehouseUnavailable
@@ -31,6 +33,9 @@ class Reader:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._free = threading.BoundedSemaphore(CONNECTIONS)
+        self._lock = threading.Lock()  # guards what follows; a connection isn't given back while it is held
+        self._busy: set[Connection] = set()
+        self._closed = False
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
@@ -40,13 +45,34 @@ class Reader:
         try:
             with self._pipeline.warehouse.transaction(deadline_seconds=ANSWER_SECONDS) as tx:
                 tx.execute(query("dashboard", "read_only"))
-                yield tx
+                with self._in_hand(tx.connection):
+                    yield tx
         except WarehouseUnavailable as problem:
             if CANCELED in str(problem):
                 raise TooSlow("this took longer than 5 s; choose a shorter time") from None
             raise
         finally:
             self._free.release()
+
+    def close(self) -> None:
+        """End the queries in hand, and refuse others: the service stops."""
+        with self._lock:
+            self._closed = True
+            for connection in self._busy:
+                with suppress(psycopg2.Error):
+                    connection.cancel()
+
+    @contextmanager
+    def _in_hand(self, connection: Connection) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise TooSlow("the service stops")
+            self._busy.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.discard(connection)
 
     def rows(self, name: str, **parameters: Any) -> list[Row]:
         """The rows of a query of sql/dashboard.sql, in a transaction of their own."""

@@ -15,6 +15,7 @@ from ingestion.pipeline import Pipeline
 from utils.logger import get_logger
 from web.app import build_app
 from web.probes import Probes
+from web.reading import Reader
 
 logger = get_logger(__name__)
 
@@ -39,7 +40,8 @@ def serving(config: PipelineConfig, pipeline: Pipeline) -> Iterator[str | None]:
         yield None
         return
     probes = Probes(config, pipeline)
-    server = _server(build_app(config, pipeline, probes))
+    reader = Reader(pipeline)
+    server = _server(build_app(config, reader, probes))
     thread = threading.Thread(target=server.run, args=([listener],), name="web", daemon=True)
     probes.start()
     thread.start()
@@ -48,6 +50,7 @@ def serving(config: PipelineConfig, pipeline: Pipeline) -> Iterator[str | None]:
     try:
         yield address
     finally:
+        reader.close()
         server.should_exit = True
         thread.join(2 * STOP_SECONDS)
         probes.stop(STOP_SECONDS)
@@ -77,7 +80,7 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # a request that is no HTTP is nobody's concern
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -6,33 +6,24 @@ SET TRANSACTION READ ONLY;
 SET LOCAL statement_timeout = '5s'
 
 -- name: flow
--- Files and rows by the time of their commit. `latency` of files that loaded, in milliseconds.
-SELECT floor(extract(epoch FROM processed_at) / %(step)s)::bigint * %(step)s AS bucket,
+-- Files and rows by the time of their commit; the row without a bucket is all of that time. The two latencies are the
+-- median and the 99th percentile of files that loaded, in milliseconds.
+SELECT bucket,
        count(*) FILTER (WHERE status = 'success') AS files_loaded,
-       count(*) FILTER (WHERE status = 'failed') AS files_failed,
-       sum(total_records)::bigint AS rows_total,
-       sum(inserted_records + updated_records)::bigint AS rows_loaded,
-       sum(already_present)::bigint AS rows_present,
-       sum(quarantined)::bigint AS rows_quarantined,
-       percentile_disc(0.5) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status = 'success') AS p50_ms,
-       percentile_disc(0.99) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status = 'success') AS p99_ms
-FROM pipeline_file_log
-WHERE processed_at >= %(since)s
-GROUP BY 1
-ORDER BY 1
-
--- name: totals
--- The same for the whole time, in one row.
-SELECT count(*) FILTER (WHERE status = 'success') AS files_loaded,
        count(*) FILTER (WHERE status = 'failed') AS files_failed,
        coalesce(sum(total_records), 0)::bigint AS rows_total,
        coalesce(sum(inserted_records + updated_records), 0)::bigint AS rows_loaded,
+       coalesce(sum(already_present), 0)::bigint AS rows_present,
        coalesce(sum(quarantined), 0)::bigint AS rows_quarantined,
-       percentile_disc(0.5) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status = 'success') AS p50_ms,
-       percentile_disc(0.99) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status = 'success') AS p99_ms,
-       (SELECT max(processed_at) FROM pipeline_file_log) AS last_file
-FROM pipeline_file_log
-WHERE processed_at >= %(since)s
+       percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status = 'success') AS ms
+FROM (SELECT *, floor(extract(epoch FROM processed_at) / %(step)s)::bigint * %(step)s AS bucket
+      FROM pipeline_file_log
+      WHERE processed_at >= %(since)s) AS files
+GROUP BY GROUPING SETS ((bucket), ())
+ORDER BY bucket
+
+-- name: last_file
+SELECT max(processed_at) AS last_file FROM pipeline_file_log
 
 -- name: orphans
 -- Orphans by the time they were quarantined, and what became of them.

@@ -15,11 +15,13 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
+from config.errors import PipelineError
 from config.model import DatabaseConfig, PipelineConfig, WebConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.pipeline import Pipeline
 from tests.acceptance import samples
 from tests.acceptance.daemon import wait_until
+from web.reading import Reader
 from web.server import serving
 
 TOKEN = "a-token-of-some-length"
@@ -268,14 +270,11 @@ def test_a_query_that_takes_too_long_costs_its_part_of_the_page_only(
         monkeypatch.setattr(reading, "query", lambda *_names: slow)
         page = site.get("/")
         assert page.status == 200
-        assert page.text.count("choose a shorter time") == 5
+        assert page.text.count("choose a shorter time") == 4
         assert site.get("/files").status == 503
 
 
 def test_what_a_page_does_can_not_write(config: PipelineConfig, database: DatabaseConfig) -> None:
-    from config.errors import PipelineError
-    from web.reading import Reader
-
     with (
         running(with_web(config, database)) as (_, pipeline),
         pytest.raises(PipelineError, match="25006"),
@@ -326,6 +325,31 @@ def test_it_stops_within_a_second_also_with_a_connection_open(config: PipelineCo
     assert time.monotonic() - started < 1.5
     idle.close()
     wait_until(lambda: threading.active_count() <= before, "its threads have ended")
+
+
+def test_a_slow_query_in_hand_does_not_hold_up_the_stop(config: PipelineConfig, warehouse: Warehouse) -> None:
+    pipeline = Pipeline(config)
+    pipeline.warehouse = warehouse
+    reader = Reader(pipeline)
+    ended: list[str] = []
+
+    def read() -> None:
+        try:
+            with reader.transaction() as tx:
+                tx.execute("SELECT pg_sleep(4)")
+        except PipelineError as problem:
+            ended.append(str(problem))
+
+    thread = threading.Thread(target=read, name="slow page")
+    thread.start()
+    wait_until(lambda: reader._busy, "the query runs")
+    time.sleep(0.1)
+    reader.close()
+    thread.join(1)
+    assert not thread.is_alive()
+    assert len(ended) == 1
+    with pytest.raises(PipelineError, match="the service stops"), reader.transaction():
+        pass
 
 
 def test_the_orphans_and_the_lag_are_seen_while_files_wait(
