@@ -31,6 +31,7 @@ from utils.logger import get_logger
 logger = get_logger(__name__)
 
 LOOK_SECONDS = 5.0  # between two looks at the database
+AWAY_SECONDS = 0.5  # the same while it is not open yet, or away
 SHARE = 20  # a look that took long is followed by a pause of so many times its length
 LONGEST_PAUSE_SECONDS = 60.0  # what was seen before that no longer counts
 ANSWER_SECONDS = 10.0  # a database that takes longer to answer counts as away
@@ -107,7 +108,7 @@ class Probes:
             started = time.monotonic()
             self.database = self._look()
             pause = min(max(LOOK_SECONDS, SHARE * (time.monotonic() - started)), LONGEST_PAUSE_SECONDS / 2)
-            if self._stop.wait(pause if self.database.is_up else 1.0):
+            if self._stop.wait(pause if self.database.is_up else AWAY_SECONDS):
                 return
 
     def _look(self) -> Database:

@@ -20,7 +20,7 @@ from tests.acceptance import samples
 from tests.acceptance.browser import Browser, chromium
 from tests.acceptance.conftest import MakeProduct
 from tests.acceptance.daemon import ROOT, Product, wait_until
-from tests.acceptance.test_web import address_of
+from tests.acceptance.test_web import address_of, get
 
 SCREENS = {"desk": (1280, 900), "phone": (360, 740)}
 ACCESSIBLE = {("desk", "light"), ("phone", "dark")}  # each screen and each scheme once: it takes its time
@@ -70,7 +70,10 @@ def site(browser: Browser, make_product: MakeProduct) -> Iterator[str]:
         cursor.execute(HISTORY)
     connection.close()
     with product.running() as daemon:
-        yield address_of(daemon)
+        address = address_of(daemon)
+        wait_until(lambda: get(f"{address}/readyz")[0] == 200, "it is ready")
+        wait_until(lambda: "fastfeast_open_orphans{" in get(f"{address}/metrics")[1], "it has looked")
+        yield address
 
 
 def simulate(product: Product) -> None:
