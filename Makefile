@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: run once test lint types pytest soak bench bench-quick clean
+.PHONY: run once test lint types pytest browser soak bench bench-quick clean
 
 run: $(VENV)/.installed .env
 	$(BIN)/python -m scripts.sample_data
@@ -24,6 +24,10 @@ types: $(VENV)/.installed-dev
 
 pytest: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# For the tests of the dashboard in a browser, which skip without it; Debian, as root
+browser:
+	apt-get update && apt-get install -y --no-install-recommends chromium chromium-driver
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.acceptance.faults.soak --minutes $(or $(MINUTES),10)

@@ -6,15 +6,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import FrameType
 
 import typer
 
 from config.config_loader import get_config
 from config.errors import PipelineError
-from config.model import Status
+from config.model import PipelineConfig, Status
 from ingestion.ingestion_runner import Summary
 from ingestion.pipeline import Pipeline
 from utils import logger
@@ -31,7 +31,7 @@ app = typer.Typer(
 def service(context: typer.Context) -> None:
     """Watch the input folders and load what arrives, until Ctrl-C or SIGTERM."""
     if context.invoked_subcommand is None:
-        raise typer.Exit(_run(_watch, "👋 Pipeline stopped. Goodbye!"))
+        raise typer.Exit(_run(_watch, "👋 Pipeline stopped. Goodbye!", beside=_served))
 
 
 @app.command()
@@ -55,8 +55,28 @@ def _say(summary: Summary) -> None:
     log.info("[main] summary", extra={"screen": summary.text()})
 
 
-def _run(work: Callable[[Pipeline], int], farewell: str) -> int:
-    """Read the configuration, run `work` within a pipeline, say how it went; returns the exit code."""
+@contextmanager
+def _served(config: PipelineConfig, pipeline: Pipeline) -> Iterator[None]:
+    """Metrics, health and dashboard, where they are switched on: from before the database is opened on."""
+    if not config.web.enabled:
+        yield
+        return
+    from web.server import serving  # only the service has the time to import it
+
+    with serving(config, pipeline):
+        yield
+
+
+def _run(
+    work: Callable[[Pipeline], int],
+    farewell: str,
+    *,
+    beside: Callable[[PipelineConfig, Pipeline], AbstractContextManager[None]] | None = None,
+) -> int:
+    """Read the configuration, run `work` within a pipeline, say how it went; returns the exit code.
+
+    `beside` is a context around the pipeline.
+    """
     stop = threading.Event()
     _stop_on_signals(stop)
     try:
@@ -66,8 +86,13 @@ def _run(work: Callable[[Pipeline], int], farewell: str) -> int:
         typer.echo(str(problem), err=True)
         return EXIT_BAD_CONFIG
     try:
-        with Pipeline(config, stop) as pipeline:
-            code = work(pipeline)
+        pipeline = Pipeline(config, stop)
+        with ExitStack() as around:
+            if beside:
+                around.enter_context(beside(config, pipeline))
+            with pipeline:
+                code = work(pipeline)
+                around.close()  # before the database, which it reads
         log.info("[main] stopped", extra={"screen": farewell})
     except PipelineError as problem:
         log.error(f"[main] {problem}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -14,11 +15,11 @@ from pydantic import ValidationError
 
 from config.errors import ConfigError
 from config.file_specs import build_file_specs
-from config.model import ConfigFile, PipelineConfig
+from config.model import ConfigFile, PipelineConfig, WebConfig
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = PROJECT_ROOT / "config" / "pipeline_config.yaml"
-MIN_HASH_KEY_LENGTH = 16
+MIN_HASH_KEY_LENGTH = MIN_TOKEN_LENGTH = 16
 
 Check = Callable[[PipelineConfig], Iterable[str]]
 
@@ -134,7 +135,7 @@ def _expand(value: Any, env: Mapping[str, str], key: tuple[str, ...], missing: d
 
 
 def _with_environment(raw: Any, env: Mapping[str, str]) -> Any:
-    """DATABASE_URL, PII_HASH_KEY and PII_ACCEPT_KEY_ID need no mention in the YAML."""
+    """DATABASE_URL, PII_HASH_KEY, PII_ACCEPT_KEY_ID and WEB_TOKEN need no mention in the YAML."""
     if not isinstance(raw, dict):
         return raw
     raw = dict(raw)
@@ -142,6 +143,7 @@ def _with_environment(raw: Any, env: Mapping[str, str]) -> Any:
         ("database", "url", "DATABASE_URL"),
         ("pii", "hash_key", "PII_HASH_KEY"),
         ("pii", "accept_key_id", "PII_ACCEPT_KEY_ID"),
+        ("web", "token", "WEB_TOKEN"),
     ):
         inner = raw.get(section)
         if env.get(variable) and (inner is None or isinstance(inner, dict)):
@@ -164,7 +166,7 @@ def _describe(problem: Any) -> str:
         return f"{key}: unknown key; check its spelling and its place"
     if problem["type"] == "missing":
         return f"{key}: missing"
-    secret = any(word in key for word in ("password", "hash_key", "url"))
+    secret = any(word in key for word in ("password", "hash_key", "url", "token"))
     given = "" if secret else f" (given: {problem['input']!r:.80})"
     return f"{key}: {problem['msg']}{given}"
 
@@ -195,4 +197,27 @@ def _check_sections(file: ConfigFile) -> list[str]:
             f"pii.hash_key: {len(key)} characters, needs {MIN_HASH_KEY_LENGTH} or more; "
             "make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'"
         )
-    return problems
+    return problems + _check_web(file.web)
+
+
+def _check_web(web: WebConfig) -> list[str]:
+    """What other machines can reach has to ask for a token."""
+    if not web.enabled:
+        return []
+    make_one = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+    if web.token is not None and len(web.token) < MIN_TOKEN_LENGTH:
+        return [f"web.token: {len(web.token)} characters, needs {MIN_TOKEN_LENGTH} or more; {make_one}"]
+    if web.token is None and not is_loopback(web.host):
+        return [
+            f"web.host: {web.host} can be reached from other machines, and web.token is not set; "
+            f"set WEB_TOKEN ({make_one}), or use host 127.0.0.1"
+        ]
+    return []
+
+
+def is_loopback(host: str) -> bool:
+    """Does `host` name this machine only? A name other than localhost may lead anywhere."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

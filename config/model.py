@@ -257,6 +257,7 @@ class FileOutcome:
     updated: int = 0
     rejected_by_stage: dict[Stage, int] = field(default_factory=dict)
     duplicates: int = 0
+    reasons: dict[tuple[Stage, str], int] = field(default_factory=dict)  # (stage, rule): rows it was held against
     error: str | None = None
     seconds: float = 0.0
 
@@ -400,6 +401,15 @@ class PiiConfig(Model):
     accept_key_id: str | None = None  # set from PII_ACCEPT_KEY_ID: hash with another key from now on
 
 
+class WebConfig(Model):
+    """Metrics, health and dashboard. Beyond this machine (`host` is no loopback address) a token is needed."""
+
+    enabled: bool = True
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8080, ge=0, le=65535)  # 0: any that is free
+    token: str | None = None  # set from WEB_TOKEN
+
+
 class ConfigFile(Model):
     """The YAML as written."""
 
@@ -415,6 +425,7 @@ class ConfigFile(Model):
     alerting: AlertingConfig = AlertingConfig()
     logging: LoggingConfig = LoggingConfig()
     pii: PiiConfig = PiiConfig()
+    web: WebConfig = WebConfig()
 
 
 class PipelineConfig(ConfigFile):

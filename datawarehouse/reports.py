@@ -65,6 +65,11 @@ def orphans(tx: Cursor) -> list[Row]:
 
 def read(tx: Cursor, name: str, /, **parameters: Any) -> list[Row]:
     """The rows of query `name` of sql/reports.sql."""
-    tx.execute(query("reports", name), parameters)
+    return rows_of(tx, "reports", name, **parameters)
+
+
+def rows_of(tx: Cursor, file: str, name: str, /, **parameters: Any) -> list[Row]:
+    """The rows of query `name` of sql/<file>.sql."""
+    tx.execute(query(file, name), parameters)
     names = [column.name for column in tx.description or ()]
     return [dict(zip(names, row, strict=True)) for row in tx]

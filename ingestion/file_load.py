@@ -16,13 +16,15 @@ import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import FileChanged, FileRejected, PipelineError
-from config.model import Dtype, FileJob, FileOutcome, PipelineConfig, Stage, Status
+from config.model import Dtype, FileJob, FileOutcome, FileSpec, PipelineConfig, Stage, Status
 from datawarehouse import file_log, quarantine_loader
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import parent_lookup
 from datawarehouse.loader import Loaded, Loader
 from ingestion.file_reader import OpenFile, opened, read_chunks
-from validation.batch import Batch, Rejection
+from utils import metrics
+from utils.metrics import CommitTimer
+from validation.batch import Batch, Chunk, Rejection
 from validation.orphan_validator import KnownParents
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import settle, validate
@@ -43,6 +45,7 @@ class _Books:
     total: int = 0
     loaded: Loaded = field(default_factory=Loaded)
     by_stage: Counter[Stage] = field(default_factory=Counter)
+    reasons: Counter[tuple[Stage, str]] = field(default_factory=Counter)
     duplicates: int = 0
 
     def add(self, rows: int, loaded: Loaded, rejections: list[Rejection]) -> None:
@@ -52,6 +55,7 @@ class _Books:
         self.loaded.already_present += loaded.already_present
         self.loaded.changed += loaded.changed
         self.by_stage.update(rejection.stage for rejection in rejections)
+        self.reasons.update((reason.stage, reason.rule) for row in rejections for reason in row.reasons)
         self.duplicates += sum(rejection.reasons[0].rule == "duplicate" for rejection in rejections)
 
 
@@ -108,7 +112,7 @@ class FileLoad:
 
     def _load(self, job: FileJob, file: OpenFile, started: float) -> FileOutcome:
         books = _Books()
-        with self._warehouse.transaction() as tx:
+        with CommitTimer() as commit, self._warehouse.transaction() as tx:
             claim = file_log.claim(tx, job)
             if claim.earlier:
                 return FileOutcome(job, Status.ALREADY_DONE, file_id=claim.earlier[0])
@@ -119,7 +123,8 @@ class FileLoad:
                     raise Stopped(
                         f"{job.path.name} was rolled back at row {books.total}; it is loaded at the next start"
                     )
-                settle(batch, parents)
+                with metrics.stage("lookup"):
+                    settle(batch, parents)
                 self._load_batch(tx, job, claim.file_id, batch, loader, books)
                 self._progress(job, books.total)
                 pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
@@ -135,36 +140,45 @@ class FileLoad:
                 updated=books.loaded.updated,
                 rejected_by_stage=dict(books.by_stage),
                 duplicates=books.duplicates,
+                reasons=dict(books.reasons),
                 seconds=time.monotonic() - started,
             )
             file_log.close(tx, outcome, self._pii.key_id)
+            commit.begin()
         return outcome
 
     def _batches(self, job: FileJob, file: OpenFile) -> Iterator[Batch]:
         """The file's chunks, judged by all that needs no warehouse."""
         chunks = read_chunks(file, job.path.name, job.spec.schema, self._config.reader.chunk_rows)
-        key, dates = job.spec.schema.key, self._config.validation.dates
-        if key.dtype is Dtype.STR:  # numbers come in order anyway
-            chunks = (chunk.ordered_by(key.name) for chunk in chunks)
-        batches = (validate(chunk, job.spec, dates) for chunk in chunks)
+        batches = (self._judged(chunk, job.spec) for chunk in metrics.timed("read", chunks))
         return ahead(batches) if job.size > READ_AHEAD_BYTES else batches
+
+    def _judged(self, chunk: Chunk, spec: FileSpec) -> Batch:
+        key = spec.schema.key
+        with metrics.stage("validate"):
+            if key.dtype is Dtype.STR:  # numbers come in order anyway
+                chunk = chunk.ordered_by(key.name)
+            return validate(chunk, spec, self._config.validation.dates)
 
     def _load_batch(
         self, tx: Cursor, job: FileJob, file_id: int, batch: Batch, loader: Loader, books: _Books
     ) -> None:
-        rows = self._pii.mask(job.spec, batch.rows())
+        with metrics.stage("mask"):
+            rows = self._pii.mask(job.spec, batch.rows())
         file_ids = pa.repeat(pa.scalar(file_id, pa.int64()), rows.num_rows)
         numbers = batch.chunk.numbers
         records = len(numbers) + len(batch.chunk.malformed)
         more = records >= self._config.reader.chunk_rows
-        loaded = loader.load(rows.append_column("_file_id", file_ids), more=more)
+        with metrics.stage("load"):
+            loaded = loader.load(rows.append_column("_file_id", file_ids), more=more)
         if loaded.duplicates:
             key = job.spec.schema.primary_key
             batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
         for refused in loaded.refused:
             batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
         rejections = batch.rejections()
-        written = quarantine_loader.write(tx, job, file_id, rejections, self._config, self._pii)
+        with metrics.stage("quarantine"):
+            written = quarantine_loader.write(tx, job, file_id, rejections, self._config, self._pii)
         if written != len(rejections):
             raise PipelineError(f"quarantine took {written} rows of {len(rejections)}")
         books.add(records, loaded, rejections)

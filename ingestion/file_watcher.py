@@ -59,6 +59,10 @@ class _Watcher:
         self._stop.set()
         _join(self._thread)
 
+    def is_alive(self) -> bool:
+        """Does it watch?"""
+        return self._thread.is_alive()
+
     def turn(self) -> None:
         """Look once. Raises OSError when the folder itself can't be used."""
         raise NotImplementedError

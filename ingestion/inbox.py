@@ -168,6 +168,13 @@ class Inbox:
         with self._changed:
             return len(self._held) + len(self._settling)
 
+    def oldest_seconds(self) -> float:
+        """For how long the oldest file has waited that is queued or settling; 0 when there is none."""
+        with self._changed:
+            since = [job.discovered_at.timestamp() for job in self._ready]
+            since += [file.since for file in self._settling.values()]
+        return max(self._clock() - min(since), 0.0) if since else 0.0
+
     # ----------------------------------------------------------------
 
     def _judge(self, path: Path, found: os.stat_result, spec: FileSpec | None, *, closed: bool) -> None:

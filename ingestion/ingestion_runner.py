@@ -18,6 +18,7 @@ from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad, Stopped
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import Inbox
+from utils import metrics
 from utils.alerter import send_alert
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
@@ -79,6 +80,7 @@ class IngestionRunner:
     def run_loop(self) -> None:
         """Process files as they come, until `stop` is set."""
         while not self._stop.is_set():
+            metrics.turn()
             job = self._inbox.get(timeout=0.5)
             if job is not None:
                 self.process_file(job)
@@ -86,6 +88,7 @@ class IngestionRunner:
     def drain(self) -> None:
         """Process files until none is left, or `stop` is set."""
         while self._inbox.size() and not self._stop.is_set():
+            metrics.turn()
             job = self._inbox.get(timeout=0.2)
             if job is not None:
                 self.process_file(job)
@@ -197,6 +200,7 @@ class IngestionRunner:
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
     def _reachable(self) -> bool:
+        metrics.turn()  # an outage is no reason to start the service again
         try:
             with self._warehouse.transaction(deadline_seconds=10) as tx:
                 tx.execute("SELECT 1")
@@ -212,6 +216,7 @@ class IngestionRunner:
         return now - self._stopped_at > GRACE_SECONDS
 
     def _tell_progress(self, job: FileJob, rows: int) -> None:
+        metrics.turn()
         now = time.monotonic()
         if now - self._told_at >= PROGRESS_SECONDS:
             self._told_at = now
@@ -223,6 +228,7 @@ class IngestionRunner:
     def _report(self, outcome: FileOutcome) -> None:
         """Log line, console line, alerts and sums."""
         job, summary = outcome.job, self.summary
+        metrics.concluded(outcome)
         summary.files[outcome.status] += 1
         extra = {**job.log_context(), "file_id": outcome.file_id, "status": outcome.status.value}
         if outcome.status is Status.ALREADY_DONE:

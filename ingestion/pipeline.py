@@ -50,6 +50,9 @@ class Pipeline:
         self._stop = stop or threading.Event()
         self._exit = ExitStack()
         self._threads: list[threading.Thread] = []
+        self._watchers: list[BatchWatcher | StreamWatcher] = []
+        self._is_open = False
+        self.warehouse = Warehouse(config.database, config.home)
 
     def __enter__(self) -> Self:
         config = self._config
@@ -57,7 +60,6 @@ class Pipeline:
         with ExitStack() as stack:
             alerter.start(config.alerting)
             stack.callback(alerter.stop)
-            self.warehouse = Warehouse(config.database, config.home)
             stack.callback(self.warehouse.close)
             if not self._open_warehouse():
                 self._exit = stack.pop_all()
@@ -69,6 +71,7 @@ class Pipeline:
             self.runner = IngestionRunner(config, self.warehouse, self._tracker, self.inbox, self._stop)
             self._retention = Retention(config, self.warehouse, self._tracker, self.runner.backup)
             self._exit = stack.pop_all()
+        self._is_open = True
         return self
 
     def __exit__(
@@ -88,14 +91,14 @@ class Pipeline:
         self._seed_master()
         maintain(self.runner, self._config, self._retention, missing_files=True)
         self._start_timers()
-        watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
-        for watcher in watchers:
+        self._watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
+        for watcher in self._watchers:
             watcher.start()
         logger.info("[pipeline] running", extra={"screen": BANNER})
         try:
             self.runner.run_loop()
         finally:
-            for watcher in watchers:
+            for watcher in self._watchers:
                 watcher.stop()
         return self.runner.summary
 
@@ -110,6 +113,18 @@ class Pipeline:
         if self._replaces_view:
             update_sla_view(self.warehouse.engine(), self._sla_view())
         return self.runner.summary
+
+    # ---------------------------------------------------------------- for other threads, at any time
+
+    def is_watching(self) -> bool:
+        """Do both watchers run?"""
+        return bool(self._watchers) and all(watcher.is_alive() for watcher in self._watchers)
+
+    def backlog(self) -> tuple[int, float]:
+        """How many files are queued, in hand or settling; for how many seconds the oldest has waited."""
+        return (self.inbox.size(), self.inbox.oldest_seconds()) if self._is_open else (0, 0.0)
+
+    # ----------------------------------------------------------------
 
     def _seed_master(self) -> None:
         scan_master(self._config, self.inbox)

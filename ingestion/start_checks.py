@@ -84,7 +84,8 @@ def _folder_problems(config: PipelineConfig) -> Iterator[str]:
 def _problem(folder: Path, *, write: bool) -> str | None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700 if write else 0o777)
-        next(os.scandir(folder), None)
+        with os.scandir(folder) as entries:
+            next(entries, None)
         if write:
             with tempfile.TemporaryFile(dir=folder):
                 pass

@@ -16,6 +16,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from config.model import AlertingConfig, SmtpConfig
+from utils import metrics
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -37,6 +38,7 @@ def start(config: AlertingConfig, clock: Clock = time.monotonic) -> None:
 
 def send_alert(error: str, message: str) -> None:
     """Log the alert and, where alerting is on, mail it in the background. Never waits, never raises."""
+    metrics.alerted(error)
     logger.warning(f"[alert] {error}: {message}", extra={"alert": error})
     alerter = _alerter
     if alerter is not None:

@@ -37,14 +37,17 @@ ORDER BY quarantine_id DESC
 LIMIT %(limit)s
 
 -- name: reasons
--- Open quarantined rows by table, stage, rule and column; a row counts under each of its reasons.
+-- Open quarantined rows by table, stage, rule and column; a row counts under each of its reasons. Few rows differ in
+-- their sets of reasons, so the sets are counted first, and taken apart then.
 SELECT q.source_table, r.reason ->> 'stage' AS stage, r.reason ->> 'rule' AS rule, r.reason ->> 'column' AS "column",
-       count(*) AS rows
-FROM quarantine q
+       sum(q.rows)::bigint AS rows
+FROM (SELECT source_table, reasons, count(*) AS rows
+      FROM quarantine
+      WHERE resolution IS NULL
+        AND (%(file_id)s::bigint IS NULL OR file_id = %(file_id)s)
+        AND (%(since)s::timestamptz IS NULL OR quarantined_at >= %(since)s)
+      GROUP BY 1, 2) q
 CROSS JOIN LATERAL jsonb_array_elements(q.reasons) AS r (reason)
-WHERE q.resolution IS NULL
-  AND (%(file_id)s::bigint IS NULL OR q.file_id = %(file_id)s)
-  AND (%(since)s::timestamptz IS NULL OR q.quarantined_at >= %(since)s)
 GROUP BY 1, 2, 3, 4
 ORDER BY rows DESC, 1, 2, 3, 4
 LIMIT %(limit)s

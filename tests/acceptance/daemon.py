@@ -27,6 +27,7 @@ BANNER = "FastFeast Pipeline is running"
 QUICK: dict[str, Any] = {
     "watcher": {"settle_seconds": 0.3, "rescan_seconds": 1},
     "quarantine": {"retry_minutes": 0.05},
+    "web": {"enabled": False, "port": 0},
 }
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR")
 

@@ -161,8 +161,9 @@ def shell(product: Product, script: str, *options: str) -> str:
 
 
 def plain(text: str, home: Path) -> str:
-    """Without what differs from run to run: folder, milliseconds, today, spaces at line ends."""
+    """Without what differs from run to run: folder, milliseconds, port, today, spaces at line ends."""
     text = re.sub(r"[\d,]+ ms\b", "# ms", text.replace(str(home), DEMO))
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
     text = re.sub(r"/batch/\d{4}-\d\d-\d\d/", "/batch/DAY/", text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
@@ -178,7 +179,7 @@ def session(embedded_server: dict[str, Any]) -> Iterator[Session]:
     # By now root has an account to run PostgreSQL as: making one is a line on the console.
     folder = Path(tempfile.mkdtemp(prefix="ff-docs-", dir="/tmp"))  # short, for the server's socket
     folder.chmod(0o711)  # the server's own account must pass through, when the tests run as root
-    session = Session(Product(folder / "home"))
+    session = Session(Product(folder / "home", web={"enabled": True}))
     yield session
     if session.daemon is not None:
         session.daemon.kill()

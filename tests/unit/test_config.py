@@ -103,6 +103,8 @@ PETS = "watcher/batch/expected_files/pets.csv"
     ("path", "value", "message"),
     [
         ("databse", {}, "databse: unknown key"),
+        ("web", {"host": "0.0.0.0"}, "web.host: 0.0.0.0 can be reached .* web.token is not set; set WEB_TOKEN"),  # noqa: S104
+        ("web", {"token": "too-short"}, "web.token: 9 characters, needs 16"),
         ("watcher/batch/trigger_hour", 24, "watcher.batch.trigger_hour: .*less than or equal to 23.*24"),
         ("watcher/batch/expected_files/x.csv", {"table": "t"}, "x.csv: no schema 'x' under schemas"),
         ("watcher/batch/expected_files/pets.xls", {"table": "t"}, "pets.xls: a file name ends with one of .csv"),

@@ -15,6 +15,7 @@ from tests.acceptance import samples
 from tests.acceptance.daemon import Product, wait_until
 from tests.acceptance.faults.proxy import Proxy
 from tests.acceptance.faults.scenario import ROWS, Bench, backends, in_transaction, put_round, put_rounds, settle
+from tests.acceptance.test_web import address_of, get
 
 MASTER = len(samples.master_rows())
 BIG = 15_000
@@ -155,3 +156,20 @@ def test_a_frozen_network_is_waited_out(bench: Bench) -> None:
             assert failed_files(product) == []
             assert product.value("SELECT count(*) FROM fact_order") > ROWS
         assert settle(product).run() == []
+
+
+def test_health_and_dashboard_say_that_the_database_is_away_and_that_it_is_back(bench: Bench) -> None:
+    product = bench.clone(web={"enabled": True, "port": 0})
+    with product.running() as daemon:
+        address = address_of(daemon)
+        wait_until(lambda: get(f"{address}/readyz")[0] == 200, "it is ready")
+        bench.server.stop("fast")
+        wait_until(lambda: get(f"{address}/readyz")[0] == 503, "it is not ready")
+        status, page = get(address)
+        assert (status, "The database does not answer" in page, "Traceback" in page) == (503, True, False)
+        assert get(f"{address}/healthz")[0] == 200
+        assert "fastfeast_database_up 0.0" in get(f"{address}/metrics")[1]
+        bench.server.start()
+        wait_until(lambda: get(f"{address}/readyz")[0] == 200, "it is ready again")
+        assert get(address)[0] == 200
+        assert "Traceback" not in daemon.output()

@@ -1,0 +1,128 @@
+"""What the first page shows: figures and charts of a period, reasons, SLA. Each part is read by itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from config.errors import PipelineError, WarehouseUnavailable
+from datawarehouse import reports
+from datawarehouse.reports import Row
+from utils.logger import get_logger
+from web.charts import Chart, Period, Series, bars, lines
+from web.reading import Reader, TooSlow
+
+logger = get_logger(__name__)
+
+TOP_REASONS = 8
+
+FILES = (Series("loaded", "s1", "files_loaded"), Series("failed", "s4", "files_failed"))
+ROWS = (
+    Series("loaded", "s1", "rows_loaded"),
+    Series("already there", "s2", "rows_present"),
+    Series("quarantined", "s3", "rows_quarantined"),
+)
+REJECTS = (Series("reject rate", "s3", "reject_rate"),)
+LATENCY = (Series("median", "s1", "p50_ms"), Series("99th percentile", "s3", "p99_ms"))
+ORPHANS = (
+    Series("open", "s3", "open"),
+    Series("resolved", "s1", "resolved"),
+    Series("expired", "s4", "expired"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the page: what was read, or why it can't be shown."""
+
+    value: Any = None
+    problem: str = ""
+
+
+class Overview:
+    """Reads the parts for one period, as of `now`."""
+
+    def __init__(self, reader: Reader, period: Period, now: dt.datetime) -> None:
+        self._reader = reader
+        self._period = period
+        self._now = now
+        self.since = period.buckets(now)[0]
+
+    def parts(self) -> dict[str, Part]:
+        """By name. Raises WarehouseUnavailable when the database is away."""
+        makers: dict[str, Callable[[], Any]] = {
+            "flow": self._flow,
+            "reasons": self._reasons,
+            "orphans": self._orphans,
+            "sla": self._sla,
+        }
+        return {name: _part(maker) for name, maker in makers.items()}
+
+    def _flow(self) -> dict[str, Any]:
+        """The figures of all the time, and the charts by bucket."""
+        rows = self._reader.rows("flow", since=self.since, step=self._period.step)
+        for row in rows:
+            row["reject_rate"] = rate(row["rows_quarantined"], row["rows_total"])
+            row["p50_ms"], row["p99_ms"] = row.pop("ms") or (None, None)
+        (totals,) = [row for row in rows if row["bucket"] is None]
+        (last,) = self._reader.rows("last_file")
+        rows.remove(totals)
+        period, now = self._period, self._now
+        charts = [
+            bars("files", "Files", f"files per {period.each}", FILES, rows, period, now),
+            bars("rows", "Rows", f"rows per {period.each}", ROWS, rows, period, now),
+            lines("rejects", "Reject rate", "% of rows", REJECTS, rows, period, now),
+            lines("latency", "Time to load a file", "ms", LATENCY, rows, period, now),
+        ]
+        return {"totals": totals | last, "charts": charts}
+
+    def _reasons(self) -> list[Row]:
+        with self._reader.transaction() as tx:
+            rows = reports.reasons(tx, since=self.since, limit=TOP_REASONS)
+        most = max((row["rows"] for row in rows), default=1)
+        return [{**row, "share": 100 * row["rows"] / most} for row in rows]
+
+    def _orphans(self) -> Chart:
+        rows = self._reader.rows("orphans", since=self.since, step=self._period.step)
+        return bars(
+            "orphans",
+            "Orphans by arrival",
+            f"rows per {self._period.each}",
+            ORPHANS,
+            rows,
+            self._period,
+            self._now,
+        )
+
+    def _sla(self) -> dict[str, list[Row]] | None:
+        """None in a configuration without tickets."""
+        if self._reader.rows("has_sla") != [{"there": True}]:
+            return None
+        rows = self._reader.rows("sla", since=self.since)
+        for row in rows:
+            for what in ("response", "resolution"):
+                settled = row[f"{what}_met"] + row[f"{what}_breached"]
+                row[f"{what}_rate"] = rate(row[f"{what}_met"], settled)
+        return {
+            "teams": [row for row in rows if row["is_team"]],
+            "agents": [row for row in rows if not row["is_team"]],
+        }
+
+
+def rate(part: int, whole: int) -> float | None:
+    """Per cent; None of nothing."""
+    return 100 * part / whole if whole else None
+
+
+def _part(maker: Callable[[], Any]) -> Part:
+    try:
+        return Part(maker())
+    except WarehouseUnavailable:
+        raise
+    except TooSlow as problem:
+        return Part(problem=str(problem))
+    except PipelineError as problem:  # a right or a table that is missing: the other parts may be there
+        logger.warning(f"[web] {maker.__name__.strip('_')}: {problem}")
+        return Part(problem=str(problem))
