@@ -66,6 +66,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "quarantine": "SELECT INSERT DELETE",
         "orphan_wait": "SELECT INSERT DELETE",
         "true_orphan": "SELECT INSERT",
+        "contract_breach": "SELECT INSERT",
         "dim_date": "SELECT INSERT",  # the calendar grows
         "dim_time": "SELECT",
     }
@@ -73,6 +74,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_meta": ("value",),
         "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written"),
         "quarantine": QUARANTINE_RESOLVE,
+        "contract_breach": ("resolved_at",),
     }
     for table, privileges in plain.items():
         yield from (Right(table, privilege) for privilege in privileges.split())

@@ -21,6 +21,7 @@ from datawarehouse import file_log, quarantine_loader
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import parent_lookup
 from datawarehouse.loader import Loaded, Loader
+from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import OpenFile, opened, read_chunks
 from validation.batch import Batch, Rejection
 from validation.orphan_validator import KnownParents
@@ -123,6 +124,7 @@ class FileLoad:
                 self._load_batch(tx, job, claim.file_id, batch, loader, books)
                 self._progress(job, books.total)
             file.verify_unchanged(job.path)
+            refuse_if_dirty(job.spec, books.total, books.by_stage)
             outcome = FileOutcome(
                 job,
                 Status.SUCCESS,

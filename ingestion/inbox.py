@@ -168,6 +168,12 @@ class Inbox:
         with self._changed:
             return len(self._held) + len(self._settling)
 
+    def has(self, spec: FileSpec) -> bool:
+        """Is a file of this kind queued or in hand?"""
+        with self._changed:
+            names = {path.name for path in self._held}
+        return any(spec_for(self._specs, spec.feed, name) is spec for name in names)
+
     # ----------------------------------------------------------------
 
     def _judge(self, path: Path, found: os.stat_result, spec: FileSpec | None, *, closed: bool) -> None:

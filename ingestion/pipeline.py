@@ -86,7 +86,7 @@ class Pipeline:
         if self._stop.is_set():
             return Summary()
         self._seed_master()
-        maintain(self.runner, self._config, self._retention, missing_files=True)
+        maintain(self.runner, self._config, self._retention, missing_files=True, contracts=False)
         self._start_timers()
         watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
         for watcher in watchers:
