@@ -32,6 +32,15 @@ def loader_rights(config: PipelineConfig) -> list[Right]:
     return list(dict.fromkeys([*_pipeline_rights(), *_file_rights(config)]))
 
 
+def readable_tables(config: PipelineConfig) -> list[str]:
+    """What reports may read beside the views: facts, dimensions, calendar, the file log and the broken contracts.
+
+    Not quarantine and its kin: they hold whole records as the source wrote them.
+    """
+    loaded = dict.fromkeys(spec.table for spec in config.files)
+    return [*loaded, "dim_date", "dim_time", "pipeline_file_log", "contract_breach"]
+
+
 def require_rights(tx: Cursor, config: PipelineConfig) -> None:
     """Raises ConfigError that lists what the role of this connection lacks. One query."""
     tables, privileges, columns = zip(*loader_rights(config), strict=True)
