@@ -240,8 +240,8 @@ def test_data_quality(with_views: Warehouse) -> None:
             """
             INSERT INTO pipeline_file_log (file_id, file_name, file_path, file_hash, file_size, file_type,
                 logical_name, source_table, status, total_records, valid_records, quarantined, inserted_records,
-                already_present, updated_records, changed_records, duplicate_count, orphan_count, resolved_orphans, spec_hash,
-                processed_at)
+                already_present, updated_records, changed_records, duplicate_count, orphan_count, resolved_orphans,
+                spec_hash, processed_at)
             OVERRIDING SYSTEM VALUE VALUES
                 (1, 'f', 'f', '1', 1, 'batch', 'teams', 'dim_team', 'success', 100, 90, 10, 70, 15, 5, 3, 2, 6, 1,
                  '', '2026-03-01 23:59:59.9+00'),
