@@ -18,6 +18,7 @@ LOCK_TIMEOUT = "1s"
 OTHER_COLUMNS = "42P16"  # CREATE OR REPLACE can add columns, and nothing else
 NO_SUCH_TABLE_OR_COLUMN = {"42P01", "42703", "42883"}  # or the column has a type that the view can't use
 
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('fastfeast views'))"  # else two services collide
 _KEPT = """
 SELECT c.relowner::regrole::text,
        ARRAY(SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
@@ -67,7 +68,7 @@ def sla_scheduler_loop(
 
 def _run(engine: sa.Engine, statements: list[str]) -> None:
     with engine.begin() as connection:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {_ONE_AT_A_TIME}")
         # without parameters a % in the SQL is only a %
         for statement in statements:
             connection.execution_options(no_parameters=True).exec_driver_sql(statement)

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import json
 import logging
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,23 @@ def test_a_table_of_that_name_with_other_columns_leaves_its_views_out_without_a_
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     with bare.transaction() as tx:
         assert views.existing(tx) == ["v_orders_by_region_hour", "v_data_quality_daily"]
+
+
+def test_services_that_start_at_once_make_the_views_once(
+    warehouse: Warehouse, config: PipelineConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    barrier = threading.Barrier(4)
+
+    def update() -> None:
+        barrier.wait(10)
+        update_views(warehouse.engine(), views.views_of(config))
+
+    threads = [threading.Thread(target=update) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert "failed" not in caplog.text
 
 
 def test_a_view_of_somebody_elses_that_reads_ours_keeps_it_as_it_is(
