@@ -87,6 +87,12 @@ def _mapping_with_unique_keys(loader: _UniqueKeyLoader, node: yaml.MappingNode) 
     return mapping
 
 
+# YAML 1.1 reads 18:30 as the number 1110, to base 60; in this configuration it is a time.
+_TIME_OF_DAY = ("tag:yaml.org,2002:str", re.compile(r"\d\d?:\d\d$"))
+_UniqueKeyLoader.yaml_implicit_resolvers = {
+    first: [_TIME_OF_DAY, *resolvers] if first.isdigit() else resolvers
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_with_unique_keys)
 
 

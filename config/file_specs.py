@@ -11,6 +11,7 @@ from config.model import (
     SQL_TYPES_OF_DTYPE,
     Column,
     ConfigFile,
+    Contract,
     Derivation,
     Dtype,
     ExpectedFile,
@@ -24,7 +25,10 @@ from config.model import (
 
 EXTENSIONS = (".csv", ".json", ".ndjson", ".jsonl")
 RESERVED_TABLES = frozenset(
-    {"dim_date", "dim_time", "quarantine", "orphan_wait", "true_orphan", "pipeline_file_log", "pipeline_meta"}
+    {
+        *("dim_date", "dim_time", "quarantine", "orphan_wait", "true_orphan"),
+        *("pipeline_file_log", "pipeline_meta", "contract_breach"),
+    }
 )
 LINEAGE_COLUMNS = ("_file_id", "_loaded_at")  # on every table: which file, when
 
@@ -54,6 +58,7 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
     ]
     if not problems:
         problems += _check_together(specs, by_name)
+        problems += _check_contracts(specs, file.watcher.batch.trigger_hour)
     if problems:
         return (), problems
     return _in_load_order(specs, by_name, problems), problems
@@ -129,6 +134,7 @@ def _spec(
             on_conflict=entry.on_conflict,
             newer_by=entry.newer_by,
             indexes=entry.indexes,
+            contract=entry.contract,
         )
 
 
@@ -183,6 +189,29 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         if spec.on_conflict is OnConflict.UPDATE_IF_NEWER and (newer is None or newer.dtype is not Dtype.DATETIME):
             problems.append(f"{where}.newer_by: update_if_newer needs the name of a datetime column")
     return problems
+
+
+def _check_contracts(specs: list[FileSpec], trigger_hour: int) -> list[str]:
+    """The file log tells files by feed and type: whatever has a contract has these to itself."""
+    problems = []
+    for spec in specs:
+        if spec.contract is not None:
+            where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}.contract"
+            problems += [f"{where}{problem}" for problem in _contract_problems(spec, spec.contract, trigger_hour)]
+            same = [s.pattern for s in specs if (s.feed, s.name) == (spec.feed, spec.name) and s is not spec]
+            problems += [f"{where}: {other} is of type {spec.name!r} too; only one may be" for other in same]
+    return problems
+
+
+def _contract_problems(spec: FileSpec, contract: Contract, trigger_hour: int) -> Iterator[str]:
+    if contract.expected_by is not None and spec.feed is Feed.STREAM:
+        yield ".expected_by: goes with batch files, whose folders have a date; here use expected_every"
+    elif contract.expected_by is not None and contract.expected_by.hour < trigger_hour:
+        yield f".expected_by: nothing is read before watcher.batch.trigger_hour, {trigger_hour}:00"
+    if contract.min_rows is not None and contract.max_rows is not None and contract.min_rows > contract.max_rows:
+        yield f".min_rows: {contract.min_rows} is more than max_rows {contract.max_rows}"
+    if contract.abort and contract.max_reject_pct is None:
+        yield ".abort: needs max_reject_pct, which says when"
 
 
 def _foreign_key_problems(spec: FileSpec, key: ForeignKey, by_name: dict[str, FileSpec]) -> Iterator[str]:

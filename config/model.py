@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -184,6 +184,33 @@ class Derivation(Model):
     lookup: Lookup | None = None
 
 
+def _time_of_day(value: Any) -> dt.time:
+    match = re.fullmatch(r"(\d\d?):(\d\d)", value) if isinstance(value, str) else None
+    if match is None or int(match[1]) > 23 or int(match[2]) > 59:
+        raise ValueError("a time of day (UTC) is written HH:MM, as in 06:30")
+    return dt.time(int(match[1]), int(match[2]))
+
+
+def _length_of_time(value: Any) -> dt.timedelta:
+    match = re.fullmatch(r"([1-9]\d{0,4})([mhd])", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a length of time is written as in 90m, 1h or 2d")
+    return dt.timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[match[2]]: int(match[1])})
+
+
+class Contract(Model):
+    """What an expected file is held to; a key that is left out asks for nothing."""
+
+    expected_by: Annotated[dt.time, BeforeValidator(_time_of_day)] | None = None  # UTC
+    expected_every: Annotated[dt.timedelta, BeforeValidator(_length_of_time)] | None = None
+    min_rows: int | None = Field(None, ge=0)
+    max_rows: int | None = Field(None, ge=0)
+    rows_band_pct: float | None = Field(None, gt=0)
+    band_days: int = Field(7, ge=1, le=31)
+    max_reject_pct: float | None = Field(None, ge=0, le=100)
+    abort: bool = False
+
+
 @dataclass(frozen=True)
 class FileSpec:
     """Everything the pipeline knows of one kind of file. Built by config_loader; the rest ask it."""
@@ -198,6 +225,7 @@ class FileSpec:
     on_conflict: OnConflict = OnConflict.NOTHING
     newer_by: str | None = None
     indexes: tuple[str, ...] = ()  # columns with a btree of their own, beside the keys
+    contract: Contract | None = None
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
 
     @property
@@ -305,6 +333,7 @@ class ExpectedFile(Model):
     on_conflict: OnConflict = OnConflict.NOTHING
     newer_by: str | None = None
     indexes: tuple[str, ...] = ()
+    contract: Contract | None = None
 
 
 class MasterConfig(Model):

@@ -22,6 +22,11 @@ def query(file: str, name: str) -> str:
     return _blocks(file)[name]
 
 
+def names(file: str) -> tuple[str, ...]:
+    """The names of the blocks of `sql/<file>.sql`, in order."""
+    return tuple(_blocks(file))
+
+
 def script(file: str) -> str:
     """The whole of `sql/<file>.sql`."""
     return (SQL_DIR / f"{file}.sql").read_text(encoding="utf-8")

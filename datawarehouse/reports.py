@@ -63,6 +63,11 @@ def orphans(tx: Cursor) -> list[Row]:
     return read(tx, "orphans")
 
 
+def breaches(tx: Cursor, *, open_only: bool = True, limit: int = 50) -> list[Row]:
+    """Broken contracts, newest first."""
+    return read(tx, "breaches", open_only=open_only, limit=limit)
+
+
 def read(tx: Cursor, name: str, /, **parameters: Any) -> list[Row]:
     """The rows of query `name` of sql/reports.sql."""
     return rows_of(tx, "reports", name, **parameters)

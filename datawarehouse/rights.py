@@ -32,6 +32,15 @@ def loader_rights(config: PipelineConfig) -> list[Right]:
     return list(dict.fromkeys([*_pipeline_rights(), *_file_rights(config)]))
 
 
+def readable_tables(config: PipelineConfig) -> list[str]:
+    """What reports may read beside the views: facts, dimensions, calendar, the file log and the broken contracts.
+
+    Not quarantine and its kin: they hold whole records as the source wrote them.
+    """
+    loaded = dict.fromkeys(spec.table for spec in config.files)
+    return [*loaded, "dim_date", "dim_time", "pipeline_file_log", "contract_breach"]
+
+
 def require_rights(tx: Cursor, config: PipelineConfig) -> None:
     """Raises ConfigError that lists what the role of this connection lacks. One query."""
     tables, privileges, columns = zip(*loader_rights(config), strict=True)
@@ -66,6 +75,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "quarantine": "SELECT INSERT DELETE",
         "orphan_wait": "SELECT INSERT DELETE",
         "true_orphan": "SELECT INSERT",
+        "contract_breach": "SELECT INSERT",
         "dim_date": "SELECT INSERT",  # the calendar grows
         "dim_time": "SELECT",
     }
@@ -73,6 +83,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_meta": ("value",),
         "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written"),
         "quarantine": QUARANTINE_RESOLVE,
+        "contract_breach": ("resolved_at",),
     }
     for table, privileges in plain.items():
         yield from (Right(table, privilege) for privilege in privileges.split())

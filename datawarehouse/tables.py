@@ -229,6 +229,25 @@ def _pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("promoted_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
     )
     sa.Table(
+        "contract_breach",
+        metadata,
+        sa.Column("breach_id", sa.BigInteger(), sa.Identity(), primary_key=True),
+        sa.Column("kind", sa.String(10), nullable=False),
+        sa.Column("file_type", sa.String(10), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("resolved_at", sa.DateTime(timezone=True)),
+        # Of two services that find the same, one tells it.
+        sa.Index(
+            "contract_breach_open",
+            *("kind", "file_type", "file", "day"),
+            unique=True,
+            postgresql_where=sa.text("resolved_at IS NULL"),
+        ),
+    )
+    sa.Table(
         "pipeline_meta",
         metadata,
         sa.Column("key", sa.Text(), primary_key=True),

@@ -21,6 +21,7 @@ from datawarehouse import file_log, quarantine_loader
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import parent_lookup
 from datawarehouse.loader import Loaded, Loader
+from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import OpenFile, opened, read_chunks
 from utils import metrics
 from utils.metrics import CommitTimer
@@ -129,6 +130,7 @@ class FileLoad:
                 self._progress(job, books.total)
                 pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
             file.verify_unchanged(job.path)
+            refuse_if_dirty(job.spec, books.total, books.by_stage)
             outcome = FileOutcome(
                 job,
                 Status.SUCCESS,

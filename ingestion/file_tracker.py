@@ -97,6 +97,14 @@ class FileTracker:
         files = [here] if here is not None and here.md5 == file_hash else list(self._known.values())
         return any(file.md5 == file_hash and file.status == DONE for file in files)
 
+    def done_files(self) -> list[tuple[str, str, dt.datetime]]:
+        """Path, MD5 and time of every file that is known as done, and be it by another file's content. No I/O."""
+        return [
+            (path, file.md5, dt.datetime.fromisoformat(file.processed_at))
+            for path, file in list(self._known.items())
+            if file.status == DONE
+        ]
+
     def mark_as_done(self, job: FileJob) -> None:
         """Remember the file as done. Returns at once."""
         self._mark(job, DONE, None)

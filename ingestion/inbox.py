@@ -175,6 +175,12 @@ class Inbox:
             since += [file.since for file in self._settling.values()]
         return max(self._clock() - min(since), 0.0) if since else 0.0
 
+    def has(self, spec: FileSpec) -> bool:
+        """Is a file of this kind queued or in hand?"""
+        with self._changed:
+            names = {path.name for path in self._held}
+        return any(spec_for(self._specs, spec.feed, name) is spec for name in names)
+
     # ----------------------------------------------------------------
 
     def _judge(self, path: Path, found: os.stat_result, spec: FileSpec | None, *, closed: bool) -> None:

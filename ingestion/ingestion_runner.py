@@ -15,6 +15,7 @@ from config.model import FileJob, FileOutcome, PipelineConfig, Stage, Status
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry
+from ingestion.contract_watch import ContractWatch
 from ingestion.file_load import FileLoad, Stopped
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import Inbox
@@ -71,6 +72,7 @@ class IngestionRunner:
         self.summary = Summary()
         self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
         self.retry = OrphanRetry(warehouse, config)
+        self.contracts = ContractWatch(config, warehouse, tracker, inbox)
         parents = {key.parent for spec in config.files for key in spec.foreign_keys}
         self._parent_tables = {config.by_logical_name[name].table for name in parents}
         self._load = FileLoad(
@@ -131,7 +133,7 @@ class IngestionRunner:
             )  # before the next file, which should find the orphans healed
 
     def _follow_up(self, outcome: FileOutcome, *, again: bool = False) -> bool:
-        """Copy the refused rows, heal the orphans that waited; False when the database went away meanwhile.
+        """Copy refused rows, heal orphans that waited, judge the contract; False when the database went away.
 
         What a stop leaves undone, the next start does. `again`: the rows may be in the backup already, while the
         note of it was lost; writing the day anew leaves them there once.
@@ -145,6 +147,7 @@ class IngestionRunner:
                     self.backup.append(outcome.file_id, job.spec.feed)
             if outcome.inserted and job.spec.table in self._parent_tables:
                 self.summary.healed += self.retry.after(job.spec.table)
+            self.contracts.after(outcome)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem)
             return False

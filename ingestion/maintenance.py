@@ -1,4 +1,4 @@
-"""What happens by the clock: orphans retried and promoted, the CSV backup mended, what is too old removed."""
+"""What happens by the clock: orphans retried and promoted, backup mended, old things removed, contracts judged."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ logger = get_logger(__name__)
 
 
 def maintain(
-    runner: IngestionRunner, config: PipelineConfig, retention: Retention, *, missing_files: bool = False
+    runner: IngestionRunner,
+    config: PipelineConfig,
+    retention: Retention,
+    *,
+    missing_files: bool = False,
+    contracts: bool = True,
 ) -> None:
-    """One turn of everything. A part that fails is logged and comes again with the next turn."""
+    """One turn of everything. A part that fails is logged and comes again with the next turn.
+
+    `contracts` is false before the folders were looked at: what lies there would count as late.
+    """
 
     def heal() -> None:
         runner.summary.healed += runner.retry.everything()
@@ -31,7 +39,11 @@ def maintain(
     def prune() -> None:
         retention.prune()
 
-    for part in (heal, promote, back_up, prune):
+    def judge_contracts() -> None:
+        if contracts:
+            runner.contracts.turn()
+
+    for part in (heal, promote, back_up, prune, judge_contracts):
         _attempt(part)
 
 

@@ -13,9 +13,9 @@ from typing import Self
 from config.errors import WarehouseUnavailable
 from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.queries import query, script
-from datawarehouse.rights import may_replace_view
+from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
+from datawarehouse.views import replaceable, views_of
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_everything, scan_master
 from ingestion.ingestion_runner import IngestionRunner, Summary
@@ -25,7 +25,7 @@ from ingestion.start_checks import check_clock, check_folders, check_pii_key
 from utils import alerter
 from utils.alerter import send_alert
 from utils.logger import get_logger
-from utils.sla_updater_job import sla_scheduler_loop, update_sla_view
+from utils.sla_updater_job import sla_scheduler_loop, update_views
 
 logger = get_logger(__name__)
 
@@ -34,7 +34,6 @@ BANNER = """\
 🚀 FastFeast Pipeline is running! Waiting for files...
 Press Ctrl+C to stop the pipeline gracefully.
 ====================================================="""
-SLA_VIEW = "v_ticket_sla_performance"
 JOIN_SECONDS = 8.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 15.0
 
@@ -89,7 +88,7 @@ class Pipeline:
         if self._stop.is_set():
             return Summary()
         self._seed_master()
-        maintain(self.runner, self._config, self._retention, missing_files=True)
+        maintain(self.runner, self._config, self._retention, missing_files=True, contracts=False)
         self._start_timers()
         self._watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
         for watcher in self._watchers:
@@ -110,8 +109,8 @@ class Pipeline:
         scan_everything(self._config, self.inbox)
         self.runner.drain()
         maintain(self.runner, self._config, self._retention, missing_files=True)
-        if self._replaces_view:
-            update_sla_view(self.warehouse.engine(), self._sla_view())
+        if self._views:
+            update_views(self.warehouse.engine(), self._views)
         return self.runner.summary
 
     # ---------------------------------------------------------------- for other threads, at any time
@@ -132,10 +131,10 @@ class Pipeline:
 
     def _start_timers(self) -> None:
         every = self._config.sla.refresh_minutes * 60
-        if self._replaces_view:
+        if self._views:
             self._start(
                 "sla-updater",
-                lambda: sla_scheduler_loop(self._stop, self.warehouse.engine(), self._sla_view(), every),
+                lambda: sla_scheduler_loop(self._stop, self.warehouse.engine(), self._views, every),
             )
         self._start(
             "maintenance", lambda: maintenance_loop(self._stop, self.runner, self._config, self._retention)
@@ -145,10 +144,6 @@ class Pipeline:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
-
-    @staticmethod
-    def _sla_view() -> str:
-        return script(SLA_VIEW)
 
     def _open_warehouse(self) -> bool:
         """Open the pool and bring the tables up to date, waiting for a server that is away; False when stopped."""
@@ -170,9 +165,10 @@ class Pipeline:
         with self.warehouse.transaction() as tx:
             check_clock(tx, dt.datetime.now(dt.UTC))
             check_pii_key(tx, self._config)
-            self._replaces_view = may_replace_view(tx, SLA_VIEW)
-        if not self._replaces_view:
-            logger.info(f"[sla] {SLA_VIEW} belongs to another role, and stays as it is")
+            views = views_of(self._config)
+            self._views = replaceable(tx, views)
+        if others := sorted(views.keys() - self._views.keys()):
+            logger.info(f"[sla] of another role, and left as they are: {', '.join(others)}")
 
     def _forget_what_the_warehouse_lacks(self) -> None:
         """PostgreSQL is the truth: what the cache calls done and the file log doesn't is loaded again."""

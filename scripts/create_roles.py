@@ -1,4 +1,4 @@
-"""Makes two database roles: one that owns the tables, and one that loads and can't do more. May be run again."""
+"""Makes database roles: one owns the tables, one loads, one reads for reports. May be run again."""
 
 from __future__ import annotations
 
@@ -20,43 +20,50 @@ from config.config_loader import get_config
 from config.errors import ConfigError, PipelineError
 from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.queries import query, script
-from datawarehouse.rights import loader_rights
+from datawarehouse.queries import query
+from datawarehouse.rights import loader_rights, readable_tables
 from datawarehouse.schema_init import init_schema
 from datawarehouse.tables import build_metadata
+from datawarehouse.views import VIEWS, existing, views_of
+from utils.sla_updater_job import update_views
 
-VIEW = "v_ticket_sla_performance"
-VIEW_TABLE = "fact_ticket"
 PARAMETER_PRIVILEGES_SINCE = 150000
-OWNER_VARIABLE, LOADER_VARIABLE = "OWNER_PASSWORD", "LOADER_PASSWORD"
+OWNER_VARIABLE, LOADER_VARIABLE, READER_VARIABLE = "OWNER_PASSWORD", "LOADER_PASSWORD", "READER_PASSWORD"
 
 Owner = Annotated[str, typer.Option(help="Role that makes and owns the tables.")]
 Loader = Annotated[str, typer.Option(help="Role that the service runs as.")]
+Reader = Annotated[str, typer.Option(help="Role that reports read as.")]
 
 
-def create_roles(config: PipelineConfig, owner: str, loader: str, passwords: dict[str, str]) -> list[str]:
-    """Make the roles, the tables as `owner`, and grant `loader` what loading needs; returns what there is to say.
+def create_roles(
+    config: PipelineConfig, owner: str, loader: str, passwords: dict[str, str], reader: str = "fastfeast_reader"
+) -> list[str]:
+    """Make the roles, the tables as `owner`, and grant the others what they need; returns what there is to say.
 
     `config.database` is an administrator's (a superuser's). `passwords` by role; a role that isn't in it keeps
-    its own. Raises ConfigError, WarehouseUnavailable or PipelineError.
+    its own. `reader` is optional: it is made when it has a password, and mended when it is there.
+    Raises ConfigError, WarehouseUnavailable or PipelineError.
     """
     warehouse = Warehouse(config.database, config.home)
     warehouse.open()
     try:
         with warehouse.transaction() as tx:
             _require_superuser(tx)
-            names = _names(tx, owner, loader)
-            for role in (owner, loader):
+            has_reader = reader in passwords or _is_there(tx, reader)
+            names = _names(tx, owner, loader, reader)
+            for role in (owner, loader, *([reader] if has_reader else [])):
                 _make_role(tx, role, passwords.get(role))
             tx.execute(sql.SQL(query("roles", "base")).format(**names))
             _hand_over(tx, config, owner)
         _make_tables(config, warehouse.parameters, owner)
         with warehouse.transaction() as tx:
             _grant(tx, config, names)
+            if has_reader:
+                _let_read(tx, config, names)
             faster = _let_leave_out_triggers(tx, names)
     finally:
         warehouse.close()
-    notes = [f"{owner} owns the tables, {loader} loads them"]
+    notes = [f"{owner} owns the tables, {loader} loads them" + (f", {reader} reads them" if has_reader else "")]
     return notes if faster else [*notes, "PostgreSQL before 15: foreign keys are checked twice, loading is slower"]
 
 
@@ -66,17 +73,21 @@ def _require_superuser(tx: Cursor) -> None:
         raise ConfigError("DATABASE_URL must be that of a superuser here: roles and a server setting are granted")
 
 
-def _names(tx: Cursor, owner: str, loader: str) -> dict[str, sql.Identifier]:
+def _names(tx: Cursor, owner: str, loader: str, reader: str) -> dict[str, sql.Identifier]:
     tx.execute("SELECT current_database(), current_schema()")
     database, schema = tx.fetchone() or ("", "")
-    names = {"owner": owner, "loader": loader, "database": database, "schema": schema}
+    names = {"owner": owner, "loader": loader, "reader": reader, "database": database, "schema": schema}
     return {key: sql.Identifier(name) for key, name in names.items()}
+
+
+def _is_there(tx: Cursor, role: str) -> bool:
+    tx.execute(query("roles", "exists"), {"role": role})
+    return tx.fetchone() == (True,)
 
 
 def _make_role(tx: Cursor, role: str, password: str | None) -> None:
     name = sql.Identifier(role)
-    tx.execute(query("roles", "exists"), {"role": role})
-    if tx.fetchone() == (False,):
+    if not _is_there(tx, role):
         if password is None:
             raise ConfigError(
                 f"the role {role} is new: give it a password in {OWNER_VARIABLE} or {LOADER_VARIABLE}"
@@ -88,7 +99,7 @@ def _make_role(tx: Cursor, role: str, password: str | None) -> None:
 
 
 def _hand_over(tx: Cursor, config: PipelineConfig, owner: str) -> None:
-    names = [*build_metadata(config).tables, VIEW]
+    names = [*build_metadata(config).tables, *VIEWS]
     tx.execute(query("roles", "foreign_owned"), {"names": names, "owner": owner})
     for name, kind in tx.fetchall():
         statement = sql.SQL("ALTER {} {} OWNER TO {}")
@@ -102,9 +113,7 @@ def _make_tables(config: PipelineConfig, parameters: dict[str, Any], owner: str)
     as_owner.open()
     try:
         init_schema(as_owner, config)
-        with as_owner.transaction() as tx:
-            if VIEW_TABLE in build_metadata(config).tables:
-                tx.execute(script(VIEW))
+        update_views(as_owner.engine(), views_of(config))
     finally:
         as_owner.close()
 
@@ -118,8 +127,18 @@ def _grant(tx: Cursor, config: PipelineConfig, names: dict[str, sql.Identifier])
         table, privilege = sql.Identifier(right.table), sql.SQL(right.privilege)
         tx.execute(statement.format(privilege=privilege, column=column, table=table, loader=names["loader"]))
     tx.execute(sql.SQL(query("roles", "extras")).format(**names))
-    if VIEW_TABLE in build_metadata(config).tables:
-        tx.execute(sql.SQL(query("roles", "view")).format(**names))
+    _grant_views(tx, names["loader"])
+
+
+def _grant_views(tx: Cursor, role: sql.Identifier) -> None:
+    for view in existing(tx):
+        tx.execute(sql.SQL(query("roles", "view")).format(view=sql.Identifier(view), role=role))
+
+
+def _let_read(tx: Cursor, config: PipelineConfig, names: dict[str, sql.Identifier]) -> None:
+    tables = sql.SQL(", ").join(map(sql.Identifier, readable_tables(config)))
+    tx.execute(sql.SQL(query("roles", "reader")).format(**names, tables=tables))
+    _grant_views(tx, names["reader"])
 
 
 def _let_leave_out_triggers(tx: Cursor, names: dict[str, sql.Identifier]) -> bool:
@@ -129,18 +148,21 @@ def _let_leave_out_triggers(tx: Cursor, names: dict[str, sql.Identifier]) -> boo
     return True
 
 
-def main(owner: Owner = "fastfeast_owner", loader: Loader = "fastfeast_loader") -> None:
-    """Make or mend the two roles, the tables and the grants.
+def main(
+    owner: Owner = "fastfeast_owner", loader: Loader = "fastfeast_loader", reader: Reader = "fastfeast_reader"
+) -> None:
+    """Make or mend the roles, the tables and the grants.
 
-    DATABASE_URL is an administrator's. New roles get the passwords in OWNER_PASSWORD and LOADER_PASSWORD; for a
-    role that is there, they are optional and replace the old one. Then run the service with the loader's URL.
+    DATABASE_URL is an administrator's. New roles get the passwords in OWNER_PASSWORD, LOADER_PASSWORD and
+    READER_PASSWORD; for a role that is there, they are optional and replace the old one. Without READER_PASSWORD
+    no reader is made. Then run the service with the loader's URL, and connect BI tools as the reader.
     """
-    variables = {owner: OWNER_VARIABLE, loader: LOADER_VARIABLE}
+    variables = {owner: OWNER_VARIABLE, loader: LOADER_VARIABLE, reader: READER_VARIABLE}
     passwords = {role: os.environ[variable] for role, variable in variables.items() if os.environ.get(variable)}
     try:
-        if owner == loader:
-            raise ConfigError("--owner and --loader are the same role: name two")
-        notes = create_roles(get_config(), owner, loader, passwords)
+        if len(variables) < 3:
+            raise ConfigError("--owner, --loader and --reader need three names")
+        notes = create_roles(get_config(), owner, loader, passwords, reader)
     except PipelineError as problem:
         typer.echo(problem, err=True)
         raise typer.Exit(2) from None

@@ -59,3 +59,11 @@ FROM quarantine
 WHERE rejection_stage = 'orphan'
 GROUP BY 1, 2
 ORDER BY 1, 2
+
+-- name: breaches
+-- Broken contracts, newest first.
+SELECT breach_id, opened_at, resolved_at, kind, file_type, file, day, detail
+FROM contract_breach
+WHERE %(open_only)s IS NOT TRUE OR resolved_at IS NULL
+ORDER BY breach_id DESC
+LIMIT %(limit)s

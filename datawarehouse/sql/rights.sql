@@ -39,3 +39,7 @@ SELECT coalesce(
     (SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c
      WHERE c.relname = %(view)s AND c.relnamespace = current_schema()::regnamespace),
     has_schema_privilege(current_schema(), 'CREATE'), false)
+
+-- name: existing_views
+SELECT relname FROM pg_class
+WHERE relname = ANY (%(names)s) AND relkind = 'v' AND relnamespace = current_schema()::regnamespace

@@ -1,6 +1,6 @@
--- Two roles: {owner} makes and owns the tables, {loader} loads and can't change their form. Run by
--- scripts/create_roles.py as an administrator; may be run again. What {loader} gets on each table is listed in
--- datawarehouse/rights.py; it gets nothing on other schemas. Words in braces are identifiers.
+-- The roles: {owner} makes and owns the tables, {loader} loads and can't change their form, {reader} reads for reports.
+-- Run by scripts/create_roles.py as an administrator; may be run again. What {loader} and {reader} get on each table is
+-- listed in datawarehouse/rights.py; they get nothing on other schemas. Words in braces are identifiers.
 
 -- name: exists
 SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s)
@@ -45,7 +45,15 @@ REVOKE EXECUTE ON PROCEDURE promote_true_orphans FROM PUBLIC;
 GRANT EXECUTE ON PROCEDURE promote_true_orphans TO {loader}
 
 -- name: view
-GRANT SELECT ON v_ticket_sla_performance TO {loader}
+GRANT SELECT ON {view} TO {role}
+
+-- name: reader
+REVOKE ALL ON DATABASE {database} FROM {reader};
+REVOKE ALL ON SCHEMA {schema} FROM {reader};
+REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {reader};
+GRANT CONNECT ON DATABASE {database} TO {reader};
+GRANT USAGE ON SCHEMA {schema} TO {reader};
+GRANT SELECT ON {tables} TO {reader}
 
 -- name: triggers
 -- From PostgreSQL 15: a load has proved and locked every parent, and may leave out the foreign keys' triggers.

@@ -32,7 +32,7 @@ from tests.acceptance.daemon import ROOT, SHIPPED_CONFIG, Daemon, Product, merge
 from validation import rules
 
 README, WAREHOUSE = "README.md", "README_datawarehouse.md"
-DOCUMENTS = (README, WAREHOUSE, "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md")
+DOCUMENTS = (README, WAREHOUSE, "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/bi.md")
 DEMO = "/tmp/fastfeast-demo"
 LINEAGE = {"_file_id", "_loaded_at"}
 Check = Callable[[str, str, Callable[[], str]], None]  # command, what the document shows, what it gives

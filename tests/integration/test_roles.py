@@ -23,14 +23,16 @@ from datawarehouse import rights
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry
-from datawarehouse.queries import script
+from datawarehouse.queries import query
 from datawarehouse.schema_init import grow_dates, init_schema
+from datawarehouse.views import VIEWS, views_of
 from ingestion.file_load import FileLoad
 from scripts.create_roles import create_roles
 from tests.conftest import opened
+from utils.sla_updater_job import update_views
 from validation.pii_handler import PiiHandler
 
-PASSWORDS = {"the owner": "own er's", "the loader": "loa\\der"}
+PASSWORDS = {"the owner": "own er's", "the loader": "loa\\der", "the reader": "r"}
 REASONS = "reason_id,reason_name,reason_category_id,severity_level,typical_refund_pct\n"
 CATEGORIES = "reason_category_id,category_name\n"
 
@@ -73,7 +75,7 @@ def split(administrator: Warehouse, config: PipelineConfig) -> PipelineConfig:
     """The configuration as an administrator has it, with both roles made."""
     database = DatabaseConfig(url=make_dsn(**administrator.parameters))
     config = config.model_copy(update={"database": database})
-    create_roles(config, "the owner", "the loader", PASSWORDS)
+    create_roles(config, "the owner", "the loader", PASSWORDS, "the reader")
     return config
 
 
@@ -125,6 +127,8 @@ def test_a_load_by_the_loader_leaves_out_the_triggers_where_the_server_lets_it(l
         "UPDATE fact_order SET order_status = ''",
         "UPDATE dim_customer SET email = ''",
         "UPDATE pipeline_file_log SET status = 'success'",
+        "DELETE FROM contract_breach",
+        "CREATE OR REPLACE VIEW v_daily_operations AS SELECT 1",
         "ALTER TABLE dim_city ADD COLUMN x integer",
         "CREATE TABLE mine (x integer)",
         "CREATE SCHEMA mine",
@@ -139,6 +143,82 @@ def test_a_load_by_the_loader_leaves_out_the_triggers_where_the_server_lets_it(l
 def test_the_loader_can_not(statement: str, loader: Warehouse) -> None:
     with pytest.raises(PipelineError, match="42501"), loader.transaction() as tx:
         tx.execute(statement)
+
+
+READABLE = ("fact_order", "dim_customer", "dim_date", "pipeline_file_log", "contract_breach", *VIEWS)
+
+
+def test_the_reader_reads_what_reports_need(
+    administrator: Warehouse, loader: Warehouse, split: PipelineConfig, tmp_path: Path
+) -> None:
+    load(loader, split, tmp_path, "reasons.csv", REASONS + "1,late,9,2,0.5\nx,y,1,2,0.5\n")
+    with opened(DatabaseConfig(url=url_as(administrator, "the reader")), tmp_path) as reader:
+        for name in READABLE:
+            one(reader, f"SELECT count(*) FROM {name}")
+        assert one(reader, "SELECT rejected_schema + orphans_open FROM v_data_quality_daily") == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM quarantine",
+        "SELECT * FROM true_orphan",
+        "SELECT * FROM orphan_wait",
+        "SELECT * FROM pipeline_meta",
+        "SELECT * FROM notes",
+        "SELECT * FROM payroll.salary",
+        "DELETE FROM fact_order",
+        "UPDATE contract_breach SET resolved_at = now()",
+        "INSERT INTO dim_team VALUES (1, 'x', 0)",
+        "CREATE TABLE mine (x integer)",
+        "CALL promote_true_orphans(interval '1 day')",
+    ],
+)
+def test_the_reader_can_not(
+    statement: str, administrator: Warehouse, split: PipelineConfig, tmp_path: Path
+) -> None:
+    url = url_as(administrator, "the reader")
+    with (
+        opened(DatabaseConfig(url=url), tmp_path) as reader,
+        pytest.raises(PipelineError, match="42501"),
+        reader.transaction() as tx,
+    ):
+        tx.execute(statement)
+
+
+def test_without_a_password_there_is_no_reader(administrator: Warehouse, config: PipelineConfig) -> None:
+    config = config.model_copy(update={"database": DatabaseConfig(url=make_dsn(**administrator.parameters))})
+    passwords = {role: PASSWORDS[role] for role in ("the owner", "the loader")}
+    (note, *_) = create_roles(config, "the owner", "the loader", passwords, "the reader")
+    assert note == "the owner owns the tables, the loader loads them"
+    assert one(administrator, "SELECT count(*) FROM pg_roles WHERE rolname = 'the reader'") == 0
+
+
+def test_a_view_with_other_columns_is_made_anew_and_keeps_its_owner_and_readers(
+    administrator: Warehouse, loader: Warehouse, split: PipelineConfig
+) -> None:
+    readers = (
+        "SELECT array_agg(DISTINCT grantee::text ORDER BY grantee::text) "
+        "FROM information_schema.role_table_grants WHERE table_name = %s AND privilege_type = 'SELECT'"
+    )
+    owner = "SELECT viewowner FROM pg_views WHERE viewname = 'v_ticket_sla_by_team'"
+    with administrator.transaction() as tx:
+        for view in ("v_ticket_sla_by_team", "v_ticket_sla_performance"):
+            tx.execute(readers, (view,))
+            assert tx.fetchone() == (["the loader", "the owner", "the reader"],)
+        tx.execute(
+            "DROP VIEW v_ticket_sla_by_team; CREATE VIEW v_ticket_sla_by_team AS SELECT 1 AS gone, ticket_id "
+            'FROM v_ticket_sla_performance; ALTER VIEW v_ticket_sla_by_team OWNER TO "the owner"; '
+            'GRANT SELECT ON v_ticket_sla_by_team TO "the loader", PUBLIC'
+        )
+    assert update_views(administrator.engine(), views_of(split)) == []
+    with administrator.transaction() as tx:
+        tx.execute("SELECT first_response_breach_min FROM v_ticket_sla_by_team")
+        tx.execute(readers, ("v_ticket_sla_by_team",))
+        assert tx.fetchone() == (["PUBLIC", "the loader", "the owner"],)
+        tx.execute(readers, ("v_ticket_sla_performance",))
+        assert tx.fetchone() == (["the loader", "the owner", "the reader"],)
+    assert one(administrator, owner) == "the owner"
 
 
 def test_the_foreign_keys_hold_against_a_delete_at_the_same_time(
@@ -231,7 +311,7 @@ def test_a_role_without_the_rights_is_refused_with_what_it_lacks(
         "EXECUTE",
     ):
         assert part in str(refusal.value)
-    create_roles(split, "the owner", "the loader", {})
+    create_roles(split, "the owner", "the loader", {}, "the reader")
     init_schema(loader, split)
 
 
@@ -240,7 +320,7 @@ def test_new_tables_wait_for_the_owner(administrator: Warehouse, loader: Warehou
         tx.execute("DROP TABLE fact_ticket_event")
     with pytest.raises(ConfigError, match=r"(?s)create_roles.*fact_ticket_event"):
         init_schema(loader, split)
-    create_roles(split, "the owner", "the loader", {})
+    create_roles(split, "the owner", "the loader", {}, "the reader")
     init_schema(loader, split)
 
 
@@ -251,7 +331,7 @@ def test_the_owner_can_start_too_and_replace_what_is_its_own(
         init_schema(owner, split)
         with owner.transaction() as tx:
             assert rights.may_replace_view(tx, "v_ticket_sla_performance")
-            tx.execute(script("v_ticket_sla_performance"))
+            tx.execute(query("views", "v_ticket_sla_performance"))
 
 
 def test_passwords_are_stored_as_verifiers_and_never_taken_from_the_command_line(
@@ -273,7 +353,8 @@ def test_the_loader_logs_in_with_its_password(
     """On TCP the test server asks for it."""
     administrator = request.getfixturevalue("system_url")
     database = DatabaseConfig(url=administrator.format(dbname="fastfeast_roles"))
-    create_roles(config.model_copy(update={"database": database}), "the owner", "the loader", PASSWORDS)
+    config = config.model_copy(update={"database": database})
+    create_roles(config, "the owner", "the loader", PASSWORDS, "the reader")
     connection = psycopg2.connect(
         host="127.0.0.1",
         port=system_server.port,

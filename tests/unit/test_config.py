@@ -119,6 +119,20 @@ PETS = "watcher/batch/expected_files/pets.csv"
             {"person_id": "pets"},
             "foreign keys run in a circle: people → pets → people",
         ),
+        (f"{PETS}/contract", {"expected_by": "25:00"}, r"pets.csv.contract.expected_by: .* written HH:MM"),
+        (f"{PETS}/contract", {"expected_by": 630}, r"contract.expected_by: .* written HH:MM, as in 06:30"),
+        (
+            f"{PETS}/contract",
+            {"expected_every": "soon"},
+            "contract.expected_every: .* written as in 90m, 1h or 2d",
+        ),
+        (f"{PETS}/contract", {"min_rows": 3, "max_rows": 2}, "contract.min_rows: 3 is more than max_rows 2"),
+        (f"{PETS}/contract", {"min_rows": -1}, "contract.min_rows: .*greater than or equal to 0"),
+        (f"{PETS}/contract", {"rows_band_pct": 0}, "contract.rows_band_pct: .*greater than 0"),
+        (f"{PETS}/contract", {"max_reject_pct": 101}, "contract.max_reject_pct: .*less than or equal to 100"),
+        (f"{PETS}/contract", {"abort": True}, "contract.abort: needs max_reject_pct"),
+        (f"{PETS}/contract", {"expect_by": "06:00"}, "contract.expect_by: unknown key"),
+        (f"{PETS}/table", "contract_breach", "contract_breach is a table of the pipeline itself"),
         (f"{PETS}/derive", {"d": {"date_key": "nope"}}, "derive.d: 'nope' is not a column"),
         (f"{PETS}/derive", {"d": {"date_key": "born", "time_key": "born"}}, "derive.d: give exactly one of"),
         (f"{PETS}/derive", {"born": {"date_key": "born"}}, "derive.born: the table already has a column"),
@@ -153,6 +167,32 @@ def test_every_mistake_is_named_by_its_path(home: Path, path: str, value: Any, m
     import re
 
     assert re.search(message, problems(home, changed(path, value)))
+
+
+def test_a_contract_that_can_not_be_kept_is_refused(home: Path) -> None:
+    contract = {"contract": {"expected_by": "05:59"}}
+    config = changed("watcher/batch/trigger_hour", 6)
+    config["watcher"]["batch"]["expected_files"]["pets.csv"] |= contract
+    assert "expected_by: nothing is read before watcher.batch.trigger_hour, 6:00" in problems(home, config)
+    config = changed("watcher/stream/expected_files", {"pets.csv": {"table": "dim_pet", **contract}})
+    del config["watcher"]["batch"]["expected_files"]["pets.csv"]
+    assert "contract.expected_by: goes with batch files" in problems(home, config)
+    config = changed("reader", {"file_type_map": {"more_pets.csv": "pets"}})
+    files = config["watcher"]["batch"]["expected_files"]
+    files["more_pets.csv"] = dict(files["pets.csv"])
+    files["pets.csv"] |= contract
+    assert "more_pets.csv is of type 'pets' too; only one may be" in problems(home, config)
+
+
+@pytest.mark.parametrize("written", ["06:30", "18:30", "6:30", "'18:30'"])
+def test_a_time_of_day_needs_no_quotes(home: Path, written: str) -> None:
+    text = yaml.safe_dump(SMALL).replace(
+        "table: dim_pet", f"table: dim_pet\n        contract: {{expected_by: {written}}}"
+    )
+    config = load(home, text)
+    contract = config.by_logical_name["pets"].contract
+    assert contract is not None
+    assert f"{contract.expected_by:%H:%M}" == written.strip("'").zfill(5)
 
 
 def test_all_problems_come_in_one_message(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""The SLA view is replaced at once and then in turns, whatever the database does, until the stop."""
+"""The views are replaced at once and then in turns, whatever the database does, until the stop."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from config.errors import WarehouseUnavailable
-from utils.sla_updater_job import sla_scheduler_loop, update_sla_view
+from utils.sla_updater_job import sla_scheduler_loop, update_views
 
 VIEW = "CREATE OR REPLACE VIEW v AS SELECT 1"
+VIEWS = {"v": VIEW}
 SECRET = "nour.adel@example.com"
 
 
@@ -60,7 +61,7 @@ def lock_timeout() -> OperationalError:
 def running(engine: sa.Engine, every_seconds: float) -> Iterator[threading.Event]:
     """The loop in a thread of its own; it must end when told to."""
     stop = threading.Event()
-    thread = threading.Thread(target=sla_scheduler_loop, args=(stop, engine, VIEW, every_seconds))
+    thread = threading.Thread(target=sla_scheduler_loop, args=(stop, engine, VIEWS, every_seconds))
     thread.start()
     try:
         yield stop
@@ -82,7 +83,7 @@ def test_the_view_is_replaced_under_a_lock_timeout_of_the_transaction_alone(
 ) -> None:
     caplog.set_level(logging.INFO)
     engine = Engine()
-    update_sla_view(engine.engine, VIEW)
+    update_views(engine.engine, VIEWS)
     ((timeout, view),) = engine.turns
     assert timeout.startswith("SET LOCAL lock_timeout")
     assert view == VIEW
@@ -90,8 +91,8 @@ def test_the_view_is_replaced_under_a_lock_timeout_of_the_transaction_alone(
 
 
 def test_a_refusal_is_logged_by_class_and_sqlstate_alone(caplog: pytest.LogCaptureFixture) -> None:
-    update_sla_view(Engine({1: lock_timeout()}).engine, VIEW)
-    assert "SLA view update failed (OperationalError, SQLSTATE 55P03)" in caplog.text
+    update_views(Engine({1: lock_timeout()}).engine, VIEWS)
+    assert "SLA view update failed: v (OperationalError, SQLSTATE 55P03)" in caplog.text
     assert SECRET not in caplog.text
 
 
@@ -99,9 +100,9 @@ def test_a_server_that_is_away_is_a_log_line(caplog: pytest.LogCaptureFixture) -
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     engine = sa.create_engine(f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres?connect_timeout=2")
-    update_sla_view(engine, VIEW)
+    update_views(engine, VIEWS)
     engine.dispose()
-    assert "SLA view update failed (OperationalError)" in caplog.text
+    assert "SLA view update failed: v (OperationalError)" in caplog.text
 
 
 def test_the_warehouse_own_errors_while_connecting_are_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -109,8 +110,8 @@ def test_the_warehouse_own_errors_while_connecting_are_a_log_line(caplog: pytest
         raise WarehouseUnavailable("the warehouse is not open")
 
     engine = sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=sa.NullPool)
-    update_sla_view(engine, VIEW)
-    assert "SLA view update failed (WarehouseUnavailable)" in caplog.text
+    update_views(engine, VIEWS)
+    assert "SLA view update failed: v (WarehouseUnavailable)" in caplog.text
 
 
 def test_the_loop_starts_at_once_and_outlives_failures() -> None:
@@ -119,6 +120,14 @@ def test_the_loop_starts_at_once_and_outlives_failures() -> None:
         wait_until(lambda: len(engine.turns) > 5)
     assert engine.turns[0] == engine.turns[2] == []
     assert all(len(turn) == 2 for turn in (engine.turns[1], engine.turns[3], engine.turns[4]))
+
+
+def test_one_view_that_fails_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine({2: lock_timeout()})
+    left_out = update_views(engine.engine, {name: f"{VIEW} AS {name}" for name in ("v", "w", "x")})
+    assert [turn[1:] for turn in engine.turns] == [[f"{VIEW} AS v"], [], [f"{VIEW} AS x"]]
+    assert left_out == []
+    assert "update failed: w (" in caplog.text
 
 
 def test_the_stop_ends_the_wait() -> None:
@@ -135,5 +144,5 @@ def test_a_loop_that_was_stopped_before_it_began_does_nothing() -> None:
     engine = Engine()
     stop = threading.Event()
     stop.set()
-    sla_scheduler_loop(stop, engine.engine, VIEW)
+    sla_scheduler_loop(stop, engine.engine, VIEWS)
     assert engine.turns == []
