@@ -19,6 +19,7 @@ from ingestion.ingestion_runner import Summary
 from ingestion.pipeline import Pipeline
 from utils import logger
 from validation import rules
+from workbench import files, sql_shell, status
 
 EXIT_OK, EXIT_FILE_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 
@@ -38,6 +39,13 @@ def service(context: typer.Context) -> None:
 def once() -> None:
     """Load everything that is pending, print a summary, and exit: 0, or 1 when a file failed."""
     raise typer.Exit(_run(_turn, "Done."))
+
+
+# The operator's commands: a module of workbench each.
+app.command()(status.status)
+app.add_typer(files.app, name="files")
+app.command()(sql_shell.sql)
+app.command(context_settings=sql_shell.PSQL_CONTEXT)(sql_shell.psql)
 
 
 def _watch(pipeline: Pipeline) -> int:

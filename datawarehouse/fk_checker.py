@@ -21,18 +21,21 @@ def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -
     return spec.table, spec.schema.key.target
 
 
-def parent_lookup(tx: Cursor, config: PipelineConfig) -> ParentLookup:
+def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> ParentLookup:
     """A lookup for reject_orphans within transaction `tx`.
 
     It reads the keys asked for, by index, never the whole parent. FOR KEY SHARE is the lock that a foreign key's
-    own trigger takes: what was found can't be deleted before the transaction ends.
+    own trigger takes: what was found can't be deleted before the transaction ends. Without `lock` it only looks.
     """
 
     def present(foreign_key: ForeignKey, keys: pa.Array) -> pa.Array:
         table, column = resolve_ref_table(foreign_key.parent, config)
         key_type = str(config.by_logical_name[foreign_key.parent].schema.key.sql)
-        statement = sql.SQL("SELECT {key} FROM {table} WHERE {key} = ANY(%s::{type}[]) FOR KEY SHARE").format(
-            key=sql.Identifier(column), table=sql.Identifier(table), type=sql.SQL(key_type)
+        statement = sql.SQL("SELECT {key} FROM {table} WHERE {key} = ANY(%s::{type}[]){lock}").format(
+            key=sql.Identifier(column),
+            table=sql.Identifier(table),
+            type=sql.SQL(key_type),
+            lock=sql.SQL(" FOR KEY SHARE" if lock else ""),
         )
         tx.execute(statement, (_array_text(keys),))
         return pa.array((row[0] for row in tx), keys.type)

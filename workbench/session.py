@@ -36,7 +36,7 @@ def open_warehouse(config: PipelineConfig) -> Iterator[Warehouse]:
     Raises ConfigError when no service has made the tables yet, and what Warehouse.open() raises.
     """
     warehouse = Warehouse(config.database, config.home)
-    warehouse.open()
+    warehouse.open(create=False)
     try:
         with warehouse.transaction() as tx:
             tx.execute(query("reports", "has_tables"))
