@@ -19,7 +19,7 @@ from ingestion.ingestion_runner import Summary
 from ingestion.pipeline import Pipeline
 from utils import logger
 from validation import rules
-from workbench import files, sql_shell, status
+from workbench import check, config_check, explain, files, sql_shell, status, verify
 
 EXIT_OK, EXIT_FILE_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 
@@ -42,8 +42,12 @@ def once() -> None:
 
 
 # The operator's commands: a module of workbench each.
+app.command()(check.check)
+app.add_typer(config_check.app, name="config")
 app.command()(status.status)
 app.add_typer(files.app, name="files")
+app.command()(explain.explain)
+app.command()(verify.verify)
 app.command()(sql_shell.sql)
 app.command(context_settings=sql_shell.PSQL_CONTEXT)(sql_shell.psql)
 

@@ -212,6 +212,11 @@ class Warehouse:
         """host, port, user, password, dbname and what else the URL gives: libpq's names, for psql or pg_dump."""
         return dict(self._base)
 
+    @property
+    def is_to_be_made(self) -> bool:
+        """Is it an embedded server that no start has made yet?"""
+        return self._server is not None and not (self._server.data_dir / "PG_VERSION").exists()
+
     def open(self, *, create: bool = True) -> None:
         """Start the embedded server if that is configured, create the database if missing, open the pool.
 
@@ -221,7 +226,7 @@ class Warehouse:
         """
         if self._pool is not None:
             return
-        if not create and self._server is not None and not (self._server.data_dir / "PG_VERSION").exists():
+        if not create and self._server is not None and self.is_to_be_made:
             raise ConfigError(NO_DATABASE.format(place=self._server.data_dir))
         try:
             if self._server is not None:

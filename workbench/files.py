@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,19 +34,15 @@ def list_files(
 ) -> None:
     """List the files of the file log, newest first."""
     if context.invoked_subcommand is None:
-        filters = {
-            "status": status,
-            "logical_name": type_,
-            "file_type": feed.value if feed else None,
-            "text": text,
-        }
-        _list(filters, since, limit, as_json=as_json)
+        kind = feed.value if feed else None
+        filters: dict[str, Any] = {"status": status, "logical_name": type_, "file_type": kind, "text": text}
+        _list(filters | {"limit": limit}, since, as_json=as_json)
 
 
 @command
-def _list(filters: dict[str, str | None], since: str | None, limit: int, *, as_json: bool) -> int:
+def _list(filters: dict[str, Any], since: str | None, *, as_json: bool) -> int:
     with open_warehouse(checked_config()) as warehouse, warehouse.transaction() as tx:
-        rows = reports.files(tx, **filters, since=moment(since), limit=limit)
+        rows = reports.files(tx, **filters, since=moment(since))
     if not as_json:
         rows = [{name: row[name] for name in _SHOWN} for row in rows]
     show_rows(rows, as_json=as_json, empty="No file of this kind was loaded.")

@@ -57,6 +57,11 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         except PipelineError as problem:
             typer.echo(str(problem), err=True)
             raise typer.Exit(EXIT_CANNOT) from None
+        except BrokenPipeError:  # whoever read the output has seen enough
+            raise
+        except OSError as error:
+            typer.echo(f"{error.filename or 'the system'}: {error.strerror}", err=True)
+            raise typer.Exit(EXIT_CANNOT) from None
         raise typer.Exit(code or EXIT_OK)
 
     return run

@@ -103,7 +103,7 @@ def psql(context: typer.Context) -> int:
 def _run(arguments: Sequence[str], environment: dict[str, str]) -> int:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for psql
     try:
-        return subprocess.run(arguments, env=environment, check=False, preexec_fn=_default_interrupt).returncode  # noqa: PLW1509
+        return subprocess.run(arguments, env=environment, check=False, preexec_fn=_default_interrupt).returncode
     finally:
         signal.signal(signal.SIGINT, before)
 
