@@ -19,7 +19,7 @@ from ingestion.ingestion_runner import Summary
 from ingestion.pipeline import Pipeline
 from utils import logger
 from validation import rules
-from workbench import check, config_check, explain, files, sql_shell, status, verify
+from workbench import check, config_check, explain, files, infer, sql_shell, status, verify
 
 EXIT_OK, EXIT_FILE_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 
@@ -44,6 +44,7 @@ def once() -> None:
 # The operator's commands: a module of workbench each.
 app.command()(check.check)
 app.add_typer(config_check.app, name="config")
+app.command()(infer.infer)
 app.command()(status.status)
 app.add_typer(files.app, name="files")
 app.command()(explain.explain)

@@ -51,6 +51,11 @@ def read_json(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk
         number += len(part)
 
 
+def record_keys(raw: IO[bytes]) -> Iterator[list[str]]:
+    """The keys of each record; records that are no objects are left out."""
+    return (list(record) for record in _records(_Window(raw)) if isinstance(record, dict))
+
+
 class _Window:
     """The text of the file from the present position on, read as needed."""
 

@@ -49,7 +49,8 @@ def explain(
 
 
 def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: str) -> Row:
-    """The row with source key `key`: the row itself or None, its origin, derivations, parents; and all refusals."""
+    """The row with source key `key` (or None), its origin, derivations and parents; and all its refusals."""
+    key = _readable(spec, key)
     row = _row(tx, spec, key)
     refusals = _refusals(tx, config, spec, key)
     found: Row = {"table": spec.table, "key": key, "row": row, "refused": refusals}
@@ -60,12 +61,18 @@ def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: str) -> Row:
     return found
 
 
-def _row(tx: Cursor, spec: FileSpec, key: str) -> Row | None:
+def _readable(spec: FileSpec, key: str) -> str:
+    """`key` as the table would have it. Raises ConfigError for what can't be a key of it."""
     if spec.schema.key.dtype is Dtype.INT:
-        if not re.fullmatch(r"-?[0-9]{1,19}", key):
+        if not re.fullmatch(r"-?[0-9]{1,18}", key):
             raise ConfigError(f"{spec.table}: its key {spec.schema.primary_key} is a whole number")
-        if abs(int(key)) >= 2**63:
-            return None
+        return str(int(key))
+    if not key.isprintable():
+        raise ConfigError(f"{spec.table}: the key has characters that no key has")
+    return key
+
+
+def _row(tx: Cursor, spec: FileSpec, key: str) -> Row | None:
     statement = sql.SQL("SELECT * FROM {} WHERE {} = {}").format(
         sql.Identifier(spec.table),
         sql.Identifier(spec.schema.key.target),
@@ -189,10 +196,10 @@ def _show(found: Row, spec: FileSpec) -> None:
         place = f"row {origin['row_number']}" if origin["row_number"] else "row unknown"
         note = f" ({origin['note']})" if origin["note"] else ""
         say(f"{name} was loaded from {origin['file_path']}, {place}{note}, file {origin['file_id']}.")
-        show_record(found["row"], as_json=False)
+        show_record(found["row"], as_json=False, grouped=False)
         for title, rows in (("Derived", found["derived"]), ("Refers to", found["refers_to"])):
             if rows:
-                show_rows(rows, as_json=False, title=title)
+                show_rows(rows, as_json=False, title=title, grouped=False)
     for one in found["refused"]:
         say(
             f"{_state(one)}: {one['source_file']}, row {one['row_number']}, file {one['file_id']}, "

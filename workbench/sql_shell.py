@@ -73,7 +73,9 @@ def _execute(tx: Cursor, statement: str) -> None:
 
 def _show(names: list[str], rows: list[tuple[Any, ...]], *, as_json: bool) -> None:
     shown = rows if as_json else rows[:SCREEN_ROWS]
-    show_rows([dict(zip(names, row, strict=True)) for row in shown], as_json=as_json, empty="No rows.")
+    show_rows(
+        [dict(zip(names, row, strict=True)) for row in shown], as_json=as_json, empty="No rows.", grouped=False
+    )
     if len(rows) > len(shown):
         say(f"{len(shown):,} of {len(rows):,} rows; --csv gives all.")
 
