@@ -38,8 +38,6 @@ LOCK_TIMEOUT_SECONDS = 30
 CLOSE_SECONDS = 10  # how long close() waits for borrowed connections
 PATIENCE_SECONDS = 30  # a live server ends a statement at its timeout; so much later it is frozen
 
-NO_DATABASE = "there is no database yet ({place}); `python main.py once` makes it"
-
 # SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 UNAVAILABLE = ("08", "40", "53", "57", "58", "25006", "25P03", "25P04", "55006", "55P03")
 BAD_DATA = ("22", "23", "54")  # 54: a row or a document beyond the server's limits
@@ -59,6 +57,13 @@ LOGIN_ADVICE = {
 
 
 # ---------------------------------------------------------------- errors
+
+
+class NoDatabaseYet(ConfigError):
+    """No start has made the database so far."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"there is no database yet ({place}); `python main.py once` makes it")
 
 
 @contextmanager
@@ -212,22 +217,17 @@ class Warehouse:
         """host, port, user, password, dbname and what else the URL gives: libpq's names, for psql or pg_dump."""
         return dict(self._base)
 
-    @property
-    def is_to_be_made(self) -> bool:
-        """Is it an embedded server that no start has made yet?"""
-        return self._server is not None and not (self._server.data_dir / "PG_VERSION").exists()
-
     def open(self, *, create: bool = True) -> None:
         """Start the embedded server if that is configured, create the database if missing, open the pool.
 
-        With `create` false nothing is made: a server or database that is not there yet is a ConfigError.
+        With `create` false nothing is made: NoDatabaseYet when there is none.
         Raises ConfigError when the login, the rights, the server's version or its encoding won't do, and
         WarehouseUnavailable when the server can't be reached.
         """
         if self._pool is not None:
             return
-        if not create and self._server is not None and self.is_to_be_made:
-            raise ConfigError(NO_DATABASE.format(place=self._server.data_dir))
+        if not create and self._server is not None and not (self._server.data_dir / "PG_VERSION").exists():
+            raise NoDatabaseYet(str(self._server.data_dir))
         try:
             if self._server is not None:
                 self._base.update(self._server.start())
@@ -408,8 +408,7 @@ class Warehouse:
             if re.search(r'database ".*" does not exist', str(error)) is None:
                 raise self._login_error(error, opening=True) from None
             if not create:
-                place = f"{self._base['dbname']}, {self._place}"
-                raise ConfigError(NO_DATABASE.format(place=place)) from None
+                raise NoDatabaseYet(f"{self._base['dbname']}, {self._place}") from None
             self._create_database(arguments)
             connection = self._connect()
         encoding = connection.get_parameter_status("server_encoding")

@@ -9,7 +9,7 @@ import typer
 
 from config.errors import ConfigError
 from config.model import PipelineConfig
-from datawarehouse.db_connection import Warehouse
+from datawarehouse.db_connection import NoDatabaseYet, Warehouse
 from datawarehouse.schema_init import Plan, plan
 from workbench.output import AsJson, print_json, say
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command
@@ -66,11 +66,12 @@ def describe(config: PipelineConfig, todo: Plan | None) -> dict[str, Any]:
 
 
 def _plan(config: PipelineConfig) -> Plan:
-    """What a start would do; a server that has not been made yet has nothing to compare."""
+    """What a start would do; a database that has not been made yet has nothing to compare."""
     warehouse = Warehouse(config.database, config.home)
-    if warehouse.is_to_be_made:
+    try:
+        warehouse.open(create=False)
+    except NoDatabaseYet:
         return plan(None, config)
-    warehouse.open(create=False)
     try:
         with warehouse.transaction() as tx:
             tx.execute("SET TRANSACTION READ ONLY")

@@ -33,7 +33,7 @@ def checked_config() -> PipelineConfig:
 def open_warehouse(config: PipelineConfig) -> Iterator[Warehouse]:
     """The warehouse that the service loads into, beside the service or without it; nothing is created in it.
 
-    Raises ConfigError when no service has made the tables yet, and what Warehouse.open() raises.
+    Raises ConfigError when no service has made the database or the tables yet, and what Warehouse.open() raises.
     """
     warehouse = Warehouse(config.database, config.home)
     warehouse.open(create=False)
