@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Command line of the FastFeast pipeline: `python main.py` is the service, `python main.py once` a single turn."""
 
 from __future__ import annotations

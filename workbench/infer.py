@@ -20,7 +20,7 @@ from config.model import Column, Dtype, Feed, FileSpec, PipelineConfig, Schema
 from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
 from ingestion.json_reader import record_keys
 from validation.conversions import clean
-from validation.schema_validator import shown
+from validation.pii_handler import looks_personal
 from workbench.guesses import FEW, guess, pii_of
 from workbench.output import AsJson, print_json, say
 from workbench.session import EXIT_OK, checked_config, command
@@ -94,9 +94,9 @@ def propose(
 def read_sample(file: OpenFile, name: str, rows: int) -> pa.Table:
     """The first `rows` records as text columns, whatever columns the file has."""
     names = _column_names(file, name, rows)
-    for position, column in enumerate(names):
-        if shown(column, position) != column and not column.replace("_", "a").isalnum():
-            raise FileRejected(f"the header: {shown(column, position)}; has the file a header line?")
+    for position, column in enumerate(names, 1):
+        if looks_personal(column) or not 0 < len(column.encode()) <= 63 or column.replace(".", "").isdigit():
+            raise FileRejected(f"the name of column {position} looks like a value; has the file a header line?")
     schema = Schema(name=name, primary_key=names[0], columns=tuple(Column(name=n, dtype=Dtype.STR) for n in names))
     tables: list[pa.Table] = []
     for chunk in read_chunks(file, name, schema, min(rows, 50_000)):

@@ -123,11 +123,12 @@ def pg_variables(parameters: dict[str, Any]) -> dict[str, str]:
 
 
 def _psql(config: PipelineConfig) -> Path:
-    """The psql that comes with the embedded server, or that of one's own."""
+    """The psql that comes with the embedded server; for a server of one's own, first that on the PATH."""
     database = config.database
-    if database.embedded and not database.url:
+    own = bool(database.url) or not database.embedded
+    if own and (found := shutil.which("psql")):
+        return Path(found)
+    try:
         return EmbeddedServer(config.path(database.data_dir)).bin_dir / "psql"
-    found = shutil.which("psql")
-    if found is None:
-        raise ConfigError("there is no psql on the PATH; install PostgreSQL's client, or use `python main.py sql`")
-    return Path(found)
+    except ConfigError:
+        raise ConfigError("there is no psql here; install PostgreSQL's client, or use `sql`") from None

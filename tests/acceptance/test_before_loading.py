@@ -306,6 +306,10 @@ def test_infer_says_what_it_can_not_judge(product: Product) -> None:
     cli(product, "infer", twice, "--name", "twice", "--key", "a")
     assert "not a column" in cli(product, "infer", twice, "--name", "twice", "--key", "c", expect=2).err
     assert "already" in cli(product, "infer", twice, "--name", "orders", expect=2).err
+    headless = samples.write(product.home / "headless.csv", "17,jane@doe.com\n18,john@doe.com\n")
+    answer = cli(product, "infer", headless, "--name", "headless", expect=2)
+    assert "header line" in answer.err
+    assert "jane" not in answer.err
     empty = samples.write(product.home / "empty.csv", "a,b\n")
     assert "no rows" in cli(product, "infer", empty, "--name", "empty", expect=2).err
     binary = samples.write(product.home / "binary.csv", b"\xff\xfe\x00a")

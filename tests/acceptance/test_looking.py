@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -15,7 +17,7 @@ from psycopg2.extensions import parse_dsn
 from tests.acceptance import samples
 from tests.acceptance.commands import cli
 from tests.acceptance.conftest import MakeProduct
-from tests.acceptance.daemon import Product, wait_until
+from tests.acceptance.daemon import ROOT, Product, wait_until
 
 HEALED, ORPHAN, NEGATIVE = 1, 2, 3  # numbers of orders
 
@@ -257,6 +259,18 @@ def test_verify_finds_a_backup_that_lost_a_line(copy: Product) -> None:
     assert cli(copy, "verify", "--json", expect=1).json["differences"]
 
 
+def test_rows_that_retention_removed_are_not_missed(copy: Product) -> None:
+    change(
+        copy,
+        "UPDATE pipeline_file_log SET processed_at = now() - interval '9 days' WHERE logical_name = 'orders'",
+        "DELETE FROM quarantine WHERE rejection_reason LIKE '%at_least'",
+    )
+    check = "rows in quarantine = quarantined"
+    assert check in {row["check"] for row in cli(copy, "verify", "--json", expect=1).json["differences"]}
+    copy.configure(retention={"quarantine_days": 8})
+    assert check not in {row["check"] for row in cli(copy, "verify", "--json", expect=None).json["differences"]}
+
+
 def test_books_with_updates_are_found_right(make_product: MakeProduct) -> None:
     newer = {"on_conflict": "update_if_newer", "newer_by": "updated_at"}
     expected = {"customers.csv": newer}
@@ -373,6 +387,18 @@ def test_status_without_a_database_still_tells_the_rest(product: Product) -> Non
     assert "127.0.0.1" in status["database"]["problem"]
     assert status["waiting"]["files"] == 1
     assert "can't be reached" in cli(product, "status", expect=1).out
+
+
+def test_the_shell_can_complete_commands(loaded: Product) -> None:
+    env = {
+        **loaded.environment(),
+        "_MAIN.PY_COMPLETE": "complete_bash",
+        "COMP_WORDS": "main.py ver",
+        "COMP_CWORD": "1",
+    }
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    done = subprocess.run([ROOT / "main.py"], env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout.split() == ["verify"], done.stderr
 
 
 def test_a_command_is_done_within_seconds(loaded: Product) -> None:
