@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Command line of the FastFeast pipeline: `python main.py` is the service, `python main.py once` a single turn."""
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ingestion.ingestion_runner import Summary
 from ingestion.pipeline import Pipeline
 from utils import logger
 from validation import rules
+from workbench import check, config_check, explain, files, infer, sql_shell, status, verify
 
 EXIT_OK, EXIT_FILE_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 
@@ -38,6 +40,18 @@ def service(context: typer.Context) -> None:
 def once() -> None:
     """Load everything that is pending, print a summary, and exit: 0, or 1 when a file failed."""
     raise typer.Exit(_run(_turn, "Done."))
+
+
+# The operator's commands: a module of workbench each.
+app.command()(check.check)
+app.add_typer(config_check.app, name="config")
+app.command()(infer.infer)
+app.command()(status.status)
+app.add_typer(files.app, name="files")
+app.command()(explain.explain)
+app.command()(verify.verify)
+app.command()(sql_shell.sql)
+app.command(context_settings=sql_shell.PSQL_CONTEXT)(sql_shell.psql)
 
 
 def _watch(pipeline: Pipeline) -> int:

@@ -59,6 +59,13 @@ LOGIN_ADVICE = {
 # ---------------------------------------------------------------- errors
 
 
+class NoDatabaseYet(ConfigError):
+    """No start has made the database so far."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"there is no database yet ({place}); `python main.py once` makes it")
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn the driver's and SQLAlchemy's errors into ours, by what the caller does next.
@@ -210,19 +217,22 @@ class Warehouse:
         """host, port, user, password, dbname and what else the URL gives: libpq's names, for psql or pg_dump."""
         return dict(self._base)
 
-    def open(self) -> None:
+    def open(self, *, create: bool = True) -> None:
         """Start the embedded server if that is configured, create the database if missing, open the pool.
 
+        With `create` false nothing is made: NoDatabaseYet when there is none.
         Raises ConfigError when the login, the rights, the server's version or its encoding won't do, and
         WarehouseUnavailable when the server can't be reached.
         """
         if self._pool is not None:
             return
+        if not create and self._server is not None and not (self._server.data_dir / "PG_VERSION").exists():
+            raise NoDatabaseYet(str(self._server.data_dir))
         try:
             if self._server is not None:
                 self._base.update(self._server.start())
             self._watch = _Watch(self._config.statement_timeout_seconds + PATIENCE_SECONDS)
-            self._first_connection().close()
+            self._first_connection(create=create).close()
             with translated():
                 pool = psycopg2.pool.ThreadedConnectionPool(
                     self._config.pool.min, self._config.pool.max, **self._connect_arguments()
@@ -389,7 +399,7 @@ class Warehouse:
             "connection_factory": partial(_WatchedConnection, watch=self._watch),
         }
 
-    def _first_connection(self) -> Connection:
+    def _first_connection(self, *, create: bool) -> Connection:
         """Connect, creating the database if need be, and see whether the server will do."""
         arguments = self._connect_arguments()
         try:
@@ -397,6 +407,8 @@ class Warehouse:
         except psycopg2.OperationalError as error:
             if re.search(r'database ".*" does not exist', str(error)) is None:
                 raise self._login_error(error, opening=True) from None
+            if not create:
+                raise NoDatabaseYet(f"{self._base['dbname']}, {self._place}") from None
             self._create_database(arguments)
             connection = self._connect()
         encoding = connection.get_parameter_status("server_encoding")

@@ -25,12 +25,14 @@ def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -
     return spec.table, spec.schema.key.target
 
 
-def parent_lookup(tx: Cursor, config: PipelineConfig) -> ParentLookup:
+def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> ParentLookup:
     """A lookup for reject_orphans within transaction `tx`: one statement, whatever the number of foreign keys.
 
     It reads by the index of each parent's key, never the whole parent. FOR KEY SHARE is the lock that a foreign
-    key's own trigger takes: what was found can't be deleted before the transaction ends.
+    key's own trigger takes: what was found can't be deleted before the transaction ends. Without `lock` it only
+    looks.
     """
+    locking = sql.SQL(" FOR KEY SHARE" if lock else "")
 
     def present(keys: Keys) -> dict[ForeignKey, pa.Array]:
         asked = list(keys.items())
@@ -38,7 +40,7 @@ def parent_lookup(tx: Cursor, config: PipelineConfig) -> ParentLookup:
         for number, (foreign_key, _) in enumerate(asked):
             parent = config.by_logical_name[foreign_key.parent]
             name = sql.Identifier(f"parent_{number}")
-            parents.append(sql.SQL("{} AS ({} FOR KEY SHARE)").format(name, _by_key(parent)))
+            parents.append(sql.SQL("{} AS ({}{})").format(name, _by_key(parent), locking))
             parts.append(
                 sql.SQL("SELECT {}, {}::text FROM {}").format(
                     sql.Literal(number), sql.Identifier(parent.schema.key.target), name

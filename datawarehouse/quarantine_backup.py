@@ -7,8 +7,10 @@ import datetime as dt
 import fcntl
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,18 @@ from utils.logger import get_logger
 from validation.fault_handler import BACKUP_COLUMNS, backup_line
 
 logger = get_logger(__name__)
+
+CELL_BYTES = 64 << 20  # of a backup file, when it is read
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedDay:
+    """A day's file against the table: rows it should have, how many it lacks, how many it has too many."""
+
+    path: Path
+    rows: int
+    missing: int
+    extra: int
 
 
 class QuarantineBackup:
@@ -84,6 +98,26 @@ class QuarantineBackup:
                         removed += 1
         return removed
 
+    def compare(self) -> Iterator[ComparedDay]:
+        """Hold every day's file against the table, but for days that are about to be written anew."""
+        for feed in Feed:
+            with self._warehouse.transaction() as tx:
+                tx.execute(query("quarantine", "backup_days"))
+                days = {self._path(feed, day): day for name, day in tx if name == feed.value}
+                tx.execute(query("quarantine", "backup_pending"))
+                pending = {self._path(feed, day) for name, day in tx if name == feed.value}
+            there = set((self._directory / feed.value).glob("quarantined_????-??-??.csv"))
+            for path in sorted((there | set(days)) - pending):
+                day = days.get(path) or dt.date.fromisoformat(path.stem.removeprefix("quarantined_"))
+                yield self._compare_day(feed, day, path)
+
+    def _compare_day(self, feed: Feed, day: dt.date, path: Path) -> ComparedDay:
+        with self._locked(feed), self._warehouse.transaction() as tx:
+            tx.execute(query("quarantine", "backup_day"), {"day": day, "feed": feed.value})
+            wanted = Counter(hash(tuple(backup_line(row))) for row in tx)
+            found = Counter(_line_hashes(path))
+        return ComparedDay(path, wanted.total(), (wanted - found).total(), (found - wanted).total())
+
     def _rewrite(self, feed: Feed, day: dt.date) -> None:
         path = self._path(feed, day)
         of_day = {"day": day, "feed": feed.value}
@@ -117,6 +151,15 @@ class QuarantineBackup:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+
+
+def _line_hashes(path: Path) -> Iterator[int]:
+    """A hash a row of a backup file; of hashes, a million takes little memory. Nothing where there is no file."""
+    csv.field_size_limit(CELL_BYTES)
+    with suppress(FileNotFoundError), path.open(newline="", encoding="utf-8") as file:
+        lines = csv.reader(file)
+        next(lines, None)
+        yield from (hash(tuple(line)) for line in lines)
 
 
 def _csv_text(lines: Iterator[list[str] | tuple[str, ...]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +25,35 @@ logger = get_logger(__name__)
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # a % stays one
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a start would do: tables to make, columns (`table.column`) to add; or why it would refuse."""
+
+    tables: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+
+
+def plan(tx: Cursor | None, config: PipelineConfig) -> Plan:
+    """Compare the database with `config`; nothing is changed. Without `tx` there is no database yet."""
+    metadata = build_metadata(config)
+    return _plan(tx, metadata, _columns(tx) if tx is not None else {})
+
+
+def _plan(tx: Cursor | None, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]) -> Plan:
+    tables = metadata.sorted_tables
+    return Plan(
+        tables=tuple(table.name for table in tables if table.name not in existing),
+        columns=tuple(
+            f"{table.name}.{column.name}"
+            for table in tables
+            for column in table.columns
+            if table.name in existing and column.name not in existing[table.name]
+        ),
+        differences=tuple(_differences(tx, metadata, existing)) if tx is not None else (),
+    )
+
+
 def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | None = None) -> None:
     """Bring the database to what `config` says. Idempotent; says nothing when there is nothing to do.
 
@@ -36,13 +66,13 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
     with warehouse.transaction() as tx:
         tx.execute(query("schema_init", "lock"))
         existing = _columns(tx)
-        differences = list(_differences(tx, metadata, existing))
-        if differences:
+        todo = _plan(tx, metadata, existing)
+        if todo.differences:
             raise ConfigError(
                 "the database and the configuration differ; change one of them:\n"
-                + "\n".join(f"  - {difference}" for difference in differences)
+                + "\n".join(f"  - {difference}" for difference in todo.differences)
             )
-        _require_ddl_rights(tx, metadata, existing)
+        _require_ddl_rights(tx, todo)
         for table in metadata.sorted_tables:
             if table.name not in existing:
                 _create(tx, table)
@@ -58,22 +88,16 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
         grow_dates(tx, year - 1, year + 1)
 
 
-def _require_ddl_rights(
-    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
-) -> None:
+def _require_ddl_rights(tx: Cursor, todo: Plan) -> None:
     """Raises ConfigError when tables are to be made or to grow, and the role may not do that."""
-    new = [table.name for table in metadata.sorted_tables if table.name not in existing]
-    grown = [
-        t.name for t in metadata.sorted_tables if existing.get(t.name, {}).keys() < {c.name for c in t.columns}
-    ]
-    grown = [name for name in grown if name in existing]
-    if not (new or grown):
+    grown = sorted({name.partition(".")[0] for name in todo.columns})
+    if not (todo.tables or grown):
         return
     tx.execute(query("rights", "may_create"))
     may_create = tx.fetchone() == (True,)
     tx.execute(query("rights", "owned"))
     owned = {row[0] for row in tx}
-    refused = [*([] if may_create else new), *(name for name in grown if name not in owned)]
+    refused = [*(() if may_create else todo.tables), *(name for name in grown if name not in owned)]
     if refused:
         raise ConfigError(
             f"tables are to be made or to get new columns, and the database role {current_role(tx)} may not do "
@@ -132,6 +156,10 @@ def _differences(
             if column.name not in there:
                 if column.primary_key or column.unique:
                     yield f"{where}: a key can't be added to a table that exists"
+                elif not column.nullable and column.server_default is None and _has_rows(tx, table):
+                    yield (
+                        f"{where}: a NOT NULL column can't be added to a table with rows; make it nullable: true"
+                    )
                 continue
             wanted, (found, not_null) = _type_name(column), there[column.name]
             if wanted != found:
@@ -146,6 +174,11 @@ def _differences(
                 )
         for name in there.keys() - {column.name for column in table.columns}:
             yield f"{table.name}.{name}: the table has it, the configuration not; drop it there, or name it here"
+
+
+def _has_rows(tx: Cursor, table: sa.Table) -> bool:
+    tx.execute(f"SELECT EXISTS (SELECT FROM {_DIALECT.identifier_preparer.format_table(table)})")
+    return tx.fetchone() == (True,)
 
 
 def _type_name(column: sa.Column[Any]) -> str:
@@ -170,13 +203,6 @@ def _add_columns(tx: Cursor, table: sa.Table, there: dict[str, tuple[str, bool]]
     for column in table.columns:
         if column.name in there:
             continue
-        if not column.nullable and column.server_default is None:
-            tx.execute(f"SELECT EXISTS (SELECT FROM {preparer.format_table(table)})")
-            if (tx.fetchone() or (False,))[0]:
-                raise ConfigError(
-                    f"{table.name}.{column.name}: a NOT NULL column can't be added to a table with rows; "
-                    "make it nullable: true"
-                )
         ddl = sa.schema.CreateColumn(column).compile(dialect=_DIALECT)
         tx.execute(f"ALTER TABLE {preparer.format_table(table)} ADD COLUMN {ddl}")
         for key in column.foreign_keys:

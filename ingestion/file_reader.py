@@ -115,13 +115,22 @@ def read_chunks(file: OpenFile, name: str, schema: Schema, chunk_rows: int) -> I
     comes as `malformed` of its chunk.
     """
     _, extension = logical_stem(name)
-    file.handle.seek(0)
-    raw = cast("IO[bytes]", gzip.GzipFile(fileobj=file.handle) if name.endswith(".gz") else file.handle)
-    try:
+    with byte_stream(file, name) as raw:
         if extension == ".csv":
             yield from _read_csv(raw, schema, chunk_rows)
         else:
             yield from read_json(raw, schema, chunk_rows)
+
+
+@contextmanager
+def byte_stream(file: OpenFile, name: str) -> Iterator[IO[bytes]]:
+    """The file's bytes from the start, unpacked if `name` says that they are packed.
+
+    Raises FileRejected when they can't be unpacked, or what is read of them within turns out not to be UTF-8.
+    """
+    file.handle.seek(0)
+    try:
+        yield cast("IO[bytes]", gzip.GzipFile(fileobj=file.handle) if name.endswith(".gz") else file.handle)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FileRejected(f"is not a whole gzip file ({type(error).__name__})") from None
     except UnicodeDecodeError:

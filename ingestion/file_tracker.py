@@ -63,6 +63,24 @@ def compute_hash(file_path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+class TrackerView:
+    """What the tracker of a service has written so far, to be read only; nothing where there is none."""
+
+    def __init__(self, db_path: Path) -> None:
+        self._known: dict[str, tuple[int, int]] = {}
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(db_path)) as connection:
+            rows = connection.execute("SELECT path, size, mtime_ns FROM processed_files")
+            self._known = {os.fsdecode(path): (size, mtime_ns) for path, size, mtime_ns in rows}
+
+    def is_current(self, path: str, size: int, mtime_ns: int) -> bool:
+        """Was exactly this file, unchanged since, finished before?"""
+        return self._known.get(path) == (size, mtime_ns)
+
+
+def _read_only(db_path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{db_path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+
+
 class FileTracker:
     """Which files are finished, by path, size and time of change.
 

@@ -308,6 +308,17 @@ def scan_master(config: PipelineConfig, inbox: Inbox) -> None:
             inbox.offer_found((entry for entry in entries if entry.name != "metadata.json"), Feed.BATCH, spec_of)
 
 
+def scan_due(config: PipelineConfig, inbox: Inbox) -> None:
+    """Offer what a service would find now: master, the batch days that are due, the stream. Makes no folder."""
+    watcher = config.watcher
+    scan_master(config, inbox)
+    if config.path(watcher.batch.dir).is_dir():
+        BatchWatcher(config, inbox).turn()
+    stream = config.path(watcher.stream.dir)
+    if stream.is_dir():
+        inbox.offer_found(FolderScanner(stream.resolve(), inbox).entries(full=True), Feed.STREAM)
+
+
 def scan_everything(config: PipelineConfig, inbox: Inbox) -> None:
     """Offer every dated batch folder in order of date, then every stream folder, whatever the clock says."""
     _offer_days(inbox, _made(config, config.watcher.batch.dir), lambda _day: True)

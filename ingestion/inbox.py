@@ -10,14 +10,21 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from config.file_specs import spec_for
 from config.model import Feed, FileJob, FileSpec, PipelineConfig
-from ingestion.file_tracker import FileTracker
 
 IGNORED_SUFFIXES = (".tmp", ".part", "~")
 Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable), path, message
 Stamp = tuple[int, int]  # size in bytes, time of change in ns
+
+
+class Finished(Protocol):
+    """Knows which files are finished: the tracker, or a view of it."""
+
+    def is_current(self, path: str, size: int, mtime_ns: int) -> bool:
+        """Was exactly this file, unchanged since, finished before?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Inbox:
     def __init__(
         self,
         config: PipelineConfig,
-        tracker: FileTracker,
+        tracker: Finished,
         report: Report,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -162,6 +169,12 @@ class Inbox:
             self._held.setdefault(job.path, (job.size, job.mtime_ns))
             self._ready.appendleft(job)
             self._changed.notify_all()
+
+    def waiting(self) -> list[FileJob]:
+        """The files that are queued or settling, as they were found; nothing is taken."""
+        with self._changed:
+            settling = [FileJob(path, file.spec, *file.stamp) for path, file in self._settling.items()]
+            return [*self._ready, *settling]
 
     def size(self) -> int:
         """How many files are queued, in hand or settling."""

@@ -42,7 +42,7 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, 
 
 def read_json(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk]:
     """The records of a JSON array, or of a file with one JSON object a line, as chunks of text columns."""
-    plain = PlainRecords(schema)
+    plain = PlainRecords(column.name for column in schema.columns)
     records = _records(_Window(raw), plain)
     number = 0
     checked = False
@@ -52,6 +52,11 @@ def read_json(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk
             checked = True
         yield _chunk(part, number + 1, schema, plain)
         number += len(part)
+
+
+def record_keys(raw: IO[bytes]) -> Iterator[list[str]]:
+    """The keys of each record; records that are no objects are left out."""
+    return (list(record) for record in _records(_Window(raw), PlainRecords(())) if isinstance(record, dict))
 
 
 class _Window:

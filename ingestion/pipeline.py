@@ -20,6 +20,7 @@ from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_everything, scan_master
 from ingestion.ingestion_runner import IngestionRunner, Summary
 from ingestion.maintenance import maintain, maintenance_loop
+from ingestion.presence import announced
 from ingestion.retention import Retention
 from ingestion.start_checks import check_clock, check_folders, check_pii_key
 from utils import alerter
@@ -57,6 +58,7 @@ class Pipeline:
         config = self._config
         check_folders(config)
         with ExitStack() as stack:
+            stack.enter_context(announced(config))
             alerter.start(config.alerting)
             stack.callback(alerter.stop)
             stack.callback(self.warehouse.close)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-
-from config.model import Schema
 
 _NAN = re.compile("NaN")
 _KEY_END = re.compile(
@@ -17,14 +15,13 @@ _KEY_END = re.compile(
 
 
 class PlainRecords:
-    """Decodes windows in which every record has just the schema's keys, each once, and plain values.
+    """Decodes windows in which every record has just the keys `names`, each once, and plain values.
 
     That is what exports look like, and takes a quarter of the time. Anything else is left to the general decoder,
     which tells what is wrong with which record. Both keep every digit of a number.
     """
 
-    def __init__(self, schema: Schema) -> None:
-        names = [column.name for column in schema.columns]
+    def __init__(self, names: Iterable[str]) -> None:
         self.fields = {name: f"field_{position}" for position, name in enumerate(names)}
         self.type = msgspec.defstruct(
             "PlainRecord",

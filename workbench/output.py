@@ -20,8 +20,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")
 _WIDTH = 200  # characters, where the output is no terminal
 
 
-def show_rows(rows: Sequence[Row], *, as_json: bool, title: str = "", empty: str = "Nothing found.") -> None:
-    """Print `rows`, all with the keys of the first, as a table; as a JSON array with `as_json`."""
+def show_rows(
+    rows: Sequence[Row], *, as_json: bool, title: str = "", empty: str = "Nothing found.", grouped: bool = True
+) -> None:
+    """Print `rows`, all with the keys of the first, as a table; as a JSON array with `as_json`.
+
+    `grouped`: numbers that are no ids have their thousands apart.
+    """
     if as_json:
         print_json(rows)
     elif not rows:
@@ -32,11 +37,11 @@ def show_rows(rows: Sequence[Row], *, as_json: bool, title: str = "", empty: str
             number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
             table.add_column(name, justify="right" if number else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(cell(value) for value in row.values()))
+            table.add_row(*(cell(v, grouped=grouped and not _is_id(name)) for name, v in row.items()))
         _console().print(table)
 
 
-def show_record(record: Row, *, as_json: bool, title: str = "") -> None:
+def show_record(record: Row, *, as_json: bool, title: str = "", grouped: bool = True) -> None:
     """Print one record, a line a key; as a JSON object with `as_json`."""
     if as_json:
         print_json(record)
@@ -45,7 +50,7 @@ def show_record(record: Row, *, as_json: bool, title: str = "") -> None:
     table.add_column("key", style="bold")
     table.add_column("value", overflow="fold")
     for name, value in record.items():
-        table.add_row(name, cell(value))
+        table.add_row(name, cell(value, grouped=grouped and not _is_id(name)))
     _console().print(table)
 
 
@@ -59,7 +64,11 @@ def say(text: str) -> None:
     _console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def cell(value: Any) -> str:
+def _is_id(name: str) -> bool:
+    return name.endswith(("_id", "_key", "_sk", "pid"))
+
+
+def cell(value: Any, *, grouped: bool = True) -> str:
     """`value` as a table shows it; control characters can't act on the terminal."""
     if value is None:
         return ""
@@ -67,7 +76,9 @@ def cell(value: Any) -> str:
         value = value.astimezone(dt.UTC) if value.tzinfo else value
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+        return f"{value:,}" if grouped else str(value)
+    if isinstance(value, Decimal):
+        return str(value)
     text = value if isinstance(value, str) else json.dumps(value, default=_plain, ensure_ascii=False)
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text).replace(
         "[", r"\["

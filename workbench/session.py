@@ -33,10 +33,10 @@ def checked_config() -> PipelineConfig:
 def open_warehouse(config: PipelineConfig) -> Iterator[Warehouse]:
     """The warehouse that the service loads into, beside the service or without it; nothing is created in it.
 
-    Raises ConfigError when no service has made the tables yet, and what Warehouse.open() raises.
+    Raises ConfigError when no service has made the database or the tables yet, and what Warehouse.open() raises.
     """
     warehouse = Warehouse(config.database, config.home)
-    warehouse.open()
+    warehouse.open(create=False)
     try:
         with warehouse.transaction() as tx:
             tx.execute(query("reports", "has_tables"))
@@ -56,6 +56,11 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
             code = function(*args, **kwargs)
         except PipelineError as problem:
             typer.echo(str(problem), err=True)
+            raise typer.Exit(EXIT_CANNOT) from None
+        except BrokenPipeError:  # whoever read the output has seen enough
+            raise
+        except OSError as error:
+            typer.echo(f"{error.filename or 'the system'}: {error.strerror}", err=True)
             raise typer.Exit(EXIT_CANNOT) from None
         raise typer.Exit(code or EXIT_OK)
 

@@ -67,3 +67,52 @@ FROM contract_breach
 WHERE %(open_only)s IS NOT TRUE OR resolved_at IS NULL
 ORDER BY breach_id DESC
 LIMIT %(limit)s
+
+-- name: orphans_of_file
+-- The orphans of one file by what became of them.
+SELECT coalesce(resolution, 'open') AS state, count(*) AS rows, min(row_number) AS first_row,
+       max(retry_count) AS retries, max(resolved_at) AS resolved_at
+FROM quarantine
+WHERE file_id = %(file_id)s AND rejection_stage = 'orphan'
+GROUP BY 1
+ORDER BY 1
+
+-- name: waits_of_file
+-- Which parents the open orphans of one file wait for.
+SELECT fk_column AS "column", parent_table, parent_key, count(*) AS rows, min(row_number) AS first_row
+FROM orphan_wait
+WHERE file_id = %(file_id)s
+GROUP BY 1, 2, 3
+ORDER BY rows DESC, 1, 2, 3
+LIMIT %(limit)s
+
+-- name: waits_of_row
+SELECT fk_column AS "column", parent_table, parent_key
+FROM orphan_wait
+WHERE file_id = %(file_id)s AND row_number = %(row_number)s
+ORDER BY 1
+
+-- name: contents
+-- Which of the given contents (sizes in bytes) were dealt with, by type, MD5 and size.
+SELECT logical_name, file_hash, file_size
+FROM pipeline_file_log
+WHERE file_size = ANY(%(sizes)s::bigint[])
+
+-- name: same_content
+SELECT file_id, status FROM pipeline_file_log
+WHERE logical_name = %(logical_name)s AND file_hash = %(md5)s AND file_size = %(size)s
+
+-- name: last_load
+SELECT max(processed_at) AS at, extract(epoch FROM now() - max(processed_at))::float8 AS seconds_ago
+FROM pipeline_file_log
+WHERE status = 'success'
+
+-- name: refused_with_key
+-- Rows of a table, in quarantine, whose key is one of `keys`: as they were written, or as a whole number is meant.
+SELECT q.file_id, q.row_number, q.source_file, q.rejection_stage, q.rejection_reason, q.quarantined_at,
+       q.resolution, q.resolved_at, q.retry_count
+FROM quarantine q
+CROSS JOIN LATERAL (SELECT trim(q.raw_data ->> %(column)s) AS key) AS r
+WHERE q.source_table = %(table)s
+  AND (r.key = ANY(%(keys)s) OR regexp_replace(r.key, '^[+]?0*([0-9]+)([.]0+)?$', '\1') = %(number)s)
+ORDER BY q.quarantine_id

@@ -1,0 +1,40 @@
+"""Arguments that several commands take, and how they are read."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated
+
+import typer
+
+from config.errors import ConfigError
+from config.model import FileSpec, PipelineConfig
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+Since = Annotated[str | None, typer.Option(help="A date or time (UTC), or an age such as 90m, 24h, 7d.")]
+
+
+def moment(text: str | None) -> dt.datetime | None:
+    """`2026-02-20`, `2026-02-20T09:30`, or an age such as `24h`, as a time in UTC. Raises ConfigError."""
+    if text is None:
+        return None
+    if match := re.fullmatch(r"(\d{1,6})([mhd])", text):
+        return dt.datetime.now(dt.UTC) - dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"--since {text!r} is no time; give a date, a time as 2026-02-20T09:30, or an age as 90m, 24h, 7d"
+        ) from None
+    return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found
+
+
+def spec_of_table(config: PipelineConfig, name: str) -> FileSpec:
+    """The spec of table or logical file `name`. Raises ConfigError that lists the tables."""
+    for spec in config.by_logical_name.values():
+        if name.lower() in {spec.name.lower(), spec.table}:
+            return spec
+    known = ", ".join(sorted(spec.table for spec in config.by_logical_name.values()))
+    raise ConfigError(f"{name!r} is no table of the configuration; there are {known}")

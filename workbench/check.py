@@ -1,0 +1,268 @@
+"""`check`: what the pipeline would say of files, through its own modules; nothing is written to the warehouse."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import typer
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import ConfigError, FileChanged, FileRejected
+from config.file_specs import spec_for
+from config.model import Feed, FileSpec, ForeignKey, PipelineConfig, Stage
+from datawarehouse import reports
+from datawarehouse.fk_checker import parent_lookup
+from ingestion.file_reader import OpenFile, get_file_type, opened, read_chunks
+from validation.batch import Batch, Reason
+from validation.fault_handler import quarantine_row
+from validation.orphan_validator import Keys, KnownParents, ParentLookup
+from validation.pii_handler import MALFORMED, PiiHandler
+from validation.validation_runner import settle, validate
+from workbench.output import AsJson, print_json, say, show_rows
+from workbench.report_html import page
+from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+
+REMEMBERED_KEYS = 2_000_000  # of one file, to tell duplicates in other chunks: some 200 MB
+LONGEST_VALUE = 100  # characters of an example
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A refused row: its number in the file, and the value of the column in question, masked."""
+
+    row_number: int
+    value: str | None
+
+
+@dataclass
+class ReasonCount:
+    """How many rows one reason is held against, and the first of them."""
+
+    stage: str
+    rule: str
+    column: str
+    rows: int = 0
+    examples: list[Example] = field(default_factory=list)
+
+
+@dataclass
+class FileCheck:
+    """The verdict on one file. `already_present` is None without a database; `error` says why it is refused."""
+
+    path: str
+    name: str
+    table: str
+    total: int = 0
+    good: int = 0
+    refused: int = 0
+    already_present: int | None = None
+    refused_by_stage: dict[str, int] = field(default_factory=dict)
+    reasons: list[ReasonCount] = field(default_factory=list)
+    error: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return self.error is None and self.refused == 0
+
+
+@command
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...")],
+    name: Annotated[
+        str | None, typer.Option(help="The logical name, where the file's name does not tell.")
+    ] = None,
+    database: Annotated[
+        bool, typer.Option("--database", help="Look for parents and for keys already there.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a report for the files' senders to this page.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Examples of every reason.")] = 3,
+    as_json: AsJson = False,
+) -> int:
+    """Check files by the pipeline's own rules, and load nothing.
+
+    Exit code 1 when rows or files are refused.
+    """
+    config = checked_config()
+    jobs = [(path, _spec(config, path, name)) for path in files]
+    with _maybe_transaction(config, database) as tx:
+        checks = [Checker(config, tx, rows).check(path, spec) for path, spec in jobs]
+    if html is not None:
+        html.write_text(page(checks), encoding="utf-8")
+    if as_json:
+        print_json([{**dataclasses.asdict(one), "passed": one.passed} for one in checks])
+    else:
+        for one in checks:
+            _show(one)
+    return EXIT_OK if all(one.passed for one in checks) else EXIT_FOUND
+
+
+@contextmanager
+def _maybe_transaction(config: PipelineConfig, database: bool) -> Iterator[Cursor | None]:
+    if not database:
+        yield None
+        return
+    with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
+        tx.execute("SET TRANSACTION READ ONLY")
+        yield tx
+
+
+def _spec(config: PipelineConfig, path: Path, name: str | None) -> FileSpec:
+    """The kind of file; raises ConfigError where neither its name nor `name` tells, or there is no such file."""
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file")
+    if name is not None:
+        if name not in config.by_logical_name:
+            known = ", ".join(sorted(config.by_logical_name))
+            raise ConfigError(f"--name {name}: the configuration has no such file type; there are {known}")
+        return config.by_logical_name[name]
+    found = spec_for(config.files, Feed.STREAM, path.name) or spec_for(config.files, Feed.BATCH, path.name)
+    if found is not None:
+        return found
+    try:
+        return config.by_logical_name[get_file_type(path.name.removesuffix(".gz"), config)]
+    except FileRejected:
+        raise ConfigError(f"{path.name}: its name tells no file type; say which with --name") from None
+
+
+class Checker:
+    """Judges files; with `tx`, by the warehouse's parents and keys too. `examples` of every reason are kept."""
+
+    def __init__(self, config: PipelineConfig, tx: Cursor | None, examples: int) -> None:
+        self._config = config
+        self._tx = tx
+        self._examples = examples
+        self._pii = PiiHandler(config.pii.hash_key)
+
+    def check(self, path: Path, spec: FileSpec) -> FileCheck:
+        """The verdict on one file."""
+        result = FileCheck(str(path), spec.name, spec.table)
+        try:
+            with opened(path) as file:
+                self._note_same_content(result, file, spec)
+                self._judge(result, file, path.name, spec)
+        except (FileRejected, FileChanged) as problem:
+            result.error = str(problem)
+        result.reasons.sort(key=lambda reason: -reason.rows)
+        return result
+
+    def _note_same_content(self, result: FileCheck, file: OpenFile, spec: FileSpec) -> None:
+        if self._tx is None:
+            if spec.foreign_keys:
+                result.notes.append("Without --database it was not looked whether the parents are there.")
+            return
+        content = {"logical_name": spec.name, "md5": file.md5(), "size": file.stat.st_size}
+        for row in reports.read(self._tx, "same_content", **content):
+            result.notes.append(
+                f"This very content is file {row['file_id']} ({row['status']}): it is not loaded again."
+            )
+
+    def _judge(self, result: FileCheck, file: OpenFile, name: str, spec: FileSpec) -> None:
+        lookup = parent_lookup(self._tx, self._config, lock=False) if self._tx else _every_parent
+        parents = KnownParents(lookup)
+        seen = _SeenKeys(spec)
+        reasons: dict[Reason, ReasonCount] = {}
+        by_stage: Counter[Stage] = Counter()
+        for chunk in read_chunks(file, name, spec.schema, self._config.reader.chunk_rows):
+            batch = validate(chunk, spec, self._config.validation.dates)
+            settle(batch, parents)
+            seen.reject(batch)
+            result.total += len(chunk.numbers) + len(chunk.malformed)
+            result.good += int(batch.good.sum())
+            if self._tx is not None:
+                result.already_present = (result.already_present or 0) + self._present(batch, lookup)
+            self._collect(batch, reasons, by_stage)
+        result.refused = by_stage.total()
+        result.refused_by_stage = {stage.value: by_stage[stage] for stage in Stage if by_stage[stage]}
+        result.reasons = list(reasons.values())
+        if seen.full:
+            result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")
+
+    def _present(self, batch: Batch, lookup: ParentLookup) -> int:
+        spec = batch.spec
+        keys = batch.output[spec.schema.primary_key].filter(pa.array(batch.good))
+        key = ForeignKey(spec.schema.primary_key, spec.name)
+        return len(lookup({key: keys})[key]) if len(keys) else 0
+
+    def _collect(self, batch: Batch, reasons: dict[Reason, ReasonCount], by_stage: Counter[Stage]) -> None:
+        for rejection in batch.rejections():
+            by_stage[rejection.stage] += 1
+            masked: dict[str, Any] | None = None
+            for reason in rejection.reasons:
+                count = reasons.setdefault(reason, ReasonCount(reason.stage.value, reason.rule, reason.column))
+                count.rows += 1
+                if len(count.examples) < self._examples:
+                    masked = masked or json.loads(quarantine_row(rejection, batch.spec, self._pii)["raw_data"])
+                    value = masked.get(reason.column or MALFORMED)
+                    count.examples.append(Example(rejection.number, _short(value)))
+
+
+def _every_parent(keys: Keys) -> Keys:
+    return keys
+
+
+def _short(value: Any) -> str | None:
+    text = None if value is None else str(value)
+    return text if text is None or len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+class _SeenKeys:
+    """The keys of a file's earlier chunks: in the warehouse's place, it tells the duplicates among chunks."""
+
+    def __init__(self, spec: FileSpec) -> None:
+        self._key = spec.schema.primary_key
+        self._keys: set[Any] = set()
+        self.full = False
+
+    def reject(self, batch: Batch) -> None:
+        """Reject the good rows whose key an earlier chunk had, and remember the others."""
+        good = np.flatnonzero(batch.good)
+        keys = batch.output[self._key].take(pa.array(good)).to_pylist()
+        again = [position for position, key in zip(good.tolist(), keys, strict=True) if key in self._keys]
+        if again:
+            mask = np.zeros(len(batch.chunk.numbers), dtype=bool)
+            mask[again] = True
+            batch.reject(mask, Stage.RECORDS, "duplicate", self._key)
+        if len(self._keys) + len(keys) > REMEMBERED_KEYS:
+            self.full = True
+        else:
+            self._keys.update(keys)
+
+
+def _show(one: FileCheck) -> None:
+    if one.error is not None:
+        say(f"✗ {one.path}: the file is refused: {one.error}")
+        return
+    stages = ", ".join(f"{stage} {count:,}" for stage, count in one.refused_by_stage.items())
+    parts = [
+        f"{one.total:,} rows",
+        f"{one.good:,} good",
+        f"{one.refused:,} refused" + (f" ({stages})" if stages else ""),
+    ]
+    if one.already_present is not None:
+        parts.insert(2, f"{one.already_present:,} of them already there")
+    say(f"{'✓' if one.passed else '✗'} {one.path} ({one.name}): {', '.join(parts)}")
+    for note in one.notes:
+        say(f"  {note}")
+    if one.reasons:
+        show_rows(example_rows(one.reasons), as_json=False)
+
+
+def example_rows(reasons: Sequence[ReasonCount]) -> list[dict[str, Any]]:
+    """A row an example; the reason itself is told once."""
+    rows = []
+    for reason in reasons:
+        for position, example in enumerate(reason.examples):
+            told = (reason.stage, reason.column, reason.rule, f"{reason.rows:,}") if position == 0 else ("",) * 4
+            of_reason = dict(zip(("stage", "column", "rule", "rows"), told, strict=True))
+            rows.append({**of_reason, "row number": str(example.row_number), "value": example.value})
+    return rows

@@ -1,0 +1,101 @@
+"""`config check`: does the configuration hold, and what would the next start do to the database?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import typer
+
+from config.errors import ConfigError
+from config.model import PipelineConfig
+from datawarehouse.db_connection import NoDatabaseYet, Warehouse
+from datawarehouse.schema_init import Plan, plan
+from workbench.output import AsJson, print_json, say
+from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command
+
+app = typer.Typer(help="The configuration.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _config() -> None:
+    """The configuration."""
+
+
+@app.command("check")
+@command
+def check(
+    database: Annotated[bool, typer.Option("--database/--no-database", help="Compare the tables too.")] = True,
+    as_json: AsJson = False,
+) -> int:
+    """Check the YAML as a start does, and say what the next start would create, add or refuse.
+
+    Exit code 1 when a start would be refused for it, 2 when the database can't be asked.
+    """
+    try:
+        config = checked_config()
+    except ConfigError as problem:
+        if as_json:
+            print_json({"problems": str(problem).splitlines()})
+        else:
+            say(str(problem))
+        return EXIT_FOUND
+    todo = _plan(config) if database else None
+    found = describe(config, todo)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+    return EXIT_FOUND if todo is not None and todo.differences else EXIT_OK
+
+
+def describe(config: PipelineConfig, todo: Plan | None) -> dict[str, Any]:
+    """What the configuration says, and, where the database was asked, what a start would do."""
+    order = [
+        {
+            "name": spec.name,
+            "pattern": spec.pattern,
+            "feed": spec.feed.value,
+            "table": spec.table,
+            "parents": sorted({key.parent for key in spec.foreign_keys}),
+        }
+        for spec in config.files
+    ]
+    database = dataclasses.asdict(todo) if todo is not None else None
+    return {"source": str(config.source), "load_order": order, "database": database, "problems": []}
+
+
+def _plan(config: PipelineConfig) -> Plan:
+    """What a start would do; a database that has not been made yet has nothing to compare."""
+    warehouse = Warehouse(config.database, config.home)
+    try:
+        warehouse.open(create=False)
+    except NoDatabaseYet:
+        return plan(None, config)
+    try:
+        with warehouse.transaction() as tx:
+            tx.execute("SET TRANSACTION READ ONLY")
+            return plan(tx, config)
+    finally:
+        warehouse.close()
+
+
+def _show(found: dict[str, Any]) -> None:
+    order = found["load_order"]
+    say(f"✓ {found['source']}: {len(order)} kinds of files; every parent is expected. Load order:")
+    for file in order:
+        refers = f" → {', '.join(file['parents'])}" if file["parents"] else ""
+        say(f"  {file['pattern']:<24} {file['table']}{refers}")
+    database = found["database"]
+    if database is None:
+        say("The database was not asked.")
+        return
+    for what, names in (("creates the tables", database["tables"]), ("adds the columns", database["columns"])):
+        if names:
+            say(f"The next start {what}: {', '.join(names)}")
+    if database["differences"]:
+        say("✗ A start is refused; change the database or the configuration:")
+        for difference in database["differences"]:
+            say(f"  - {difference}")
+    elif not (database["tables"] or database["columns"]):
+        say("✓ The tables are as configured.")

@@ -1,0 +1,218 @@
+"""`explain`: where a row came from and what was made of it, or where and why it was refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import ConfigError, FileChanged, FileRejected
+from config.model import Column, Derivation, Dtype, FileSpec, PipelineConfig
+from datawarehouse import reports
+from ingestion.file_reader import opened, read_chunks
+from validation.conversions import convert
+from validation.pii_handler import PiiHandler
+from workbench.arguments import spec_of_table
+from workbench.output import AsJson, print_json, say, show_record, show_rows
+from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+
+Row = dict[str, Any]
+
+
+@command
+def explain(
+    table: Annotated[str, typer.Argument(help="A table, or the logical name of its files: fact_order, orders.")],
+    key: Annotated[str, typer.Argument(help="The row's key as in the source file.")],
+    as_json: AsJson = False,
+) -> int:
+    """Tell where a row came from and what was derived, or where and why it was refused.
+
+    Exit code 1 when the row is not in its table.
+    """
+    config = checked_config()
+    spec = spec_of_table(config, table)
+    with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
+        tx.execute("SET TRANSACTION READ ONLY")
+        found = look(tx, config, spec, key.strip())
+    if as_json:
+        print_json(found)
+    else:
+        _show(found, spec)
+    return EXIT_OK if found["row"] is not None else EXIT_FOUND
+
+
+def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: str) -> Row:
+    """The row with source key `key` (or None), its origin, derivations and parents; and all its refusals."""
+    key = _readable(spec, key)
+    row = _row(tx, spec, key)
+    refusals = _refusals(tx, config, spec, key)
+    found: Row = {"table": spec.table, "key": key, "row": row, "refused": refusals}
+    if row is not None:
+        found["origin"] = _origin(tx, config, spec, row, refusals)
+        found["derived"] = list(_derived(spec, row))
+        found["refers_to"] = list(_parents(tx, config, spec, row))
+    return found
+
+
+def _readable(spec: FileSpec, key: str) -> str:
+    """`key` as the table would have it. Raises ConfigError for what can't be a key of it."""
+    if spec.schema.key.dtype is Dtype.INT:
+        if not re.fullmatch(r"-?[0-9]{1,18}", key):
+            raise ConfigError(f"{spec.table}: its key {spec.schema.primary_key} is a whole number")
+        return str(int(key))
+    if not key.isprintable():
+        raise ConfigError(f"{spec.table}: the key has characters that no key has")
+    return key
+
+
+def _row(tx: Cursor, spec: FileSpec, key: str) -> Row | None:
+    statement = sql.SQL("SELECT * FROM {} WHERE {} = {}").format(
+        sql.Identifier(spec.table),
+        sql.Identifier(spec.schema.key.target),
+        sql.Literal(int(key) if spec.schema.key.dtype is Dtype.INT else key),
+    )
+    tx.execute(statement)
+    values = tx.fetchone()
+    return dict(zip((c.name for c in tx.description or ()), values, strict=True)) if values else None
+
+
+def _refusals(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: str) -> list[Row]:
+    """The key's rows in quarantine, oldest first, each with its state and the parents that it waits for.
+
+    A key that looked like personal data stands there as its hash.
+    """
+    hashed = f"sha256:{PiiHandler(config.pii.hash_key).hash_text(key)}"
+    number = key if spec.schema.key.dtype is Dtype.INT else None
+    names = {"table": spec.table, "column": spec.schema.primary_key, "keys": [key, hashed], "number": number}
+    rows = reports.read(tx, "refused_with_key", **names)
+    for row in rows:
+        state = row.pop("resolution")
+        row["state"] = state or ("waits" if row["rejection_stage"] == "orphan" else "refused")
+        place = {"file_id": row["file_id"], "row_number": row["row_number"]}
+        row["waits_for"] = reports.read(tx, "waits_of_row", **place) if row["state"] == "waits" else []
+    return rows
+
+
+# ---------------------------------------------------------------- a loaded row
+
+
+def _origin(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row, refusals: list[Row]) -> Row:
+    """The file, its time, and the row's number in it, which is found by reading the file again."""
+    file = reports.file(tx, row["_file_id"])
+    if file is None:
+        return {"file_id": row["_file_id"], "file_path": None, "row_number": None, "note": "not in the file log"}
+    number, note = None, None
+    here = [refusal for refusal in refusals if refusal["file_id"] == file["file_id"]]
+    healed = [refusal["row_number"] for refusal in here if refusal["state"] == "loaded"]
+    if healed:
+        number, note = healed[0], "it was an orphan first"
+    else:
+        number, note = _row_number(config, spec, row, file, {refusal["row_number"] for refusal in here})
+    return {
+        "file_id": file["file_id"],
+        "file_path": file["file_path"],
+        "row_number": number,
+        "note": note,
+        "loaded_at": row["_loaded_at"],
+        "pii_key_id": file["pii_key_id"],
+    }
+
+
+def _row_number(
+    config: PipelineConfig, spec: FileSpec, row: Row, file: Row, refused: set[int]
+) -> tuple[int | None, str | None]:
+    """The 1-based number of the row in its file, or why it can't be told."""
+    path, key = Path(file["file_path"]), spec.schema.key
+    wanted = pa.scalar(row[key.target], pa.int64() if key.dtype is Dtype.INT else pa.string())
+    try:
+        with opened(path) as source:
+            if source.md5() != file["file_hash"]:
+                return None, "the file has other content now"
+            for chunk in read_chunks(source, path.name, spec.schema, config.reader.chunk_rows):
+                same = pc.equal(convert(key, chunk.columns[key.name]).values, wanted)
+                for position in pc.indices_nonzero(same).to_pylist():
+                    number = int(chunk.numbers[position])
+                    if number not in refused:
+                        return number, None
+    except (FileChanged, FileRejected, OSError):
+        return None, "the file is no longer there"
+    return None, "the file does not hold it as the configuration reads it now"
+
+
+def _derived(spec: FileSpec, row: Row) -> Iterator[Row]:
+    """Each derived column: its value, the rule, and the columns that it was made of."""
+    for column, derivation in spec.derive.items():
+        rule, sources = _rule(derivation)
+        made_of = {name: row.get(spec.schema.by_name[name].target) for name in sources}
+        yield {"column": column, "value": row.get(column), "rule": rule, "from": made_of}
+
+
+def _rule(derivation: Derivation) -> tuple[str, tuple[str, ...]]:
+    """How a derivation reads, and its source columns."""
+    if derivation.lookup:
+        lookup = derivation.lookup
+        return f"lookup of {lookup.source}.{lookup.take}", (lookup.by,)
+    if derivation.equals:
+        return f"equals {derivation.equals[1]!r}", derivation.equals[:1]
+    if derivation.date_key or derivation.time_key:
+        return "date_key" if derivation.date_key else "time_key", (
+            derivation.date_key or derivation.time_key or "",
+        )
+    if derivation.minutes_between:
+        return "minutes_between", derivation.minutes_between
+    return "later_than", derivation.later_than or ()
+
+
+def _parents(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row) -> Iterator[Row]:
+    for foreign_key in spec.foreign_keys:
+        parent = config.by_logical_name[foreign_key.parent]
+        value = row.get(spec.schema.by_name[foreign_key.column].target)
+        found = None if value is None else _exists(tx, parent.table, parent.schema.key, value)
+        yield {"column": foreign_key.column, "value": value, "table": parent.table, "is_there": found}
+
+
+def _exists(tx: Cursor, table: str, key: Column, value: Any) -> bool:
+    statement = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} = %s)")
+    tx.execute(statement.format(sql.Identifier(table), sql.Identifier(key.target)), (value,))
+    return tx.fetchone() == (True,)
+
+
+# ---------------------------------------------------------------- the screen
+
+
+def _show(found: Row, spec: FileSpec) -> None:
+    name = f"{spec.table} {spec.schema.primary_key} {found['key']}"
+    if found["row"] is None:
+        say(f"{name} is not loaded.")
+    else:
+        origin = found["origin"]
+        place = f"row {origin['row_number']}" if origin["row_number"] else "row unknown"
+        note = f" ({origin['note']})" if origin["note"] else ""
+        say(f"{name} was loaded from {origin['file_path']}, {place}{note}, file {origin['file_id']}.")
+        show_record(found["row"], as_json=False, grouped=False)
+        for title, rows in (("Derived", found["derived"]), ("Refers to", found["refers_to"])):
+            if rows:
+                show_rows(rows, as_json=False, title=title, grouped=False)
+    for one in found["refused"]:
+        say(
+            f"{_state(one)}: {one['source_file']}, row {one['row_number']}, file {one['file_id']}, "
+            f"{one['quarantined_at']:%Y-%m-%d %H:%M:%S}: {one['rejection_reason']}"
+        )
+        for wait in one["waits_for"]:
+            say(f"  waits for {wait['parent_table']} {wait['parent_key']} ({wait['column']})")
+    if found["row"] is None and not found["refused"]:
+        say("Nor was a row with this key ever refused.")
+
+
+def _state(refusal: Row) -> str:
+    states = {"waits": "An orphan", "loaded": "An orphan once, loaded since", "true_orphan": "An orphan, given up"}
+    return states.get(
+        refusal["state"], f"Refused ({refusal['state']})" if refusal["state"] != "refused" else "Refused"
+    )

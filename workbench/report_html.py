@@ -1,0 +1,113 @@
+"""The report of `check` for the people who send the files: one page, no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workbench.check import FileCheck, ReasonCount
+
+# What a rule means, for a reader who has not the configuration at hand. Others are told by their name.
+MEANINGS = {
+    "dtype": "the value can't be read as what this column holds (number, date, yes or no)",
+    "not_null": "the value is missing",
+    "required": "the value is missing",
+    "required_when": "the value is missing, and another column asks for it",
+    "allowed_values": "the value is not one of those agreed",
+    "too_long": "the text is too long",
+    "out_of_range": "the number is too large",
+    "at_least": "the number is too small",
+    "at_most": "the number is too large",
+    "email": "not an e-mail address of the form name@domain.com",
+    "egyptian_mobile": "not an Egyptian mobile number of 11 digits",
+    "exact_length": "the text has not the agreed number of characters",
+    "matches": "the text has not the agreed form",
+    "date_in_range": "the date lies outside the agreed range",
+    "duplicate": "a row with this key came before",
+    "parent_missing": "it refers to a row that is not there (yet)",
+    "too_many_fields": "the row has more fields than the header",
+    "too_few_fields": "the row has fewer fields than the header",
+    "not_an_object": "the record is not an object",
+    "not_json": "the line is not JSON",
+    "unexpected_column": "the record has a key that is not agreed",
+    "key_given_twice": "the record names a key twice",
+}
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
+       color: #1b1b1b; background: #fff; }
+table { border-collapse: collapse; margin: 1rem 0; width: 100%; }
+caption { text-align: left; font-weight: bold; padding: .5rem 0; }
+th, td { border: 1px solid #767676; padding: .35rem .6rem; text-align: left; vertical-align: top; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.value { font-family: ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+.bad { color: #a40000; } .good { color: #00602b; }
+@media (prefers-color-scheme: dark) {
+  body { color: #eee; background: #161616; } .bad { color: #ff9c9c; } .good { color: #8fe0a8; }
+}
+"""
+
+
+def page(checks: Sequence[FileCheck]) -> str:
+    """The whole page as HTML. Values are escaped; they come masked."""
+    passed = sum(one.passed for one in checks)
+    summary = f"{passed} of {len(checks)} files without a problem."
+    now = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC"
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>File check: {summary}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>File check</h1>\n<p>{summary} Checked {now}. Personal data is shown as hashes.</p>\n"
+        f"{_overview(checks)}{''.join(map(_section, checks))}</main>\n</body>\n</html>\n"
+    )
+
+
+def _overview(checks: Sequence[FileCheck]) -> str:
+    rows = []
+    for one in checks:
+        verdict = '<span class="good">good</span>' if one.passed else '<span class="bad">problems</span>'
+        figures = "".join(f'<td class="number">{count:,}</td>' for count in (one.total, one.good, one.refused))
+        rows.append(f'<tr><th scope="row">{escape(Path(one.path).name)}</th><td>{verdict}</td>{figures}</tr>\n')
+    return _table("All files", ("File", "Verdict", "Rows", "Good", "Refused"), rows)
+
+
+def _section(one: FileCheck) -> str:
+    parts = [f"<section>\n<h2>{escape(Path(one.path).name)}</h2>\n"]
+    if one.error is not None:
+        parts.append(f'<p class="bad">The file is refused as a whole: {escape(one.error)}.</p>\n')
+    elif one.refused == 0:
+        parts.append(f'<p class="good">All {one.total:,} rows are good.</p>\n')
+    else:
+        parts.append(f'<p class="bad">{one.refused:,} of {one.total:,} rows are refused.</p>\n')
+    parts += [f"<p>{escape(note)}</p>\n" for note in one.notes]
+    if one.reasons:
+        header = ("Column", "Problem", "Rows", "For example, row", "Value")
+        parts.append(_table("What to correct; a row may have several problems", header, _reason_rows(one.reasons)))
+    return "".join([*parts, "</section>\n"])
+
+
+def _reason_rows(reasons: Iterable[ReasonCount]) -> Iterable[str]:
+    for reason in reasons:
+        span = f' rowspan="{len(reason.examples)}"' if len(reason.examples) > 1 else ""
+        column = escape(reason.column) if reason.column else "(the whole row)"
+        meaning = MEANINGS.get(reason.rule, "")
+        problem = f"{escape(reason.rule)}: {meaning}" if meaning else escape(reason.rule)
+        head = f'<th scope="row"{span}>{column}</th><td{span}>{problem}</td>'
+        head += f'<td{span} class="number">{reason.rows:,}</td>'
+        for example in reason.examples:
+            value = "(empty)" if example.value is None or not example.value.strip() else escape(example.value)
+            yield f'<tr>{head}<td class="number">{example.row_number:,}</td><td class="value">{value}</td></tr>\n'
+            head = ""
+
+
+def _table(caption: str, header: Sequence[str], rows: Iterable[str]) -> str:
+    cells = "".join(f'<th scope="col">{name}</th>' for name in header)
+    return (
+        f"<table>\n<caption>{caption}</caption>\n<thead><tr>{cells}</tr></thead>\n<tbody>\n"
+        f"{''.join(rows)}</tbody>\n</table>\n"
+    )

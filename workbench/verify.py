@@ -1,0 +1,131 @@
+"""`verify`: recounts the books of every file against the tables, and the CSV backup against the quarantine."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.model import PipelineConfig
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.quarantine_backup import QuarantineBackup
+from datawarehouse.queries import query
+from datawarehouse.tables import build_metadata
+from workbench.output import AsJson, print_json, say, show_rows
+from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+
+SHOWN = 50  # differences on the screen
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Check:
+    """One kind of promise, how many things were compared for it, and what differs."""
+
+    name: str
+    compared: int = 0
+    differences: list[Row] = field(default_factory=list)
+
+
+@command
+def verify(as_json: AsJson = False) -> int:
+    """Recount the books of every file against the tables, and report every difference.
+
+    Compares rows, quarantine, orphans, foreign keys and the CSV backup. Exit code 1 when anything differs.
+    """
+    config = checked_config()
+    with open_warehouse(config) as warehouse:
+        checks = run_checks(warehouse, config)
+    differences = [{"check": check.name, **row} for check in checks for row in check.differences]
+    if as_json:
+        counts = [{"check": c.name, "compared": c.compared, "differences": len(c.differences)} for c in checks]
+        print_json({"checks": counts, "differences": differences})
+    else:
+        _show(checks, differences)
+    return EXIT_FOUND if differences else EXIT_OK
+
+
+def run_checks(warehouse: Warehouse, config: PipelineConfig) -> list[Check]:
+    """All checks; those of the tables on one snapshot, beside a service or without."""
+    with warehouse.transaction() as tx:
+        tx.execute(query("verify", "snapshot"))
+        checks = list(_of_tables(tx, config))
+    backup = Check("CSV backup equals quarantine")
+    for day in QuarantineBackup(config.path(config.quarantine.dir), warehouse).compare():
+        backup.compared += 1
+        if day.missing or day.extra:
+            row = _difference(file_name=day.path.name, what=f"rows of {day.path}")
+            backup.differences.append(row | {"expected": day.rows, "found": day.rows - day.missing + day.extra})
+    return [*checks, backup]
+
+
+def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:
+    tx.execute("SELECT count(*) FROM pipeline_file_log")
+    files = (tx.fetchone() or (0,))[0]
+    yield Check("total = valid + quarantined", files, _differing(tx, "books", what="total_records"))
+
+    rows = Check("rows in tables = inserted")
+    for table in sorted(spec.table for spec in config.by_logical_name.values()):
+        names = {"table": sql.Identifier(table)}
+        found = _differing(tx, "rows", names, what="rows of the file", table=table)
+        rows.differences += found or _differing(tx, "rows_of_table", names, what="rows of the table", table=table)
+        rows.compared += 1
+    yield rows
+
+    yield Check(
+        "rows in quarantine = quarantined", files, _differing(tx, "quarantine", pruned_before=_pruned(config))
+    )
+    tx.execute("SELECT count(*) FROM quarantine WHERE rejection_stage = 'orphan'")
+    orphans = (tx.fetchone() or (0,))[0]
+    yield Check("open orphans wait for a parent", orphans, _differing(tx, "waits"))
+    yield Check("orphans given up are kept", orphans, _differing(tx, "true_orphans", what="rows of true_orphan"))
+    yield _foreign_keys(tx, config)
+
+
+def _foreign_keys(tx: Cursor, config: PipelineConfig) -> Check:
+    check = Check("foreign keys hold")
+    for table in build_metadata(config).sorted_tables:
+        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
+            names = {
+                "table": sql.Identifier(table.name),
+                "column": sql.Identifier(key.parent.name),
+                "parent": sql.Identifier(key.column.table.name),
+                "key": sql.Identifier(key.column.name),
+            }
+            what = f"{key.parent.name} without its row in {key.column.table.name}"
+            check.differences += _differing(tx, "foreign_key", names, what=what, table=table.name)
+            check.compared += 1
+    return check
+
+
+def _pruned(config: PipelineConfig) -> dt.datetime | None:
+    days = config.retention.quarantine_days
+    return None if days is None else dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+
+
+def _differing(
+    tx: Cursor, name: str, names: Mapping[str, sql.Composable] | None = None, *, what: str = "", **parameters: Any
+) -> list[Row]:
+    tx.execute(sql.SQL(query("verify", name)).format(**(names or {})), {**parameters, "what": what})
+    columns = [column.name for column in tx.description or ()]
+    return [_difference(what=what) | dict(zip(columns, row, strict=True)) for row in tx]
+
+
+def _difference(*, what: str, file_name: str | None = None) -> Row:
+    return dict.fromkeys(("file_id", "file_name", "table")) | {"file_name": file_name, "what": what}
+
+
+def _show(checks: list[Check], differences: list[Row]) -> None:
+    rows = [{"check": c.name, "compared": c.compared, "differences": len(c.differences)} for c in checks]
+    show_rows(rows, as_json=False)
+    if differences:
+        show_rows(differences[:SHOWN], as_json=False, title="Differences")
+        if len(differences) > SHOWN:
+            say(f"{SHOWN} of {len(differences):,} differences; --json gives all.")
+    else:
+        say("Everything adds up.")
