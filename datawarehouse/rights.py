@@ -66,6 +66,8 @@ def _pipeline_rights() -> Iterator[Right]:
         "quarantine": "SELECT INSERT DELETE",
         "orphan_wait": "SELECT INSERT DELETE",
         "true_orphan": "SELECT INSERT",
+        "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
+        "erased": "SELECT",
         "dim_date": "SELECT INSERT",  # the calendar grows
         "dim_time": "SELECT",
     }

@@ -16,7 +16,7 @@ from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import ADVICE, current_role, require_rights
-from datawarehouse.tables import build_metadata
+from datawarehouse.tables import FORMER_CHECKS, build_metadata
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -42,12 +42,16 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
                 "the database and the configuration differ; change one of them:\n"
                 + "\n".join(f"  - {difference}" for difference in differences)
             )
-        _require_ddl_rights(tx, metadata, existing)
+        checks = list(_outdated_checks(tx, metadata, existing))
+        _require_ddl_rights(tx, metadata, existing, {table for table, _ in checks})
         for table in metadata.sorted_tables:
             if table.name not in existing:
                 _create(tx, table)
             else:
                 _add_columns(tx, table, existing[table.name])
+        for name, statement in checks:
+            tx.execute(statement)
+            logger.info(f"[schema] brought a check of {name} up to date", extra={"table": name})
         _install_procedure(tx)
         require_rights(tx, config)
         tx.execute("SELECT EXISTS (SELECT FROM dim_time)")
@@ -59,14 +63,16 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
 
 
 def _require_ddl_rights(
-    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
+    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]], checked: set[str]
 ) -> None:
-    """Raises ConfigError when tables are to be made or to grow, and the role may not do that."""
+    """Raises ConfigError when tables are to be made or to grow, or checks of those in `checked` to change, and the
+    role may not do that.
+    """
     new = [table.name for table in metadata.sorted_tables if table.name not in existing]
     grown = [
         t.name for t in metadata.sorted_tables if existing.get(t.name, {}).keys() < {c.name for c in t.columns}
     ]
-    grown = [name for name in grown if name in existing]
+    grown = sorted({*(name for name in grown if name in existing), *checked})
     if not (new or grown):
         return
     tx.execute(query("rights", "may_create"))
@@ -146,6 +152,21 @@ def _differences(
                 )
         for name in there.keys() - {column.name for column in table.columns}:
             yield f"{table.name}.{name}: the table has it, the configuration not; drop it there, or name it here"
+
+
+def _outdated_checks(
+    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
+) -> Iterator[tuple[str, str]]:
+    """(table, statement) that bring the CHECKs of tables which exist to what the metadata says."""
+    tx.execute(query("schema_init", "checks"))
+    there = set(tx.fetchall())
+    for table, name in sorted(there):
+        if table in metadata.tables and name in FORMER_CHECKS:
+            yield table, f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+    for table in metadata.sorted_tables:
+        for check in table.constraints if table.name in existing else ():
+            if isinstance(check, sa.CheckConstraint) and (table.name, check.name) not in there:
+                yield table.name, str(sa.schema.AddConstraint(check).compile(dialect=_DIALECT))
 
 
 def _type_name(column: sa.Column[Any]) -> str:

@@ -56,3 +56,15 @@ FROM quarantine
 WHERE rejection_stage = 'orphan'
 GROUP BY 1, 2
 ORDER BY 1, 2
+
+-- name: quarantined_row
+SELECT * FROM quarantine WHERE quarantine_id = %(quarantine_id)s
+
+-- name: quarantined_raw
+SELECT quarantine_id, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)s)
+
+-- name: quarantine_history
+-- Oldest first.
+SELECT at, action, who, changes, outcome FROM quarantine_history
+WHERE quarantine_id = %(quarantine_id)s
+ORDER BY history_id
