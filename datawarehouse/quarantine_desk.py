@@ -115,13 +115,6 @@ def edit(
         parameters = {"raw": to_json(raw), "id": row.quarantine_id}
         tx.execute(query("repair", "set_raw"), parameters)
         tx.execute(query("repair", "set_raw_true_orphan"), parameters)
-    note(
-        tx,
-        "edit",
-        who,
-        {row.quarantine_id: "edited" for row in changed},
-        {r.quarantine_id: s for r, s in changed.items()},
-    )
     by_id = {row.quarantine_id: step for row, step in changed.items()}
     note(tx, "edit", who, dict.fromkeys(by_id, "edited"), by_id)
     mark_backup_stale(tx, {row.file_id for row in changed})

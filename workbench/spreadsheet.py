@@ -17,7 +17,7 @@ MAX_CELL = 32_767  # characters that a cell of a spreadsheet holds
 
 
 def write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `rows` (quarantine_id, rejection_reason, raw_data) to a new .csv or .xlsx that its owner alone may read.
+    """Write `rows` (quarantine_id, rejection_reason, raw_data) to a new .csv or .xlsx for its owner alone to read.
 
     A cell that a spreadsheet would run as a formula gets a leading apostrophe. Raises ConfigError.
     """
@@ -95,7 +95,7 @@ def _write_xlsx(path: Path, lines: list[list[str]]) -> None:
     book = Workbook(write_only=True)
     sheet = book.create_sheet("quarantine")
 
-    def as_text(text: str) -> WriteOnlyCell:
+    def as_text(text: str) -> Any:
         cell = WriteOnlyCell(sheet, value=text)
         cell.data_type, cell.number_format = "s", "@"
         return cell
