@@ -62,6 +62,7 @@ def require_operator(tx: Cursor, config: PipelineConfig) -> None:
 
 def lock(tx: Cursor, ids: Sequence[int]) -> list[Row]:
     """Those of `ids` that are open or true orphans and that nobody else has in hand, by id."""
+    tx.execute(query("repair", "share_erasures"))  # first, as whoever erases takes it first
     tx.execute(query("repair", "lock"), {"ids": list(ids)})
     return [
         Row(q_id, file_id, number, table, feed, Refused(raw, _reasons(reasons), frozenset(edited)), resolution)
@@ -92,33 +93,37 @@ def edit(
     if missing := sorted(changes.keys() - {row.quarantine_id for row in rows}):
         raise ConfigError(f"no open row with quarantine_id {', '.join(map(str, missing[:_SHOWN_PROBLEMS]))}")
     problems: list[str] = []
-    steps: dict[Row, dict[str, list[Any]]] = {}
-    for row in rows:
-        spec = spec_of(row, config)
-        erased = read_erasures(tx, spec, config)
-        if erased and erased.named(row.refused.raw):
-            personal = {column.name for column in spec.personal}
-            given = {n for n, v in changes[row.quarantine_id].items() if v != row.refused.raw.get(n)}
-            problems += [
-                f"{row.quarantine_id} {name}: this person was erased" for name in sorted(given & personal)
-            ]
-        steps[row] = _step(row, spec, pii, changes[row.quarantine_id], problems)
+    specs = {row: spec_of(row, config) for row in rows}
+    steps = {row: _step(row, specs[row], pii, changes[row.quarantine_id], problems) for row in rows}
+    erased = {
+        spec.table: read_erasures(tx, spec, config) for spec in {s.table: s for s in specs.values()}.values()
+    }
+    changed = {row: _with(row, specs[row], step) for row, step in steps.items() if step}
+    for row, raw in changed.items():
+        if erased[row.table] and erased[row.table].named(raw):
+            personal = {column.name for column in specs[row].personal}
+            kept = sorted(steps[row].keys() & personal)
+            problems += [f"{row.quarantine_id} {name}: this person was erased" for name in kept]
     if problems:
         more = len(problems) - _SHOWN_PROBLEMS
         lines = [*problems[:_SHOWN_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
         raise ConfigError("nothing was changed:\n" + "\n".join(f"  - {line}" for line in lines))
-    changed = {row: step for row, step in steps.items() if step}
-    for row, step in changed.items():
-        raw = row.refused.raw | {name: new for name, (_, new) in step.items()}
-        if all(column.name in raw for column in spec_of(row, config).schema.columns):
-            raw = {name: value for name, value in raw.items() if name not in {MALFORMED, "_line"}}
-        parameters = {"raw": to_json(raw), "id": row.quarantine_id}
+    for row, raw in changed.items():
+        parameters = {"raw": to_json(erased[row.table].blank_raw(raw)), "id": row.quarantine_id}
         tx.execute(query("repair", "set_raw"), parameters)
         tx.execute(query("repair", "set_raw_true_orphan"), parameters)
-    by_id = {row.quarantine_id: step for row, step in changed.items()}
+    by_id = {row.quarantine_id: steps[row] for row in changed}
     note(tx, "edit", who, dict.fromkeys(by_id, "edited"), by_id)
     mark_backup_stale(tx, {row.file_id for row in changed})
     return Edited(len(changed), len(steps) - len(changed))
+
+
+def _with(row: Row, spec: FileSpec, step: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """The row's text after `step`; when it has every column, it can be split into them."""
+    raw = row.refused.raw | {name: after for name, (_, after) in step.items()}
+    if all(column.name in raw for column in spec.schema.columns):
+        return {name: value for name, value in raw.items() if name not in {MALFORMED, "_line"}}
+    return raw
 
 
 def discard(tx: Cursor, ids: Sequence[int], reason: str, who: str) -> int:

@@ -28,6 +28,7 @@ def lock_file(tx: Cursor, file_id: int) -> dict[str, Any]:
 
     Raises ConfigError when there is none.
     """
+    tx.execute(query("repair", "share_erasures"))
     tx.execute(query("repair", "lock_of_file"), {"file_id": file_id})
     tx.execute(query("file_log", "lock_file"), {"file_id": file_id})
     row = tx.fetchone()

@@ -13,6 +13,7 @@ import openpyxl
 import pytest
 
 from config.model import DatabaseConfig
+from datawarehouse import quarantine_replay
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_replay import replay
 from datawarehouse.quarantine_retry import OrphanRetry
@@ -245,6 +246,16 @@ def test_a_line_that_could_not_be_split_is_mended_by_giving_every_column(site: S
     site.run("quarantine", "edit", row, "--set", "category_name=a, b", "--yes")
     site.run("quarantine", "replay", row, "--yes")
     assert site.one("SELECT category_name FROM dim_category WHERE category_id = 5") == "a, b"
+
+
+def test_it_is_the_same_in_many_chunks(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine_replay, "CHUNK_ROWS", 2)
+    lines = "".join(customer(number, gender="x") for number in (1, 2, 1, 3, 1, 4))
+    outcome = site.load("customers.csv", CUSTOMERS + lines)
+    site.load("more/customers.csv", CUSTOMERS + customer(4))
+    site.execute('UPDATE quarantine SET raw_data = raw_data || \'{"gender": "male"}\'')
+    site.execute("UPDATE pipeline_file_log SET backup_written = false")
+    words(site.run("quarantine", "replay", "--file", outcome.file_id, "--yes"), ["3 loaded, 3 already there"])
 
 
 def test_a_row_in_the_hands_of_the_service_is_left_to_it(site: Site) -> None:
