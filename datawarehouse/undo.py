@@ -8,8 +8,9 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.errors import ConfigError
+from config.errors import ConfigError, DataError
 from config.model import FileSpec, PipelineConfig, Status
+from datawarehouse.db_connection import translated
 from datawarehouse.queries import query
 
 
@@ -61,7 +62,12 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
             + "\n".join(f"  - {line}" for line in found)
         )
     parameters = {"file_id": file_id}
-    tx.execute(sql.SQL(query("repair", "take_back_rows")).format(table=sql.Identifier(spec.table)), parameters)
+    statement = sql.SQL(query("repair", "take_back_rows")).format(table=sql.Identifier(spec.table))
+    try:
+        with translated():
+            tx.execute(statement, parameters)
+    except DataError:  # a file that is loaded just now had these parents locked
+        raise ConfigError(f"file {file_id}: rows that depend on it came meanwhile; nothing was changed") from None
     rows = tx.rowcount
     for name in ("waits", "true_orphans", "history", "quarantine"):
         tx.execute(query("repair", f"take_back_{name}"), parameters)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from config.model import FileSpec
+from config.model import FileSpec, Stage
 from validation.batch import Reason, Rejection
 from validation.pii_handler import PiiHandler
 
@@ -30,7 +30,7 @@ def quarantine_row(rejection: Rejection, spec: FileSpec, pii: PiiHandler) -> dic
     return {
         "row_number": rejection.number,
         **reason_fields(rejection.reasons),
-        "raw_data": to_json(pii.mask_raw(spec, rejection.raw)),
+        "raw_data": to_json(pii.mask_raw(spec, rejection.raw, strays=rejection.stage is not Stage.ORPHAN)),
     }
 
 

@@ -50,7 +50,8 @@ ORDER BY rows DESC, 1, 2, 3, 4
 LIMIT %(limit)s
 
 -- name: orphans
--- Orphans by table and by what became of them: open, loaded, already_present, duplicate, true_orphan.
+-- Orphans by table and by what became of them: open, loaded, already_present, duplicate, true_orphan,
+-- replayed, discarded.
 SELECT source_table, coalesce(resolution, 'open') AS state, count(*) AS rows, min(quarantined_at) AS oldest
 FROM quarantine
 WHERE rejection_stage = 'orphan'

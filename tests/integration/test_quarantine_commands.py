@@ -116,6 +116,17 @@ def test_a_value_that_was_hashed_where_it_had_strayed_is_never_loaded(site: Site
     assert site.one("SELECT full_name FROM dim_customer") == "Ali"
 
 
+def test_an_orphan_that_heals_is_loaded_as_it_would_have_been_at_once(site: Site) -> None:
+    """Of a row that is good but for its parent, only the sensitive columns are hashed."""
+    site.execute("DELETE FROM dim_driver; DELETE FROM dim_restaurant; DELETE FROM dim_region")
+    site.load("customers.csv", CUSTOMERS + customer(1, name="Ali 0100 123 4567"))
+    site.load("regions.csv", "region_id,region_name,city_id,delivery_base_fee\n1,r,1,1\n")
+    assert site.one("SELECT full_name, email FROM dim_customer") == (
+        "Ali 0100 123 4567",
+        hashed("ali@example.com"),
+    )
+
+
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])
 def test_an_export_mended_in_a_spreadsheet_comes_back(site: Site, tmp_path: Path, suffix: str) -> None:
     text = CUSTOMERS + customer("=1+1", name="=cmd") + customer(2, gender="x") + customer(3, gender="y")

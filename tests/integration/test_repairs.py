@@ -14,7 +14,7 @@ from config.model import DatabaseConfig, Status
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.erasure import erase, read_erasures
 from datawarehouse.quarantine_retry import OrphanRetry
-from tests.acceptance.daemon import SHIPPED_CONFIG
+from tests.acceptance.daemon import SHIPPED_CONFIG, wait_until
 from tests.conftest import SETTINGS_FROM_OUTSIDE
 from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, words
 from validation.pii_handler import PiiHandler
@@ -90,6 +90,24 @@ def test_a_file_that_updated_rows_is_not_undone(site: Site) -> None:
     outcome = site.load("customers.csv", CUSTOMERS + customer(1))
     site.execute("UPDATE pipeline_file_log SET updated_records = 1, inserted_records = 0")
     words(site.run("undo", outcome.file_id, "--yes", expect=2), ["replaced 1 rows of earlier files"])
+
+
+def test_a_child_that_is_loaded_meanwhile_keeps_its_parent(site: Site) -> None:
+    """The foreign keys' triggers are off for the load, and still undo can't take the parent away."""
+    outcome = site.load("customers.csv", CUSTOMERS + customer(1))
+    said: list[str] = []
+    undoing = threading.Thread(target=lambda: said.append(site.run("undo", outcome.file_id, "--yes", expect=2)))
+    with site.warehouse.transaction() as tx:
+        tx.execute("SELECT 1 FROM dim_customer WHERE customer_id = 1 FOR KEY SHARE")
+        undoing.start()
+        wait_until(lambda: site.one("SELECT count(*) FROM pg_locks WHERE NOT granted"), "undo waits")
+        tx.execute("SET LOCAL session_replication_role = replica")
+        tx.execute(
+            "INSERT INTO fact_order (order_id, customer_id, payment_method, _file_id) VALUES ('a', 1, 'x', 0)"
+        )
+    undoing.join(20)
+    words(said[0], ["rows that depend on it came meanwhile"])
+    assert site.one("SELECT count(*) FROM dim_customer") == 1
 
 
 def test_undoing_the_last_file_of_a_day_removes_its_backup(site: Site) -> None:
