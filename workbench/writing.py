@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.errors import ConfigError, PipelineError
+from config.errors import ConfigError, PipelineError, WarehouseUnavailable
 from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
@@ -56,6 +56,8 @@ class Workplace:
                     raise _TakenBackError  # noqa: TRY301  (that is how a transaction is taken back)
         except _TakenBackError:
             say("Dry run: nothing was changed.")
+        except WarehouseUnavailable as problem:  # or rows are locked for long; a COMMIT may have been done
+            raise WarehouseUnavailable(f"{problem}; run the command again, it finds what was done") from None
         return results[0]
 
     def done(self, text: str, **figures: object) -> None:
