@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import openpyxl
@@ -257,6 +258,60 @@ def test_a_line_that_could_not_be_split_is_mended_by_giving_every_column(site: S
     site.run("quarantine", "edit", row, "--set", "category_name=a, b", "--yes")
     site.run("quarantine", "replay", row, "--yes")
     assert site.one("SELECT category_name FROM dim_category WHERE category_id = 5") == "a, b"
+
+
+def test_a_record_of_a_bad_shape_stays_refused_until_it_is_edited(site: Site) -> None:
+    record = '{"category_id": %d, "category_name": "a"%s}'
+    lines = record % (2, ""), record % (3, ', "extra": "x"'), record % (4, ', "category_id": 5'), "7"
+    site.load("categories.json", f"[{', '.join(lines)}]")
+    ids = [row[0] for row in site.rows("SELECT quarantine_id FROM quarantine ORDER BY 1")]
+    before = site.rows("SELECT reasons, raw_data FROM quarantine ORDER BY quarantine_id")
+    words(site.run("quarantine", "replay", *ids, "--yes", expect=1), ["3 refused again"])
+    assert site.rows("SELECT reasons, raw_data FROM quarantine ORDER BY quarantine_id") == before
+    for q_id, key in zip(ids, (3, 4, 7), strict=True):
+        site.run("quarantine", "edit", q_id, "--set", f"category_id={key}", "--set", "category_name=b", "--yes")
+    words(site.run("quarantine", "replay", *ids, "--yes"), ["3 loaded"])
+    assert site.rows("SELECT category_id FROM dim_category ORDER BY 1") == [(1,), (2,), (3,), (4,), (7,)]
+
+
+@pytest.mark.parametrize("seed", [3])
+def test_the_books_hold_whatever_is_done_in_whatever_order(site: Site, seed: int) -> None:
+    """Files and commands at random; what a step is refused for is its own business."""
+    random = Random(seed)
+    for step in range(24):
+        if step % 3 == 0:
+            name, text = random_file(random)
+            site.load(f"{step}/{name}", text)
+        else:
+            site.run(*random_command(site, random), "--yes", expect=None)
+        if random.random() < 0.2:
+            site.execute("UPDATE quarantine SET quarantined_at = quarantined_at - interval '1 microsecond'")
+            OrphanRetry(site.warehouse, site.config).promote(0)
+        site.check_books()
+
+
+def random_file(random: Random) -> tuple[str, str]:
+    keys = [random.randint(1, 6) for _ in range(8)]
+    if random.random() < 0.5:
+        rows = [customer(k, gender=random.choice(["male", "x"]), region=random.choice([1, 2])) for k in keys]
+        return "customers.csv", CUSTOMERS + "".join(rows)
+    return "orders.csv", ORDERS + "".join(order(k, k, amount=random.choice([1, -1])) for k in keys)
+
+
+def random_command(site: Site, random: Random) -> tuple[object, ...]:
+    row = random.choice(site.rows("SELECT quarantine_id FROM quarantine") or [(0,)])[0]
+    file = random.choice(site.rows("SELECT file_id FROM pipeline_file_log") or [(0,)])[0]
+    field = random.choice(["gender=male", "region_id=1", "region_id=2", "customer_id=3", "customer_id=x"])
+    commands: list[tuple[object, ...]] = [
+        ("quarantine", "edit", row, "--set", field),
+        ("quarantine", "replay", row),
+        ("quarantine", "replay", "--file", file),
+        ("quarantine", "discard", row, "--reason", "r"),
+        ("undo", file),
+        ("reprocess", file),
+        ("erase", "--customer-key", random.randint(1, 6)),
+    ]
+    return random.choice(commands)
 
 
 def test_it_is_the_same_in_many_chunks(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
