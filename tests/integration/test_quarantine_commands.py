@@ -301,7 +301,9 @@ def random_file(random: Random) -> tuple[str, str]:
 def random_command(site: Site, random: Random) -> tuple[object, ...]:
     row = random.choice(site.rows("SELECT quarantine_id FROM quarantine") or [(0,)])[0]
     file = random.choice(site.rows("SELECT file_id FROM pipeline_file_log") or [(0,)])[0]
-    field = random.choice(["gender=male", "region_id=1", "region_id=2", "customer_id=3", "customer_id=x"])
+    field = random.choice(
+        ["gender=male", "order_amount=1", "region_id=1", "region_id=2", "customer_id=3", "customer_id=x"]
+    )
     commands: list[tuple[object, ...]] = [
         ("quarantine", "edit", row, "--set", field),
         ("quarantine", "replay", row),
