@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import FrameType
+from typing import Annotated
 
 import typer
 
@@ -20,13 +22,18 @@ from ingestion.ingestion_runner import Summary
 from ingestion.pipeline import Pipeline
 from utils import logger
 from validation import rules
-from workbench import check, config_check, explain, files, infer, sql_shell, status, verify
+from workbench import check, config_check, explain, files, infer, quarantine, repairs, sql_shell, status, verify
 
 EXIT_OK, EXIT_FILE_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
 
 app = typer.Typer(
     add_completion=True, no_args_is_help=False, help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False
 )
+
+app.add_typer(quarantine.app, name="quarantine")
+app.command()(repairs.undo)
+app.command()(repairs.reprocess)
+app.command()(repairs.erase)
 
 
 @app.callback(invoke_without_command=True)
@@ -40,6 +47,22 @@ def service(context: typer.Context) -> None:
 def once() -> None:
     """Load everything that is pending, print a summary, and exit: 0, or 1 when a file failed."""
     raise typer.Exit(_run(_turn, "Done."))
+
+
+@app.command()
+def backfill(
+    first: Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
+    last: Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")],
+    name: Annotated[str | None, typer.Option("--type", help="Only files of this type, as orders.")] = None,
+) -> None:
+    """Load the batch and stream folders of these days now, whatever trigger_hour and catch_up_days say."""
+    raise typer.Exit(_run(lambda pipeline: _days(pipeline, first.date(), last.date(), name), "Done."))
+
+
+def _days(pipeline: Pipeline, first: dt.date, last: dt.date, name: str | None) -> int:
+    summary = pipeline.backfill(first, last, name)
+    _say(summary)
+    return EXIT_FILE_FAILED if summary.files[Status.FAILED] else EXIT_OK
 
 
 # The operator's commands: a module of workbench each.

@@ -18,6 +18,7 @@ from config.model import (
     Feed,
     FileSpec,
     ForeignKey,
+    Lookup,
     OnConflict,
     Schema,
     SchemaConfig,
@@ -26,8 +27,8 @@ from config.model import (
 EXTENSIONS = (".csv", ".json", ".ndjson", ".jsonl")
 RESERVED_TABLES = frozenset(
     {
-        *("dim_date", "dim_time", "quarantine", "orphan_wait", "true_orphan"),
-        *("pipeline_file_log", "pipeline_meta", "contract_breach"),
+        *("dim_date", "dim_time", "quarantine", "quarantine_history", "orphan_wait", "true_orphan"),
+        *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased"),
     }
 )
 LINEAGE_COLUMNS = ("_file_id", "_loaded_at")  # on every table: which file, when
@@ -77,6 +78,10 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
         problems.append(f"{where}.primary_key: {schema.primary_key!r} is not one of its columns")
     elif schema.key.nullable or schema.key.dtype not in {Dtype.INT, Dtype.STR} or schema.key.pii:
         problems.append(f"{where}.primary_key: {schema.primary_key!r} must be int or str, not nullable, not PII")
+    elif schema.key.personal:
+        problems.append(
+            f"{where}.primary_key: {schema.primary_key!r} can't be personal: it is what tells rows apart"
+        )
     for column in schema.columns:
         problems.extend(f"{where}.columns.{column.name}: {problem}" for problem in _column_problems(column))
     return schema
@@ -91,6 +96,8 @@ def _column_problems(column: Column) -> Iterator[str]:
         yield "allowed_values goes with dtype str"
     if column.pii and column.dtype is not Dtype.STR:
         yield "pii goes with dtype str"
+    if column.personal and not column.nullable and column.dtype is not Dtype.STR:
+        yield "personal and not nullable goes with dtype str: no other value can say that it was erased"
     try:
         sql = column.sql
     except ValueError as error:
@@ -230,6 +237,18 @@ def _foreign_key_problems(spec: FileSpec, key: ForeignKey, by_name: dict[str, Fi
         )
 
 
+def _lookup_problems(spec: FileSpec, lookup: Lookup, by_name: dict[str, FileSpec]) -> Iterator[str]:
+    source = by_name.get(lookup.source)
+    if source is None:
+        yield f"lookup.from: {lookup.source!r} is not the type of any expected file"
+    elif lookup.take not in source.schema.by_name:
+        yield f"lookup.take: {lookup.take!r} is not a column of schemas.{lookup.source}"
+    elif source.schema.by_name[lookup.take] in source.personal:
+        yield f"lookup.take: {lookup.take!r} is personal, and would outlive the erasure of its row"
+    elif ForeignKey(lookup.by, lookup.source) not in spec.foreign_keys:
+        yield f"lookup.by: {lookup.by!r} is not a foreign key to {lookup.source!r}"
+
+
 def _derivation_problems(
     spec: FileSpec, target: str, derivation: Derivation, by_name: dict[str, FileSpec], taken: set[str | None]
 ) -> Iterator[str]:
@@ -248,13 +267,7 @@ def _derivation_problems(
         columns = [(derivation.equals[0], Dtype.STR)]
     elif lookup := derivation.lookup:
         columns = [(lookup.by, None)]
-        source = by_name.get(lookup.source)
-        if source is None:
-            yield f"lookup.from: {lookup.source!r} is not the type of any expected file"
-        elif lookup.take not in source.schema.by_name:
-            yield f"lookup.take: {lookup.take!r} is not a column of schemas.{lookup.source}"
-        elif ForeignKey(lookup.by, lookup.source) not in spec.foreign_keys:
-            yield f"lookup.by: {lookup.by!r} is not a foreign key to {lookup.source!r}"
+        yield from _lookup_problems(spec, lookup, by_name)
     for name, dtype in columns:
         column = spec.schema.by_name.get(name)
         if column is None:

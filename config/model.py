@@ -115,7 +115,8 @@ class Column(Model):
     """One column of a source file and of its table.
 
     `sql_type` defaults by dtype; `stored_as` is the table's name for it where that differs; `rules` are
-    the record rules by name, as in `{required: true, at_least: 0}`.
+    the record rules by name, as in `{required: true, at_least: 0}`. `personal`: it tells of a person, and is
+    blanked when that person is erased; what is `pii` is so in any case.
     """
 
     name: Name
@@ -124,6 +125,7 @@ class Column(Model):
     allowed_values: tuple[str, ...] | None = None
     sql_type: str | None = None
     pii: PiiKind | None = None
+    personal: bool = False
     stored_as: Name | None = None
     rules: dict[str, Any] = Field(default_factory=dict)
 
@@ -241,6 +243,11 @@ class FileSpec:
     def has_pii(self) -> bool:
         return any(column.pii for column in self.schema.columns)
 
+    @property
+    def personal(self) -> tuple[Column, ...]:
+        """The columns that tell of a person."""
+        return tuple(column for column in self.schema.columns if column.pii or column.personal)
+
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
@@ -263,10 +270,11 @@ class FileJob:
 
 
 class Status(StrEnum):
-    """How a file ended. The first two are rows of pipeline_file_log; the others are not."""
+    """How a file ended. The first three are rows of pipeline_file_log; the others are not."""
 
     SUCCESS = "success"
     FAILED = "failed"
+    UNDONE = "undone"  # an operator took it back; its content is not loaded again by itself
     ALREADY_DONE = "already_done"  # the same content is in the file log
     CHANGED = "changed"  # rolled back; it will be looked at again
 

@@ -19,10 +19,11 @@ class Claim:
     earlier: tuple[int, Status] | None = None
 
 
-def claim(tx: Cursor, job: FileJob) -> Claim:
+def claim(tx: Cursor, job: FileJob, *, again: bool = False) -> Claim:
     """Take the file for this transaction; another process with the same content waits until it ends.
 
     Content that failed under another form of its spec may be tried again: the configuration was mended since.
+    With `again`, all that failed or was undone may.
     """
     content = {"logical_name": job.spec.name, "md5": job.md5, "size": job.size}
     tx.execute(query("file_log", "lock"), {"content": f"{job.spec.name} {job.md5} {job.size}"})
@@ -30,8 +31,9 @@ def claim(tx: Cursor, job: FileJob) -> Claim:
     file_id, earlier_id, status, fingerprint = tx.fetchone() or (0, None, None, None)
     if earlier_id is None:
         return Claim(file_id)
-    if status == Status.FAILED and fingerprint != spec_hash(job.spec):
-        tx.execute(query("file_log", "forget_failed"), {"file_id": earlier_id})
+    mended = status == Status.FAILED and fingerprint != spec_hash(job.spec)
+    if mended or (again and status in {Status.FAILED, Status.UNDONE}):
+        tx.execute(query("file_log", "forget"), {"file_id": earlier_id})
         return Claim(file_id)
     return Claim(file_id, (earlier_id, Status(status)))
 

@@ -124,7 +124,11 @@ class QuarantineBackup:
         with self._locked(feed), self._warehouse.transaction() as tx:
             tx.execute(query("quarantine", "take_backup_day"), of_day)
             tx.execute(query("quarantine", "backup_day"), of_day)
-            self._replace(path, [BACKUP_COLUMNS, *(backup_line(row) for row in tx)])
+            lines = [backup_line(row) for row in tx]
+            if lines:
+                self._replace(path, [BACKUP_COLUMNS, *lines])
+            else:  # a file was undone, or pruned
+                path.unlink(missing_ok=True)
         logger.info(f"[quarantine] wrote {path.name} anew from the table", extra={"path": str(path)})
 
     def _path(self, feed: Feed, day: dt.date) -> Path:

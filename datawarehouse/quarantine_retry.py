@@ -13,9 +13,10 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileSpec, PipelineConfig
-from datawarehouse import quarantine_loader
+from datawarehouse import late_rows, quarantine_loader
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import parent_lookup, resolve_ref_table
+from datawarehouse.late_rows import ALREADY_PRESENT, DUPLICATE, LOADED
 from datawarehouse.loader import Loader
 from datawarehouse.queries import query
 from utils.logger import get_logger
@@ -26,7 +27,6 @@ from validation.schema_validator import validate_schema
 logger = get_logger(__name__)
 
 CHUNK_ROWS = 10_000  # orphans retried in one transaction
-LOADED, ALREADY_PRESENT, DUPLICATE = "loaded", "already_present", "duplicate"  # quarantine.resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,30 +144,10 @@ class OrphanRetry:
 
     def _merge(self, tx: Cursor, spec: FileSpec, rows: pa.Table, orphans: _Orphans) -> dict[int, str]:
         """Merge the rows, each under the id of its own file; returns what became of each position."""
-        positions = rows.column("_row").to_pylist()
-        keys = rows.column(spec.schema.primary_key).to_pylist()
-        resolutions: dict[int, str] = {}
-        first: set[Any] = set()
-        of_file: set[tuple[int, Any]] = set()
-        for position, key in zip(positions, keys, strict=True):
-            here = (orphans.file_ids[position], key)
-            if here in of_file:
-                resolutions[position] = DUPLICATE
-            elif key in first:
-                resolutions[position] = ALREADY_PRESENT
-            of_file.add(here)
-            first.add(key)
-        chosen = pa.array([position not in resolutions for position in positions], pa.bool_())
-        file_ids = pa.array([orphans.file_ids[position] for position in positions], pa.int64())
-        distinct = rows.append_column("_file_id", file_ids).filter(chosen)
-        loaded = Loader(tx, spec, self._config, list_present=True).load(distinct)
-        resolutions |= dict.fromkeys(distinct.column("_row").to_pylist(), LOADED)
-        resolutions |= dict.fromkeys(loaded.present_rows, ALREADY_PRESENT) | dict.fromkeys(
-            loaded.duplicates, DUPLICATE
-        )
-        for refused in loaded.refused:
-            logger.error(f"[orphans] {spec.table}: an orphan was refused on retry: {refused.error}")
-            del resolutions[refused.row]
+        loader = Loader(tx, spec, self._config, list_present=True)
+        resolutions, refused = late_rows.merge(loader, rows, orphans.file_ids, spec.schema.primary_key)
+        for row in refused:
+            logger.error(f"[orphans] {spec.table}: an orphan was refused on retry: {row.error}")
         return resolutions
 
     def _resolve(self, tx: Cursor, orphans: _Orphans, resolutions: dict[int, str]) -> None:

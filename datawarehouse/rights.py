@@ -76,6 +76,8 @@ def _pipeline_rights() -> Iterator[Right]:
         "orphan_wait": "SELECT INSERT DELETE",
         "true_orphan": "SELECT INSERT",
         "contract_breach": "SELECT INSERT",
+        "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
+        "erased": "SELECT",
         "dim_date": "SELECT INSERT",  # the calendar grows
         "dim_time": "SELECT",
     }

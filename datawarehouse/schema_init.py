@@ -17,7 +17,7 @@ from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import ADVICE, current_role, require_rights
-from datawarehouse.tables import build_metadata
+from datawarehouse.tables import FORMER_CHECKS, build_metadata
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -31,6 +31,7 @@ class Plan:
 
     tables: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    checks: tuple[tuple[str, str], ...] = ()  # table, statement
     differences: tuple[str, ...] = ()
 
 
@@ -50,6 +51,7 @@ def _plan(tx: Cursor | None, metadata: sa.MetaData, existing: dict[str, dict[str
             for column in table.columns
             if table.name in existing and column.name not in existing[table.name]
         ),
+        checks=tuple(_outdated_checks(tx, metadata, existing)) if tx is not None else (),
         differences=tuple(_differences(tx, metadata, existing)) if tx is not None else (),
     )
 
@@ -78,6 +80,9 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
                 _create(tx, table)
             else:
                 _add_columns(tx, table, existing[table.name])
+        for name, statement in todo.checks:
+            tx.execute(statement)
+            logger.info(f"[schema] brought a check of {name} up to date", extra={"table": name})
         _install_procedure(tx)
         require_rights(tx, config)
         tx.execute("SELECT EXISTS (SELECT FROM dim_time)")
@@ -89,8 +94,8 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
 
 
 def _require_ddl_rights(tx: Cursor, todo: Plan) -> None:
-    """Raises ConfigError when tables are to be made or to grow, and the role may not do that."""
-    grown = sorted({name.partition(".")[0] for name in todo.columns})
+    """Raises ConfigError when tables are to be made, to grow or to get checks, and the role may not do that."""
+    grown = sorted({*(name.partition(".")[0] for name in todo.columns), *(table for table, _ in todo.checks)})
     if not (todo.tables or grown):
         return
     tx.execute(query("rights", "may_create"))
@@ -179,6 +184,21 @@ def _differences(
 def _has_rows(tx: Cursor, table: sa.Table) -> bool:
     tx.execute(f"SELECT EXISTS (SELECT FROM {_DIALECT.identifier_preparer.format_table(table)})")
     return tx.fetchone() == (True,)
+
+
+def _outdated_checks(
+    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
+) -> Iterator[tuple[str, str]]:
+    """(table, statement) that bring the CHECKs of tables which exist to what the metadata says."""
+    tx.execute(query("schema_init", "checks"))
+    there = set(tx.fetchall())
+    for table, name in sorted(there):
+        if table in metadata.tables and name in FORMER_CHECKS:
+            yield table, f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+    for table in metadata.sorted_tables:
+        for check in table.constraints if table.name in existing else ():
+            if isinstance(check, sa.CheckConstraint) and (table.name, check.name) not in there:
+                yield table.name, str(sa.schema.AddConstraint(check).compile(dialect=_DIALECT))
 
 
 def _type_name(column: sa.Column[Any]) -> str:

@@ -24,6 +24,9 @@ _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
     "timestamp without time zone": lambda _: sa.DateTime(),
 }
 _NOW = sa.text("now()")
+# CHECKs of earlier versions, dropped where they are found. A CHECK that changes gets a new name: PostgreSQL writes
+# its text in a way of its own, which can't be compared.
+FORMER_CHECKS = frozenset({"pipeline_file_log_status", "pipeline_file_log_parts"})
 
 
 def column_type(column: Column) -> TypeEngine[Any]:
@@ -142,6 +145,7 @@ def _pipeline_tables(metadata: sa.MetaData) -> None:
             "duplicate_count",
             "orphan_count",  # as found; resolved_orphans of them were loaded later
             "resolved_orphans",
+            "resolved_records",  # the same of other refused records, by `quarantine replay`
         )
     ]
     sa.Table(
@@ -165,16 +169,16 @@ def _pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("backup_written", sa.Boolean(), nullable=False, server_default=sa.true()),
         sa.Column("processed_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
         sa.UniqueConstraint("logical_name", "file_hash", "file_size", name="pipeline_file_log_content"),
-        sa.CheckConstraint("status IN ('success', 'failed')", name="pipeline_file_log_status"),
+        sa.CheckConstraint("status IN ('success', 'failed', 'undone')", name="pipeline_file_log_states"),
         sa.CheckConstraint("total_records = valid_records + quarantined", name="pipeline_file_log_books"),
         sa.CheckConstraint(
             "valid_records = inserted_records + already_present + updated_records",
             name="pipeline_file_log_valid",
         ),
         sa.CheckConstraint(
-            "duplicate_count + orphan_count - resolved_orphans <= quarantined AND resolved_orphans <= orphan_count"
-            " AND changed_records <= already_present",
-            name="pipeline_file_log_parts",
+            "duplicate_count + orphan_count - resolved_orphans - resolved_records <= quarantined"
+            " AND resolved_orphans <= orphan_count AND changed_records <= already_present",
+            name="pipeline_file_log_counts",
         ),
         sa.Index("pipeline_file_log_processed_at", "processed_at"),
     )
@@ -227,6 +231,28 @@ def _pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("retry_count", sa.Integer(), nullable=False),
         sa.Column("promoted_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
+    )
+    # What operators did to a quarantined row: the values before and after, as they are stored (PII hashed).
+    sa.Table(
+        "quarantine_history",
+        metadata,
+        sa.Column("history_id", sa.BigInteger(), sa.Identity(), primary_key=True),
+        sa.Column("quarantine_id", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
+        sa.Column("action", sa.String(10), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("changes", JSONB(), nullable=False, server_default="{}"),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Index("quarantine_history_row", "quarantine_id"),
+    )
+    # Persons whose data is blanked in every file that brings them again.
+    sa.Table(
+        "erased",
+        metadata,
+        sa.Column("source_table", sa.Text(), primary_key=True),
+        sa.Column("key", sa.Text(), primary_key=True),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
+        sa.Column("erased_by", sa.Text(), nullable=False),
     )
     sa.Table(
         "contract_breach",

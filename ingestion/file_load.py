@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from config.errors import FileChanged, FileRejected, PipelineError
 from config.model import Dtype, FileJob, FileOutcome, FileSpec, PipelineConfig, Stage, Status
 from datawarehouse import file_log, quarantine_loader
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup
 from datawarehouse.loader import Loaded, Loader
 from ingestion.contract import refuse_if_dirty
@@ -27,6 +28,7 @@ from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
 from validation.orphan_validator import KnownParents
+from validation.personal import ErasedPersons
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import settle, validate
 
@@ -61,7 +63,10 @@ class _Books:
 
 
 class FileLoad:
-    """Loads files. `progress(job, rows)` is told after each chunk; `give_up()` is asked before it."""
+    """Loads files. `progress(job, rows)` is told after each chunk; `give_up()` is asked before it.
+
+    `again`: content that failed or was undone is loaded.
+    """
 
     def __init__(
         self,
@@ -71,12 +76,14 @@ class FileLoad:
         *,
         progress: Callable[[FileJob, int], None] = lambda _job, _rows: None,
         give_up: Callable[[], bool] = lambda: False,
+        again: bool = False,
     ) -> None:
         self._warehouse = warehouse
         self._config = config
         self._pii = pii
         self._progress = progress
         self._give_up = give_up
+        self._again = again
 
     def run(self, job: FileJob) -> FileOutcome:
         """Load the file, or record why it can't be.
@@ -102,7 +109,7 @@ class FileLoad:
     def record_failure(self, job: FileJob, problem: str, started: float) -> FileOutcome:
         """Write the file's row of status failed, in a transaction of its own."""
         with self._warehouse.transaction() as tx:
-            claim = file_log.claim(tx, job)
+            claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return FileOutcome(job, Status.ALREADY_DONE, file_id=claim.earlier[0])
             outcome = FileOutcome(
@@ -114,9 +121,10 @@ class FileLoad:
     def _load(self, job: FileJob, file: OpenFile, started: float) -> FileOutcome:
         books = _Books()
         with CommitTimer() as commit, self._warehouse.transaction() as tx:
-            claim = file_log.claim(tx, job)
+            claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return FileOutcome(job, Status.ALREADY_DONE, file_id=claim.earlier[0])
+            erased = read_erasures(tx, job.spec, self._config)
             loader = Loader(tx, job.spec, self._config)
             parents = KnownParents(parent_lookup(tx, self._config))
             for batch in self._batches(job, file):
@@ -126,7 +134,7 @@ class FileLoad:
                     )
                 with metrics.stage("lookup"):
                     settle(batch, parents)
-                self._load_batch(tx, job, claim.file_id, batch, loader, books)
+                self._load_batch(tx, job, claim.file_id, batch, loader, books, erased)
                 self._progress(job, books.total)
                 pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
             file.verify_unchanged(job.path)
@@ -163,10 +171,17 @@ class FileLoad:
             return validate(chunk, spec, self._config.validation.dates)
 
     def _load_batch(
-        self, tx: Cursor, job: FileJob, file_id: int, batch: Batch, loader: Loader, books: _Books
+        self,
+        tx: Cursor,
+        job: FileJob,
+        file_id: int,
+        batch: Batch,
+        loader: Loader,
+        books: _Books,
+        erased: ErasedPersons,
     ) -> None:
         with metrics.stage("mask"):
-            rows = self._pii.mask(job.spec, batch.rows())
+            rows = erased.blank_rows(self._pii.mask(job.spec, batch.rows()))
         file_ids = pa.repeat(pa.scalar(file_id, pa.int64()), rows.num_rows)
         numbers = batch.chunk.numbers
         records = len(numbers) + len(batch.chunk.malformed)
@@ -178,7 +193,7 @@ class FileLoad:
             batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
         for refused in loaded.refused:
             batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
-        rejections = batch.rejections()
+        rejections = [replace(r, raw=erased.blank_raw(r.raw)) for r in batch.rejections()]
         with metrics.stage("quarantine"):
             written = quarantine_loader.write(tx, job, file_id, rejections, self._config, self._pii)
         if written != len(rejections):

@@ -25,14 +25,22 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from config.file_specs import logical_stem
+from config.file_specs import logical_stem, spec_for
 from config.model import Feed, FileSpec, PipelineConfig
 from ingestion.inbox import Inbox, is_ignored
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-__all__ = ["BatchWatcher", "FolderScanner", "Inbox", "StreamWatcher", "scan_everything", "scan_master"]
+__all__ = [
+    "BatchWatcher",
+    "FolderScanner",
+    "Inbox",
+    "StreamWatcher",
+    "scan_days",
+    "scan_everything",
+    "scan_master",
+]
 
 FULL_RESCAN_EVERY = 12  # rescans; the others skip folders whose own time of change is the same
 JOIN_SECONDS = 5.0
@@ -324,3 +332,25 @@ def scan_everything(config: PipelineConfig, inbox: Inbox) -> None:
     _offer_days(inbox, _made(config, config.watcher.batch.dir), lambda _day: True)
     scanner = FolderScanner(_made(config, config.watcher.stream.dir), inbox)
     inbox.offer_found(scanner.entries(full=True), Feed.STREAM)
+
+
+def scan_days(
+    config: PipelineConfig, inbox: Inbox, first: dt.date, last: dt.date, name: str | None = None
+) -> None:
+    """Offer the batch and then the stream folders YYYY-MM-DD from `first` to `last`, whatever the clock says.
+
+    With `name`, only files of that type.
+    """
+
+    def wanted(feed: Feed, root: Path) -> Iterator[os.DirEntry[str]]:
+        for entry in FolderScanner(root, inbox).entries(full=True):
+            spec = spec_for(config.files, feed, entry.name)
+            if name is None or (spec is not None and spec.name == name):
+                yield entry
+
+    days = [first + dt.timedelta(days=n) for n in range((last - first).days + 1)]
+    for feed, folder in ((Feed.BATCH, config.watcher.batch.dir), (Feed.STREAM, config.watcher.stream.dir)):
+        root = _made(config, folder)
+        for day in days:
+            if (root / day.isoformat()).is_dir() and not (root / day.isoformat()).is_symlink():
+                inbox.offer_found(wanted(feed, root / day.isoformat()), feed)

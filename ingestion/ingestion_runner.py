@@ -248,7 +248,7 @@ class IngestionRunner:
             summary.quarantined += outcome.quarantined
             logger.info(
                 f"[runner] loaded {job.path.name}",
-                extra={**extra, **_figures(outcome), "screen": _console_line(outcome)},
+                extra={**extra, **_figures(outcome), "screen": console_line(outcome)},
             )
             self._alert_on_rows(outcome)
 
@@ -274,7 +274,7 @@ def _figures(outcome: FileOutcome) -> dict[str, object]:
     }
 
 
-def _console_line(outcome: FileOutcome) -> str:
+def console_line(outcome: FileOutcome) -> str:
     parts = [f"✓ {outcome.job.path.name:<24} {outcome.total:>9,} rows {outcome.inserted:>9,} loaded"]
     if outcome.updated:
         parts.append(f"{outcome.updated:,} updated")

@@ -10,14 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from config.errors import WarehouseUnavailable
+from config.errors import ConfigError, WarehouseUnavailable
 from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
 from datawarehouse.views import replaceable, views_of
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_everything, scan_master
+from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_days, scan_everything, scan_master
 from ingestion.ingestion_runner import IngestionRunner, Summary
 from ingestion.maintenance import maintain, maintenance_loop
 from ingestion.presence import announced
@@ -113,6 +113,15 @@ class Pipeline:
         maintain(self.runner, self._config, self._retention, missing_files=True)
         if self._views:
             update_views(self.warehouse.engine(), self._views)
+        return self.runner.summary
+
+    def backfill(self, first: dt.date, last: dt.date, name: str | None = None) -> Summary:
+        """Process the batch and stream folders of these days, with `name` only files of that type."""
+        if name is not None and name not in self._config.by_logical_name:
+            raise ConfigError(f"no file type {name!r}; there are {', '.join(self._config.by_logical_name)}")
+        if not self._stop.is_set():
+            scan_days(self._config, self.inbox, first, last, name)
+            self.runner.drain()
         return self.runner.summary
 
     # ---------------------------------------------------------------- for other threads, at any time

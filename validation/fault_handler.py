@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from config.model import FileSpec
-from validation.batch import Rejection
+from config.model import FileSpec, Stage
+from validation.batch import Reason, Rejection
 from validation.pii_handler import PiiHandler
 
 BACKUP_COLUMNS = (
@@ -28,15 +28,20 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 def quarantine_row(rejection: Rejection, spec: FileSpec, pii: PiiHandler) -> dict[str, Any]:
     """The row of the quarantine table: number, stage, reason (text), reasons and raw_data (JSON text), masked."""
-    reasons = [{"stage": r.stage.value, "rule": r.rule, "column": r.column or None} for r in rejection.reasons]
     return {
         "row_number": rejection.number,
-        "rejection_stage": rejection.stage.value,
-        "rejection_reason": "; ".join(
-            f"{reason.column}: {reason.rule}" if reason.column else reason.rule for reason in rejection.reasons
-        ),
-        "reasons": json_text(reasons),
-        "raw_data": to_json(pii.mask_raw(spec, rejection.raw)),
+        **reason_fields(rejection.reasons),
+        "raw_data": to_json(pii.mask_raw(spec, rejection.raw, strays=rejection.stage is not Stage.ORPHAN)),
+    }
+
+
+def reason_fields(reasons: Sequence[Reason]) -> dict[str, str]:
+    """The columns of the quarantine table that say why: rejection_stage, rejection_reason, reasons (JSON text)."""
+    listed = [{"stage": r.stage.value, "rule": r.rule, "column": r.column or None} for r in reasons]
+    return {
+        "rejection_stage": reasons[0].stage.value,
+        "rejection_reason": "; ".join(f"{r.column}: {r.rule}" if r.column else r.rule for r in reasons),
+        "reasons": json_text(listed),
     }
 
 
@@ -70,3 +75,8 @@ def backup_line(row: Sequence[Any]) -> list[str]:
 def defused(cell: str) -> str:
     """`cell`, harmless in a spreadsheet."""
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+
+
+def fused(cell: str) -> str:
+    """What `defused` made harmless, as it was."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell

@@ -59,22 +59,23 @@ class PiiHandler:
         texts = clean(values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)).to_pylist()
         return pa.array([None if t is None else self.hash_value(t, kind) for t in texts], pa.string())
 
-    def mask_raw(self, spec: FileSpec, raw: dict[str, Any]) -> dict[str, Any]:
+    def mask_raw(self, spec: FileSpec, raw: dict[str, Any], *, strays: bool = True) -> dict[str, Any]:
         """A refused row's text, fit to be kept: sensitive columns hashed as `mask` does, placeholders as they are.
 
         In a record that could not be split, or under a name that the schema doesn't have, nothing tells what is
         sensitive: where the file has sensitive columns at all, such text is hashed whole. So is a value in any
-        other column that looks like an e-mail or a long number: in a bad row, values stray.
+        other column that looks like an e-mail or a long number: in a bad row, values stray. Without `strays` it is
+        left: an orphan is good but for its parent, and is loaded from this text as it would have been at once.
         """
         if not spec.has_pii:
             return raw
-        return {self._masked_name(spec, k): self._masked_item(spec, k, v) for k, v in raw.items()}
+        return {self._masked_name(spec, k): self._masked_item(spec, k, v, strays) for k, v in raw.items()}
 
     def _masked_name(self, spec: FileSpec, name: str) -> str:
         known = name in spec.schema.by_name or name.startswith("_")
         return name if known else f"_unexpected_{self.hash_text(name)[:8]}"
 
-    def _masked_item(self, spec: FileSpec, name: str, value: Any) -> Any:
+    def _masked_item(self, spec: FileSpec, name: str, value: Any, strays: bool) -> Any:
         if not isinstance(value, str):
             return value
         column = spec.schema.by_name.get(name)
@@ -83,7 +84,7 @@ class PiiHandler:
         if value.strip().lower() in _PLACEHOLDERS:
             return value
         if column.pii is None:
-            return f"sha256:{self.hash_text(value)}" if looks_personal(value) else value
+            return f"sha256:{self.hash_text(value)}" if strays and looks_personal(value) else value
         return self.hash_value(value, column.pii)
 
 

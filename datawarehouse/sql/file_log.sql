@@ -8,8 +8,8 @@ FROM (SELECT 1) AS one
 LEFT JOIN pipeline_file_log l
     ON l.logical_name = %(logical_name)s AND l.file_hash = %(md5)s AND l.file_size = %(size)s
 
--- name: forget_failed
-DELETE FROM pipeline_file_log WHERE file_id = %(file_id)s AND status = 'failed'
+-- name: forget
+DELETE FROM pipeline_file_log WHERE file_id = %(file_id)s AND status IN ('failed', 'undone')
 
 -- name: close
 INSERT INTO pipeline_file_log (
@@ -32,6 +32,47 @@ SET valid_records = valid_records + %(resolved)s,
     already_present = already_present + %(resolved)s - %(inserted)s,
     resolved_orphans = resolved_orphans + %(resolved)s
 WHERE file_id = %(file_id)s
+
+-- name: replay
+-- The same for rows that an operator replayed; `orphans` of the `resolved` were orphans.
+UPDATE pipeline_file_log
+SET valid_records = valid_records + %(resolved)s,
+    quarantined = quarantined - %(resolved)s,
+    inserted_records = inserted_records + %(inserted)s,
+    already_present = already_present + %(resolved)s - %(inserted)s,
+    resolved_orphans = resolved_orphans + %(orphans)s,
+    resolved_records = resolved_records + %(resolved)s - %(orphans)s
+WHERE file_id = %(file_id)s
+
+-- name: judged_anew
+-- Rows that are refused still, for other reasons than before; their backup is written anew.
+UPDATE pipeline_file_log
+SET orphan_count = orphan_count + %(orphans)s,
+    duplicate_count = duplicate_count + %(duplicates)s,
+    backup_written = false
+WHERE file_id = %(file_id)s
+
+-- name: restored
+-- Rows that the file had counted as already there, and that it has brought itself now.
+UPDATE pipeline_file_log
+SET inserted_records = inserted_records + least(%(restored)s, already_present),
+    already_present = already_present - least(%(restored)s, already_present),
+    changed_records = least(changed_records, already_present - least(%(restored)s, already_present))
+WHERE file_id = %(file_id)s
+
+-- name: undone
+UPDATE pipeline_file_log
+SET status = 'undone', error = %(error)s, total_records = 0, valid_records = 0, quarantined = 0,
+    inserted_records = 0, already_present = 0, updated_records = 0, changed_records = 0, duplicate_count = 0,
+    orphan_count = 0, resolved_orphans = 0, resolved_records = 0, backup_written = false
+WHERE file_id = %(file_id)s
+
+-- name: lock_file
+SELECT file_id, file_name, file_path, file_hash, file_size, file_type, logical_name, source_table, status,
+       updated_records
+FROM pipeline_file_log
+WHERE file_id = %(file_id)s
+FOR UPDATE
 
 -- name: done
 SELECT file_hash FROM pipeline_file_log WHERE status = 'success'

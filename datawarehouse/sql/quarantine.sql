@@ -31,13 +31,14 @@ UPDATE pipeline_file_log SET backup_written = true WHERE file_id = %(file_id)s A
 UPDATE pipeline_file_log l SET backup_written = true
 WHERE NOT l.backup_written
   AND l.file_type = %(feed)s
-  AND EXISTS (SELECT FROM quarantine q WHERE q.file_id = l.file_id
-              AND (q.quarantined_at AT TIME ZONE 'UTC')::date = %(day)s)
+  AND (coalesce((SELECT q.quarantined_at FROM quarantine q WHERE q.file_id = l.file_id LIMIT 1), l.processed_at)
+       AT TIME ZONE 'UTC')::date = %(day)s
 
 -- name: backup_pending
-SELECT DISTINCT l.file_type, (q.quarantined_at AT TIME ZONE 'UTC')::date
+-- A file that was undone has no rows any more: those in the backup go too.
+SELECT DISTINCT l.file_type, (coalesce(q.quarantined_at, l.processed_at) AT TIME ZONE 'UTC')::date
 FROM pipeline_file_log l
-CROSS JOIN LATERAL (SELECT quarantined_at FROM quarantine q WHERE q.file_id = l.file_id LIMIT 1) q
+LEFT JOIN LATERAL (SELECT quarantined_at FROM quarantine q WHERE q.file_id = l.file_id LIMIT 1) q ON true
 WHERE NOT l.backup_written
 
 -- name: backup_days

@@ -53,7 +53,8 @@ ORDER BY rows DESC, 1, 2, 3, 4
 LIMIT %(limit)s
 
 -- name: orphans
--- Orphans by table and by what became of them: open, loaded, already_present, duplicate, true_orphan.
+-- Orphans by table and by what became of them: open, loaded, already_present, duplicate, true_orphan,
+-- replayed, discarded.
 SELECT source_table, coalesce(resolution, 'open') AS state, count(*) AS rows, min(quarantined_at) AS oldest
 FROM quarantine
 WHERE rejection_stage = 'orphan'
@@ -116,3 +117,15 @@ CROSS JOIN LATERAL (SELECT trim(q.raw_data ->> %(column)s) AS key) AS r
 WHERE q.source_table = %(table)s
   AND (r.key = ANY(%(keys)s) OR regexp_replace(r.key, '^[+]?0*([0-9]+)([.]0+)?$', '\1') = %(number)s)
 ORDER BY q.quarantine_id
+
+-- name: quarantined_row
+SELECT * FROM quarantine WHERE quarantine_id = %(quarantine_id)s
+
+-- name: quarantined_raw
+SELECT quarantine_id, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)s)
+
+-- name: quarantine_history
+-- Oldest first.
+SELECT at, action, who, changes, outcome FROM quarantine_history
+WHERE quarantine_id = %(quarantine_id)s
+ORDER BY history_id

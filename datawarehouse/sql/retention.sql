@@ -3,7 +3,9 @@
 WITH pruned AS (
     DELETE FROM quarantine
     WHERE quarantined_at < %(before)s AND (rejection_stage <> 'orphan' OR resolution IS NOT NULL)
-    RETURNING file_type, (quarantined_at AT TIME ZONE 'UTC')::date AS day
+    RETURNING quarantine_id, file_type, (quarantined_at AT TIME ZONE 'UTC')::date AS day
+), history AS (
+    DELETE FROM quarantine_history h USING pruned p WHERE h.quarantine_id = p.quarantine_id
 ), days AS (
     SELECT DISTINCT file_type, day FROM pruned
 ), stale AS (

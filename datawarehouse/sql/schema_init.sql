@@ -20,6 +20,12 @@ JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
 WHERE k.contype = 'f'
   AND k.connamespace = current_schema()::regnamespace
 
+-- name: checks
+SELECT c.relname, k.conname
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid
+WHERE k.contype = 'c' AND k.connamespace = current_schema()::regnamespace
+
 -- name: grow_dates
 -- Whole years, so that the calendar has no holes within them.
 INSERT INTO dim_date (date_key, full_date, year, quarter, month, month_name, week, day, day_of_week, day_name,

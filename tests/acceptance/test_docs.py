@@ -200,6 +200,18 @@ def test_the_first_session_goes_as_printed(session: Session) -> None:
     session.play(check)
 
 
+def test_putting_things_right_goes_as_printed(make_product: MakeProduct) -> None:
+    product = make_product()
+    home = product.home
+    consoles = [block for block in BLOCKS if block.language == "console"]
+    for block in [block for block in consoles if block.section == "Putting things right"]:
+        for step in re.split(r"(?m)^\$ ", block.text)[1:]:
+            command, _, shown = step.partition("\n")
+            if not command.startswith("export "):
+                given = plain(shell(product, command.replace(DEMO, str(home))), home)
+                assert fits(plain(shown, home), given), f"{command}\nshown:\n{shown}\ngiven:\n{given}"
+
+
 # ---------------------------------------------------------------- commands and queries
 
 
@@ -235,7 +247,8 @@ def test_every_block_is_run_or_says_why_not() -> None:
     marks = {"", "embedded", "embedded, stopped", "daemon", "daemon stopped"}
     languages = {"sql", "bash", "console", "yaml", "json", "ini", "text", "mermaid"}
     assert [b.name for b in BLOCKS if b.mark not in marks and not b.mark.startswith("skip, ")] == []
-    assert [b.name for b in BLOCKS if b.language == "console" and b.section != "A first session"] == []
+    played = {"A first session", "Putting things right"}
+    assert [b.name for b in BLOCKS if b.language == "console" and b.section not in played] == []
     assert {b.language for b in BLOCKS} <= languages
 
 

@@ -126,3 +126,26 @@ def test_foreign_keys_are_declared_and_enforced_for_everyone_else(warehouse: War
 
     with pytest.raises(DataError, match="dim_region"), warehouse.transaction() as tx:
         tx.execute("INSERT INTO dim_region VALUES (1, 'x', 99, 1.0, NULL, 0)")
+
+
+def test_a_database_of_an_earlier_version_gets_the_checks_of_today(
+    warehouse: Warehouse, config: PipelineConfig
+) -> None:
+    checks = "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = 'pipeline_file_log'::regclass"
+    today = sorted(rows(warehouse, checks))
+    with warehouse.transaction() as tx:
+        tx.execute(
+            "DROP TABLE quarantine_history, erased;"
+            "ALTER TABLE pipeline_file_log DROP CONSTRAINT pipeline_file_log_states,"
+            " DROP CONSTRAINT pipeline_file_log_counts, DROP COLUMN resolved_records,"
+            " ADD CONSTRAINT pipeline_file_log_status CHECK (status IN ('success', 'failed')),"
+            " ADD CONSTRAINT pipeline_file_log_parts CHECK (duplicate_count + orphan_count - resolved_orphans"
+            " <= quarantined AND resolved_orphans <= orphan_count AND changed_records <= already_present);"
+            "INSERT INTO pipeline_file_log (file_name, file_path, file_hash, file_size, file_type, logical_name,"
+            " source_table, status, spec_hash) VALUES ('f', 'f', 'h', 1, 'batch', 'x', 't', 'success', '')"
+        )
+    init_schema(warehouse, config)
+    assert sorted(rows(warehouse, checks)) == today
+    with warehouse.transaction() as tx:
+        tx.execute("UPDATE pipeline_file_log SET status = 'undone'")
+    init_schema(warehouse, config)

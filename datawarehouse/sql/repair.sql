@@ -1,0 +1,112 @@
+-- What operators do to quarantined rows and to files; each command is one transaction.
+
+-- name: lock
+-- Rows that are open or given up. Those that the service heals just now are left out.
+SELECT q.quarantine_id, q.file_id, q.row_number, q.source_table, q.file_type, q.reasons, q.raw_data, q.resolution,
+       ARRAY(SELECT DISTINCT jsonb_object_keys(h.changes) FROM quarantine_history h
+             WHERE h.quarantine_id = q.quarantine_id AND h.action = 'edit')
+FROM quarantine q
+WHERE q.quarantine_id = ANY (%(ids)s) AND (q.resolution IS NULL OR q.resolution = 'true_orphan')
+ORDER BY q.quarantine_id
+FOR UPDATE SKIP LOCKED
+
+-- name: of_file
+SELECT quarantine_id FROM quarantine
+WHERE file_id = %(file_id)s AND (resolution IS NULL OR resolution = 'true_orphan')
+ORDER BY quarantine_id
+
+-- name: lock_of_file
+SELECT quarantine_id FROM quarantine WHERE file_id = %(file_id)s ORDER BY quarantine_id FOR UPDATE
+
+-- name: rows_of_file
+-- Row numbers of the file that have been refused, with what became of them.
+SELECT row_number, quarantine_id, resolution FROM quarantine WHERE file_id = %(file_id)s
+
+-- name: set_raw
+UPDATE quarantine SET raw_data = %(raw)s WHERE quarantine_id = %(id)s
+
+-- name: set_raw_true_orphan
+UPDATE true_orphan SET raw_data = %(raw)s WHERE quarantine_id = %(id)s
+
+-- name: set_reasons
+UPDATE quarantine q
+SET rejection_stage = r.stage, rejection_reason = r.reason, reasons = r.reasons, retry_count = q.retry_count + 1
+FROM unnest(%(ids)s::bigint[], %(stages)s::text[], %(texts)s::text[], %(reasons)s::jsonb[])
+    AS r (id, stage, reason, reasons)
+WHERE q.quarantine_id = r.id
+
+-- name: resolve
+UPDATE quarantine q
+SET resolution = r.resolution, resolved_at = now(), retry_count = q.retry_count + %(tries)s
+FROM unnest(%(ids)s::bigint[], %(resolutions)s::text[]) AS r (id, resolution)
+WHERE q.quarantine_id = r.id
+
+-- name: drop_true_orphans
+DELETE FROM true_orphan WHERE quarantine_id = ANY (%(ids)s)
+
+-- name: note
+INSERT INTO quarantine_history (quarantine_id, action, who, changes, outcome)
+SELECT n.id, %(action)s, %(who)s, n.changes, n.outcome
+FROM unnest(%(ids)s::bigint[], %(changes)s::jsonb[], %(outcomes)s::text[]) AS n (id, changes, outcome)
+
+-- name: backup_stale
+UPDATE pipeline_file_log SET backup_written = false WHERE file_id = ANY (%(file_ids)s)
+
+-- name: dependants
+-- Rows of {child} that refer to rows of {table} which the file brought. Words in braces are identifiers.
+SELECT count(*), (array_agg(DISTINCT p.{key}::text))[1:5]
+FROM {child} c
+JOIN {table} p ON p.{key} = c.{column}
+WHERE p._file_id = %(file_id)s
+
+-- name: take_back_rows
+DELETE FROM {table} WHERE _file_id = %(file_id)s
+
+-- name: take_back_waits
+DELETE FROM orphan_wait WHERE file_id = %(file_id)s
+
+-- name: take_back_true_orphans
+DELETE FROM true_orphan t USING quarantine q WHERE q.file_id = %(file_id)s AND t.quarantine_id = q.quarantine_id
+
+-- name: take_back_history
+DELETE FROM quarantine_history h USING quarantine q
+WHERE q.file_id = %(file_id)s AND h.quarantine_id = q.quarantine_id
+
+-- name: take_back_quarantine
+DELETE FROM quarantine WHERE file_id = %(file_id)s
+
+-- name: later_files
+-- Files that counted rows of the table as already there, and came after the file.
+SELECT count(*) FROM pipeline_file_log
+WHERE source_table = %(table)s AND file_id > %(file_id)s AND already_present > 0
+
+-- name: share_erasures
+-- No person is erased while a file that may name it is loaded; shared among loads.
+SELECT pg_advisory_xact_lock_shared(hashtext('fastfeast erasure'))
+
+-- name: erasures
+SELECT source_table, key FROM erased WHERE source_table = ANY (%(tables)s)
+
+-- name: lock_erasures
+SELECT pg_advisory_xact_lock(hashtext('fastfeast erasure'))
+
+-- name: erase_person
+INSERT INTO erased (source_table, key, erased_by) VALUES (%(table)s, %(key)s, %(who)s)
+ON CONFLICT (source_table, key) DO NOTHING
+
+-- name: naming
+-- Refused rows of a table that may name the person: the key's digits are in one of the columns.
+SELECT q.quarantine_id, q.file_id, q.raw_data
+FROM quarantine q
+WHERE q.source_table = %(table)s
+  AND EXISTS (SELECT FROM unnest(%(columns)s::text[]) AS c (name)
+              WHERE position(%(key)s IN q.raw_data ->> c.name) > 0)
+ORDER BY q.quarantine_id
+FOR UPDATE
+
+-- name: blank_history
+UPDATE quarantine_history SET changes = changes - %(columns)s::text[]
+WHERE quarantine_id = ANY (%(ids)s) AND changes ?| %(columns)s::text[]
+
+-- name: blank_rows
+UPDATE {table} SET {assignments} WHERE {column} = %(key)s::{key_type}

@@ -1,0 +1,101 @@
+"""Takes back what one file brought, when nothing depends on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import ConfigError, DataError
+from config.model import FileSpec, PipelineConfig, Status
+from datawarehouse.db_connection import translated
+from datawarehouse.queries import query
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What was taken back, and how many later files counted rows of its table as already there."""
+
+    file_name: str
+    rows: int
+    quarantined: int
+    later_files: int
+
+
+def lock_file(tx: Cursor, file_id: int) -> dict[str, Any]:
+    """The file's row in pipeline_file_log, locked after its quarantined rows, the order in which healing locks.
+
+    Raises ConfigError when there is none.
+    """
+    tx.execute(query("repair", "share_erasures"))
+    tx.execute(query("repair", "lock_of_file"), {"file_id": file_id})
+    tx.execute(query("file_log", "lock_file"), {"file_id": file_id})
+    row = tx.fetchone()
+    if row is None:
+        raise ConfigError(f"there is no file {file_id} in pipeline_file_log")
+    return dict(zip((column.name for column in tx.description or ()), row, strict=True))
+
+
+def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -> Undone:
+    """Delete the file's rows, its quarantined rows and what these wait for; its row in the file log says undone.
+
+    Its content is not loaded again by itself. `day` is for the note. Raises ConfigError that says why it can't
+    be done.
+    """
+    file = lock_file(tx, file_id)
+    if file["status"] != Status.SUCCESS:
+        way_out = f"; `reprocess {file_id}` tries it again" if file["status"] == Status.FAILED else ""
+        raise ConfigError(f"file {file_id} is {file['status']}: there is nothing of it to take back{way_out}")
+    if file["updated_records"]:
+        raise ConfigError(
+            f"file {file_id} replaced {file['updated_records']} rows of earlier files (update_if_newer); what "
+            "they held before is not kept, so it can't be undone"
+        )
+    spec = next((s for s in config.files if s.table == file["source_table"]), None)
+    if spec is None:
+        raise ConfigError(f"the configuration has no file type for {file['source_table']}")
+    if found := list(_dependants(tx, config, spec, file_id)):
+        raise ConfigError(
+            f"file {file_id} can't be undone: other rows depend on what it brought. Undo their files first:\n"
+            + "\n".join(f"  - {line}" for line in found)
+        )
+    parameters = {"file_id": file_id}
+    statement = sql.SQL(query("repair", "take_back_rows")).format(table=sql.Identifier(spec.table))
+    try:
+        with translated():
+            tx.execute(statement, parameters)
+    except DataError:  # a file that is loaded just now had these parents locked
+        raise ConfigError(f"file {file_id}: rows that depend on it came meanwhile; nothing was changed") from None
+    rows = tx.rowcount
+    for name in ("waits", "true_orphans", "history", "quarantine"):
+        tx.execute(query("repair", f"take_back_{name}"), parameters)
+    quarantined = tx.rowcount
+    tx.execute(query("repair", "later_files"), {**parameters, "table": spec.table})
+    later = int((tx.fetchone() or (0,))[0])
+    text = f"undone on {day} by {who}: {rows} loaded and {quarantined} quarantined rows taken back"
+    tx.execute(query("file_log", "undone"), {**parameters, "error": text})
+    return Undone(file["file_name"], rows, quarantined, later)
+
+
+def _dependants(tx: Cursor, config: PipelineConfig, spec: FileSpec, file_id: int) -> list[str]:
+    """One line for each table and column that refers to rows of the file."""
+    lines = []
+    for child in {s.table: s for s in config.files}.values():
+        for key in child.foreign_keys:
+            if config.by_logical_name[key.parent].table != spec.table:
+                continue
+            column = child.schema.by_name[key.column].target
+            statement = sql.SQL(query("repair", "dependants")).format(
+                child=sql.Identifier(child.table),
+                table=sql.Identifier(spec.table),
+                key=sql.Identifier(spec.schema.key.target),
+                column=sql.Identifier(column),
+            )
+            tx.execute(statement, {"file_id": file_id})
+            count, keys = tx.fetchone() or (0, None)
+            if count:
+                shown = ", ".join(keys) + (", …" if len(keys) > 4 else "")
+                lines.append(f"{child.table}: {count} rows, by {column} {shown}")
+    return lines

@@ -1,0 +1,114 @@
+"""Judges quarantined rows again. What they hold of sensitive columns are hashes, which no rule can judge."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from config.model import Column, FileSpec, Stage
+from validation.batch import Batch, Chunk, Reason
+from validation.conversions import clean
+from validation.pii_handler import MALFORMED
+from validation.rules import RULES
+from validation.validation_runner import validate
+
+_OF_NULLS = frozenset({"required", "required_when", "not_null"})  # a hash doesn't hide whether there is a value
+_SCHEMA_RULES = frozenset({"allowed_values", "nul_character"})
+_STRAY = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A quarantined row: its text by column, masked; why it was refused; the columns that were edited since."""
+
+    raw: dict[str, Any]
+    reasons: tuple[Reason, ...]
+    edited: frozenset[str] = frozenset()
+
+
+def judge_again(
+    spec: FileSpec, rows: Sequence[Refused], dates: tuple[dt.date, dt.date]
+) -> tuple[Batch, dict[int, tuple[Reason, ...]]]:
+    """Judge `rows` by all that needs no warehouse; their numbers in the batch are their positions.
+
+    Of a sensitive value that is the same as before, what was held against it stands. A value that was hashed
+    because it had strayed is no value of its column: reason `masked`. Rows that could not be split into columns
+    are not in the batch; they come back with their reasons, by position.
+    """
+    unsplit = {n: row.reasons for n, row in enumerate(rows) if MALFORMED in row.raw or _has_bad_shape(row)}
+    kept = [n for n in range(len(rows)) if n not in unsplit]
+    columns = {
+        column.name: pa.array([_text(rows[n].raw.get(column.name)) for n in kept], pa.string())
+        for column in spec.schema.columns
+    }
+    batch = validate(Chunk(np.array(kept, dtype=np.int64), columns), _for_hashes(spec), dates)
+    batch.spec = spec
+    for column in spec.schema.columns:
+        values = columns[column.name]
+        if column.pii is not None:
+            _hold_what_stood(batch, column, [rows[n] for n in kept], clean(values))
+        elif spec.has_pii:
+            stray = [bool(_STRAY.fullmatch(value or "")) for value in values.to_pylist()]
+            batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
+    return batch, unsplit
+
+
+def value_problem(column: Column, text: str) -> str | None:
+    """The name of the rule that a new value of a sensitive column breaks, or None. An empty value breaks none."""
+    values = clean(pa.array([text], pa.string()))
+    if values.null_count:
+        return None
+    if "\0" in text:
+        return "nul_character"
+    if column.allowed_values is not None and values[0].as_py() not in column.allowed_values:
+        return "allowed_values"
+    for name, parameter in column.rules.items():
+        found = RULES[name]
+        if not found.across and found.broken(values, parameter, {})[0].as_py():
+            return name
+    return None
+
+
+def _has_bad_shape(row: Refused) -> bool:
+    """Was it refused by the reader (a key given twice, an unknown column), and nobody has mended it since?"""
+    return not row.edited and any(r.stage is Stage.SCHEMA and not r.column for r in row.reasons)
+
+
+def _for_hashes(spec: FileSpec) -> FileSpec:
+    """`spec` without what can't be judged of a hash."""
+
+    def judged(column: Column) -> Column:
+        if column.pii is None:
+            return column
+        rules = {name: parameter for name, parameter in column.rules.items() if name in _OF_NULLS}
+        return column.model_copy(update={"rules": rules, "allowed_values": None})
+
+    schema = spec.schema.model_copy(update={"columns": tuple(judged(c) for c in spec.schema.columns)})
+    schema.__dict__.pop("by_name", None)  # worked out from the columns
+    return dataclasses.replace(spec, schema=schema)
+
+
+def _hold_what_stood(batch: Batch, column: Column, rows: Sequence[Refused], text: pa.Array) -> None:
+    empty = text.is_null().to_pylist()
+    for name in {r.rule for row in rows for r in row.reasons if r.column == column.name} - _OF_NULLS:
+        if name not in column.rules and name not in _SCHEMA_RULES:
+            continue  # it is no rule of this column any more
+        mask = [
+            not empty[n]
+            and column.name not in row.edited
+            and any((r.rule, r.column) == (name, column.name) for r in row.reasons)
+            for n, row in enumerate(rows)
+        ]
+        stage = Stage.SCHEMA if name in _SCHEMA_RULES else Stage.RECORDS
+        batch.reject(np.array(mask, dtype=bool), stage, name, column.name)
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)

@@ -1,0 +1,283 @@
+"""`python main.py quarantine …`: refused rows looked at, mended, replayed, discarded."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import ConfigError
+from config.model import PipelineConfig, Stage
+from datawarehouse import quarantine_desk, reports
+from datawarehouse.quarantine_replay import Replayed, replay
+from validation.pii_handler import PiiHandler
+from workbench import spreadsheet
+from workbench.output import AsJson, say, show_record, show_rows
+from workbench.session import EXIT_FOUND, checked_config, command, open_warehouse
+from workbench.writing import DryRun, Workplace, Yes, ask, workplace
+
+PAGE = 10_000  # rows read at a time
+
+app = typer.Typer(help="Refused rows: look at them, mend them, load them, close them.", no_args_is_help=True)
+
+Ids = Annotated[
+    list[int] | None, typer.Argument(help="quarantine_id, one or more; or filters.", show_default=False)
+]
+OfFile = Annotated[int | None, typer.Option("--file", help="Rows of this file_id.")]
+OfTable = Annotated[str | None, typer.Option("--table", help="Rows meant for this table.")]
+OfStage = Annotated[Stage | None, typer.Option("--stage", help="Rows that this stage refused.")]
+OfRule = Annotated[str | None, typer.Option("--rule", help="Rows that break this rule.")]
+Since = Annotated[str | None, typer.Option("--since", help="Rows since a time (UTC), or 90m, 24h, 7d ago.")]
+Text = Annotated[str | None, typer.Option("--text", help="Rows with this text in file name or values.")]
+_AGO = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which rows; None does not filter."""
+
+    file: int | None = None
+    table: str | None = None
+    stage: Stage | None = None
+    rule: str | None = None
+    since: str | None = None
+    text: str | None = None
+
+    def read(self, tx: Cursor, *, open_only: bool, limit: int, before_id: int | None = None) -> list[reports.Row]:
+        """Rows of quarantine, newest first."""
+        return reports.quarantined(
+            tx,
+            file_id=self.file,
+            table=self.table.lower() if self.table else None,
+            stage=self.stage.value if self.stage else None,
+            rule=self.rule,
+            text=self.text,
+            since=since(self.since),
+            open_only=open_only,
+            before_id=before_id,
+            limit=limit,
+        )
+
+    def all_open(self, tx: Cursor) -> list[reports.Row]:
+        """All open rows, by id."""
+        rows: list[reports.Row] = []
+        while page := self.read(
+            tx, open_only=True, limit=PAGE, before_id=rows[-1]["quarantine_id"] if rows else None
+        ):
+            rows += page
+        return rows[::-1]
+
+
+def since(text: str | None) -> dt.datetime | None:
+    """A time as the option gives it, UTC where it has no offset. Raises ConfigError."""
+    if text is None:
+        return None
+    if match := re.fullmatch(r"(\d{1,6})([mhd])", text):
+        return dt.datetime.now(dt.UTC) - dt.timedelta(**{_AGO[match[2]]: int(match[1])})
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            "--since: give a date or time, as 2026-02-20 or 2026-02-20T09:00, or 90m, 24h, 7d"
+        ) from None
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+
+
+@app.command("list")
+@command
+def list_rows(
+    file: OfFile = None,
+    table: OfTable = None,
+    stage: OfStage = None,
+    rule: OfRule = None,
+    since: Since = None,
+    text: Text = None,
+    closed: Annotated[bool, typer.Option("--all", help="Closed rows too.")] = False,
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Refused rows, newest first."""
+    filters = Filters(file, table, stage, rule, since, text)
+    with open_warehouse(checked_config()) as warehouse, warehouse.transaction() as tx:
+        rows = filters.read(tx, open_only=not closed, limit=limit)
+    if not as_json:
+        shown = ("quarantine_id", "file_id", "row_number", "source_file", "source_table", "rejection_reason")
+        rows = [{name: row[name] for name in shown} | {"state": row["resolution"] or "open"} for row in rows]
+    show_rows(rows, as_json=as_json, empty="No such rows.")
+
+
+@app.command()
+@command
+def show(quarantine_id: Annotated[int, typer.Argument()], as_json: AsJson = False) -> None:
+    """One row: its values as they are stored, all reasons, and what was done to it."""
+    with open_warehouse(checked_config()) as warehouse, warehouse.transaction() as tx:
+        row = next(iter(reports.read(tx, "quarantined_row", quarantine_id=quarantine_id)), None)
+        steps = reports.read(tx, "quarantine_history", quarantine_id=quarantine_id)
+    if row is None:
+        raise ConfigError(f"there is no row with quarantine_id {quarantine_id}")
+    if as_json:
+        show_record(row | {"history": steps}, as_json=True)
+        return
+    show_record({name: value for name, value in row.items() if name not in {"raw_data", "reasons"}}, as_json=False)
+    say("")
+    against: dict[str, list[str]] = {}
+    for reason in row["reasons"]:
+        against.setdefault(reason["column"] or "", []).append(reason["rule"])
+    values = [
+        {"column": n, "value": v, "against it": ", ".join(against.get(n, []))} for n, v in row["raw_data"].items()
+    ]
+    show_rows(values, as_json=False)
+    if steps:
+        show_rows(steps, as_json=False, title="What was done to it")
+
+
+@app.command()
+@command
+def export(
+    out: Annotated[Path, typer.Argument(help="A new file, .csv or .xlsx.")],
+    file: OfFile = None,
+    table: OfTable = None,
+    stage: OfStage = None,
+    rule: OfRule = None,
+    since: Since = None,
+    text: Text = None,
+) -> None:
+    """Open rows of one table as a spreadsheet, to be mended there and given to `edit --from`."""
+    config = checked_config()
+    with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
+        rows = Filters(file, table, stage, rule, since, text).all_open(tx)
+    tables = sorted({row["source_table"] for row in rows})
+    if len(tables) > 1:
+        raise ConfigError(f"these rows are of {len(tables)} tables; choose one by --table: {', '.join(tables)}")
+    columns = _columns(config, tables[0]) if tables else []
+    spreadsheet.write(out, columns, rows)
+    say(f"{len(rows)} rows written to {out}")
+
+
+@app.command()
+@command
+def edit(
+    quarantine_id: Annotated[int | None, typer.Argument(show_default=False)] = None,
+    values: Annotated[list[str] | None, typer.Option("--set", help="column=value; may be repeated.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="A mended export, .csv or .xlsx.")] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Change what `replay` will judge and load. Sensitive values are given in clear, and stored as hashes."""
+    if (source is None) == (quarantine_id is None or not values):
+        raise ConfigError("give a quarantine_id with --set column=value, or --from FILE")
+    with workplace(dry_run=dry_run) as place:
+        if source is None:
+            assert quarantine_id is not None  # noqa: S101  (or values and source would both be missing)
+            changes: dict[int, dict[str, str]] = {
+                quarantine_id: dict(_assignment(value) for value in values or [])
+            }
+        else:
+            changes = _changes_in(place, source)
+        if not changes:
+            say("The file has no changes.")
+            return
+        if not dry_run:
+            ask(f"Change {len(changes)} quarantined rows?", yes=yes)
+        pii = PiiHandler(place.config.pii.hash_key)
+        edited = place.write(lambda tx: quarantine_desk.edit(tx, place.config, pii, changes, place.who))
+        same = f", {edited.same} are as they were" if edited.same else ""
+        place.done(f"{edited.changed} rows changed{same}; replay them to load them", changed=edited.changed)
+        place.follow_up()
+
+
+@app.command("replay")
+@command
+def replay_rows(
+    ids: Ids = None,
+    file: OfFile = None,
+    table: OfTable = None,
+    stage: OfStage = None,
+    rule: OfRule = None,
+    since: Since = None,
+    text: Text = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Judge rows by today's rules and load those that pass. Exit code 1 when some are refused again."""
+    filters = Filters(file, table, stage, rule, since, text)
+    with workplace(dry_run=dry_run) as place:
+        chosen = _chosen(place, ids, filters)
+        if not dry_run:
+            ask(f"Replay {len(chosen)} quarantined rows?", yes=yes)
+        result = place.write(lambda tx: replay(tx, place.config, chosen, place.who))
+        figures = {name: sum(counter.values()) for name, counter in _counters(result).items()}
+        parts = [f"{figures['loaded']} loaded", f"{figures['already_present']} already there"]
+        parts.append(f"{figures['refused']} refused again")
+        if result.skipped:
+            parts.append(f"{result.skipped} closed, or in the service's hands just now")
+        place.done(f"{len(chosen)} rows replayed: {', '.join(parts)}", **figures)
+        if healed := place.follow_up(result.loaded):
+            place.done(f"{healed} orphans healed", healed=healed)
+    return EXIT_FOUND if figures["refused"] else 0
+
+
+@app.command()
+@command
+def discard(
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the rows' history.")],
+    ids: Ids = None,
+    file: OfFile = None,
+    table: OfTable = None,
+    stage: OfStage = None,
+    rule: OfRule = None,
+    since: Since = None,
+    text: Text = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Close open rows for good. They are kept, and stay refused in the books."""
+    filters = Filters(file, table, stage, rule, since, text)
+    with workplace(dry_run=dry_run) as place:
+        chosen = _chosen(place, ids, filters)
+        if not dry_run:
+            ask(f"Discard {len(chosen)} quarantined rows?", yes=yes)
+        count = place.write(lambda tx: quarantine_desk.discard(tx, chosen, reason, place.who))
+        place.done(f"{count} rows discarded", discarded=count)
+
+
+def _counters(result: Replayed) -> dict[str, Any]:
+    return {"loaded": result.loaded, "already_present": result.already_present, "refused": result.refused}
+
+
+def _chosen(place: Workplace, ids: list[int] | None, filters: Filters) -> list[int]:
+    """The ids given, or those of the open rows that the filters let through; all open rows are never meant."""
+    if bool(ids) == (filters != Filters()):
+        raise ConfigError("give either ids or filters (--file, --table, --stage, --rule, --since, --text)")
+    if ids:
+        return sorted(set(ids))
+    with place.warehouse.transaction() as tx:
+        return [row["quarantine_id"] for row in filters.all_open(tx)]
+
+
+def _columns(config: PipelineConfig, table: str) -> list[str]:
+    spec = next((spec for spec in config.files if spec.table == table), None)
+    if spec is None:
+        raise ConfigError(f"the configuration has no file type for {table}")
+    return list(spec.schema.by_name)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ConfigError("--set: give column=value")
+    return name.strip(), value
+
+
+def _changes_in(place: Workplace, source: Path) -> dict[int, dict[str, str]]:
+    given = spreadsheet.read(source)
+    with place.warehouse.transaction() as tx:
+        rows = reports.read(tx, "quarantined_raw", ids=list(given))
+    raw = {row["quarantine_id"]: row["raw_data"] for row in rows}
+    changes = {q_id: spreadsheet.changed(cells, raw.get(q_id, {})) for q_id, cells in given.items()}
+    return {q_id: cells for q_id, cells in changes.items() if cells}
