@@ -28,6 +28,7 @@ GRACE_SECONDS = 7.0  # a load that takes longer than this after a stop is rolled
 PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0  # between two looks at a database that is away
 BYTES_PER_SECOND = 1_000_000  # a statement has a second more for so much of its file; it handles a chunk of it
+TRIES_BEFORE_ALERT = 3  # a file that a live database could not take so often is worth a word
 FOLLOW_UP_SECONDS = 60  # for a statement of what follows a commit: its work does not depend on the file's size
 
 
@@ -69,7 +70,8 @@ class IngestionRunner:
         self._stop = stop
         self._stopped_at: float | None = None
         self._told_at = 0.0
-        self._late: Counter[Path] = Counter()  # how often each file in the inbox ran out of time
+        self._late: Counter[Path] = Counter()  # how often a live database could not take each file
+        self._told_of_trouble = False
         self.summary = Summary()
         self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
         self.retry = OrphanRetry(warehouse, config)
@@ -129,6 +131,7 @@ class IngestionRunner:
     def _conclude(self, outcome: FileOutcome) -> None:
         job = outcome.job
         self._late.pop(job.path, None)
+        self._told_of_trouble = self._told_of_trouble and bool(self._late)
         if outcome.status is Status.FAILED:
             self._tracker.mark_as_failed(job, outcome.error or "")
         else:
@@ -199,6 +202,7 @@ class IngestionRunner:
             logger.warning(f"[runner]{name} {problem}; trying again", extra=job.log_context() if job else {})
             if job:
                 self._late[job.path] += 1
+                self._tell_of_trouble(job, problem)
                 self._inbox.retry_later(job)
             self._stop.wait(FIRST_WAIT_SECONDS)
             return
@@ -213,6 +217,14 @@ class IngestionRunner:
                 send_alert("Database available again", f"It was away for {minutes:.1f} minutes. Loading goes on.")
                 return
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+    def _tell_of_trouble(self, job: FileJob, problem: WarehouseUnavailable) -> None:
+        """One alert until all files are through that a live database could not take, e.g. for want of room."""
+        if self._late[job.path] >= TRIES_BEFORE_ALERT and not self._told_of_trouble:
+            self._told_of_trouble = True
+            send_alert(
+                "Loading held up", f"{job.path.name}: {problem}. It is tried again and again; nothing is lost."
+            )
 
     def _reachable(self) -> bool:
         try:
