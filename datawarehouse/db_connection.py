@@ -174,6 +174,8 @@ class _WatchedCursor(Cursor):
     connection: _WatchedConnection
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  (the driver's name)
+        if vars and isinstance(query, sql.Composable):
+            query = _with_parameters(query, self.connection)
         with self.connection.watch.call(self.connection, self.connection.limit_seconds):
             super().execute(query, vars)
 
@@ -184,6 +186,14 @@ class _WatchedCursor(Cursor):
     def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
         with self.connection.watch.call(self.connection, self.connection.limit_seconds):
             super().copy_expert(sql, file, size)
+
+
+def _with_parameters(query: sql.Composable, connection: Connection) -> str:
+    """`query` as text for a call with parameters: there the driver takes a % in a name for a placeholder."""
+    if isinstance(query, sql.Composed):
+        return "".join(_with_parameters(part, connection) for part in query.seq)
+    text: str = query.as_string(connection)
+    return text if isinstance(query, (sql.SQL, sql.Placeholder)) else text.replace("%", "%%")
 
 
 # ---------------------------------------------------------------- the warehouse

@@ -26,7 +26,7 @@ logger = get_logger(__name__)
 
 GRACE_SECONDS = 7.0  # a load that takes longer than this after a stop is rolled back
 PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0  # between two looks at a database that is away
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0  # between two looks at a database that is away
 BYTES_PER_SECOND = 1_000_000  # a statement has a second more for so much of its file; it handles a chunk of it
 TRIES_BEFORE_ALERT = 3  # a file that a live database could not take so often is worth a word
 FOLLOW_UP_SECONDS = 60  # for a statement of what follows a commit: its work does not depend on the file's size

@@ -14,6 +14,7 @@ import psycopg2
 from datawarehouse.db_connection import SHORT_PATIENCE_SECONDS
 from tests.acceptance import samples
 from tests.acceptance.daemon import Product, wait_until
+from tests.acceptance.faults.outage import caught_up_after_outage
 from tests.acceptance.faults.proxy import Proxy
 from tests.acceptance.faults.scenario import ROWS, Bench, in_transaction, put_round, put_rounds, settle
 
@@ -42,6 +43,12 @@ def test_a_server_that_crashes_in_the_middle_of_a_file_and_stays_away(bench: Ben
         bench.server.start()
         product.wait_for_files(MASTER + 1 + 7, seconds=60)
         assert failed_files(product) == []
+    assert settle(product).run() == []
+
+
+def test_small_files_that_arrive_during_an_outage_are_caught_up_with_and_none_fails(bench: Bench) -> None:
+    product = bench.clone()
+    caught_up_after_outage(bench, product, seconds=15, files=300, patience=60)
     assert settle(product).run() == []
 
 
