@@ -132,10 +132,10 @@ class IngestionRunner:
         job = outcome.job
         self._late.pop(job.path, None)
         self._told_of_trouble = self._told_of_trouble and bool(self._late)
-        if outcome.status is Status.FAILED:
-            self._tracker.mark_as_failed(job, outcome.error or "")
-        else:
+        if outcome.status is not Status.FAILED:
             self._tracker.mark_as_done(job)
+        elif job.md5:  # without it the file could not be opened: the next scan says why, or offers it again
+            self._tracker.mark_as_failed(job, outcome.error or "")
         self._inbox.done(job)
         self._report(outcome)
         patience: float = FOLLOW_UP_SECONDS

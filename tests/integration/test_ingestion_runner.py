@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from config.errors import WarehouseUnavailable
+from config.errors import FileRejected, WarehouseUnavailable
 from config.model import DatabaseConfig, PipelineConfig, Status
 from datawarehouse.db_connection import Warehouse
+from ingestion import file_load
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import scan_master
 from ingestion.inbox import Inbox
@@ -73,6 +74,26 @@ def test_a_backup_whose_commit_is_lost_has_its_rows_once(
     (path,) = config.path(config.quarantine.dir).glob("batch/quarantined_*.csv")
     with path.open(newline="") as file:
         assert [row["row_number"] for row in csv.DictReader(file)] == ["2", "3"]
+
+
+def test_a_file_that_could_not_be_opened_for_a_moment_is_not_forgotten(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had been readable when it was queued, so the inbox has nothing to say of it."""
+    put_master(config, teams="team_id,team_name\n1,x\n")
+
+    def refuse(_path: object) -> object:
+        raise FileRejected("can't be opened: Permission denied")
+
+    with runner_of(warehouse, config) as (runner, inbox):
+        with monkeypatch.context() as patch:
+            patch.setattr(file_load, "opened", refuse)
+            scan_master(config, inbox)
+            runner.drain()
+        assert runner.summary.files == {Status.FAILED: 1}
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.files == {Status.FAILED: 1, Status.SUCCESS: 1}
 
 
 SLOW = """
