@@ -332,6 +332,7 @@ class DatabaseConfig(Model):
     pool: PoolConfig = PoolConfig()
     connect_timeout_seconds: int = Field(5, ge=1)
     statement_timeout_seconds: int = Field(600, ge=1)
+    answer_seconds: int = Field(5, ge=1)  # for a statement on a small file
 
 
 class ExpectedFile(Model):

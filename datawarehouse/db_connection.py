@@ -37,6 +37,7 @@ MIN_SERVER_VERSION = 120000
 LOCK_TIMEOUT_SECONDS = 30
 CLOSE_SECONDS = 10  # how long close() waits for borrowed connections
 PATIENCE_SECONDS = 30  # a live server ends a statement at its timeout; so much later it is frozen
+SHORT_PATIENCE_SECONDS = 2  # the same, for statements that have to be quick
 
 # SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 UNAVAILABLE = ("08", "40", "53", "57", "58", "25006", "25P03", "25P04", "55006", "55P03")
@@ -180,6 +181,8 @@ class _WatchedCursor(Cursor):
     connection: _WatchedConnection
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  (the driver's name)
+        if vars and isinstance(query, sql.Composable):
+            query = _with_parameters(query, self.connection)
         with self.connection.watch.call(self.connection, self.connection.limit_seconds):
             super().execute(query, vars)
 
@@ -190,6 +193,14 @@ class _WatchedCursor(Cursor):
     def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
         with self.connection.watch.call(self.connection, self.connection.limit_seconds):
             super().copy_expert(sql, file, size)
+
+
+def _with_parameters(query: sql.Composable, connection: Connection) -> str:
+    """`query` as text for a call with parameters: there the driver takes a % in a name for a placeholder."""
+    if isinstance(query, sql.Composed):
+        return "".join(_with_parameters(part, connection) for part in query.seq)
+    text: str = query.as_string(connection)
+    return text if isinstance(query, (sql.SQL, sql.Placeholder)) else text.replace("%", "%%")
 
 
 # ---------------------------------------------------------------- the warehouse
@@ -211,6 +222,7 @@ class Warehouse:
         self._changed = threading.Condition()  # guards _lent and _closing
         self._lent = 0
         self._closing = False
+        self._quick = threading.local()  # .seconds: how quick the statements of this thread have to be
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -305,13 +317,27 @@ class Warehouse:
         self._free_slot()
 
     @contextmanager
+    def quick(self, seconds: float) -> Iterator[None]:
+        """Inside, a statement of this thread's transactions takes `seconds` at most, instead of the full timeout.
+
+        A live server ends it then, and gives its locks back; one that stays silent for 2 s more is frozen, and
+        the connection is cut. A lock is waited for no longer than database.answer_seconds. Both raise
+        WarehouseUnavailable. Transactions with a deadline of their own are not concerned.
+        """
+        self._quick.seconds = min(seconds, self._config.statement_timeout_seconds)
+        try:
+            yield
+        finally:
+            self._quick.seconds = None
+
+    @contextmanager
     def transaction(self, deadline_seconds: float | None = None) -> Iterator[Cursor]:
         """A cursor on a transaction: COMMIT when the block ends, ROLLBACK when it raises.
 
         `deadline_seconds` bounds each call to the server (statement, COPY, COMMIT), not the whole block; by
-        default 30 s more than the statement timeout. The driver's errors come out translated. If the server
-        can't be heard at COMMIT that is WarehouseUnavailable too, and the transaction may have been done:
-        repeat it, and let it find that out.
+        default that of `quick`, or 30 s more than the statement timeout. The driver's errors come out
+        translated. If the server can't be heard at COMMIT that is WarehouseUnavailable too, and the transaction
+        may have been done: repeat it, and let it find that out.
         """
         with translated():
             connection = self.get_conn()
@@ -319,6 +345,8 @@ class Warehouse:
                 if deadline_seconds is not None and isinstance(connection, _WatchedConnection):
                     connection.limit_seconds = deadline_seconds
                 with connection.cursor() as cursor:
+                    if deadline_seconds is None:
+                        self._be_quick(connection, cursor)
                     yield cursor
                 # COMMIT of a failed transaction is a ROLLBACK that looks like success
                 if connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
@@ -334,6 +362,18 @@ class Warehouse:
         )
 
     # ------------------------------------------------------------ inside
+
+    def _be_quick(self, connection: Connection, tx: Cursor) -> None:
+        seconds = getattr(self._quick, "seconds", None)
+        if seconds is None or not isinstance(connection, _WatchedConnection):
+            return
+        connection.limit_seconds = seconds + SHORT_PATIENCE_SECONDS
+        lock_seconds = min(seconds, self._config.answer_seconds)
+        tx.execute(
+            sql.SQL("SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}").format(
+                sql.Literal(round(seconds * 1000)), sql.Literal(round(lock_seconds * 1000))
+            )
+        )
 
     def _free_slot(self) -> None:
         with self._changed:

@@ -28,7 +28,10 @@ logger = get_logger(__name__)
 
 GRACE_SECONDS = 7.0  # a load that takes longer than this after a stop is rolled back
 PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0  # between two looks at a database that is away
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0  # between two looks at a database that is away
+BYTES_PER_SECOND = 1_000_000  # a statement has a second more for so much of its file; it handles a chunk of it
+TRIES_BEFORE_ALERT = 3  # a file that a live database could not take so often is worth a word
+FOLLOW_UP_SECONDS = 60  # for a statement of what follows a commit: its work does not depend on the file's size
 
 
 @dataclass
@@ -69,6 +72,8 @@ class IngestionRunner:
         self._stop = stop
         self._stopped_at: float | None = None
         self._told_at = 0.0
+        self._late: Counter[Path] = Counter()  # how often a live database could not take each file
+        self._told_of_trouble = False
         self.summary = Summary()
         self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
         self.retry = OrphanRetry(warehouse, config)
@@ -99,7 +104,8 @@ class IngestionRunner:
         """Load one file and do what follows; None when it is to be looked at again. Nothing is raised."""
         self._told_at = time.monotonic()
         try:
-            outcome = self._load.run(job)
+            with self._warehouse.quick(self._patience(job)):
+                outcome = self._load.run(job)
         except FileChanged as change:
             logger.info(f"[runner] {change}; waiting for it to settle", extra=job.log_context())
             self._inbox.retry_later(job)
@@ -118,19 +124,33 @@ class IngestionRunner:
             return outcome
         return None
 
+    def _patience(self, job: FileJob) -> float:
+        """Seconds that a statement on this file may take, so that a frozen backend does not hold up the others.
+
+        By the file's size; and double after each try that did not get through, so that a server which is only
+        slow is not given up again and again.
+        """
+        seconds = self._config.database.answer_seconds + job.size / BYTES_PER_SECOND
+        return seconds * 2.0 ** min(self._late[job.path], 10)
+
     def _conclude(self, outcome: FileOutcome) -> None:
         job = outcome.job
-        if outcome.status is Status.FAILED:
-            self._tracker.mark_as_failed(job, outcome.error or "")
-        else:
+        self._late.pop(job.path, None)
+        self._told_of_trouble = self._told_of_trouble and bool(self._late)
+        if outcome.status is not Status.FAILED:
             self._tracker.mark_as_done(job)
+        elif job.md5:  # without it the file could not be opened: the next scan says why, or offers it again
+            self._tracker.mark_as_failed(job, outcome.error or "")
         self._inbox.done(job)
         self._report(outcome)
-        done = self._follow_up(outcome)
-        while not done and not self._stop.is_set():  # the database was away, and is back
-            done = self._follow_up(
-                outcome, again=True
-            )  # before the next file, which should find the orphans healed
+        patience: float = FOLLOW_UP_SECONDS
+        with self._warehouse.quick(patience):
+            done = self._follow_up(outcome)
+        while not done and not self._stop.is_set():
+            # The database was away, and is back. Before the next file, which should find the orphans healed
+            patience *= 2
+            with self._warehouse.quick(patience):
+                done = self._follow_up(outcome, again=True)
 
     def _follow_up(self, outcome: FileOutcome, *, again: bool = False) -> bool:
         """Copy refused rows, heal orphans that waited, judge the contract; False when the database went away.
@@ -187,6 +207,8 @@ class IngestionRunner:
             name = f" {job.path.name}:" if job else ""
             logger.warning(f"[runner]{name} {problem}; trying again", extra=job.log_context() if job else {})
             if job:
+                self._late[job.path] += 1
+                self._tell_of_trouble(job, problem)
                 self._inbox.retry_later(job)
             self._stop.wait(FIRST_WAIT_SECONDS)
             return
@@ -201,6 +223,14 @@ class IngestionRunner:
                 send_alert("Database available again", f"It was away for {minutes:.1f} minutes. Loading goes on.")
                 return
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+    def _tell_of_trouble(self, job: FileJob, problem: WarehouseUnavailable) -> None:
+        """One alert until all files are through that a live database could not take, e.g. for want of room."""
+        if self._late[job.path] >= TRIES_BEFORE_ALERT and not self._told_of_trouble:
+            self._told_of_trouble = True
+            send_alert(
+                "Loading held up", f"{job.path.name}: {problem}. It is tried again and again; nothing is lost."
+            )
 
     def _reachable(self) -> bool:
         metrics.turn()  # an outage is no reason to start the service again

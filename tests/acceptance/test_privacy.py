@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sqlite3
+import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg2
@@ -13,7 +15,7 @@ import pytest
 
 from tests.acceptance import samples
 from tests.acceptance.daemon import Product, wait_until
-from tests.acceptance.mails import Mailbox, mail_server
+from tests.acceptance.mails import PASSWORD, Mailbox, mail_server
 from tests.acceptance.server import postgres_binaries
 
 HASH_KEY = "a-key-of-more-than-16-characters"
@@ -159,10 +161,7 @@ def test_nor_one_that_had_strayed_into_another_column(hunted: Product, strays: C
 def test_no_canary_in_a_dump_of_the_database(hunted: Product, canaries: Canaries) -> None:
     """Also for what the files hold compressed."""
     with hunted.running():
-        (socket,) = (
-            path for path in (hunted.home / "data/postgres").rglob(".s.PGSQL.*") if path.suffix != ".lock"
-        )
-        host, port = str(socket.parent), socket.name.rpartition(".")[2]
+        host, port = socket_of(hunted)
         names = databases(host, port)
         assert "fastfeastapp" in names
         for name in names:
@@ -175,6 +174,52 @@ def test_no_canary_in_a_dump_of_the_database(hunted: Product, canaries: Canaries
             assert canaries.found_in(dump) == [], name
             if name == "fastfeastapp":
                 assert b"Twin" in dump, "the dump holds the refused rows"
+
+
+def test_no_canary_and_no_secret_on_a_command_line_while_it_works(hunted: Product, canaries: Canaries) -> None:
+    """Command lines are for everybody to read: of the daemon, of all processes of its server."""
+    people = [samples.customer(10_000 + n, **canaries.person()) for n in range(2000)]
+    seen: dict[bytes, None] = {}
+    with hunted.running():
+        host, port = socket_of(hunted)
+        hunted.watch_url = f"postgresql://postgres@:{port}/fastfeastapp?host={host}"
+        yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(1)
+        hunted.batch("customers.csv", people, day=yesterday.isoformat())
+
+        def loaded() -> bool:
+            seen.update(dict.fromkeys(command_lines()))
+            return bool(hunted.value("SELECT 1 FROM dim_customer WHERE customer_id = 11999"))
+
+        wait_until(loaded, "the file loads", every=0.001)
+    text = b"\n".join(seen)
+    assert b"main.py" in text
+    assert b"fastfeastapp" in text, "the server's processes say what they are doing"
+    assert canaries.found_in(text) == []
+    for secret in (HASH_KEY, PASSWORD):
+        assert secret.encode() not in text
+
+
+def command_lines() -> Iterator[bytes]:
+    """Those of all processes of this machine."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield path.read_bytes()
+
+
+def socket_of(product: Product) -> tuple[str, str]:
+    """Folder and port of the embedded server's socket."""
+    (socket,) = (path for path in (product.home / "data/postgres").rglob(".s.PGSQL.*") if path.suffix != ".lock")
+    return str(socket.parent), socket.name.rpartition(".")[2]
+
+
+def test_what_the_pipeline_wrote_is_closed_to_other_accounts(hunted: Product) -> None:
+    """Logs, tracker, CSV backup and the embedded server's data: each behind a folder that others can't enter."""
+    for name in ("logs", "data/tracker", "data/quarantine/batch", "data/postgres"):
+        folder = hunted.home / name
+        assert stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0, name
+        if name != "data/postgres":  # PostgreSQL's own, within a closed folder
+            open_ones = [path.name for path in folder.iterdir() if stat.S_IMODE(path.stat().st_mode) & 0o077]
+            assert open_ones == [], name
 
 
 def databases(host: str, port: str) -> list[str]:

@@ -23,7 +23,7 @@ import sqlalchemy
 from config.errors import ConfigError, DataError, PipelineError, WarehouseUnavailable
 from config.model import DatabaseConfig, PipelineConfig, PoolConfig
 from datawarehouse import db_connection
-from datawarehouse.db_connection import Warehouse, translated
+from datawarehouse.db_connection import SHORT_PATIENCE_SECONDS, Warehouse, translated
 from tests.conftest import opened
 from tests.servers import PASSWORD, SystemServer
 
@@ -329,6 +329,37 @@ def test_the_deadline_is_each_calls_and_not_the_blocks(warehouse: Warehouse) -> 
         for _ in range(5):
             tx.execute("SELECT pg_sleep(0.5)")
     assert one(warehouse, "SELECT 1 FROM pg_sleep(0.5)") == 1
+
+
+def test_a_quick_statement_that_takes_too_long_is_ended_by_the_server_and_its_locks_are_free(
+    any_warehouse: Warehouse,
+) -> None:
+    with any_warehouse.quick(0.3):
+        with pytest.raises(WarehouseUnavailable, match="57014"):
+            run(any_warehouse, "SELECT pg_advisory_xact_lock(7), pg_sleep(20)")
+        assert one(any_warehouse, "SELECT pg_try_advisory_xact_lock(7)")
+    assert one(any_warehouse, "SELECT 1 FROM pg_sleep(0.6)") == 1, "outside, there is time"
+    assert one(any_warehouse, "SHOW lock_timeout") == "30s"
+
+
+def test_a_backend_that_freezes_in_a_quick_statement_is_given_up_soon(warehouse: Warehouse) -> None:
+    pid = one(warehouse, "SELECT pg_backend_pid()")
+    begun = time.monotonic()
+    with warehouse.quick(0.5), frozen(pid), pytest.raises(WarehouseUnavailable, match="lost"):
+        one(warehouse, "SELECT 1")
+    assert time.monotonic() - begun < 0.5 + SHORT_PATIENCE_SECONDS + 2
+
+
+def test_a_lock_is_not_waited_for_longer_because_there_is_more_time(
+    database: DatabaseConfig, tmp_path: Path
+) -> None:
+    with opened(database.model_copy(update={"answer_seconds": 1}), tmp_path) as warehouse:
+        with warehouse.transaction() as tx:
+            tx.execute("SELECT pg_advisory_xact_lock(7)")
+            begun = time.monotonic()
+            with warehouse.quick(60), pytest.raises(WarehouseUnavailable, match="55P03"):
+                run(warehouse, "SELECT pg_advisory_xact_lock(7)")
+        assert time.monotonic() - begun < 10
 
 
 # ---------------------------------------------------------------- opening

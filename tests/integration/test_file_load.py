@@ -253,6 +253,34 @@ def test_an_orphan_becomes_a_true_orphan_with_its_history(
     assert one(warehouse, "SELECT resolution FROM quarantine") == "true_orphan"
 
 
+def test_a_jump_of_the_clock_resolves_every_orphan_once_or_gives_it_up(
+    warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
+) -> None:
+    """The database's clock judges, which stamped them. A jump is a change of all stamps against it."""
+    late = reason_rows(warehouse).splitlines()[0] + "\n" + "".join(f"{n},late,7{n},2,0.5\n" for n in (1, 2, 3))
+    load(warehouse, config, tmp_path, "reasons.csv", late)
+    retry = OrphanRetry(warehouse, config)
+    jumps = {1: "-25 hours", 2: "25 hours", 3: "0 hours"}  # set forward since, set back since, neither
+    with warehouse.transaction() as tx:
+        for row, jump in jumps.items():
+            tx.execute(
+                "UPDATE quarantine SET quarantined_at = now() + %s::interval WHERE row_number = %s", (jump, row)
+            )
+    assert retry.promote(24) == 1, "set forward, the time is over sooner; set back, later"
+    parents = "reason_category_id,category_name\n71,Delivery\n72,Payment\n"
+    load(warehouse, config, tmp_path, "reason_categories.csv", parents)
+    assert retry.after("dim_reason_category") == 1
+    assert retry.everything() == 0
+    assert retry.promote(24) == 0
+    resolutions = "SELECT array_agg(coalesce(resolution, 'open') ORDER BY row_number) FROM quarantine"
+    assert one(warehouse, resolutions) == ["true_orphan", "loaded", "open"]
+    assert one(
+        warehouse,
+        "SELECT orphan_count, quarantined, resolved_orphans FROM pipeline_file_log WHERE orphan_count > 0",
+    ) == (3, 2, 1)
+    assert one(warehouse, "SELECT count(*) FROM true_orphan") == 1
+
+
 def test_two_loads_of_one_content_at_once_load_it_once(
     warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
 ) -> None:

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from config.errors import WarehouseUnavailable
-from config.model import PipelineConfig
+from config.errors import FileRejected, WarehouseUnavailable
+from config.model import DatabaseConfig, PipelineConfig, Status
 from datawarehouse.db_connection import Warehouse
+from ingestion import file_load
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from tests.conftest import opened
 
 
 @contextmanager
@@ -72,3 +74,48 @@ def test_a_backup_whose_commit_is_lost_has_its_rows_once(
     (path,) = config.path(config.quarantine.dir).glob("batch/quarantined_*.csv")
     with path.open(newline="") as file:
         assert [row["row_number"] for row in csv.DictReader(file)] == ["2", "3"]
+
+
+def test_a_file_that_could_not_be_opened_for_a_moment_is_not_forgotten(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had been readable when it was queued, so the inbox has nothing to say of it."""
+    put_master(config, teams="team_id,team_name\n1,x\n")
+
+    def refuse(_path: object) -> object:
+        raise FileRejected("can't be opened: Permission denied")
+
+    with runner_of(warehouse, config) as (runner, inbox):
+        with monkeypatch.context() as patch:
+            patch.setattr(file_load, "opened", refuse)
+            scan_master(config, inbox)
+            runner.drain()
+        assert runner.summary.files == {Status.FAILED: 1}
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.files == {Status.FAILED: 1, Status.SUCCESS: 1}
+
+
+SLOW = """
+CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2.5); RETURN NULL; END $$;
+CREATE TRIGGER slow AFTER INSERT ON dim_team EXECUTE FUNCTION dawdle();
+ALTER TABLE dim_team ENABLE ALWAYS TRIGGER slow
+"""
+
+
+def test_a_server_that_is_only_slow_is_given_more_time_until_the_file_is_in(
+    database: DatabaseConfig, config: PipelineConfig
+) -> None:
+    database = database.model_copy(update={"answer_seconds": 1})
+    config = config.model_copy(update={"database": database})
+    put_master(config, teams="team_id,team_name\n1,x\n")
+    with opened(database, config.home) as warehouse:
+        with warehouse.transaction() as tx:
+            tx.execute(SLOW)
+        with runner_of(warehouse, config) as (runner, inbox):
+            scan_master(config, inbox)
+            runner.drain()
+        assert runner.summary.files == {Status.SUCCESS: 1}
+        with warehouse.transaction() as tx:
+            tx.execute("SELECT count(*) FROM dim_team")
+            assert tx.fetchone() == (1,)

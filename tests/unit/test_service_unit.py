@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from config.config_loader import PROJECT_ROOT
+from datawarehouse.db_connection import CLOSE_SECONDS
+from datawarehouse.embedded_server import STOP_SECONDS
+from ingestion.ingestion_runner import GRACE_SECONDS
 from ingestion.pipeline import JOIN_SECONDS
 
 UNIT = PROJECT_ROOT / "deploy" / "fastfeast.service"
@@ -40,7 +43,7 @@ def test_systemd_finds_no_fault_with_it(tmp_path: Path) -> None:
 
 def test_only_the_daemon_is_signalled_and_has_time_to_finish(service: configparser.SectionProxy) -> None:
     assert (service["KillMode"], service["KillSignal"]) == ("mixed", "SIGTERM")
-    assert float(service["TimeoutStopSec"]) > JOIN_SECONDS + 10
+    assert float(service["TimeoutStopSec"]) > GRACE_SECONDS + JOIN_SECONDS + CLOSE_SECONDS + 1.5 * STOP_SECONDS
 
 
 def test_it_comes_back_after_a_crash_but_not_on_bad_configuration(service: configparser.SectionProxy) -> None:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psycopg2
@@ -18,6 +19,7 @@ import psycopg2
 from tests.acceptance.books import Audit
 from tests.acceptance.daemon import Product
 from tests.acceptance.faults import kills
+from tests.acceptance.faults.outage import MASTER, caught_up_after_outage, overflow
 from tests.acceptance.faults.proxy import Proxy
 from tests.acceptance.faults.scenario import Bench, Tally, backends, in_transaction, put_round, settle
 from tests.acceptance.mails import mail_server
@@ -133,6 +135,26 @@ def stops_under_load(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
     return settle(product)
 
 
+def overflowing_events(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    product = bench.clone()
+    with product.running() as daemon:
+        overflow(product, daemon, files=20_000, real=200)
+        tally.injected += 1
+        product.wait_for_files(MASTER + 200, seconds=120)
+    return settle(product)
+
+
+def long_outage(minutes: float, bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    """12,000 small files in 10 minutes without a database; in a short soak, fewer at the same rate."""
+    seconds = 600 if minutes >= 30 else minutes * 6
+    files = round(20 * seconds)
+    product = bench.clone()
+    needed = caught_up_after_outage(bench, product, seconds=seconds, files=files, patience=3600)
+    tally.injected += 1
+    _say(f"{files} files after {seconds:.0f} s: caught up in {needed:.0f} s, {files / needed:.0f} files/s")
+    return settle(product)
+
+
 GAMES: dict[str, Game] = {
     "kill -9 at named points": named_kills,
     "kill -9 at random times, catching up": random_kills,
@@ -142,17 +164,20 @@ GAMES: dict[str, Game] = {
     "backends terminated": terminated_backends,
     "connections cut": cut_connections,
     "COMMIT's answer lost": lost_commits,
+    "20,000 files at once, daemon stopped": overflowing_events,
 }
+ONLY_ONCE = ("long outage, small files arriving", "20,000 files at once, daemon stopped")
 
 
 def _drain(product: Product, rounds: int, seconds: float = 120) -> None:
     """Wait until all files of `rounds` rounds are in the file log."""
-    product.wait_for_files(13 + 4 * rounds - 1, seconds=seconds)
+    product.wait_for_files(MASTER + 4 * rounds - 1, seconds=seconds)
 
 
 def soak(minutes: float, seed: int) -> list[Tally]:
     """Play all games, again and again, for `minutes`, each at least once."""
-    tallies = {name: Tally(name) for name in GAMES}
+    games: dict[str, Game] = {**GAMES, ONLY_ONCE[0]: partial(long_outage, minutes)}
+    tallies = {name: Tally(name) for name in games}
     dice = random.Random(seed)
     deadline = time.monotonic() + 60 * minutes
     turn = 0
@@ -160,9 +185,11 @@ def soak(minutes: float, seed: int) -> list[Tally]:
         with tempfile.TemporaryDirectory(prefix="fastfeast-soak-") as folder:
             bench = Bench(Path(folder))
             try:
-                for name, game in GAMES.items():
+                for name, game in games.items():
                     if turn and time.monotonic() > deadline:
                         break
+                    if turn and name in ONLY_ONCE:
+                        continue
                     audit = game(bench, dice, tallies[name])
                     for difference in audit.run()[:20]:
                         _say(f"{name}: {difference}")

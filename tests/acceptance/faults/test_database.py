@@ -7,18 +7,21 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import psycopg2
 
+from datawarehouse.db_connection import SHORT_PATIENCE_SECONDS
 from tests.acceptance import samples
 from tests.acceptance.daemon import Product, wait_until
+from tests.acceptance.faults.outage import caught_up_after_outage
 from tests.acceptance.faults.proxy import Proxy
-from tests.acceptance.faults.scenario import ROWS, Bench, backends, in_transaction, put_round, put_rounds, settle
+from tests.acceptance.faults.scenario import ROWS, Bench, in_transaction, put_round, put_rounds, settle
 from tests.acceptance.test_web import address_of, get
 
 MASTER = len(samples.master_rows())
 BIG = 15_000
+ANSWER_SECONDS = 2
 
 
 def put_big_file(product: Product) -> None:
@@ -41,6 +44,12 @@ def test_a_server_that_crashes_in_the_middle_of_a_file_and_stays_away(bench: Ben
         bench.server.start()
         product.wait_for_files(MASTER + 1 + 7, seconds=60)
         assert failed_files(product) == []
+    assert settle(product).run() == []
+
+
+def test_small_files_that_arrive_during_an_outage_are_caught_up_with_and_none_fails(bench: Bench) -> None:
+    product = bench.clone()
+    caught_up_after_outage(bench, product, seconds=15, files=300, patience=60)
     assert settle(product).run() == []
 
 
@@ -123,24 +132,43 @@ def during(fault: Callable[[], bool], work: Callable[[], object], *, times: int 
 
 
 def test_a_frozen_backend_is_given_up_and_does_not_hold_up_the_others(bench: Bench) -> None:
-    product = bench.clone(reader={"chunk_rows": 500}, database={"statement_timeout_seconds": 3})
-    frozen: list[int] = []
-    with product.running() as daemon:
+    """Frozen while it waits for a lock, so that it holds none that the whole server needs."""
+    product = bench.clone(database={"answer_seconds": ANSWER_SECONDS})
+    healthy = [samples.order(2_000_000 + n) for n in range(5)]
+    with product.running() as daemon, closing(product.connect()) as other:
+        other.cursor().execute("LOCK TABLE fact_order IN SHARE ROW EXCLUSIVE MODE")
+        product.stream("08", "orders.json", [samples.order(1_000_000 + n) for n in range(50)])
+        pid = wait_until(lambda: waiting_for(product, "fact_order"), "it waits for the table", every=0.01)
+        os.kill(pid, signal.SIGSTOP)
+        frozen_at = time.monotonic()
         try:
-            put_big_file(product)
-            wait_until(lambda: in_transaction(product), "it works on the file", every=0.01)
-            frozen.append(backends(product)[0])
-            os.kill(frozen[0], signal.SIGSTOP)
-            put_round(product, 0)
-            healthy = "SELECT count(*) FROM fact_order WHERE order_id = %s"
-            wait_until(lambda: product.value(healthy, samples.uid("order", 1)), "the neighbour loads", seconds=60)
+            other.rollback()
+            product.stream("09", "orders.json", healthy)
+            loaded = "SELECT count(*) FROM fact_order WHERE order_id = %s"
+            seconds = ANSWER_SECONDS + SHORT_PATIENCE_SECONDS + 5
+            wait_until(
+                lambda: product.value(loaded, healthy[0]["order_id"]), "the neighbour loads", seconds=seconds
+            )
+            assert time.monotonic() - frozen_at > ANSWER_SECONDS - 1, "there was something to wait for"
+            product.stream("10", "orders.json", [samples.order(3_000_000)])
+            wait_until(
+                lambda: product.value(loaded, samples.uid("order", 3_000_000)),
+                "the next one too, while the bad one is tried again and again",
+                seconds=ANSWER_SECONDS + 5,
+            )
             assert daemon.process.poll() is None
         finally:
-            for pid in frozen:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
-        product.wait_for_files(MASTER + 1 + 3, seconds=60)
+            os.kill(pid, signal.SIGCONT)
+        product.wait_for_files(MASTER + 3, seconds=60)
+        assert failed_files(product) == []
     assert settle(product).run() == []
+
+
+def waiting_for(product: Product, table: str) -> int | None:
+    """Process id of the backend that waits for a lock on `table`."""
+    query = "SELECT pid FROM pg_locks WHERE relation = %s::regclass AND NOT granted"
+    pid: int | None = product.value(query, table)
+    return pid
 
 
 def test_a_frozen_network_is_waited_out(bench: Bench) -> None:
