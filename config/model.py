@@ -366,6 +366,12 @@ class RetentionConfig(Model):
     quarantine_days: int | None = Field(None, ge=1)
 
 
+class ExecutionConfig(Model):
+    """How many files are loaded at a time."""
+
+    workers: int = Field(1, ge=1)
+
+
 class SlaConfig(Model):
     refresh_minutes: float = Field(10, gt=0)
 
@@ -411,6 +417,7 @@ class ConfigFile(Model):
     validation: ValidationConfig = ValidationConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
     retention: RetentionConfig = RetentionConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     sla: SlaConfig = SlaConfig()
     alerting: AlertingConfig = AlertingConfig()
     logging: LoggingConfig = LoggingConfig()

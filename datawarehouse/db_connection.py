@@ -25,7 +25,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.config_loader import get_config
-from config.errors import ConfigError, DataError, PipelineError, WarehouseUnavailable
+from config.errors import Collision, ConfigError, DataError, PipelineError, WarehouseUnavailable
 from config.model import DatabaseConfig, PipelineConfig
 from datawarehouse.embedded_server import EmbeddedServer
 from utils.logger import get_logger
@@ -39,7 +39,8 @@ CLOSE_SECONDS = 10  # how long close() waits for borrowed connections
 PATIENCE_SECONDS = 30  # a live server ends a statement at its timeout; so much later it is frozen
 
 # SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
-UNAVAILABLE = ("08", "40", "53", "57", "58", "25006", "25P03", "25P04", "55006", "55P03")
+COLLISION = ("40",)  # deadlocks and the like
+UNAVAILABLE = ("08", "53", "57", "58", "25006", "25P03", "25P04", "55006", "55P03")
 BAD_DATA = ("22", "23", "54")  # 54: a row or a document beyond the server's limits
 
 # What a server says at login when waiting won't help, and what to do. The driver has no SQLSTATE for these.
@@ -96,6 +97,8 @@ def _translate(error: psycopg2.Error) -> PipelineError:
     }
     place = ", ".join(f"{kind} {value}" for kind, value in names.items() if value)
     message = f"PostgreSQL: {code} {name}" + (f" ({place})" if place else "")
+    if code.startswith(COLLISION):
+        return Collision(message)
     if code.startswith(UNAVAILABLE):
         return WarehouseUnavailable(message)
     return DataError(message) if code.startswith(BAD_DATA) else PipelineError(message)

@@ -9,12 +9,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from config.file_specs import spec_for
 from config.model import Feed, FileJob, FileSpec, PipelineConfig
 from ingestion.file_tracker import FileTracker
+from ingestion.load_order import LoadOrder
 
+LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 IGNORED_SUFFIXES = (".tmp", ".part", "~")
 Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable), path, message
 Stamp = tuple[int, int]  # size in bytes, time of change in ns
@@ -64,6 +67,7 @@ class Inbox:
         self._changed = threading.Condition()  # guards all that follows
         self._ready: deque[FileJob] = deque()
         self._held: dict[Path, Stamp] = {}  # queued or in hand
+        self._order = LoadOrder(config.files, config.path(config.watcher.batch.dir).resolve())  # of the held
         self._news: dict[Path, _News] = {}  # of files that are held
         self._settling: dict[Path, _Settling] = {}  # in the order of `since`
         self._reported: dict[Path, tuple[str, Stamp | None]] = {}
@@ -123,13 +127,13 @@ class Inbox:
     # ---------------------------------------------------------------- for the one that loads
 
     def get(self, timeout: float) -> FileJob | None:
-        """The next file that is whole, as it is now, or None after `timeout` seconds."""
+        """The next file that is whole and waits for no other, as it is now, or None after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
                 self._collect_settled()
-                while self._ready:
-                    job = self._as_it_is_now(self._ready.popleft())
+                while (job := self._take_next()) is not None:
+                    job = self._as_it_is_now(job)
                     if job is not None:
                         return job
                 left = deadline - time.monotonic()
@@ -140,8 +144,8 @@ class Inbox:
     def done(self, job: FileJob) -> None:
         """The file is finished, and the tracker knows it. If it changed meanwhile, it is queued again."""
         with self._changed:
-            self._held.pop(job.path, None)
-            news = self._news.pop(job.path, None)
+            news = self._news.get(job.path)
+            self._release(job.path)
             stamp = _stamp(job.path) if news else None
             if news and stamp and not self._tracker.is_current(str(job.path), *stamp):
                 self._take(job.path, news.spec, stamp, closed=news.closed and news.stamp == stamp)
@@ -160,6 +164,7 @@ class Inbox:
         """Nothing is wrong with the file, it couldn't be loaded now: it is the next one again."""
         with self._changed:
             self._held.setdefault(job.path, (job.size, job.mtime_ns))
+            self._order.add(job)
             self._ready.appendleft(job)
             self._changed.notify_all()
 
@@ -199,7 +204,9 @@ class Inbox:
     def _enqueue(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
         self._settling.pop(path, None)
         self._held[path] = stamp
-        self._ready.append(FileJob(path, spec, *stamp))
+        job = FileJob(path, spec, *stamp)
+        self._order.add(job)
+        self._ready.append(job)
         self._changed.notify_all()
 
     def _settle(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
@@ -210,6 +217,17 @@ class Inbox:
     def _release(self, path: Path) -> None:
         self._held.pop(path, None)
         self._news.pop(path, None)
+        self._order.remove(path)
+        self._changed.notify_all()  # what waited for it may start
+
+    def _take_next(self) -> FileJob | None:
+        """Off the queue: the first file that need not wait for another."""
+        someone_works = len(self._held) > len(self._ready)
+        for index, job in enumerate(islice(self._ready, LOOK_AHEAD if someone_works else None)):
+            if not self._order.must_wait(job):
+                del self._ready[index]
+                return job
+        return None
 
     def _as_it_is_now(self, job: FileJob) -> FileJob | None:
         """The job, if its file is still as it was queued or was closed anew since; else it has to settle."""
@@ -224,6 +242,7 @@ class Inbox:
             self._settle(job.path, job.spec, stamp)
             return None
         self._held[job.path] = stamp
+        self._order.add(job)
         return job.evolve(size=stamp[0], mtime_ns=stamp[1])
 
     def _collect_settled(self) -> None:

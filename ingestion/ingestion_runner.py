@@ -1,4 +1,4 @@
-"""The main loop: takes files from the inbox, loads them, and does what follows a commit."""
+"""The main loop: workers take files from the inbox, load them, and do what follows a commit."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.errors import FileChanged, PipelineError, WarehouseUnavailable
+from config.errors import Collision, FileChanged, PipelineError, WarehouseUnavailable
 from config.model import FileJob, FileOutcome, PipelineConfig, Stage, Status
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
@@ -18,6 +20,7 @@ from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad, Stopped
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import Inbox
+from ingestion.file_work import Engine, FileWork
 from utils.alerter import send_alert
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
@@ -31,13 +34,28 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0  # between two looks at a d
 
 @dataclass
 class Summary:
-    """What this run did."""
+    """What this run did. Several threads may add to it."""
 
     files: Counter[Status] = field(default_factory=Counter)
     rows: int = 0
     loaded: int = 0
     quarantined: int = 0
     healed: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, outcome: FileOutcome) -> None:
+        """Count a file and its rows."""
+        with self._lock:
+            self.files[outcome.status] += 1
+            if outcome.status is Status.SUCCESS:
+                self.rows += outcome.total
+                self.loaded += outcome.inserted + outcome.updated
+                self.quarantined += outcome.quarantined
+
+    def add_healed(self, count: int) -> None:
+        """Count orphans that were loaded after all."""
+        with self._lock:
+            self.healed += count
 
     def text(self) -> str:
         """One line for the console."""
@@ -50,7 +68,7 @@ class Summary:
 
 
 class IngestionRunner:
-    """Processes files one after the other. `stop` ends the loop after the file in hand."""
+    """Processes files, `execution.workers` at a time. `stop` ends each worker's loop after its file in hand."""
 
     def __init__(
         self,
@@ -66,38 +84,58 @@ class IngestionRunner:
         self._inbox = inbox
         self._stop = stop
         self._stopped_at: float | None = None
-        self._told_at = 0.0
+        self._workers = config.execution.workers
+        self._told = threading.local()  # .at: when this worker last told of its progress
+        self._outage = threading.Lock()  # held by the worker that watches a database which is away
         self.summary = Summary()
         self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
         self.retry = OrphanRetry(warehouse, config)
-        parents = {key.parent for spec in config.files for key in spec.foreign_keys}
-        self._parent_tables = {config.by_logical_name[name].table for name in parents}
         self._load = FileLoad(
             warehouse, config, PiiHandler(config.pii.hash_key), progress=self._tell_progress, give_up=self._give_up
         )
+        self.work = FileWork(self._load, self.retry, config)
+        self.engine: Engine = self.work  # a cluster may take its place before the first file
 
     def run_loop(self) -> None:
         """Process files as they come, until `stop` is set."""
-        while not self._stop.is_set():
-            job = self._inbox.get(timeout=0.5)
-            if job is not None:
-                self.process_file(job)
+        self._in_workers(lambda: True)
 
     def drain(self) -> None:
         """Process files until none is left, or `stop` is set."""
-        while self._inbox.size() and not self._stop.is_set():
-            job = self._inbox.get(timeout=0.2)
-            if job is not None:
-                self.process_file(job)
+        self._in_workers(lambda: self._inbox.size() > 0)
+
+    def _in_workers(self, more: Callable[[], bool]) -> None:
+        """Process files in each worker while there are `more`; what one of them raises stops all."""
+
+        def work() -> None:
+            try:
+                while not self._stop.is_set() and more():
+                    job = self._inbox.get(timeout=0.2)
+                    if job is not None:
+                        self.process_file(job)
+            except BaseException:
+                self._stop.set()
+                raise
+
+        if self._workers == 1:
+            work()
+            return
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="worker") as pool:
+            for worker in [pool.submit(work) for _ in range(self._workers)]:
+                worker.result()
 
     def process_file(self, job: FileJob) -> FileOutcome | None:
         """Load one file and do what follows; None when it is to be looked at again. Nothing is raised."""
-        self._told_at = time.monotonic()
+        self._told.at = time.monotonic()
         try:
-            outcome = self._load.run(job)
+            outcome = self.engine.load(job)
         except FileChanged as change:
             logger.info(f"[runner] {change}; waiting for it to settle", extra=job.log_context())
             self._inbox.retry_later(job)
+        except Collision as problem:
+            logger.info(f"[runner] {job.path.name}: {problem}; once more", extra=job.log_context())
+            self._stop.wait(FIRST_WAIT_SECONDS * random.random())  # noqa: S311  (jitter)
+            self._inbox.put_back(job)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem, job)
         except Stopped as stopped:
@@ -119,13 +157,13 @@ class IngestionRunner:
             self._tracker.mark_as_failed(job, outcome.error or "")
         else:
             self._tracker.mark_as_done(job)
-        self._inbox.done(job)
-        self._report(outcome)
-        done = self._follow_up(outcome)
-        while not done and not self._stop.is_set():  # the database was away, and is back
-            done = self._follow_up(
-                outcome, again=True
-            )  # before the next file, which should find the orphans healed
+        try:
+            self._report(outcome)
+            done = self._follow_up(outcome)
+            while not done and not self._stop.is_set():  # the database was away, and is back
+                done = self._follow_up(outcome, again=True)
+        finally:
+            self._inbox.done(job)  # now the files that wait for this one find the orphans healed, too
 
     def _follow_up(self, outcome: FileOutcome, *, again: bool = False) -> bool:
         """Copy the refused rows, heal the orphans that waited; False when the database went away meanwhile.
@@ -140,8 +178,7 @@ class IngestionRunner:
                     self._reconcile_backup()
                 else:
                     self.backup.append(outcome.file_id, job.spec.feed)
-            if outcome.inserted and job.spec.table in self._parent_tables:
-                self.summary.healed += self.retry.after(job.spec.table)
+            self.summary.add_healed(self.engine.heal(outcome))
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem)
             return False
@@ -175,7 +212,7 @@ class IngestionRunner:
         """Wait until PostgreSQL answers, however long it takes; one alert at the start, one at the end.
 
         `job` is the file in hand: it stays the next one, but when PostgreSQL does answer, it goes behind the
-        others, which may fare better.
+        others, which may fare better. One worker watches and alerts, the others wait for it.
         """
         if self._reachable():
             name = f" {job.path.name}:" if job else ""
@@ -186,6 +223,16 @@ class IngestionRunner:
             return
         if job:
             self._inbox.put_back(job)
+        while not self._outage.acquire(timeout=FIRST_WAIT_SECONDS):
+            if self._stop.is_set():
+                return
+        try:
+            if not self._reachable():  # else the one before has seen it come back
+                self._watch_outage(problem)
+        finally:
+            self._outage.release()
+
+    def _watch_outage(self, problem: WarehouseUnavailable) -> None:
         started = time.monotonic()
         wait = FIRST_WAIT_SECONDS
         send_alert("Database unavailable", f"{problem}. Files wait in their folders; nothing is lost.")
@@ -213,8 +260,8 @@ class IngestionRunner:
 
     def _tell_progress(self, job: FileJob, rows: int) -> None:
         now = time.monotonic()
-        if now - self._told_at >= PROGRESS_SECONDS:
-            self._told_at = now
+        if now - self._told.at >= PROGRESS_SECONDS:
+            self._told.at = now
             logger.info(
                 f"[runner] {job.path.name}: {rows} rows so far",
                 extra={**job.log_context(), "screen": f"… {job.path.name:<24} {rows:>10,} rows so far"},
@@ -222,8 +269,8 @@ class IngestionRunner:
 
     def _report(self, outcome: FileOutcome) -> None:
         """Log line, console line, alerts and sums."""
-        job, summary = outcome.job, self.summary
-        summary.files[outcome.status] += 1
+        job = outcome.job
+        self.summary.add(outcome)
         extra = {**job.log_context(), "file_id": outcome.file_id, "status": outcome.status.value}
         if outcome.status is Status.ALREADY_DONE:
             logger.info(
@@ -234,9 +281,6 @@ class IngestionRunner:
             logger.error(f"[runner] {job.path.name} failed: {outcome.error}", extra={**extra, "screen": screen})
             send_alert("File failed", f"{job.path}: {outcome.error}")
         else:
-            summary.rows += outcome.total
-            summary.loaded += outcome.inserted + outcome.updated
-            summary.quarantined += outcome.quarantined
             logger.info(
                 f"[runner] loaded {job.path.name}",
                 extra={**extra, **_figures(outcome), "screen": _console_line(outcome)},

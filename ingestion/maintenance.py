@@ -20,7 +20,7 @@ def maintain(
     """One turn of everything. A part that fails is logged and comes again with the next turn."""
 
     def heal() -> None:
-        runner.summary.healed += runner.retry.everything()
+        runner.summary.add_healed(runner.retry.everything())
 
     def promote() -> None:
         runner.retry.promote(config.quarantine.true_orphan_after_hours)
