@@ -367,9 +367,14 @@ class RetentionConfig(Model):
 
 
 class ExecutionConfig(Model):
-    """How many files are loaded at a time."""
+    """How many files are loaded at a time, and where: in threads here, or on a cluster.
 
+    `scheduler` is that of a dask cluster; without one, `workers` processes are started on this machine.
+    """
+
+    engine: Literal["local", "dask"] = "local"
     workers: int = Field(1, ge=1)
+    scheduler: str | None = None
 
 
 class SlaConfig(Model):

@@ -16,6 +16,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import may_replace_view
 from datawarehouse.schema_init import init_schema
+from ingestion.cluster import Cluster
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_everything, scan_master
 from ingestion.ingestion_runner import IngestionRunner, Summary
@@ -67,6 +68,11 @@ class Pipeline:
             self._forget_what_the_warehouse_lacks()
             self.inbox = Inbox(config, self._tracker, report=_report)
             self.runner = IngestionRunner(config, self.warehouse, self._tracker, self.inbox, self._stop)
+            if config.execution.engine == "dask":
+                cluster = Cluster(config, self.runner.work, self._stop)
+                stack.callback(cluster.close)
+                cluster.open()
+                self.runner.engine = cluster
             self._retention = Retention(config, self.warehouse, self._tracker, self.runner.backup)
             self._exit = stack.pop_all()
         return self
