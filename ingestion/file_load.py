@@ -21,7 +21,8 @@ from datawarehouse import file_log, quarantine_loader
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import parent_lookup
 from datawarehouse.loader import Loaded, Loader
-from ingestion.file_reader import OpenFile, opened, read_chunks
+from ingestion.file_reader import OpenFile, read_chunks
+from ingestion.object_file import opened
 from validation.batch import Batch, Rejection
 from validation.orphan_validator import KnownParents
 from validation.pii_handler import PiiHandler

@@ -16,6 +16,7 @@ from config.file_specs import spec_for
 from config.model import Feed, FileJob, FileSpec, PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.load_order import LoadOrder
+from ingestion.object_store import ObjectEntry, ObjectStat, input_folder, is_object, place
 
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 IGNORED_SUFFIXES = (".tmp", ".part", "~")
@@ -67,7 +68,7 @@ class Inbox:
         self._changed = threading.Condition()  # guards all that follows
         self._ready: deque[FileJob] = deque()
         self._held: dict[Path, Stamp] = {}  # queued or in hand
-        self._order = LoadOrder(config.files, config.path(config.watcher.batch.dir).resolve())  # of the held
+        self._order = LoadOrder(config.files, _root_of_batch(config))  # of the held
         self._news: dict[Path, _News] = {}  # of files that are held
         self._settling: dict[Path, _Settling] = {}  # in the order of `since`
         self._reported: dict[Path, tuple[str, Stamp | None]] = {}
@@ -91,7 +92,7 @@ class Inbox:
 
     def offer_found(
         self,
-        entries: Iterable[os.DirEntry[str]],
+        entries: Iterable[os.DirEntry[str] | ObjectEntry],
         feed: Feed,
         spec_of: Callable[[str], FileSpec | None] | None = None,
     ) -> None:
@@ -112,7 +113,7 @@ class Inbox:
                 order = (folder, spec.level if spec else 0, entry.name, entry.path)
                 new.append((order, entry.path, found, spec))
         for _, path, found, spec in sorted(new, key=lambda item: item[0]):
-            self._judge(Path(path), found, spec, closed=False)
+            self._judge(place(path), found, spec, closed=False)
 
     def report_once(self, kind: str, path: Path, message: str, stamp: Stamp | None = None) -> None:
         """Report a path that is not loaded; again only for another `kind` or `stamp`."""
@@ -175,14 +176,16 @@ class Inbox:
 
     # ----------------------------------------------------------------
 
-    def _judge(self, path: Path, found: os.stat_result, spec: FileSpec | None, *, closed: bool) -> None:
+    def _judge(
+        self, path: Path, found: os.stat_result | ObjectStat, spec: FileSpec | None, *, closed: bool
+    ) -> None:
         stamp = (found.st_size, found.st_mtime_ns)
         if not stat.S_ISREG(found.st_mode):
             kind = "unexpected" if stat.S_ISDIR(found.st_mode) else "refused"
             self.report_once(kind, path, "is not a regular file; links and pipes are not followed")
         elif spec is None or not _is_text(path):
             self.report_once("unexpected", path, "no expected file has this name; it is not loaded")
-        elif not os.access(path, os.R_OK):
+        elif not is_object(path) and not os.access(path, os.R_OK):
             self.report_once("unreadable", path, "the pipeline's user may not read it", stamp)
         else:
             with self._changed:
@@ -196,7 +199,7 @@ class Inbox:
                 self._news[path] = _News(spec, stamp, closed)
             return
         age = self._clock() - stamp[1] / 1e9
-        if closed or age >= self._settle_seconds:
+        if closed or is_object(path) or age >= self._settle_seconds:  # an object is put as a whole
             self._enqueue(path, spec, stamp)
         elif path not in self._settling or self._settling[path].stamp != stamp:
             self._settle(path, spec, stamp)
@@ -231,7 +234,7 @@ class Inbox:
 
     def _as_it_is_now(self, job: FileJob) -> FileJob | None:
         """The job, if its file is still as it was queued or was closed anew since; else it has to settle."""
-        stamp = _stamp(job.path)
+        stamp = self._held[job.path] if is_object(job.path) else _stamp(job.path)  # no request while all wait
         if stamp == self._held[job.path]:
             return job
         news = self._news.get(job.path)
@@ -269,6 +272,11 @@ def _stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def _root_of_batch(config: PipelineConfig) -> Path:
+    root = input_folder(config, config.watcher.batch.dir)
+    return root if is_object(root) else root.resolve()
 
 
 def _is_text(path: Path) -> bool:

@@ -110,7 +110,7 @@ class Pipeline:
         if self._stop.is_set():
             return Summary()
         self._seed_master()
-        scan_everything(self._config, self.inbox)
+        self._scan(scan_everything)
         self.runner.drain()
         maintain(self.runner, self._config, self._retention, missing_files=True)
         if self._replaces_view:
@@ -118,8 +118,21 @@ class Pipeline:
         return self.runner.summary
 
     def _seed_master(self) -> None:
-        scan_master(self._config, self.inbox)
+        self._scan(scan_master)
         self.runner.drain()
+
+    def _scan(self, scan: Callable[[PipelineConfig, Inbox], None]) -> None:
+        """Offer what is there; a store or a network folder that is away is waited for."""
+        wait = 0.0
+        while not self._stop.wait(wait):
+            try:
+                scan(self._config, self.inbox)
+            except OSError as problem:
+                if not wait:
+                    send_alert("Input folders unavailable", f"{problem.strerror}. Waiting for them.")
+                wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+            else:
+                return
 
     def _start_timers(self) -> None:
         every = self._config.sla.refresh_minutes * 60

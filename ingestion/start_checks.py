@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.errors import ConfigError
 from config.model import PipelineConfig
 from datawarehouse.queries import query
+from ingestion.object_store import unusable
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
 
@@ -71,11 +72,15 @@ def _folder_problems(config: PipelineConfig) -> Iterator[str]:
         "logging.dir": config.path(config.logging.dir),
         "tracker.db_path": config.path(config.tracker.db_path).parent,
     }
-    read = {
-        "watcher.master.dir": config.path(watcher.master.dir),
-        "watcher.batch.dir": config.path(watcher.batch.dir),
-        "watcher.stream.dir": config.path(watcher.stream.dir),
+    named = {
+        "watcher.master.dir": watcher.master.dir,
+        "watcher.batch.dir": watcher.batch.dir,
+        "watcher.stream.dir": watcher.stream.dir,
     }
+    read = {key: config.path(folder) for key, folder in named.items() if "://" not in folder}
+    for key, url in named.items():
+        if key not in read and (problem := unusable(url)):
+            yield f"{key}: {url}: {problem}"
     for key, folder in (written | read).items():
         if problem := _problem(folder, write=key in written):
             yield f"{key}: {folder}: {problem}"
