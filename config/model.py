@@ -295,6 +295,7 @@ class DatabaseConfig(Model):
     pool: PoolConfig = PoolConfig()
     connect_timeout_seconds: int = Field(5, ge=1)
     statement_timeout_seconds: int = Field(600, ge=1)
+    transaction_pooling: bool = False  # PgBouncer's: settings go with each transaction, not with the session
 
 
 class ExpectedFile(Model):

@@ -53,6 +53,7 @@ LOGIN_ADVICE = {
     "not permitted to log in": "give the role LOGIN",
     "permission denied for database": "GRANT CONNECT on the database to the role",
     "certificate": "check sslmode and sslrootcert in DATABASE_URL",
+    "unsupported startup parameter: options": "behind PgBouncer set database.transaction_pooling: true",
     "does not support ssl": "change sslmode in DATABASE_URL, or switch TLS on in the server",
 }
 
@@ -312,6 +313,11 @@ class Warehouse:
                 if deadline_seconds is not None and isinstance(connection, _WatchedConnection):
                     connection.limit_seconds = deadline_seconds
                 with connection.cursor() as cursor:
+                    if self._config.transaction_pooling:
+                        pairs = [
+                            f"set_config('{name}', '{value}', true)" for name, value in self._settings.items()
+                        ]
+                        cursor.execute(f"SELECT {', '.join(pairs)}")
                     yield cursor
                 # COMMIT of a failed transaction is a ROLLBACK that looks like success
                 if connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
@@ -368,17 +374,23 @@ class Warehouse:
             raise self._login_error(error, opening=False) from None
         return connection
 
+    @property
+    def _settings(self) -> dict[str, str]:
+        """The server's settings for each session, or for each transaction where sessions are shared."""
+        statement_ms = self._config.statement_timeout_seconds * 1000
+        return {
+            "statement_timeout": str(statement_ms),
+            "lock_timeout": str(LOCK_TIMEOUT_SECONDS * 1000),
+            "idle_in_transaction_session_timeout": str(statement_ms),
+            "timezone": "UTC",
+        }
+
     def _connect_arguments(self) -> dict[str, Any]:
         if self._watch is None:
             raise WarehouseUnavailable("the warehouse is not open")
-        statement_ms = self._config.statement_timeout_seconds * 1000
-        options = {
-            "statement_timeout": statement_ms,
-            "lock_timeout": LOCK_TIMEOUT_SECONDS * 1000,
-            "idle_in_transaction_session_timeout": statement_ms,
-            "timezone": "UTC",
-        }
-        text = " ".join(f"-c {name}={value}" for name, value in options.items())
+        settings = {} if self._config.transaction_pooling else self._settings
+        text = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        options = f"{text} {self._base.get('options', '')}".strip()
         return {
             "application_name": APPLICATION_NAME,
             "connect_timeout": self._config.connect_timeout_seconds,
@@ -388,7 +400,7 @@ class Warehouse:
             "tcp_user_timeout": 30_000,
             **self._base,
             "client_encoding": "UTF8",
-            "options": f"{text} {self._base.get('options', '')}".strip(),
+            **({"options": options} if options else {}),
             "connection_factory": partial(_WatchedConnection, watch=self._watch),
         }
 

@@ -18,7 +18,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.file_log import spec_hash
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
-from ingestion.file_work import FileWork
+from ingestion.file_work import WORKER_POOL, FileWork
 from validation import rules
 from validation.pii_handler import PiiHandler
 
@@ -38,8 +38,7 @@ class _Desk:
     def __init__(self) -> None:
         self.config = get_config(checks=[rules.problems])
         self.config_id = config_id(self.config)
-        # A file holds one connection at a time; the pool grows with the threads of this process.
-        database = self.config.database.model_copy(update={"pool": PoolConfig(min=1, max=POOL)})
+        database = self.config.database.model_copy(update={"pool": PoolConfig(min=1, max=WORKER_POOL)})
         self.warehouse = Warehouse(database, self.config.home)
         self.warehouse.open()
         atexit.register(self.warehouse.close)
@@ -48,7 +47,6 @@ class _Desk:
         self.work = FileWork(load, retry, self.config)
 
 
-POOL = 2  # connections of one worker process: it has one thread, see cluster.py and docs/scaling.md
 _lock = threading.Lock()  # guards _desk
 _desk: _Desk | None = None
 _ERRORS = (Collision, WarehouseUnavailable, FileChanged, ConfigError, PipelineError)  # the most special first

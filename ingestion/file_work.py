@@ -8,6 +8,8 @@ from config.model import FileJob, FileOutcome, PipelineConfig
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
 
+WORKER_POOL = 2  # connections of one worker process of a cluster: it has one thread
+
 
 class Engine(Protocol):
     """Where files are loaded: here, or on other machines. Both calls raise what FileLoad.run does."""

@@ -22,7 +22,7 @@ from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_ever
 from ingestion.ingestion_runner import IngestionRunner, Summary
 from ingestion.maintenance import maintain, maintenance_loop
 from ingestion.retention import Retention
-from ingestion.start_checks import check_clock, check_folders, check_pii_key
+from ingestion.start_checks import check_clock, check_connections, check_folders, check_pii_key
 from utils import alerter
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -174,6 +174,7 @@ class Pipeline:
         with self.warehouse.transaction() as tx:
             check_clock(tx, dt.datetime.now(dt.UTC))
             check_pii_key(tx, self._config)
+            check_connections(tx, self._config)
             self._replaces_view = may_replace_view(tx, SLA_VIEW)
         if not self._replaces_view:
             logger.info(f"[sla] {SLA_VIEW} belongs to another role, and stays as it is")
