@@ -21,5 +21,9 @@ class WarehouseUnavailable(PipelineError):
     """PostgreSQL can't be reached or asked to try again: wait and repeat, nothing is wrong with the file."""
 
 
+class Collision(WarehouseUnavailable):
+    """PostgreSQL rolled this transaction back because another was in its way: repeat it, and it goes through."""
+
+
 class DataError(PipelineError):
     """PostgreSQL refused a value: find the guilty rows, quarantine them, load the rest."""

@@ -332,7 +332,8 @@ class DatabaseConfig(Model):
     pool: PoolConfig = PoolConfig()
     connect_timeout_seconds: int = Field(5, ge=1)
     statement_timeout_seconds: int = Field(600, ge=1)
-    answer_seconds: int = Field(5, ge=1)  # for a statement on a small file
+    answer_seconds: int = Field(3, ge=1)  # for a statement on a small file
+    transaction_pooling: bool = False  # PgBouncer's: settings go with each transaction, not with the session
 
 
 class ExpectedFile(Model):
@@ -405,6 +406,17 @@ class RetentionConfig(Model):
     quarantine_days: int | None = Field(None, ge=1)
 
 
+class ExecutionConfig(Model):
+    """How many files are loaded at a time, and where: in threads here, or on a cluster.
+
+    `scheduler` is that of a dask cluster; without one, `workers` processes are started on this machine.
+    """
+
+    engine: Literal["local", "dask"] = "local"
+    workers: int = Field(1, ge=1)
+    scheduler: str | None = None
+
+
 class SlaConfig(Model):
     refresh_minutes: float = Field(10, gt=0)
 
@@ -459,6 +471,7 @@ class ConfigFile(Model):
     validation: ValidationConfig = ValidationConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
     retention: RetentionConfig = RetentionConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     sla: SlaConfig = SlaConfig()
     alerting: AlertingConfig = AlertingConfig()
     logging: LoggingConfig = LoggingConfig()

@@ -25,7 +25,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.config_loader import get_config
-from config.errors import ConfigError, DataError, PipelineError, WarehouseUnavailable
+from config.errors import Collision, ConfigError, DataError, PipelineError, WarehouseUnavailable
 from config.model import DatabaseConfig, PipelineConfig
 from datawarehouse.embedded_server import EmbeddedServer
 from utils.logger import get_logger
@@ -37,10 +37,11 @@ MIN_SERVER_VERSION = 120000
 LOCK_TIMEOUT_SECONDS = 30
 CLOSE_SECONDS = 10  # how long close() waits for borrowed connections
 PATIENCE_SECONDS = 30  # a live server ends a statement at its timeout; so much later it is frozen
-SHORT_PATIENCE_SECONDS = 2  # the same, for statements that have to be quick
+SHORT_PATIENCE_SECONDS = 1  # the same, for statements that have to be quick
 
 # SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
-UNAVAILABLE = ("08", "40", "53", "57", "58", "25006", "25P03", "25P04", "55006", "55P03")
+COLLISION = ("40",)  # deadlocks and the like
+UNAVAILABLE = ("08", "53", "57", "58", "25006", "25P03", "25P04", "55006", "55P03")
 BAD_DATA = ("22", "23", "54")  # 54: a row or a document beyond the server's limits
 
 # What a server says at login when waiting won't help, and what to do. The driver has no SQLSTATE for these.
@@ -53,6 +54,7 @@ LOGIN_ADVICE = {
     "not permitted to log in": "give the role LOGIN",
     "permission denied for database": "GRANT CONNECT on the database to the role",
     "certificate": "check sslmode and sslrootcert in DATABASE_URL",
+    "unsupported startup parameter: options": "behind PgBouncer set database.transaction_pooling: true",
     "does not support ssl": "change sslmode in DATABASE_URL, or switch TLS on in the server",
 }
 
@@ -104,6 +106,8 @@ def _translate(error: psycopg2.Error) -> PipelineError:
     }
     place = ", ".join(f"{kind} {value}" for kind, value in names.items() if value)
     message = f"PostgreSQL: {code} {name}" + (f" ({place})" if place else "")
+    if code.startswith(COLLISION):
+        return Collision(message)
     if code.startswith(UNAVAILABLE):
         return WarehouseUnavailable(message)
     return DataError(message) if code.startswith(BAD_DATA) else PipelineError(message)
@@ -320,7 +324,7 @@ class Warehouse:
     def quick(self, seconds: float) -> Iterator[None]:
         """Inside, a statement of this thread's transactions takes `seconds` at most, instead of the full timeout.
 
-        A live server ends it then, and gives its locks back; one that stays silent for 2 s more is frozen, and
+        A live server ends it then, and gives its locks back; one that stays silent for 1 s more is frozen, and
         the connection is cut. A lock is waited for no longer than database.answer_seconds. Both raise
         WarehouseUnavailable. Transactions with a deadline of their own are not concerned.
         """
@@ -345,6 +349,11 @@ class Warehouse:
                 if deadline_seconds is not None and isinstance(connection, _WatchedConnection):
                     connection.limit_seconds = deadline_seconds
                 with connection.cursor() as cursor:
+                    if self._config.transaction_pooling:
+                        pairs = [
+                            f"set_config('{name}', '{value}', true)" for name, value in self._settings.items()
+                        ]
+                        cursor.execute(f"SELECT {', '.join(pairs)}")
                     if deadline_seconds is None:
                         self._be_quick(connection, cursor)
                     yield cursor
@@ -415,17 +424,23 @@ class Warehouse:
             raise self._login_error(error, opening=False) from None
         return connection
 
+    @property
+    def _settings(self) -> dict[str, str]:
+        """The server's settings for each session, or for each transaction where sessions are shared."""
+        statement_ms = self._config.statement_timeout_seconds * 1000
+        return {
+            "statement_timeout": str(statement_ms),
+            "lock_timeout": str(LOCK_TIMEOUT_SECONDS * 1000),
+            "idle_in_transaction_session_timeout": str(statement_ms),
+            "timezone": "UTC",
+        }
+
     def _connect_arguments(self) -> dict[str, Any]:
         if self._watch is None:
             raise WarehouseUnavailable("the warehouse is not open")
-        statement_ms = self._config.statement_timeout_seconds * 1000
-        options = {
-            "statement_timeout": statement_ms,
-            "lock_timeout": LOCK_TIMEOUT_SECONDS * 1000,
-            "idle_in_transaction_session_timeout": statement_ms,
-            "timezone": "UTC",
-        }
-        text = " ".join(f"-c {name}={value}" for name, value in options.items())
+        settings = {} if self._config.transaction_pooling else self._settings
+        text = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        options = f"{text} {self._base.get('options', '')}".strip()
         return {
             "application_name": APPLICATION_NAME,
             "connect_timeout": self._config.connect_timeout_seconds,
@@ -435,7 +450,7 @@ class Warehouse:
             "tcp_user_timeout": 30_000,
             **self._base,
             "client_encoding": "UTF8",
-            "options": f"{text} {self._base.get('options', '')}".strip(),
+            **({"options": options} if options else {}),
             "connection_factory": partial(_WatchedConnection, watch=self._watch),
         }
 

@@ -23,7 +23,8 @@ from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup
 from datawarehouse.loader import Loaded, Loader
 from ingestion.contract import refuse_if_dirty
-from ingestion.file_reader import OpenFile, opened, read_chunks
+from ingestion.file_reader import OpenFile, read_chunks
+from ingestion.object_file import opened
 from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection

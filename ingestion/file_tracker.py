@@ -142,7 +142,7 @@ class FileTracker:
         """Forget files that were finished before `before` (with time zone) and are gone from disk; how many."""
         limit = before.astimezone(dt.UTC).isoformat(timespec="seconds")
         old = [path for path, file in list(self._known.items()) if file.processed_at < limit]
-        gone = [path for path in old if not os.path.lexists(path)]
+        gone = [path for path in old if "://" not in path and not os.path.lexists(path)]
         for path in gone:
             self._known.pop(path, None)
             self._orders.put(path)

@@ -28,6 +28,7 @@ from watchdog.observers.api import BaseObserver
 from config.file_specs import logical_stem, spec_for
 from config.model import Feed, FileSpec, PipelineConfig
 from ingestion.inbox import Inbox, is_ignored
+from ingestion.object_store import ObjectEntry, ObjectScanner, input_folder, is_object, place
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -103,7 +104,7 @@ class BatchWatcher(_Watcher):
 
     def turn(self) -> None:
         """Offer the files of the days that are due."""
-        _offer_days(self._inbox, _made(self._config, self._config.watcher.batch.dir), self.is_due)
+        _offer_days(self._config, self._inbox, _made(self._config, self._config.watcher.batch.dir), self.is_due)
 
     def is_due(self, day: dt.date) -> bool:
         """Today from `trigger_hour` UTC on, and the `catch_up_days` before."""
@@ -118,7 +119,7 @@ class StreamWatcher(_Watcher):
 
     def __init__(self, config: PipelineConfig, inbox: Inbox) -> None:
         super().__init__(config, inbox, "stream-watcher")
-        self._scanner: FolderScanner | None = None
+        self._scanner: FolderScanner | ObjectScanner | None = None
         self._observer: BaseObserver | None = None
         self._watched: tuple[int, int] | None = None  # device and inode of the folder being watched
         self._may_observe = not config.watcher.stream.polling
@@ -138,7 +139,10 @@ class StreamWatcher(_Watcher):
         """Make sure that the folder is watched, and compare it with what was loaded."""
         root = _made(self._config, self._config.watcher.stream.dir)
         if self._scanner is None or self._scanner.root != root:
-            self._scanner = FolderScanner(root, self._inbox)
+            self._scanner = _scanner(self._config, root, self._inbox)
+        if isinstance(self._scanner, ObjectScanner):  # no events come from there
+            self._inbox.offer_found(self._scanner.entries(), Feed.STREAM)
+            return
         self._observe(root)
         full = self._overflow.seen.is_set() or self._observer is None or self._turns % FULL_RESCAN_EVERY == 0
         self._overflow.seen.clear()
@@ -275,23 +279,39 @@ class FolderScanner:
 
 def _made(config: PipelineConfig, relative: str) -> Path:
     """An input folder, made if need be, by its real path: it may itself be a link."""
-    folder = config.path(relative)
+    folder = input_folder(config, relative)
+    if is_object(folder):
+        return folder
     folder.mkdir(parents=True, exist_ok=True)
     return folder.resolve()
 
 
-def _offer_days(inbox: Inbox, root: Path, is_due: Callable[[dt.date], bool]) -> None:
-    """Offer the files of the folders YYYY-MM-DD below `root`, day by day; report whatever else is there."""
+def _scanner(config: PipelineConfig, root: Path, inbox: Inbox) -> FolderScanner | ObjectScanner:
+    if is_object(root):
+        return ObjectScanner(root, config.watcher.batch.catch_up_days)
+    return FolderScanner(root, inbox)
+
+
+def _listed(root: Path) -> Iterator[os.DirEntry[str] | ObjectEntry]:
+    """What is directly in `root`."""
+    if is_object(root):
+        yield from ObjectScanner(root, 0).top()
+        return
     with os.scandir(root) as entries:
-        found = sorted((entry for entry in entries if not is_ignored(entry.name)), key=lambda entry: entry.name)
+        yield from entries
+
+
+def _offer_days(config: PipelineConfig, inbox: Inbox, root: Path, is_due: Callable[[dt.date], bool]) -> None:
+    """Offer the files of the folders YYYY-MM-DD below `root`, day by day; report whatever else is there."""
+    found = sorted((entry for entry in _listed(root) if not is_ignored(entry.name)), key=lambda entry: entry.name)
     for entry in found:
         day = _date(entry.name)
         if day is None:
-            inbox.report_once("unexpected", Path(entry.path), "is not a folder YYYY-MM-DD; it is not read")
+            inbox.report_once("unexpected", place(entry.path), "is not a folder YYYY-MM-DD; it is not read")
         elif not entry.is_dir(follow_symlinks=False):
-            inbox.report_once("refused", Path(entry.path), "is not a folder; links are not followed")
+            inbox.report_once("refused", place(entry.path), "is not a folder; links are not followed")
         elif is_due(day):
-            inbox.offer_found(FolderScanner(Path(entry.path), inbox).entries(full=True), Feed.BATCH)
+            inbox.offer_found(_scanner(config, place(entry.path), inbox).entries(full=True), Feed.BATCH)
 
 
 def _date(name: str) -> dt.date | None:
@@ -304,16 +324,16 @@ def _date(name: str) -> dt.date | None:
 
 def scan_master(config: PipelineConfig, inbox: Inbox) -> None:
     """Offer the master files: any readable format whose name before the extension is that of a batch file."""
-    folder = config.path(config.watcher.master.dir)
+    folder = input_folder(config, config.watcher.master.dir)
     by_name = {spec.name: spec for spec in config.files if spec.feed is Feed.BATCH}
 
     def spec_of(name: str) -> FileSpec | None:
         stem, extension = logical_stem(name)
         return by_name.get(stem) if extension else None
 
-    if folder.is_dir():
-        with os.scandir(folder.resolve()) as entries:
-            inbox.offer_found((entry for entry in entries if entry.name != "metadata.json"), Feed.BATCH, spec_of)
+    if is_object(folder) or folder.is_dir():
+        root = folder if is_object(folder) else folder.resolve()
+        inbox.offer_found((e for e in _listed(root) if e.name != "metadata.json"), Feed.BATCH, spec_of)
 
 
 def scan_due(config: PipelineConfig, inbox: Inbox) -> None:
@@ -329,8 +349,8 @@ def scan_due(config: PipelineConfig, inbox: Inbox) -> None:
 
 def scan_everything(config: PipelineConfig, inbox: Inbox) -> None:
     """Offer every dated batch folder in order of date, then every stream folder, whatever the clock says."""
-    _offer_days(inbox, _made(config, config.watcher.batch.dir), lambda _day: True)
-    scanner = FolderScanner(_made(config, config.watcher.stream.dir), inbox)
+    _offer_days(config, inbox, _made(config, config.watcher.batch.dir), lambda _day: True)
+    scanner = _scanner(config, _made(config, config.watcher.stream.dir), inbox)
     inbox.offer_found(scanner.entries(full=True), Feed.STREAM)
 
 

@@ -9,12 +9,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from config.file_specs import spec_for
 from config.model import Feed, FileJob, FileSpec, PipelineConfig
+from ingestion.load_order import LoadOrder
+from ingestion.object_store import ObjectEntry, ObjectStat, input_folder, is_object, place
 
+LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 IGNORED_SUFFIXES = (".tmp", ".part", "~")
 Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable), path, message
 Stamp = tuple[int, int]  # size in bytes, time of change in ns
@@ -71,6 +75,7 @@ class Inbox:
         self._changed = threading.Condition()  # guards all that follows
         self._ready: deque[FileJob] = deque()
         self._held: dict[Path, Stamp] = {}  # queued or in hand
+        self._order = LoadOrder(config.files, _root_of_batch(config))  # of the held
         self._news: dict[Path, _News] = {}  # of files that are held
         self._settling: dict[Path, _Settling] = {}  # in the order of `since`
         self._reported: dict[Path, tuple[str, Stamp | None]] = {}
@@ -94,7 +99,7 @@ class Inbox:
 
     def offer_found(
         self,
-        entries: Iterable[os.DirEntry[str]],
+        entries: Iterable[os.DirEntry[str] | ObjectEntry],
         feed: Feed,
         spec_of: Callable[[str], FileSpec | None] | None = None,
     ) -> None:
@@ -115,7 +120,7 @@ class Inbox:
                 order = (folder, spec.level if spec else 0, entry.name, entry.path)
                 new.append((order, entry.path, found, spec))
         for _, path, found, spec in sorted(new, key=lambda item: item[0]):
-            self._judge(Path(path), found, spec, closed=False)
+            self._judge(place(path), found, spec, closed=False)
 
     def report_once(self, kind: str, path: Path, message: str, stamp: Stamp | None = None) -> None:
         """Report a path that is not loaded; again only for another `kind` or `stamp`."""
@@ -130,13 +135,13 @@ class Inbox:
     # ---------------------------------------------------------------- for the one that loads
 
     def get(self, timeout: float) -> FileJob | None:
-        """The next file that is whole, as it is now, or None after `timeout` seconds."""
+        """The next file that is whole and waits for no other, as it is now, or None after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
                 self._collect_settled()
-                while self._ready:
-                    job = self._as_it_is_now(self._ready.popleft())
+                while (job := self._take_next()) is not None:
+                    job = self._as_it_is_now(job)
                     if job is not None:
                         return job
                 left = deadline - time.monotonic()
@@ -147,8 +152,8 @@ class Inbox:
     def done(self, job: FileJob) -> None:
         """The file is finished, and the tracker knows it. If it changed meanwhile, it is queued again."""
         with self._changed:
-            self._held.pop(job.path, None)
-            news = self._news.pop(job.path, None)
+            news = self._news.get(job.path)
+            self._release(job.path)
             stamp = _stamp(job.path) if news else None
             if news and stamp and not self._tracker.is_current(str(job.path), *stamp):
                 self._take(job.path, news.spec, stamp, closed=news.closed and news.stamp == stamp)
@@ -167,6 +172,7 @@ class Inbox:
         """Nothing is wrong with the file, it couldn't be loaded now: it is the next one again."""
         with self._changed:
             self._held.setdefault(job.path, (job.size, job.mtime_ns))
+            self._order.add(job)
             self._ready.appendleft(job)
             self._changed.notify_all()
 
@@ -196,14 +202,16 @@ class Inbox:
 
     # ----------------------------------------------------------------
 
-    def _judge(self, path: Path, found: os.stat_result, spec: FileSpec | None, *, closed: bool) -> None:
+    def _judge(
+        self, path: Path, found: os.stat_result | ObjectStat, spec: FileSpec | None, *, closed: bool
+    ) -> None:
         stamp = (found.st_size, found.st_mtime_ns)
         if not stat.S_ISREG(found.st_mode):
             kind = "unexpected" if stat.S_ISDIR(found.st_mode) else "refused"
             self.report_once(kind, path, "is not a regular file; links and pipes are not followed")
         elif spec is None or not _is_text(path):
             self.report_once("unexpected", path, "no expected file has this name; it is not loaded")
-        elif not os.access(path, os.R_OK):
+        elif not is_object(path) and not os.access(path, os.R_OK):
             self.report_once("unreadable", path, "the pipeline's user may not read it", stamp)
         else:
             with self._changed:
@@ -217,7 +225,7 @@ class Inbox:
                 self._news[path] = _News(spec, stamp, closed)
             return
         age = self._clock() - stamp[1] / 1e9
-        if closed or age >= self._settle_seconds:
+        if closed or is_object(path) or age >= self._settle_seconds:  # an object is put as a whole
             self._enqueue(path, spec, stamp)
         elif path not in self._settling or self._settling[path].stamp != stamp:
             self._settle(path, spec, stamp)
@@ -225,7 +233,9 @@ class Inbox:
     def _enqueue(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
         self._settling.pop(path, None)
         self._held[path] = stamp
-        self._ready.append(FileJob(path, spec, *stamp))
+        job = FileJob(path, spec, *stamp)
+        self._order.add(job)
+        self._ready.append(job)
         self._changed.notify_all()
 
     def _settle(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
@@ -236,10 +246,21 @@ class Inbox:
     def _release(self, path: Path) -> None:
         self._held.pop(path, None)
         self._news.pop(path, None)
+        self._order.remove(path)
+        self._changed.notify_all()  # what waited for it may start
+
+    def _take_next(self) -> FileJob | None:
+        """Off the queue: the first file that need not wait for another."""
+        someone_works = len(self._held) > len(self._ready)
+        for index, job in enumerate(islice(self._ready, LOOK_AHEAD if someone_works else None)):
+            if not self._order.must_wait(job):
+                del self._ready[index]
+                return job
+        return None
 
     def _as_it_is_now(self, job: FileJob) -> FileJob | None:
         """The job, if its file is still as it was queued or was closed anew since; else it has to settle."""
-        stamp = _stamp(job.path)
+        stamp = self._held[job.path] if is_object(job.path) else _stamp(job.path)  # no request while all wait
         if stamp == self._held[job.path]:
             return job
         news = self._news.get(job.path)
@@ -250,6 +271,7 @@ class Inbox:
             self._settle(job.path, job.spec, stamp)
             return None
         self._held[job.path] = stamp
+        self._order.add(job)
         return job.evolve(size=stamp[0], mtime_ns=stamp[1])
 
     def _collect_settled(self) -> None:
@@ -276,6 +298,11 @@ def _stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def _root_of_batch(config: PipelineConfig) -> Path:
+    root = input_folder(config, config.watcher.batch.dir)
+    return root if is_object(root) else root.resolve()
 
 
 def _is_text(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The main loop: takes files from the inbox, loads them, and does what follows a commit."""
+"""The main loop: workers take files from the inbox, load them, and do what follows a commit."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.errors import FileChanged, PipelineError, WarehouseUnavailable
+from config.errors import Collision, FileChanged, PipelineError, WarehouseUnavailable
 from config.model import FileJob, FileOutcome, PipelineConfig, Stage, Status
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
@@ -19,6 +21,7 @@ from ingestion.contract_watch import ContractWatch
 from ingestion.file_load import FileLoad, Stopped
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import Inbox
+from ingestion.file_work import Engine, FileWork
 from utils import metrics
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -31,18 +34,33 @@ PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0  # between two looks at a database that is away
 BYTES_PER_SECOND = 1_000_000  # a statement has a second more for so much of its file; it handles a chunk of it
 TRIES_BEFORE_ALERT = 3  # a file that a live database could not take so often is worth a word
-FOLLOW_UP_SECONDS = 60  # for a statement of what follows a commit: its work does not depend on the file's size
+FOLLOW_UP_SECONDS = 60.0  # for a statement of what follows a commit: its work does not depend on the file's size
 
 
 @dataclass
 class Summary:
-    """What this run did."""
+    """What this run did. Several threads may add to it."""
 
     files: Counter[Status] = field(default_factory=Counter)
     rows: int = 0
     loaded: int = 0
     quarantined: int = 0
     healed: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, outcome: FileOutcome) -> None:
+        """Count a file and its rows."""
+        with self._lock:
+            self.files[outcome.status] += 1
+            if outcome.status is Status.SUCCESS:
+                self.rows += outcome.total
+                self.loaded += outcome.inserted + outcome.updated
+                self.quarantined += outcome.quarantined
+
+    def add_healed(self, count: int) -> None:
+        """Count orphans that were loaded after all."""
+        with self._lock:
+            self.healed += count
 
     def text(self) -> str:
         """One line for the console."""
@@ -55,7 +73,7 @@ class Summary:
 
 
 class IngestionRunner:
-    """Processes files one after the other. `stop` ends the loop after the file in hand."""
+    """Processes files, `execution.workers` at a time. `stop` ends each worker's loop after its file in hand."""
 
     def __init__(
         self,
@@ -71,44 +89,63 @@ class IngestionRunner:
         self._inbox = inbox
         self._stop = stop
         self._stopped_at: float | None = None
-        self._told_at = 0.0
+        self._workers = config.execution.workers
+        self._told = threading.local()  # .at: when this worker last told of its progress
+        self._outage = threading.Lock()  # held by the worker that watches a database which is away
         self._late: Counter[Path] = Counter()  # how often a live database could not take each file
         self._told_of_trouble = False
         self.summary = Summary()
         self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
         self.retry = OrphanRetry(warehouse, config)
         self.contracts = ContractWatch(config, warehouse, tracker, inbox)
-        parents = {key.parent for spec in config.files for key in spec.foreign_keys}
-        self._parent_tables = {config.by_logical_name[name].table for name in parents}
         self._load = FileLoad(
             warehouse, config, PiiHandler(config.pii.hash_key), progress=self._tell_progress, give_up=self._give_up
         )
+        self.work = FileWork(self._load, self.retry, config)
+        self.engine: Engine = self.work  # a cluster may take its place before the first file
 
     def run_loop(self) -> None:
         """Process files as they come, until `stop` is set."""
-        while not self._stop.is_set():
-            metrics.turn()
-            job = self._inbox.get(timeout=0.5)
-            if job is not None:
-                self.process_file(job)
+        self._in_workers(lambda: True)
 
     def drain(self) -> None:
         """Process files until none is left, or `stop` is set."""
-        while self._inbox.size() and not self._stop.is_set():
-            metrics.turn()
-            job = self._inbox.get(timeout=0.2)
-            if job is not None:
-                self.process_file(job)
+        self._in_workers(lambda: self._inbox.size() > 0)
+
+    def _in_workers(self, more: Callable[[], bool]) -> None:
+        """Process files in each worker while there are `more`; what one of them raises stops all."""
+
+        def work() -> None:
+            try:
+                while not self._stop.is_set() and more():
+                    metrics.turn()
+                    job = self._inbox.get(timeout=0.2)
+                    if job is not None:
+                        self.process_file(job)
+            except BaseException:
+                self._stop.set()
+                raise
+
+        if self._workers == 1:
+            work()
+            return
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="worker") as pool:
+            for worker in [pool.submit(work) for _ in range(self._workers)]:
+                worker.result()
 
     def process_file(self, job: FileJob) -> FileOutcome | None:
         """Load one file and do what follows; None when it is to be looked at again. Nothing is raised."""
-        self._told_at = time.monotonic()
+        self._told.at = time.monotonic()
         try:
             with self._warehouse.quick(self._patience(job)):
-                outcome = self._load.run(job)
+                outcome = self.engine.load(job)
         except FileChanged as change:
             logger.info(f"[runner] {change}; waiting for it to settle", extra=job.log_context())
             self._inbox.retry_later(job)
+        except Collision as problem:
+            logger.info(f"[runner] {job.path.name}: {problem}; once more", extra=job.log_context())
+            self._stop.wait(FIRST_WAIT_SECONDS * random.random())  # noqa: S311  (jitter)
+            self._inbox.put_back(job)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem, job)
         except Stopped as stopped:
@@ -141,16 +178,20 @@ class IngestionRunner:
             self._tracker.mark_as_done(job)
         elif job.md5:  # without it the file could not be opened: the next scan says why, or offers it again
             self._tracker.mark_as_failed(job, outcome.error or "")
-        self._inbox.done(job)
-        self._report(outcome)
-        patience: float = FOLLOW_UP_SECONDS
-        with self._warehouse.quick(patience):
-            done = self._follow_up(outcome)
-        while not done and not self._stop.is_set():
-            # The database was away, and is back. Before the next file, which should find the orphans healed
-            patience *= 2
+        try:
+            self._report(outcome)
+            self._follow_up_until_done(outcome)
+        finally:
+            self._inbox.done(job)  # now the files that wait for this one find the orphans healed, too
+
+    def _follow_up_until_done(self, outcome: FileOutcome) -> None:
+        patience, again = FOLLOW_UP_SECONDS, False
+        while True:
             with self._warehouse.quick(patience):
-                done = self._follow_up(outcome, again=True)
+                done = self._follow_up(outcome, again=again)
+            if done or self._stop.is_set():
+                return
+            patience, again = patience * 2, True  # the database was away, and is back
 
     def _follow_up(self, outcome: FileOutcome, *, again: bool = False) -> bool:
         """Copy refused rows, heal orphans that waited, judge the contract; False when the database went away.
@@ -165,8 +206,7 @@ class IngestionRunner:
                     self._reconcile_backup()
                 else:
                     self.backup.append(outcome.file_id, job.spec.feed)
-            if outcome.inserted and job.spec.table in self._parent_tables:
-                self.summary.healed += self.retry.after(job.spec.table)
+            self.summary.add_healed(self.engine.heal(outcome))
             self.contracts.after(outcome)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem)
@@ -201,7 +241,7 @@ class IngestionRunner:
         """Wait until PostgreSQL answers, however long it takes; one alert at the start, one at the end.
 
         `job` is the file in hand: it stays the next one, but when PostgreSQL does answer, it goes behind the
-        others, which may fare better.
+        others, which may fare better. One worker watches and alerts, the others wait for it.
         """
         if self._reachable():
             name = f" {job.path.name}:" if job else ""
@@ -214,6 +254,16 @@ class IngestionRunner:
             return
         if job:
             self._inbox.put_back(job)
+        while not self._outage.acquire(timeout=FIRST_WAIT_SECONDS):
+            if self._stop.is_set():
+                return
+        try:
+            if not self._reachable():  # else the one before has seen it come back
+                self._watch_outage(problem)
+        finally:
+            self._outage.release()
+
+    def _watch_outage(self, problem: WarehouseUnavailable) -> None:
         started = time.monotonic()
         wait = FIRST_WAIT_SECONDS
         send_alert("Database unavailable", f"{problem}. Files wait in their folders; nothing is lost.")
@@ -251,8 +301,8 @@ class IngestionRunner:
     def _tell_progress(self, job: FileJob, rows: int) -> None:
         metrics.turn()
         now = time.monotonic()
-        if now - self._told_at >= PROGRESS_SECONDS:
-            self._told_at = now
+        if now - self._told.at >= PROGRESS_SECONDS:
+            self._told.at = now
             logger.info(
                 f"[runner] {job.path.name}: {rows} rows so far",
                 extra={**job.log_context(), "screen": f"… {job.path.name:<24} {rows:>10,} rows so far"},
@@ -260,9 +310,9 @@ class IngestionRunner:
 
     def _report(self, outcome: FileOutcome) -> None:
         """Log line, console line, alerts and sums."""
-        job, summary = outcome.job, self.summary
+        job = outcome.job
         metrics.concluded(outcome)
-        summary.files[outcome.status] += 1
+        self.summary.add(outcome)
         extra = {**job.log_context(), "file_id": outcome.file_id, "status": outcome.status.value}
         if outcome.status is Status.ALREADY_DONE:
             logger.info(
@@ -273,9 +323,6 @@ class IngestionRunner:
             logger.error(f"[runner] {job.path.name} failed: {outcome.error}", extra={**extra, "screen": screen})
             send_alert("File failed", f"{job.path}: {outcome.error}")
         else:
-            summary.rows += outcome.total
-            summary.loaded += outcome.inserted + outcome.updated
-            summary.quarantined += outcome.quarantined
             logger.info(
                 f"[runner] loaded {job.path.name}",
                 extra={**extra, **_figures(outcome), "screen": console_line(outcome)},

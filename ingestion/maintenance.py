@@ -28,7 +28,7 @@ def maintain(
     """
 
     def heal() -> None:
-        runner.summary.healed += runner.retry.everything()
+        runner.summary.add_healed(runner.retry.everything())
 
     def promote() -> None:
         runner.retry.promote(config.quarantine.true_orphan_after_hours)

@@ -16,13 +16,14 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
 from datawarehouse.views import replaceable, views_of
+from ingestion.cluster import Cluster
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_days, scan_everything, scan_master
 from ingestion.ingestion_runner import IngestionRunner, Summary
 from ingestion.maintenance import maintain, maintenance_loop
 from ingestion.presence import announced
 from ingestion.retention import Retention
-from ingestion.start_checks import check_clock, check_folders, check_pii_key
+from ingestion.start_checks import check_clock, check_connections, check_folders, check_pii_key
 from utils import alerter
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -70,6 +71,11 @@ class Pipeline:
             self._forget_what_the_warehouse_lacks()
             self.inbox = Inbox(config, self._tracker, report=_report)
             self.runner = IngestionRunner(config, self.warehouse, self._tracker, self.inbox, self._stop)
+            if config.execution.engine == "dask":
+                cluster = Cluster(config, self.runner.work, self._stop)
+                stack.callback(cluster.close)
+                cluster.open()
+                self.runner.engine = cluster
             self._retention = Retention(config, self.warehouse, self._tracker, self.runner.backup)
             self._exit = stack.pop_all()
         self._is_open = True
@@ -108,7 +114,7 @@ class Pipeline:
         if self._stop.is_set():
             return Summary()
         self._seed_master()
-        scan_everything(self._config, self.inbox)
+        self._scan(scan_everything)
         self.runner.drain()
         maintain(self.runner, self._config, self._retention, missing_files=True)
         if self._views:
@@ -137,8 +143,21 @@ class Pipeline:
     # ----------------------------------------------------------------
 
     def _seed_master(self) -> None:
-        scan_master(self._config, self.inbox)
+        self._scan(scan_master)
         self.runner.drain()
+
+    def _scan(self, scan: Callable[[PipelineConfig, Inbox], None]) -> None:
+        """Offer what is there; a store or a network folder that is away is waited for."""
+        wait = 0.0
+        while not self._stop.wait(wait):
+            try:
+                scan(self._config, self.inbox)
+            except OSError as problem:
+                if not wait:
+                    send_alert("Input folders unavailable", f"{problem.strerror}. Waiting for them.")
+                wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+            else:
+                return
 
     def _start_timers(self) -> None:
         every = self._config.sla.refresh_minutes * 60
@@ -176,6 +195,7 @@ class Pipeline:
         with self.warehouse.transaction() as tx:
             check_clock(tx, dt.datetime.now(dt.UTC))
             check_pii_key(tx, self._config)
+            check_connections(tx, self._config)
             views = views_of(self._config)
             self._views = replaceable(tx, views)
         if others := sorted(views.keys() - self._views.keys()):

@@ -13,12 +13,15 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.errors import ConfigError
 from config.model import PipelineConfig
 from datawarehouse.queries import query
+from ingestion.file_work import WORKER_POOL
+from ingestion.object_store import unusable
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
 
 logger = get_logger(__name__)
 
 CLOCK_TOLERANCE = dt.timedelta(days=1)
+VIEW_CONNECTIONS = 1  # opened beside the pool, to replace the SLA view
 NO_KEY = "none"  # the id of hashing without a key
 
 
@@ -43,6 +46,29 @@ def check_clock(tx: Cursor, now: dt.datetime) -> None:
             f"{newest.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC: set the clock. If the clock is right now and was "
             "wrong then, run as the tables' owner: UPDATE pipeline_file_log SET processed_at = now() "
             "WHERE processed_at > now()"
+        )
+
+
+def check_connections(tx: Cursor, config: PipelineConfig) -> None:
+    """Raises ConfigError when the pools together may ask for more connections than the server has to give.
+
+    Behind PgBouncer that is its own business: there clients may outnumber connections.
+    """
+    if config.database.transaction_pooling:
+        return
+    execution = config.execution
+    elsewhere = execution.workers * WORKER_POOL if execution.engine == "dask" else 0
+    wanted = config.database.pool.max + VIEW_CONNECTIONS + elsewhere
+    tx.execute(query("start_checks", "connections"))
+    (limit,) = tx.fetchone() or (wanted,)
+    if wanted > limit:
+        parts = f"database.pool.max {config.database.pool.max}, {VIEW_CONNECTIONS} for the SLA view"
+        if elsewhere:
+            parts += f", {WORKER_POOL} for each of {execution.workers} workers"
+        raise ConfigError(
+            f"the pipeline may open {wanted} connections ({parts}), but PostgreSQL gives it {limit}: raise "
+            "max_connections or the role's limit, lower these keys, or put PgBouncer before it and set "
+            "database.transaction_pooling"
         )
 
 
@@ -71,11 +97,15 @@ def _folder_problems(config: PipelineConfig) -> Iterator[str]:
         "logging.dir": config.path(config.logging.dir),
         "tracker.db_path": config.path(config.tracker.db_path).parent,
     }
-    read = {
-        "watcher.master.dir": config.path(watcher.master.dir),
-        "watcher.batch.dir": config.path(watcher.batch.dir),
-        "watcher.stream.dir": config.path(watcher.stream.dir),
+    named = {
+        "watcher.master.dir": watcher.master.dir,
+        "watcher.batch.dir": watcher.batch.dir,
+        "watcher.stream.dir": watcher.stream.dir,
     }
+    read = {key: config.path(folder) for key, folder in named.items() if "://" not in folder}
+    for key, url in named.items():
+        if key not in read and (problem := unusable(url)):
+            yield f"{key}: {url}: {problem}"
     for key, folder in (written | read).items():
         if problem := _problem(folder, write=key in written):
             yield f"{key}: {folder}: {problem}"

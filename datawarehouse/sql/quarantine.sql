@@ -45,11 +45,12 @@ WHERE NOT l.backup_written
 SELECT DISTINCT file_type, (quarantined_at AT TIME ZONE 'UTC')::date FROM quarantine
 
 -- name: satisfied
--- The oldest open orphans of a table for whom a parent has come since. {parent} and {key} are identifiers.
+-- Open orphans of a table, or of one of its files, for whom a parent has come since. {parent} and {key} are identifiers.
 SELECT DISTINCT w.file_id, w.row_number
 FROM orphan_wait w
 JOIN {parent} p ON p.{key} = w.parent_key::{key_type}
 WHERE w.source_table = %(child)s AND w.parent_table = %(parent)s
+  AND (%(file_id)s::bigint IS NULL OR w.file_id = %(file_id)s)
 LIMIT %(limit)s
 
 -- name: lock_orphans

@@ -8,3 +8,11 @@ SELECT (SELECT value FROM pipeline_meta WHERE key = 'pii_key_id'),
 -- name: remember_pii_key
 INSERT INTO pipeline_meta (key, value) VALUES ('pii_key_id', %(key_id)s)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
+-- name: connections
+-- How many connections there may be for this role and database; reserved_connections is of PostgreSQL 16.
+SELECT least(
+    current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+        - coalesce(current_setting('reserved_connections', true)::integer, 0),
+    (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user),
+    (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database()))

@@ -20,7 +20,7 @@ import psycopg2
 import pytest
 import sqlalchemy
 
-from config.errors import ConfigError, DataError, PipelineError, WarehouseUnavailable
+from config.errors import Collision, ConfigError, DataError, PipelineError, WarehouseUnavailable
 from config.model import DatabaseConfig, PipelineConfig, PoolConfig
 from datawarehouse import db_connection
 from datawarehouse.db_connection import SHORT_PATIENCE_SECONDS, Warehouse, translated
@@ -249,8 +249,8 @@ REFUSED = {
     f"SELEKT '{CANARY}'": (PipelineError, "42601"),
     f"DO $$ BEGIN RAISE EXCEPTION '{CANARY}'; END $$": (PipelineError, "P0001"),
     "SET LOCAL statement_timeout = 20; SELECT pg_sleep(9)": (WarehouseUnavailable, "57014"),
-    "DO $$ BEGIN RAISE serialization_failure; END $$": (WarehouseUnavailable, "40001"),
-    "DO $$ BEGIN RAISE deadlock_detected; END $$": (WarehouseUnavailable, "40P01"),
+    "DO $$ BEGIN RAISE serialization_failure; END $$": (Collision, "40001"),
+    "DO $$ BEGIN RAISE deadlock_detected; END $$": (Collision, "40P01"),
     "DO $$ BEGIN RAISE lock_not_available; END $$": (WarehouseUnavailable, "55P03"),
     "DO $$ BEGIN RAISE disk_full; END $$": (WarehouseUnavailable, "53100"),
     "DO $$ BEGIN RAISE SQLSTATE '25P03'; END $$": (WarehouseUnavailable, "25P03"),

@@ -18,7 +18,7 @@ from config.config_loader import PROJECT_ROOT
 from config.errors import ConfigError
 from config.model import DatabaseConfig, PiiConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from ingestion.start_checks import check_clock, check_folders, check_pii_key
+from ingestion.start_checks import check_clock, check_connections, check_folders, check_pii_key
 from validation.pii_handler import PiiHandler
 
 NOW = dt.datetime.now(dt.UTC)
@@ -191,3 +191,19 @@ def test_the_command_ends_with_2_on_another_key_and_takes_the_accepted_one(
     accept = refused.stderr.partition("PII_ACCEPT_KEY_ID=")[2][:8]
     accepted = once(tmp_path, DATABASE_URL=url, PII_HASH_KEY=SECOND, PII_ACCEPT_KEY_ID=accept)
     assert accepted.returncode == 0, accepted.stderr
+
+
+def test_pools_that_ask_for_more_than_the_server_has_are_refused(
+    warehouse: Warehouse, config: PipelineConfig
+) -> None:
+    def with_execution(**changes: object) -> PipelineConfig:
+        return config.model_copy(update={"execution": config.execution.model_copy(update=changes)})
+
+    with warehouse.transaction() as tx:
+        check_connections(tx, with_execution(workers=1000))
+        check_connections(tx, with_execution(engine="dask", workers=15))
+        with pytest.raises(ConfigError, match=r"may open 211 connections .* 2 for each of 100 workers"):
+            check_connections(tx, with_execution(engine="dask", workers=100))
+        database = config.database.model_copy(update={"transaction_pooling": True})
+        pooled = with_execution(engine="dask", workers=100).model_copy(update={"database": database})
+        check_connections(tx, pooled)

@@ -343,6 +343,7 @@ def test_master_files_are_known_by_name_whatever_their_format(desk: Desk) -> Non
     jobs = []
     while (job := desk.get()) is not None:
         jobs.append((job.path.name, job.spec.name, job.spec.feed))
+        desk.finish(job)
     assert jobs == [
         ("cities.csv", "cities", Feed.BATCH),
         ("regions.csv.gz", "regions", Feed.BATCH),

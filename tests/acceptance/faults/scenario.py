@@ -60,6 +60,10 @@ class Bench:
         product.watch_url = self.server.url(name)
         return product
 
+    def quick(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a clone with `changes`, for Product.configure."""
+        return _quick(changes)
+
     def execute(self, statement: str, *identifiers: str) -> None:
         connection = psycopg2.connect(self.server.url())
         try:

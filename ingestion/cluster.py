@@ -1,0 +1,186 @@
+"""The coordinator's side of a cluster: hands files to workers elsewhere, by dask.distributed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+from config.errors import ConfigError
+from config.model import FileJob, FileOutcome, PipelineConfig
+from ingestion.cluster_worker import Answer, config_id, error_of, perform
+from ingestion.file_load import Stopped
+from ingestion.file_work import FileWork
+from utils.alerter import send_alert
+from utils.logger import get_logger
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+logger = get_logger(__name__)
+
+GRACE_SECONDS = 7.0  # how long a task may go on after a stop; then nobody waits for it
+LOOK_SECONDS = 0.25  # between two looks at a task
+LONELY_SECONDS = 60.0  # a task that takes so long may be waiting for a worker to come
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0
+CONNECT_SECONDS = 5
+DEATHS = 10  # of workers with one task in hand, before the task is given up by the cluster and put off here
+
+
+class Cluster:
+    """An engine whose work is done by a cluster: that of `execution.scheduler`, or processes on this machine.
+
+    What the cluster loses (a worker, a scheduler, an answer) is handed out again: a file that was loaded after all
+    is found done by its claim. Thread-safe.
+    """
+
+    def __init__(self, config: PipelineConfig, work: FileWork, stop: threading.Event) -> None:
+        """`work` is asked whether there is something to heal; it does nothing itself."""
+        self._execution = config.execution
+        self._config_id = config_id(config)
+        self._work = work
+        self._stop = stop
+        self._lock = threading.Lock()  # guards _client and _cluster
+        self._healed: dict[int, int] = {}  # by file id: orphans healed, not asked for yet
+        self._client: Client | None = None
+        self._cluster: Any = None
+
+    def load(self, job: FileJob) -> FileOutcome:
+        """Have the file loaded. Raises what FileLoad.run raises, wherever it ran."""
+        answer = self._perform(job, None)
+        assert answer.outcome is not None  # noqa: S101  (there is an outcome or an error)
+        if answer.healed is not None and answer.outcome.file_id is not None:
+            self._healed[answer.outcome.file_id] = answer.healed
+        return answer.outcome
+
+    def heal(self, outcome: FileOutcome) -> int:
+        """How many orphans that this outcome concerns were healed with it, or are healed now."""
+        healed = self._healed.pop(outcome.file_id or 0, None)
+        if healed is None and self._work.concerns_orphans(outcome):
+            healed = self._perform(None, outcome).healed
+        return healed or 0
+
+    def open(self) -> None:
+        """Connect, or start local processes. Raises ConfigError without the package, or when stopped: Stopped."""
+        try:
+            import distributed  # noqa: F401
+        except ImportError:
+            raise ConfigError(
+                "execution.engine: dask needs a package that is not installed; run: "
+                "pip install -r requirements-cluster.txt"
+            ) from None
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said here
+        self._connected()
+
+    def close(self) -> None:
+        """Let go of the cluster; local processes end."""
+        with self._lock:
+            client, cluster, self._client, self._cluster = self._client, self._cluster, None, None
+        for part in (client, cluster):
+            if part is not None:
+                part.close(timeout=5)
+
+    # ------------------------------------------------------------ inside
+
+    def _perform(self, job: FileJob | None, outcome: FileOutcome | None) -> Answer:
+        while True:
+            try:
+                client = self._connected()
+                # A key of its own: the cluster must not take it for a task that it has done before.
+                key = f"file-{uuid.uuid4().hex}"
+                future = client.submit(perform, self._config_id, job, outcome, pure=False, key=key)
+                answer = self._answer(client, future)
+            except (CancelledError, OSError, TimeoutError, RuntimeError) as problem:
+                self._put_off(f"the cluster lost a task ({type(problem).__name__})")
+                continue
+            error = error_of(answer)
+            if isinstance(error, ConfigError):
+                send_alert("Worker unfit", str(error))
+                self._put_off(str(error), LONGEST_WAIT_SECONDS)
+            elif error is not None:
+                raise error
+            else:
+                return answer
+
+    def _put_off(self, what: str, seconds: float = FIRST_WAIT_SECONDS) -> None:
+        logger.warning(f"[cluster] {what}; handed out again")
+        if self._stop.wait(seconds):
+            raise Stopped("the pipeline stops, and the cluster has not answered; the next start finds out")
+
+    def _answer(self, client: Client, future: Future) -> Answer:
+        """Wait for the task. Raises CancelledError or OSError when the cluster has lost it."""
+        from distributed import KilledWorker
+
+        started = time.monotonic()
+        stopped: float | None = None
+        told = started
+        while True:
+            try:
+                answer: Answer = future.result(timeout=LOOK_SECONDS)
+            except TimeoutError:
+                now = time.monotonic()
+                stopped = stopped or (now if self._stop.is_set() else None)
+                if stopped is not None and now - stopped > GRACE_SECONDS:
+                    raise Stopped("a worker was still busy when the pipeline stopped") from None
+                if client.status == "closed":
+                    raise OSError("the client was closed") from None
+                if now - told > LONELY_SECONDS:
+                    told = now
+                    if not client.nthreads():
+                        send_alert("Cluster without workers", "Files wait in their folders until a worker comes.")
+            except KilledWorker:
+                send_alert(
+                    "Workers die", f"{DEATHS} workers died, one after the other, with the same file in hand"
+                )
+                self._put_off("its workers died", LONGEST_WAIT_SECONDS)
+                raise CancelledError from None
+            else:
+                return answer
+
+    def _connected(self) -> Client:
+        """The client, made anew if it was closed, however long that takes; an alert at the start and the end."""
+        with self._lock:
+            if self._client is not None and self._client.status in {"running", "connecting"}:
+                return self._client
+            wait, alerted = FIRST_WAIT_SECONDS, False
+            while True:
+                try:
+                    self._client = self._connect()
+                except (OSError, TimeoutError) as problem:
+                    if not alerted:
+                        alerted = True
+                        send_alert("Cluster unavailable", f"{self._place} ({type(problem).__name__}). Files wait.")
+                else:
+                    if alerted:
+                        send_alert("Cluster available again", self._place)
+                    return self._client
+                if self._stop.wait(wait):
+                    raise Stopped("the pipeline stops, and the cluster is away")
+                wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+    @property
+    def _place(self) -> str:
+        return self._execution.scheduler or "local processes"
+
+    def _connect(self) -> Client:
+        import dask
+        from distributed import Client, LocalCluster
+
+        if self._execution.scheduler:
+            return Client(
+                self._execution.scheduler, timeout=CONNECT_SECONDS, set_as_default=False, name="fastfeast"
+            )
+        with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
+            self._cluster = LocalCluster(
+                n_workers=self._execution.workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                memory_limit=0,
+                preload=perform.__module__,
+                silence_logs=logging.CRITICAL,
+            )
+        return Client(self._cluster, timeout=CONNECT_SECONDS, set_as_default=False)

@@ -1,0 +1,208 @@
+"""Several workers load each file once, in an order that makes no orphans, and collide without anybody noticing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from config.errors import WarehouseUnavailable
+from config.model import FileJob, PipelineConfig, Status
+from datawarehouse.db_connection import Warehouse
+from ingestion import ingestion_runner
+from ingestion.file_tracker import FileTracker
+from ingestion.file_watcher import scan_everything, scan_master
+from ingestion.inbox import Inbox
+from ingestion.ingestion_runner import IngestionRunner
+from tests.acceptance import samples
+
+ROWS = 40
+
+
+@contextmanager
+def workers(
+    warehouse: Warehouse, config: PipelineConfig, count: int, **reader: Any
+) -> Iterator[tuple[IngestionRunner, Inbox]]:
+    config = config.model_copy(
+        update={
+            "execution": config.execution.model_copy(update={"workers": count}),
+            "reader": config.reader.model_copy(update=reader),
+            "watcher": config.watcher.model_copy(update={"settle_seconds": 0.01}),
+        }
+    )
+    tracker = FileTracker(config.path("tracker.db"))
+    inbox = Inbox(config, tracker, report=lambda _kind, _path, _message: None)
+    try:
+        yield IngestionRunner(config, warehouse, tracker, inbox, threading.Event()), inbox
+    finally:
+        tracker.close()
+
+
+def seed(config: PipelineConfig, runner: IngestionRunner, inbox: Inbox) -> None:
+    samples.write_master(config.home)
+    scan_master(config, inbox)
+    runner.drain()
+
+
+def put(config: PipelineConfig, relative: str, rows: list[dict[str, Any]]) -> None:
+    samples.write(config.path(config.watcher.stream.dir) / relative, rows)
+
+
+def one(warehouse: Warehouse, statement: str) -> Any:
+    with warehouse.transaction() as tx:
+        tx.execute(statement)
+        return (tx.fetchone() or (None,))[0]
+
+
+@pytest.fixture
+def alerts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    sent: list[str] = []
+    monkeypatch.setattr(ingestion_runner, "send_alert", lambda subject, _text: sent.append(subject))
+    return sent
+
+
+def test_what_comes_in_one_run_has_no_orphan_with_any_number_of_workers(
+    warehouse: Warehouse, config: PipelineConfig
+) -> None:
+    hours = 12
+    for hour in range(hours):
+        numbers = range(hour * ROWS, (hour + 1) * ROWS)
+        put(config, f"{hour:02d}/orders.json", [samples.order(n) for n in numbers])
+        put(config, f"{hour:02d}/tickets.csv", [samples.ticket(n) for n in numbers])
+        put(config, f"{hour:02d}/ticket_events.json", [samples.event(n) for n in numbers])
+    with workers(warehouse, config, 6) as (runner, inbox):
+        seed(config, runner, inbox)
+        scan_everything(config, inbox)
+        runner.drain()
+        assert runner.summary.files[Status.SUCCESS] == len(samples.master_rows()) + 3 * hours
+        assert runner.summary.rows == sum(map(len, samples.master_rows().values())) + 3 * hours * ROWS
+    assert one(warehouse, "SELECT sum(orphan_count) FROM pipeline_file_log") == 0
+    assert one(warehouse, "SELECT count(*) FROM fact_ticket_event") == hours * ROWS
+
+
+def test_files_with_the_same_keys_in_opposite_order_both_load_without_an_alert(
+    warehouse: Warehouse, config: PipelineConfig, alerts: list[str]
+) -> None:
+    orders = [samples.order(n) for n in range(ROWS)]
+    put(config, "a/orders.json", orders)
+    put(config, "b/orders.json", orders[::-1])
+    with workers(warehouse, config, 2, chunk_rows=1) as (runner, inbox):
+        seed(config, runner, inbox)
+        both_began = threading.Barrier(2)
+        waited: set[str] = set()
+
+        def progress(job: FileJob, _rows: int) -> None:
+            """Each goes on when the other has its first row: now they want each other's."""
+            if job.path.parent.name not in waited:
+                waited.add(job.path.parent.name)
+                both_began.wait(20)
+
+        monkey = runner._load
+        monkey._progress = progress
+        scan_everything(config, inbox)
+        runner.drain()
+        assert runner.summary.loaded == ROWS + sum(map(len, samples.master_rows().values()))
+    assert one(warehouse, "SELECT count(*) FROM pipeline_file_log WHERE logical_name = 'orders'") == 2
+    assert one(warehouse, "SELECT sum(already_present) FROM pipeline_file_log") == ROWS
+    assert alerts == []
+
+
+def test_a_parent_that_came_while_its_child_was_loaded_heals_it_at_once(
+    warehouse: Warehouse, config: PipelineConfig
+) -> None:
+    """The child has looked and found nothing, the parent's worker can't see the child's orphans yet."""
+    newcomer = samples.customer(777)
+    put(config, "09/orders.json", [samples.order(1, customer_id=777), samples.order(2)])
+    with workers(warehouse, config, 1) as (runner, inbox):
+        seed(config, runner, inbox)
+        other = IngestionRunner(runner._config, warehouse, runner._tracker, inbox, threading.Event())
+
+        def progress(job: FileJob, _rows: int) -> None:
+            if job.spec.name == "orders":
+                path = samples.write(config.home / "customers.csv", [newcomer])
+                spec = config.by_logical_name["customers"]
+                found = path.stat()
+                parent = FileJob(path, spec, found.st_size, found.st_mtime_ns)
+                assert other.process_file(parent) is not None
+
+        runner._load._progress = progress
+        scan_everything(config, inbox)
+        runner.drain()
+        assert (runner.summary.healed, other.summary.healed) == (1, 0)
+    assert one(warehouse, "SELECT count(*) FROM fact_order") == 2
+    assert one(warehouse, "SELECT count(*) FROM quarantine WHERE resolution IS NULL") == 0
+
+
+def test_an_outage_is_told_once_however_many_workers_meet_it(
+    warehouse: Warehouse, config: PipelineConfig, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for hour in range(8):
+        put(config, f"{hour:02d}/orders.json", [samples.order(hour)])
+    with workers(warehouse, config, 4) as (runner, inbox):
+        seed(config, runner, inbox)
+        away = threading.Event()
+        all_in = threading.Barrier(4, action=away.set)
+        load = runner._load.run
+        first: set[int] = set()
+
+        def run(job: FileJob) -> Any:
+            if threading.get_ident() not in first:
+                first.add(threading.get_ident())
+                all_in.wait(20)
+            if away.is_set():
+                raise WarehouseUnavailable("away")
+            return load(job)
+
+        looks = 0
+
+        def reachable() -> bool:
+            nonlocal looks
+            looks += 1
+            if looks > 6:
+                away.clear()
+            return not away.is_set()
+
+        monkeypatch.setattr(runner._load, "run", run)
+        monkeypatch.setattr(runner, "_reachable", reachable)
+        scan_everything(config, inbox)
+        runner.drain()
+    assert alerts == ["Database unavailable", "Database available again"]
+    assert one(warehouse, "SELECT count(*) FROM fact_order") == 8
+
+
+def test_a_stop_ends_every_worker_and_what_they_left_is_loaded_next_time(
+    warehouse: Warehouse, config: PipelineConfig
+) -> None:
+    for hour in range(20):
+        put(config, f"{hour:02d}/orders.json", json.loads(json.dumps([samples.order(hour)])))
+    with workers(warehouse, config, 3) as (runner, inbox):
+        seed(config, runner, inbox)
+        runner._load._progress = lambda _job, _rows: runner._stop.set()
+        scan_everything(config, inbox)
+        runner.run_loop()
+        loaded = one(warehouse, "SELECT count(*) FROM fact_order")
+        assert 1 <= loaded <= 3
+    with workers(warehouse, config, 3) as (runner, inbox):
+        scan_everything(config, inbox)
+        runner.drain()
+    assert one(warehouse, "SELECT count(*) FROM fact_order") == 20
+
+
+def test_a_fault_of_a_worker_itself_ends_the_service(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workers(warehouse, config, 3) as (runner, inbox):
+        broken = iter([True])
+
+        def get(timeout: float) -> None:
+            if next(broken, None):
+                raise RuntimeError("no inbox")
+            threading.Event().wait(timeout)
+
+        monkeypatch.setattr(inbox, "get", get)
+        with pytest.raises(RuntimeError, match="no inbox"):
+            runner.run_loop()
