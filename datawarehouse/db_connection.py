@@ -163,14 +163,14 @@ def _socket_of(connection: Connection) -> socket.socket:
     return socket.socket(fileno=os.dup(connection.fileno()))
 
 
-class _WatchedConnection(Connection):
+class WatchedConnection(Connection):
     """A connection whose statements, COPY, COMMIT and ROLLBACK are watched."""
 
     def __init__(self, dsn: str, watch: _Watch) -> None:
         super().__init__(dsn)
         self.watch = watch
         self.limit_seconds = watch.limit_seconds
-        self.cursor_factory = _WatchedCursor
+        self.cursor_factory = WatchedCursor
 
     def commit(self) -> None:
         with self.watch.call(self, self.limit_seconds):
@@ -181,8 +181,8 @@ class _WatchedConnection(Connection):
             super().rollback()
 
 
-class _WatchedCursor(Cursor):
-    connection: _WatchedConnection
+class WatchedCursor(Cursor):
+    connection: WatchedConnection
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  (the driver's name)
         if vars and isinstance(query, sql.Composable):
@@ -308,7 +308,7 @@ class Warehouse:
                 connection.autocommit = False
         except psycopg2.Error:
             broken = True
-        if isinstance(connection, _WatchedConnection):
+        if isinstance(connection, WatchedConnection):
             connection.limit_seconds = connection.watch.limit_seconds
         try:
             if pool is not None:
@@ -346,7 +346,7 @@ class Warehouse:
         with translated():
             connection = self.get_conn()
             try:
-                if deadline_seconds is not None and isinstance(connection, _WatchedConnection):
+                if deadline_seconds is not None and isinstance(connection, WatchedConnection):
                     connection.limit_seconds = deadline_seconds
                 with connection.cursor() as cursor:
                     if self._config.transaction_pooling:
@@ -374,7 +374,7 @@ class Warehouse:
 
     def _be_quick(self, connection: Connection, tx: Cursor) -> None:
         seconds = getattr(self._quick, "seconds", None)
-        if seconds is None or not isinstance(connection, _WatchedConnection):
+        if seconds is None or not isinstance(connection, WatchedConnection):
             return
         connection.limit_seconds = seconds + SHORT_PATIENCE_SECONDS
         lock_seconds = min(seconds, self._config.answer_seconds)
@@ -451,7 +451,7 @@ class Warehouse:
             **self._base,
             "client_encoding": "UTF8",
             **({"options": options} if options else {}),
-            "connection_factory": partial(_WatchedConnection, watch=self._watch),
+            "connection_factory": partial(WatchedConnection, watch=self._watch),
         }
 
     def _first_connection(self, *, create: bool) -> Connection:

@@ -194,7 +194,9 @@ class FileLoad:
             batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
         for refused in loaded.refused:
             batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
-        rejections = [replace(r, raw=erased.blank_raw(r.raw)) for r in batch.rejections()]
+        rejections = batch.rejections()
+        if erased:
+            rejections = [replace(r, raw=erased.blank_raw(r.raw)) for r in rejections]
         with metrics.stage("quarantine"):
             written = quarantine_loader.write(tx, job, file_id, rejections, self._config, self._pii)
         if written != len(rejections):
