@@ -200,7 +200,8 @@ def test_config_check_says_what_the_next_start_would_do(make_product: MakeProduc
     grown = {"teams": {"columns": [*teams, {"name": "floor", "dtype": "int"}]}, "coupons": coupons}
     product.configure(**expected, schemas=grown)
     found = cli(product, "config", "check", "--json").json
-    assert found["database"] == {"tables": ["dim_coupon"], "columns": ["dim_team.floor"], "differences": []}
+    changes = {"tables": ["dim_coupon"], "columns": ["dim_team.floor"], "checks": [], "differences": []}
+    assert found["database"] == changes
     order = [file["name"] for file in found["load_order"]]
     assert order.index("cities") < order.index("regions") < order.index("customers") < order.index("orders")
     product.once(expect=0)
