@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,17 @@ _numbers = itertools.count(1)
 def build_template(warehouse: Warehouse) -> None:
     """What the database of every test starts with: the shipped configuration's tables."""
     init_schema(warehouse, get_config(DEFAULT_CONFIG))
+
+
+# ---------------------------------------------------------------- reports
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test has logged travels between processes, which take no lone surrogates; some tests log them."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 # ---------------------------------------------------------------- configuration
