@@ -141,10 +141,24 @@ def test_tables_are_searched_and_filtered(loaded: tuple[Site, Pipeline]) -> None
     assert rows("/files", logical_name="orders") == 2
     assert rows("/files", file_type="stream", status="success") == 1
     assert rows("/files", text="no such file") == 0
+    assert rows("/files", status="undone") == 0
+    assert "<option>undone</option>" in site.get("/files").text
     assert rows("/quarantine", stage="orphan") == 1
     assert rows("/quarantine", rule="allowed_values") == 1
     assert rows("/quarantine", rule="parent_missing", table="fact_order", open="1") == 1
     assert rows("/quarantine", table="dim_driver") == 0
+
+
+def test_a_discarded_orphan_is_not_a_healed_one(loaded: tuple[Site, Pipeline]) -> None:
+    site, pipeline = loaded
+    statement = (
+        "UPDATE quarantine SET resolution = 'discarded', resolved_at = now() WHERE rejection_stage = 'orphan'"
+    )
+    with pipeline.warehouse.transaction() as tx:
+        tx.execute(statement)
+    page = site.get("/").text
+    assert re.search(r"given up\s*<b>1</b>", page)
+    assert re.search(r"healed\s*<b>0</b>", page)
 
 
 def test_no_query_breaks_a_page(loaded: tuple[Site, Pipeline]) -> None:
