@@ -23,17 +23,11 @@ from ingestion.pipeline import Pipeline
 from utils import logger
 from validation import rules
 from workbench import check, config_check, explain, files, infer, quarantine, repairs, sql_shell, status, verify
-
-EXIT_OK, EXIT_FILE_FAILED, EXIT_BAD_CONFIG = 0, 1, 2
+from workbench.session import EXIT_CANNOT, EXIT_FOUND, EXIT_OK
 
 app = typer.Typer(
     add_completion=True, no_args_is_help=False, help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-
-app.add_typer(quarantine.app, name="quarantine")
-app.command()(repairs.undo)
-app.command()(repairs.reprocess)
-app.command()(repairs.erase)
 
 
 @app.callback(invoke_without_command=True)
@@ -56,13 +50,7 @@ def backfill(
     name: Annotated[str | None, typer.Option("--type", help="Only files of this type, as orders.")] = None,
 ) -> None:
     """Load the batch and stream folders of these days now, whatever trigger_hour and catch_up_days say."""
-    raise typer.Exit(_run(lambda pipeline: _days(pipeline, first.date(), last.date(), name), "Done."))
-
-
-def _days(pipeline: Pipeline, first: dt.date, last: dt.date, name: str | None) -> int:
-    summary = pipeline.backfill(first, last, name)
-    _say(summary)
-    return EXIT_FILE_FAILED if summary.files[Status.FAILED] else EXIT_OK
+    raise typer.Exit(_run(lambda pipeline: _verdict(pipeline.backfill(first.date(), last.date(), name)), "Done."))
 
 
 # The operator's commands: a module of workbench each.
@@ -75,6 +63,10 @@ app.command()(explain.explain)
 app.command()(verify.verify)
 app.command()(sql_shell.sql)
 app.command(context_settings=sql_shell.PSQL_CONTEXT)(sql_shell.psql)
+app.add_typer(quarantine.app, name="quarantine")
+app.command()(repairs.undo)
+app.command()(repairs.reprocess)
+app.command()(repairs.erase)
 
 
 def _watch(pipeline: Pipeline) -> int:
@@ -83,9 +75,12 @@ def _watch(pipeline: Pipeline) -> int:
 
 
 def _turn(pipeline: Pipeline) -> int:
-    summary = pipeline.run_once()
+    return _verdict(pipeline.run_once())
+
+
+def _verdict(summary: Summary) -> int:
     _say(summary)
-    return EXIT_FILE_FAILED if summary.files[Status.FAILED] else EXIT_OK
+    return EXIT_FOUND if summary.files[Status.FAILED] else EXIT_OK
 
 
 def _say(summary: Summary) -> None:
@@ -121,7 +116,7 @@ def _run(
         logger.setup(config.path(config.logging.dir), config.logging.level)
     except PipelineError as problem:
         typer.echo(str(problem), err=True)
-        return EXIT_BAD_CONFIG
+        return EXIT_CANNOT
     try:
         pipeline = Pipeline(config, stop)
         with ExitStack() as around:
@@ -133,7 +128,7 @@ def _run(
         log.info("[main] stopped", extra={"screen": farewell})
     except PipelineError as problem:
         log.error(f"[main] {problem}")
-        return EXIT_BAD_CONFIG
+        return EXIT_CANNOT
     finally:
         logger.shutdown()
     return code

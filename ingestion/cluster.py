@@ -14,6 +14,7 @@ from config.model import FileJob, FileOutcome, PipelineConfig
 from ingestion.cluster_worker import Answer, config_id, error_of, perform
 from ingestion.file_load import Stopped
 from ingestion.file_work import FileWork
+from utils import metrics
 from utils.alerter import send_alert
 from utils.logger import get_logger
 
@@ -118,6 +119,7 @@ class Cluster:
         stopped: float | None = None
         told = started
         while True:
+            metrics.turn()  # a worker that takes long is no reason to start the service again
             try:
                 answer: Answer = future.result(timeout=LOOK_SECONDS)
             except TimeoutError:
@@ -147,6 +149,7 @@ class Cluster:
                 return self._client
             wait, alerted = FIRST_WAIT_SECONDS, False
             while True:
+                metrics.turn()
                 try:
                     self._client = self._connect()
                 except (OSError, TimeoutError) as problem:

@@ -72,6 +72,13 @@ class Summary:
         )
 
 
+class _Told(threading.local):
+    """When the thread that asks last told of its progress; at first, when it asked."""
+
+    def __init__(self) -> None:
+        self.at = time.monotonic()
+
+
 class IngestionRunner:
     """Processes files, `execution.workers` at a time. `stop` ends each worker's loop after its file in hand."""
 
@@ -90,7 +97,7 @@ class IngestionRunner:
         self._stop = stop
         self._stopped_at: float | None = None
         self._workers = config.execution.workers
-        self._told = threading.local()  # .at: when this worker last told of its progress
+        self._told = _Told()
         self._outage = threading.Lock()  # held by the worker that watches a database which is away
         self._late: Counter[Path] = Counter()  # how often a live database could not take each file
         self._told_of_trouble = False

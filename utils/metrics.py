@@ -1,13 +1,15 @@
 """What the pipeline counts about itself, for Prometheus: one registry a process, read by web/probes.py.
 
 Names and units follow https://prometheus.io/docs/practices/naming/. Labels are bounded: types of the
-configuration, stages and rules of the code, kinds of alerts that the code names.
+configuration, stages and rules of the code, kinds of alerts that the code names. Whatever comes in as a label is
+cleaned first, for one value that can't be encoded would take all of /metrics down.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -25,6 +27,8 @@ STAGES = ("read", "validate", "lookup", "mask", "load", "quarantine", "commit")
 CONCLUDED = (Status.SUCCESS, Status.FAILED, Status.ALREADY_DONE)
 ROW_OUTCOMES = ("inserted", "updated", "already_present", "quarantined")
 CHUNK_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)  # seconds
+MAX_LABEL = 100  # characters
+MAX_ALERTS = 100  # names of alerts that are told apart; the code has about twenty
 FILE_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  # seconds
 
 _FILES = Counter("fastfeast_files", "Files that came to an end.", ["type", "status"], registry=REGISTRY)
@@ -65,12 +69,14 @@ _ALERTS = Counter("fastfeast_alerts", "Alerts raised, mailed or not.", ["alert"]
 
 _stage_seconds = {name: _STAGE_SECONDS.labels(name) for name in STAGES}
 _turned_at = time.monotonic()
+_alerts_lock = threading.Lock()  # guards _alert_names
+_alert_names: set[str] = set()
 
 
 def declare(config: PipelineConfig) -> None:
     """Show every series from the start, at zero: a rate misses the first event of a series that begins with it."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody asked for, as many again
-    for name in config.by_logical_name:
+    for name in map(clean, config.by_logical_name):
         for status in CONCLUDED:
             _FILES.labels(name, status.value)
         for outcome in ROW_OUTCOMES:
@@ -133,7 +139,7 @@ class CommitTimer:
 
 def concluded(outcome: FileOutcome) -> None:
     """Count a file that came to an end, and its records."""
-    name = outcome.job.spec.name
+    name = clean(outcome.job.spec.name)
     _FILES.labels(name, outcome.status.value).inc()
     _LAST_FILE.set_to_current_time()
     if outcome.status is Status.ALREADY_DONE:
@@ -151,11 +157,23 @@ def concluded(outcome: FileOutcome) -> None:
 def rule_label(stage_of: Stage, rule: str) -> str:
     """The rule's name; of what PostgreSQL refused, the SQLSTATE, since the rest names tables and columns."""
     if stage_of is not Stage.LOAD:
-        return rule
+        return clean(rule)
     found = re.search(r"\b[0-9A-Z]{5}\b", rule)
     return found[0] if found else "other"
 
 
 def alerted(kind: str) -> None:
-    """Count an alert; `kind` is a literal in the code."""
-    _ALERTS.labels(kind).inc()
+    """Count an alert; `kind` is a literal in the code. What comes after MAX_ALERTS of them is `other`."""
+    name = clean(kind)
+    with _alerts_lock:
+        if name not in _alert_names:
+            if len(_alert_names) >= MAX_ALERTS:
+                name = "other"
+            _alert_names.add(name)
+    _ALERTS.labels(name).inc()
+
+
+def clean(label: str) -> str:
+    """`label` as any encoding of UTF-8 takes it, without control characters, at most MAX_LABEL characters."""
+    text = label[:MAX_LABEL].encode("utf-8", "replace").decode()
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -14,8 +14,6 @@ from config.model import Column, Dtype
 PLACEHOLDERS = pa.array(["", "nan", "null", "none", "na", "n/a"])
 _LONGEST_PLACEHOLDER = 4
 
-INT64_MAX = 2**63 - 1
-INT64_MIN = -(2**63)
 _INT_PLAIN = r"^-?[0-9]{1,18}$"
 _INT = r"^[+-]?[0-9]+(\.0+)?$"
 _FLOAT_PLAIN = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"

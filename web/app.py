@@ -91,7 +91,7 @@ class Pages:
                 tx, **chosen, since=_since(period), before_id=_id(request), limit=PAGE_ROWS + 1
             )  # fmt: skip
         lists = {
-            "status": [Status.SUCCESS.value, Status.FAILED.value],
+            "status": [Status.SUCCESS.value, Status.FAILED.value, Status.UNDONE.value],
             "logical_name": sorted(self._config.by_logical_name),
             "file_type": [feed.value for feed in Feed],
         }

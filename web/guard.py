@@ -92,7 +92,7 @@ class Login:
 
     async def log_in(self, request: Request) -> Response | None:
         """The redirect with the cookie, or None when the token is wrong."""
-        given = parse_qs(await _form(request), max_num_fields=4).get("token", [""])[0]
+        given = _token_of(await _form(request))
         if not same(given.strip(), self._token):
             async with self._wrong:
                 await asyncio.sleep(WRONG_TOKEN_SECONDS)
@@ -104,7 +104,8 @@ class Login:
             max_age=SESSION_SECONDS,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure="https"
+            in {request.url.scheme, request.headers.get("x-forwarded-proto")},  # TLS ends at a proxy
         )
         return response
 
@@ -114,6 +115,13 @@ class Login:
         response = RedirectResponse("/login", 303)
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return response
+
+
+def _token_of(form: str) -> str:
+    try:
+        return parse_qs(form, max_num_fields=4).get("token", [""])[0]
+    except ValueError:  # more fields than ours has
+        return ""
 
 
 async def _form(request: Request) -> str:

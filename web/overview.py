@@ -28,8 +28,8 @@ REJECTS = (Series("reject rate", "s3", "reject_rate"),)
 LATENCY = (Series("median", "s1", "p50_ms"), Series("99th percentile", "s3", "p99_ms"))
 ORPHANS = (
     Series("open", "s3", "open"),
-    Series("resolved", "s1", "resolved"),
-    Series("expired", "s4", "expired"),
+    Series("healed", "s1", "healed"),
+    Series("given up", "s4", "given_up"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from config.model import PipelineConfig, WebConfig
 from ingestion.pipeline import Pipeline
@@ -21,6 +23,8 @@ logger = get_logger(__name__)
 
 STOP_SECONDS = 1  # requests in hand are cut after this
 MAX_CONNECTIONS = 64
+# Longer than the slowest page takes. Connections of clients that vanished would add up, and shut all others out
+CONNECTION_SECONDS = 90
 
 
 @contextmanager
@@ -71,12 +75,24 @@ def address_of(listener: socket.socket, web: WebConfig) -> str:
     return f"http://{host}:{listener.getsockname()[1]}/"
 
 
+class _Connection(H11Protocol):
+    """One connection, which ends after CONNECTION_SECONDS whatever its client does."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._end = self.loop.call_later(CONNECTION_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        super().connection_lost(exc)
+
+
 def _server(app: ASGIApp) -> uvicorn.Server:
     """In a thread it sets no signal handlers; the log is ours."""
     settings = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=_Connection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -29,8 +29,8 @@ SELECT max(processed_at) AS last_file FROM pipeline_file_log
 -- Orphans by the time they were quarantined, and what became of them.
 SELECT floor(extract(epoch FROM quarantined_at) / %(step)s)::bigint * %(step)s AS bucket,
        count(*) FILTER (WHERE resolution IS NULL) AS open,
-       count(*) FILTER (WHERE resolution <> 'true_orphan') AS resolved,
-       count(*) FILTER (WHERE resolution = 'true_orphan') AS expired
+       count(*) FILTER (WHERE resolution NOT IN ('true_orphan', 'discarded')) AS healed,
+       count(*) FILTER (WHERE resolution IN ('true_orphan', 'discarded')) AS given_up
 FROM quarantine
 WHERE rejection_stage = 'orphan' AND quarantined_at >= %(since)s
 GROUP BY 1

@@ -10,11 +10,6 @@ WHERE q.quarantine_id = ANY (%(ids)s) AND (q.resolution IS NULL OR q.resolution 
 ORDER BY q.quarantine_id
 FOR UPDATE SKIP LOCKED
 
--- name: of_file
-SELECT quarantine_id FROM quarantine
-WHERE file_id = %(file_id)s AND (resolution IS NULL OR resolution = 'true_orphan')
-ORDER BY quarantine_id
-
 -- name: lock_of_file
 SELECT quarantine_id FROM quarantine WHERE file_id = %(file_id)s ORDER BY quarantine_id FOR UPDATE
 

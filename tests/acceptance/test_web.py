@@ -118,7 +118,7 @@ def test_promtool_finds_no_fault(scraped: str) -> None:
 
 
 def test_the_readme_has_every_metric_with_its_labels(scraped: str) -> None:
-    rows = re.findall(r"(?m)^\| `(fastfeast_\w+)` \| ?([\w, ]*?) ?\| ", (ROOT / "README.md").read_text())
+    rows = re.findall(r"(?m)^\| `(fastfeast_\w+)` \| ?([\w, ]*?) ?\| ", (ROOT / "docs/operations.md").read_text())
     documented = {name: set(filter(None, labels.split(", "))) for name, labels in rows}
     real = {}
     for name, labels in series_of(scraped).items():

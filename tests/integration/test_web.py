@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -141,10 +141,24 @@ def test_tables_are_searched_and_filtered(loaded: tuple[Site, Pipeline]) -> None
     assert rows("/files", logical_name="orders") == 2
     assert rows("/files", file_type="stream", status="success") == 1
     assert rows("/files", text="no such file") == 0
+    assert rows("/files", status="undone") == 0
+    assert "<option>undone</option>" in site.get("/files").text
     assert rows("/quarantine", stage="orphan") == 1
     assert rows("/quarantine", rule="allowed_values") == 1
     assert rows("/quarantine", rule="parent_missing", table="fact_order", open="1") == 1
     assert rows("/quarantine", table="dim_driver") == 0
+
+
+def test_a_discarded_orphan_is_not_a_healed_one(loaded: tuple[Site, Pipeline]) -> None:
+    site, pipeline = loaded
+    statement = (
+        "UPDATE quarantine SET resolution = 'discarded', resolved_at = now() WHERE rejection_stage = 'orphan'"
+    )
+    with pipeline.warehouse.transaction() as tx:
+        tx.execute(statement)
+    page = site.get("/").text
+    assert re.search(r"given up\s*<b>1</b>", page)
+    assert re.search(r"healed\s*<b>0</b>", page)
 
 
 def test_no_query_breaks_a_page(loaded: tuple[Site, Pipeline]) -> None:
@@ -231,12 +245,16 @@ def test_the_login_form_gives_a_cookie_that_scripts_and_other_sites_can_not_use(
         wrong = log_in(token="wrong")
         assert (wrong.status, wrong.headers["set-cookie"]) == (403, None)
         assert log_in(token="x" * 100_000).status == log_in().status == 403
+        assert log_in(**{f"field{n}": "x" for n in range(9)}, token=TOKEN).status == 403
         right = log_in(token=TOKEN)
         cookie = str(right.headers["set-cookie"])
         assert (right.status, right.headers["location"]) == (303, "/")
         assert "HttpOnly" in cookie
         assert "SameSite=strict" in cookie
         assert TOKEN not in cookie
+        assert "Secure" not in cookie
+        behind_tls = site.get("/login", "POST", urlencode({"token": TOKEN}), X_Forwarded_Proto="https")
+        assert "Secure" in str(behind_tls.headers["set-cookie"])
         session = cookie.partition(";")[0]
         assert site.get("/metrics", Cookie=session).status == 200
         assert site.get("/metrics", Cookie=session[:-1] + "x").status == 401
@@ -325,6 +343,23 @@ def test_it_stops_within_a_second_also_with_a_connection_open(config: PipelineCo
     assert time.monotonic() - started < 1.5
     idle.close()
     wait_until(lambda: threading.active_count() <= before, "its threads have ended")
+
+
+def test_connections_that_say_nothing_do_not_shut_others_out(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.server.MAX_CONNECTIONS", 4)
+    monkeypatch.setattr("web.server.CONNECTION_SECONDS", 0.5)
+    with closed(with_web(config)) as site, ExitStack() as stack:
+        for start in (
+            b"",
+            b"",
+            b"GET / HT",
+            b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+        ):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", site.port or 0)))
+            idle.sendall(start)
+        wait_until(lambda: site.get("/healthz").status == 200, "they were cut")
 
 
 def test_a_slow_query_in_hand_does_not_hold_up_the_stop(config: PipelineConfig, warehouse: Warehouse) -> None:

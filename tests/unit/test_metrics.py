@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from config.config_loader import PROJECT_ROOT
 from config.model import FileJob, FileOutcome, PipelineConfig, Stage, Status
@@ -66,6 +68,26 @@ def test_every_alert_is_named_by_a_literal_so_that_its_label_is_bounded() -> Non
     # a contract's alerts are named by its kind, of which there are a few
     assert [ast.unparse(name) for name in names if not isinstance(name, ast.Constant)] == ["title"]
     assert set(BROKEN) == set(KEPT_AGAIN) == set(Kind)
+
+
+def test_no_label_takes_the_metrics_down(outcome: FileOutcome) -> None:
+    metrics.alerted("lone \udcff")
+    metrics.alerted('line\nand "quote"' + "x" * 1000)
+    spec = replace(outcome.job.spec, name="orders\udc80")
+    reasons = {(Stage.RECORDS, "rule\udcff"): 1}
+    metrics.concluded(replace(outcome, job=replace(outcome.job, spec=spec), reasons=reasons))
+    text = generate_latest(REGISTRY).decode()
+    assert all(name in text for name in ('"lone ?"', '"orders?"', '"rule?"'))
+    assert max(map(len, text.splitlines())) < 250
+
+
+def test_alerts_are_told_apart_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MAX_ALERTS", len(metrics._alert_names) + 1)
+    before = value("fastfeast_alerts_total", alert="other")
+    for number in range(3):
+        metrics.alerted(f"bounded {number}")
+    assert value("fastfeast_alerts_total", alert="bounded 0") == 1
+    assert value("fastfeast_alerts_total", alert="other") == before + 2
 
 
 def test_the_time_of_each_chunk_is_observed_and_the_items_come_through() -> None:

@@ -1,0 +1,56 @@
+"""The coordinator waits for its workers without looking stuck."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from config.model import FileJob, FileOutcome, PipelineConfig
+from ingestion.cluster import Cluster
+from ingestion.cluster_worker import Answer
+from utils import metrics
+
+
+class SlowFuture:
+    """A task whose answer comes with the fourth look."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.looks = 0
+
+    def result(self, timeout: float) -> Answer:  # noqa: ARG002
+        self.looks += 1
+        if self.looks < 4:
+            raise TimeoutError
+        return self._answer
+
+
+class FakeClient:
+    status = "running"
+
+    def __init__(self, future: SlowFuture) -> None:
+        self._future = future
+
+    def submit(self, *_arguments: Any, **_options: Any) -> SlowFuture:
+        return self._future
+
+
+def test_a_file_that_takes_a_worker_long_does_not_make_the_service_look_stuck(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    turns: list[None] = []
+    monkeypatch.setattr(metrics, "turn", lambda: turns.append(None))
+    future = SlowFuture(Answer(healed=3))
+    cluster = Cluster(config, _EverythingToHeal(), threading.Event())  # type: ignore[arg-type]
+    cluster._client = FakeClient(future)
+    job = FileJob(config.home / "orders.json", config.by_logical_name["orders"], 1, 1)
+    assert cluster.heal(FileOutcome(job, None)) == 3  # type: ignore[arg-type]
+    assert (future.looks, len(turns)) == (4, 4)
+
+
+class _EverythingToHeal:
+    def concerns_orphans(self, _outcome: FileOutcome) -> bool:
+        return True
