@@ -308,7 +308,7 @@ class IngestionRunner:
     def _tell_progress(self, job: FileJob, rows: int) -> None:
         metrics.turn()
         now = time.monotonic()
-        if now - getattr(self._told, "at", now) >= PROGRESS_SECONDS:
+        if now - self._told.at >= PROGRESS_SECONDS:
             self._told.at = now
             logger.info(
                 f"[runner] {job.path.name}: {rows} rows so far",
