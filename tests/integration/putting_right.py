@@ -18,6 +18,7 @@ from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from validation.pii_handler import PiiHandler
+from workbench.verify import run_checks
 
 KEY = "a key for the tests"
 CUSTOMERS = "customer_id,full_name,email,phone,region_id,segment_id,signup_date,gender,created_at,updated_at\n"
@@ -126,10 +127,18 @@ class Site:
         given_up = "SELECT quarantine_id, raw_data FROM quarantine WHERE resolution = 'true_orphan' ORDER BY 1"
         assert self.rows("SELECT quarantine_id, raw_data FROM true_orphan ORDER BY 1") == self.rows(given_up)
         assert self.rows("SELECT file_id FROM quarantine EXCEPT SELECT file_id FROM pipeline_file_log") == []
+        differences = self._verified()
+        assert differences == [], differences
         assert self._in_csv() == {
             str(row[0]): tuple(row[1:])
             for row in self.rows("SELECT quarantine_id, rejection_reason, reasons, raw_data FROM quarantine")
         }
+
+    def _verified(self) -> list[dict[str, Any]]:
+        """What `verify` finds in the database; seeded parents are of file 0, which no log has."""
+        *checks, _backup = run_checks(self.warehouse, self.config)
+        found = [row | {"check": check.name} for check in checks for row in check.differences]
+        return [row for row in found if row["file_id"] != 0 and row["what"] != "rows of the table"]
 
     def _files(self) -> list[dict[str, Any]]:
         with self.warehouse.transaction() as tx:
