@@ -72,6 +72,9 @@ def test_a_mended_row_is_loaded_under_its_own_file_and_counted_once(site: Site) 
     ]
     assert shown["history"][3]["changes"] == {"order_amount": ["-5", "5"]}
     assert shown["resolution"] == "replayed"
+    origin = json.loads(site.run("explain", "orders", "b", "--json"))["origin"]
+    assert (origin["file_id"], origin["row_number"]) == (outcome.file_id, 2)
+    words(site.run("explain", "orders", "b"), ["row 2 (it was refused first, and replayed)", "loaded by a replay"])
     words(site.run("quarantine", "replay", row, "--yes"), ["1 closed"])
     assert site.run("quarantine", "list") == "No such rows.\n"
 
@@ -233,6 +236,26 @@ def test_discarded_rows_are_kept_and_stay_refused_in_the_books(site: Site) -> No
     assert site.one("SELECT action, outcome FROM quarantine_history") == ("discard", "discarded: a test order")
     assert len(json.loads(site.run("quarantine", "list", "--json"))) == 1
     assert len(json.loads(site.run("quarantine", "list", "--json", "--all"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("quarantine", "replay", 4711), "no row with quarantine_id 4711"),
+        (("quarantine", "discard", 4711, "--reason", "r"), "no row with quarantine_id 4711"),
+        (("quarantine", "discard", "--table", "fact_odrer", "--reason", "r"), "there are dim_agent, "),
+        (("quarantine", "replay", "--since", "9999999d"), "is no time"),
+        (("backfill", "--from", "2026-02-02", "--to", "2026-02-01"), "is before the first"),
+    ],
+)
+def test_what_means_nothing_is_said_and_not_done(site: Site, arguments: tuple[object, ...], said: str) -> None:
+    yes = () if arguments[0] == "backfill" else ("--yes",)
+    words(site.run(*arguments, *yes, expect=2), [said])
+
+
+def test_a_table_may_be_told_by_the_logical_name_of_its_files(site: Site) -> None:
+    site.load("orders.csv", ORDERS + order("a", amount=-1))
+    assert len(json.loads(site.run("quarantine", "list", "--table", "orders", "--json"))) == 1
 
 
 def test_nothing_is_written_without_consent_or_in_a_dry_run(site: Site) -> None:
