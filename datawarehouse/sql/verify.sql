@@ -83,14 +83,13 @@ GROUP BY 1, 3
 ORDER BY 1
 
 -- name: true_orphans
--- An orphan that was given up is in true_orphan, with the same values. What is there of rows that retention removed
--- from quarantine is right.
-SELECT q.file_id, q.source_file AS file_name, q.source_table AS "table",
-       count(*) FILTER (WHERE q.resolution = 'true_orphan') AS expected,
-       count(*) FILTER (WHERE t.raw_data = q.raw_data AND q.resolution = 'true_orphan') AS found
-FROM quarantine q
-LEFT JOIN true_orphan t ON t.quarantine_id = q.quarantine_id
-WHERE (q.resolution IS NOT DISTINCT FROM 'true_orphan') <> (t.quarantine_id IS NOT NULL) OR t.raw_data <> q.raw_data
+-- An orphan that was given up is in true_orphan with the same values, and no other row is.
+SELECT q.file_id, q.source_file AS file_name, coalesce(q.source_table, t.source_table) AS "table",
+       count(q.quarantine_id) FILTER (WHERE q.resolution = 'true_orphan') AS expected,
+       count(t.quarantine_id) FILTER (WHERE q.resolution IS DISTINCT FROM 'true_orphan') AS found
+FROM (SELECT * FROM quarantine WHERE rejection_stage = 'orphan' OR resolution = 'true_orphan') q
+FULL JOIN true_orphan t ON t.quarantine_id = q.quarantine_id
+WHERE (coalesce(q.resolution, '') = 'true_orphan') <> (t.quarantine_id IS NOT NULL) OR t.raw_data <> q.raw_data
 GROUP BY 1, 2, 3
 ORDER BY 1
 

@@ -244,6 +244,21 @@ REPLICA = "SET LOCAL session_replication_role = replica"
                 "WHERE resolution IS NULL AND rejection_stage = 'orphan'",
             ],
         ),
+        (
+            "orphans given up are kept",
+            [
+                "INSERT INTO true_orphan (quarantine_id, source_file, source_table, unresolved_fk, raw_data,"
+                " first_seen_at, retry_count) VALUES (4711, 'f', 'fact_order', '', '{}', now(), 1)",
+            ],
+        ),
+        (
+            "rows in tables = inserted",
+            ["UPDATE pipeline_file_log SET status = 'failed' WHERE file_type = 'stream'"],
+        ),
+        (
+            "rows in quarantine = quarantined",
+            ["UPDATE pipeline_file_log SET resolved_records = 1 WHERE logical_name = 'orders'"],
+        ),
         ("foreign keys hold", [REPLICA, "UPDATE fact_order SET customer_id = 31415 WHERE order_amount = 112.5"]),
         ("foreign keys hold", [REPLICA, "UPDATE fact_order SET date_key = 19990101 WHERE order_amount = 112.5"]),
         ("CSV backup equals quarantine", ["UPDATE quarantine SET rejection_reason = 'x' WHERE row_number = 13"]),
