@@ -16,8 +16,8 @@ from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open
 app = typer.Typer(help="What became of the files.", invoke_without_command=True, rich_markup_mode=None)
 
 _SHOWN = (  # of a file, in the list on the screen
-    *("file_id", "processed_at", "file_name", "logical_name", "status"),
-    *("total_records", "inserted_records", "already_present", "updated_records", "quarantined", "error"),
+    *("file_id", "processed_at", "file_name", "status"),
+    *("total_records", "inserted_records", "already_present", "quarantined", "error"),
 )
 
 
