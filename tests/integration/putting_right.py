@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from typer.testing import CliRunner
 
 import main
@@ -17,6 +19,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
+from tests.acceptance.daemon import SHIPPED_CONFIG
 from validation.pii_handler import PiiHandler
 from workbench.verify import run_checks
 
@@ -39,6 +42,15 @@ def customer(number: Any, email: str = "ali@example.com", region: Any = 1, **cha
 
 def order(number: Any, customer_id: Any = 1, amount: Any = 10, pay: str = "card") -> str:
     return f"{number},{customer_id},1,1,1,{amount},1,0,11,Pending,{pay},2026-02-20T09:00:00,\n"
+
+
+def update_if_newer(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str) -> None:
+    """From now on the shipped configuration with updates by batch files of this name."""
+    config = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
+    config["watcher"]["batch"]["expected_files"][name].update(on_conflict="update_if_newer", newer_by="updated_at")
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("FASTFEAST_CONFIG", str(path))
 
 
 class Site:

@@ -19,8 +19,9 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_replay import replay
 from datawarehouse.quarantine_retry import OrphanRetry
 from tests.conftest import SETTINGS_FROM_OUTSIDE
-from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, words
+from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, update_if_newer, words
 from validation.pii_handler import PiiHandler
+from workbench.verify import run_checks
 
 
 @pytest.fixture
@@ -347,6 +348,29 @@ def test_it_is_the_same_in_many_chunks(site: Site, monkeypatch: pytest.MonkeyPat
     site.execute('UPDATE quarantine SET raw_data = raw_data || \'{"gender": "male"}\'')
     site.execute("UPDATE pipeline_file_log SET backup_written = false")
     words(site.run("quarantine", "replay", "--file", outcome.file_id, "--yes"), ["3 loaded, 3 already there"])
+
+
+def test_a_replayed_row_that_updates_an_older_one_is_counted_as_an_update(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nor does an orphan that heals so count as a row that was inserted."""
+    update_if_newer(monkeypatch, tmp_path, "customers.csv")
+    site.load("customers.csv", CUSTOMERS + customer(1) + customer(2))
+    bad = customer(1, name="New", gender="x") + customer(2, name="New", region=2)
+    outcome = site.load("newer/customers.csv", CUSTOMERS + bad.replace("2026-01-01\n", "2026-03-01\n"))
+    (row,) = site.quarantined(gender="x")
+    site.run("quarantine", "edit", row, "--set", "gender=male", "--yes")
+    words(site.run("quarantine", "replay", row, "--yes"), ["1 loaded"])
+    site.execute("INSERT INTO dim_region VALUES (2, 'q', 1, 1, 'c', 0)")
+    OrphanRetry(site.warehouse, site.config).after("dim_region")
+    assert site.rows("SELECT full_name, _file_id FROM dim_customer") == [("New", outcome.file_id)] * 2
+    books = "SELECT valid_records, inserted_records, updated_records, quarantined FROM pipeline_file_log"
+    assert site.rows(f"{books} ORDER BY file_id") == [(2, 2, 0, 0), (2, 0, 2, 0)]
+    rows = run_checks(site.warehouse, site.config)[1].differences
+    assert [row for row in rows if row["file_id"] != 0] == []
+    site.execute(  # the rows belong to the newer file now; the books of the older one stay as they were
+        "UPDATE pipeline_file_log SET already_present = 2, inserted_records = 0 WHERE updated_records = 0"
+    )
 
 
 def test_a_row_in_the_hands_of_the_service_is_left_to_it(site: Site) -> None:
