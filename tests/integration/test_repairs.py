@@ -54,7 +54,7 @@ def test_a_file_is_undone_when_nothing_depends_on_it(site: Site) -> None:
     site.load("more/customers.csv", CUSTOMERS + customer(2) + customer(4, gender="x"))
     orders = site.load("orders.csv", ORDERS + order("a") + order("b", customer_id=3) + order("c", amount=-1))
     said = site.run("undo", first.file_id, "--yes", expect=2)
-    words(said, ["other rows depend on what it brought", "fact_order: 1 rows of files 2, by customer_id 1"])
+    words(said, ["other rows depend on what it brought", "fact_order: 1 rows of files 3, by customer_id 1"])
     site.check_books()
     words(site.run("undo", orders.file_id, "--dry-run"), ["nothing was changed", "1 rows and 2 quarantined rows"])
     assert site.one("SELECT count(*) FROM fact_order") == 1
