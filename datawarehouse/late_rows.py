@@ -10,6 +10,7 @@ import pyarrow as pa
 from datawarehouse.loader import Loader, Refused
 
 LOADED, ALREADY_PRESENT, DUPLICATE = "loaded", "already_present", "duplicate"  # quarantine.resolution
+UPDATED = "updated"  # loaded too, in the place of an older row
 
 
 def merge(
@@ -37,6 +38,7 @@ def merge(
     loaded = loader.load(distinct, more=more)
     resolutions |= dict.fromkeys(distinct.column("_row").to_pylist(), LOADED)
     resolutions |= dict.fromkeys(loaded.present_rows, ALREADY_PRESENT)
+    resolutions |= dict.fromkeys(loaded.updated_rows, UPDATED)
     resolutions |= dict.fromkeys(loaded.duplicates, DUPLICATE)
     for refused in loaded.refused:
         del resolutions[refused.row]

@@ -40,8 +40,8 @@ class Refused:
 class Loaded:
     """What became of the rows, as the database counts them.
 
-    `duplicates` are the numbers of rows whose key an earlier chunk of the same file brought; `present_rows`, with
-    `list_present`, of those whose key an earlier file brought.
+    `duplicates` are the numbers of rows whose key an earlier chunk of the same file brought. With `list_present`,
+    `updated_rows` are of those that replaced a row of an earlier file, `present_rows` of those that did not.
     """
 
     inserted: int = 0
@@ -50,6 +50,7 @@ class Loaded:
     changed: int = 0
     duplicates: list[int] = field(default_factory=list)
     present_rows: list[int] = field(default_factory=list)
+    updated_rows: list[int] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
     def add(self, other: Loaded) -> None:
@@ -60,6 +61,7 @@ class Loaded:
         self.changed += other.changed
         self.duplicates += other.duplicates
         self.present_rows += other.present_rows
+        self.updated_rows += other.updated_rows
         self.refused += other.refused
 
 
@@ -240,10 +242,13 @@ class Loader:
         self._copy(self._stage, {"_row": "_row"} | self._names, rows)
         self._tx.execute(self._conflicts, {"list_present": self._list_present})
         changed, duplicates, present_rows = self._row()
-        self._tx.execute(self._insert)
-        inserted, updated = (self._tx.rowcount, 0) if self._ignores_known else self._row()
+        self._tx.execute(self._insert, {"list_present": self._list_present})
+        inserted, updated, updated_rows = (self._tx.rowcount, 0, None) if self._ignores_known else self._row()
         present = rows.num_rows - inserted - updated - len(duplicates or [])
-        return Loaded(inserted, updated, present, changed - updated, duplicates or [], present_rows or [])
+        present_rows = sorted({*(present_rows or [])} - {*(updated_rows or [])})
+        return Loaded(
+            inserted, updated, present, changed - updated, duplicates or [], present_rows, updated_rows or []
+        )
 
     @property
     def _ignores_known(self) -> bool:

@@ -12,7 +12,7 @@ from config.model import FileSpec, PipelineConfig, Stage
 from datawarehouse import late_rows, quarantine_loader
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup
-from datawarehouse.late_rows import ALREADY_PRESENT, LOADED
+from datawarehouse.late_rows import ALREADY_PRESENT, LOADED, UPDATED
 from datawarehouse.loader import Loader
 from datawarehouse.quarantine_desk import (
     REPLAYED,
@@ -98,8 +98,9 @@ class Settlement:
         self._moved: Counter[tuple[int, str]] = Counter()
 
     def resolve(self, rows: Iterable[tuple[Row, str]]) -> None:
-        """Close rows that passed; for each, LOADED or whatever else says that its key is there."""
-        outcomes = [(row, REPLAYED if how == LOADED else ALREADY_PRESENT) for row, how in rows]
+        """Close rows that passed; for each, LOADED, UPDATED or whatever else says that its key is there."""
+        rows = list(rows)
+        outcomes = [(row, REPLAYED if how in {LOADED, UPDATED} else ALREADY_PRESENT) for row, how in rows]
         ids = [row.quarantine_id for row, _ in outcomes]
         parameters = {"ids": ids, "resolutions": [how for _, how in outcomes], "tries": 1}
         self._tx.execute(query("repair", "resolve"), parameters)
@@ -108,9 +109,11 @@ class Settlement:
         note(self._tx, "replay", self._who, {row.quarantine_id: how for row, how in outcomes})
         for row, how in outcomes:
             self._resolved[row.file_id, "resolved"] += 1
-            self._resolved[row.file_id, "inserted"] += how == REPLAYED
             self._resolved[row.file_id, "orphans"] += row.stage is Stage.ORPHAN
             (self._result.loaded if how == REPLAYED else self._result.already_present)[row.table] += 1
+        for row, how in rows:
+            self._resolved[row.file_id, "inserted"] += how == LOADED
+            self._resolved[row.file_id, "updated"] += how == UPDATED
 
     def refuse(self, spec: FileSpec, rows: Mapping[Row, tuple[tuple[Reason, ...], Missing]]) -> None:
         """Give rows that failed again their reasons of today. A true orphan stays one, as it was."""
@@ -145,7 +148,9 @@ class Settlement:
                 moved = {kind: self._moved[file_id, kind] for kind in kinds}
                 self._tx.execute(query("file_log", "judged_anew"), {"file_id": file_id, **moved})
         for file_id in sorted({file_id for file_id, _ in self._resolved}):
-            counts = {kind: self._resolved[file_id, kind] for kind in ("resolved", "inserted", "orphans")}
+            counts = {
+                kind: self._resolved[file_id, kind] for kind in ("resolved", "inserted", "updated", "orphans")
+            }
             self._tx.execute(query("file_log", "replay"), {"file_id": file_id, **counts})
 
 

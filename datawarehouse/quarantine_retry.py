@@ -16,7 +16,7 @@ from config.model import FileSpec, PipelineConfig
 from datawarehouse import late_rows, quarantine_loader
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import parent_lookup, resolve_ref_table
-from datawarehouse.late_rows import ALREADY_PRESENT, DUPLICATE, LOADED
+from datawarehouse.late_rows import ALREADY_PRESENT, DUPLICATE, LOADED, UPDATED
 from datawarehouse.loader import Loader
 from datawarehouse.queries import query
 from utils.logger import get_logger
@@ -149,7 +149,7 @@ class OrphanRetry:
             quarantine_loader.write_waits(tx, spec, again, self._config)
         resolutions = self._merge(tx, spec, batch.rows(), orphans)
         self._resolve(tx, orphans, resolutions)
-        return sum(resolution == LOADED for resolution in resolutions.values())
+        return sum(resolution in {LOADED, UPDATED} for resolution in resolutions.values())
 
     def _merge(self, tx: Cursor, spec: FileSpec, rows: pa.Table, orphans: _Orphans) -> dict[int, str]:
         """Merge the rows, each under the id of its own file; returns what became of each position."""
@@ -164,9 +164,10 @@ class OrphanRetry:
         if not resolutions:
             return
         keys = orphans.keys(resolutions)
-        tx.execute(query("quarantine", "resolve"), {**keys, "resolutions": list(resolutions.values())})
+        stored = [LOADED if how == UPDATED else how for how in resolutions.values()]
+        tx.execute(query("quarantine", "resolve"), {**keys, "resolutions": stored})
         by_file = Counter(zip(keys["file_ids"], resolutions.values(), strict=True))
         for file_id in sorted(set(keys["file_ids"])):
-            resolved = sum(by_file[file_id, how] for how in (LOADED, ALREADY_PRESENT, DUPLICATE))
-            healed = {"file_id": file_id, "resolved": resolved, "inserted": by_file[file_id, LOADED]}
-            tx.execute(query("file_log", "heal"), healed)
+            resolved = sum(by_file[file_id, how] for how in (LOADED, UPDATED, ALREADY_PRESENT, DUPLICATE))
+            counts = {"inserted": by_file[file_id, LOADED], "updated": by_file[file_id, UPDATED]}
+            tx.execute(query("file_log", "heal"), {"file_id": file_id, "resolved": resolved, **counts})

@@ -74,7 +74,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_file_log": "SELECT INSERT DELETE",
         "quarantine": "SELECT INSERT DELETE",
         "orphan_wait": "SELECT INSERT DELETE",
-        "true_orphan": "SELECT INSERT",
+        "true_orphan": "SELECT INSERT DELETE",
         "contract_breach": "SELECT INSERT",
         "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
         "erased": "SELECT",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,8 +95,12 @@ def _dependants(tx: Cursor, config: PipelineConfig, spec: FileSpec, file_id: int
                 column=sql.Identifier(column),
             )
             tx.execute(statement, {"file_id": file_id})
-            count, keys = tx.fetchone() or (0, None)
+            count, keys, files = tx.fetchone() or (0, None, None)
             if count:
-                shown = ", ".join(keys) + (", …" if len(keys) > 4 else "")
-                lines.append(f"{child.table}: {count} rows, by {column} {shown}")
+                lines.append(f"{child.table}: {count} rows of files {_some(files)}, by {column} {_some(keys)}")
     return lines
+
+
+def _some(values: Sequence[object]) -> str:
+    """Up to four of the (up to five) values."""
+    return ", ".join(map(str, values[:4])) + (", …" if len(values) > 4 else "")

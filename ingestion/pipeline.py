@@ -125,6 +125,8 @@ class Pipeline:
         """Process the batch and stream folders of these days, with `name` only files of that type."""
         if name is not None and name not in self._config.by_logical_name:
             raise ConfigError(f"no file type {name!r}; there are {', '.join(self._config.by_logical_name)}")
+        if first > last:
+            raise ConfigError(f"the last day, {last}, is before the first, {first}")
         if not self._stop.is_set():
             scan_days(self._config, self.inbox, first, last, name)
             self.runner.drain()

@@ -16,7 +16,7 @@ from config.errors import ConfigError, FileChanged, FileRejected
 from config.model import FileJob, FileSpec, PipelineConfig, Stage
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup
-from datawarehouse.late_rows import ALREADY_PRESENT, LOADED
+from datawarehouse.late_rows import ALREADY_PRESENT, LOADED, UPDATED
 from datawarehouse.loader import Loader
 from datawarehouse.quarantine_desk import TRUE_ORPHAN, Row, lock
 from datawarehouse.quarantine_replay import Missing, Replayed, Settlement
@@ -98,6 +98,7 @@ class _Turn:
         self._erased: ErasedPersons = read_erasures(tx, self._spec, config)
         self._loader = Loader(tx, self._spec, config, list_present=True)
         self._parents = KnownParents(parent_lookup(tx, config))
+        self._updated = 0  # rows that were in the table, and are newer than what is there now
         self._closed: set[int] = set()  # row numbers that are left alone
         self._open: dict[int, Row] = {}
 
@@ -109,9 +110,8 @@ class _Turn:
             self._load(batch)
             self._refuse(batch.rejections())
         self._settled.close_books()
-        self._tx.execute(
-            query("file_log", "restored"), {"file_id": self._file_id, "restored": self.result.restored}
-        )
+        counts = {"restored": self.result.restored, "updated": self._updated}
+        self._tx.execute(query("file_log", "restored"), {"file_id": self._file_id, **counts})
 
     def _read_quarantine(self) -> None:
         self._tx.execute(query("repair", "rows_of_file"), {"file_id": self._file_id})
@@ -130,6 +130,7 @@ class _Turn:
         known = ~pending & ~np.isin(numbers, list(self._closed))
         done, duplicates = self._merge(batch, rows.filter(pa.array(known)))
         self.result.restored += sum(how == LOADED for how in done.values())
+        self._updated += sum(how == UPDATED for how in done.values())
         done, duplicates = self._merge(batch, rows.filter(pa.array(pending)))
         key = self._spec.schema.primary_key
         batch.reject(np.isin(batch.chunk.numbers, sorted(duplicates)), Stage.RECORDS, "duplicate", key)
@@ -151,7 +152,8 @@ class _Turn:
         duplicates = {*loaded.duplicates, *(set(numbers) - chosen)}
         out = {*duplicates, *(refused.row for refused in loaded.refused)}
         done = {number: LOADED for number in numbers if number not in out}
-        return done | dict.fromkeys(loaded.present_rows, ALREADY_PRESENT), duplicates
+        done |= dict.fromkeys(loaded.present_rows, ALREADY_PRESENT)
+        return done | dict.fromkeys(loaded.updated_rows, UPDATED), duplicates
 
     def _refuse(self, rejections: list[Rejection]) -> None:
         still: dict[Row, tuple[tuple[Reason, ...], Missing]] = {}

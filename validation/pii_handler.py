@@ -12,7 +12,6 @@ import pyarrow as pa
 from config.model import FileSpec, PiiKind
 from validation.conversions import PLACEHOLDERS, clean
 
-_PLACEHOLDERS = frozenset(PLACEHOLDERS.to_pylist())
 MALFORMED = "_malformed"  # the text of a record that could not be split, in Rejection.raw
 _DATE_LIKE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]{5,18}(Z|[+-][\d:]{2,5})?)?")
 _SEPARATORS = re.compile(r"[ .()-]")
@@ -81,7 +80,7 @@ class PiiHandler:
         column = spec.schema.by_name.get(name)
         if column is None:
             return f"sha256:{self.hash_text(value)}"
-        if value.strip().lower() in _PLACEHOLDERS:
+        if value.strip().lower() in PLACEHOLDERS:
             return value
         if column.pii is None:
             return f"sha256:{self.hash_text(value)}" if strays and looks_personal(value) else value

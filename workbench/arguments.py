@@ -13,18 +13,27 @@ from config.model import FileSpec, PipelineConfig
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
-Since = Annotated[str | None, typer.Option(help="A date or time (UTC), or an age such as 90m, 24h, 7d.")]
+_MAX_ID = 2**63 - 1
+Since = Annotated[str | None, typer.Option(help="Since a date or time (UTC), or an age such as 90m, 24h, 7d.")]
+FileId = Annotated[int, typer.Argument(metavar="FILE_ID", min=1, max=_MAX_ID, help="As `files` lists it.")]
+RowId = Annotated[
+    int, typer.Argument(metavar="QUARANTINE_ID", min=1, max=_MAX_ID, help="As `quarantine list` gives it.")
+]
+RowIds = Annotated[
+    list[int] | None,
+    typer.Argument(min=1, max=_MAX_ID, help="quarantine_id, one or more; or filters.", show_default=False),
+]
 
 
 def moment(text: str | None) -> dt.datetime | None:
     """`2026-02-20`, `2026-02-20T09:30`, or an age such as `24h`, as a time in UTC. Raises ConfigError."""
     if text is None:
         return None
-    if match := re.fullmatch(r"(\d{1,6})([mhd])", text):
-        return dt.datetime.now(dt.UTC) - dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
     try:
+        if match := re.fullmatch(r"([0-9]{1,9})([mhd])", text):
+            return dt.datetime.now(dt.UTC) - dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
         found = dt.datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: before the year 1
         raise ConfigError(
             f"--since {text!r} is no time; give a date, a time as 2026-02-20T09:30, or an age as 90m, 24h, 7d"
         ) from None

@@ -25,6 +25,18 @@ from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open
 
 Row = dict[str, Any]
 
+_LOADED_LATE = {"loaded": "it was an orphan first", "replayed": "it was refused first, and replayed"}
+_STATES = {
+    "refused": "Refused",
+    "discarded": "Refused, and discarded",
+    "replayed": "Refused once, loaded by a replay",
+    "already_present": "Refused once; its key was there by then",
+    "duplicate": "Refused once; its file has brought its key before",
+    "waits": "An orphan",
+    "loaded": "An orphan once, loaded since",
+    "true_orphan": "An orphan, given up",
+}
+
 
 @command
 def explain(
@@ -110,9 +122,9 @@ def _origin(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row, refusa
         return {"file_id": row["_file_id"], "file_path": None, "row_number": None, "note": "not in the file log"}
     number, note = None, None
     here = [refusal for refusal in refusals if refusal["file_id"] == file["file_id"]]
-    healed = [refusal["row_number"] for refusal in here if refusal["state"] == "loaded"]
-    if healed:
-        number, note = healed[0], "it was an orphan first"
+    late = [refusal for refusal in here if refusal["state"] in _LOADED_LATE]
+    if late:
+        number, note = late[0]["row_number"], _LOADED_LATE[late[0]["state"]]
     else:
         number, note = _row_number(config, spec, row, file, {refusal["row_number"] for refusal in here})
     return {
@@ -201,18 +213,12 @@ def _show(found: Row, spec: FileSpec) -> None:
             if rows:
                 show_rows(rows, as_json=False, title=title, grouped=False)
     for one in found["refused"]:
+        state = _STATES.get(one["state"], one["state"])
         say(
-            f"{_state(one)}: {one['source_file']}, row {one['row_number']}, file {one['file_id']}, "
+            f"{state}: {one['source_file']}, row {one['row_number']}, file {one['file_id']}, "
             f"{one['quarantined_at']:%Y-%m-%d %H:%M:%S}: {one['rejection_reason']}"
         )
         for wait in one["waits_for"]:
             say(f"  waits for {wait['parent_table']} {wait['parent_key']} ({wait['column']})")
     if found["row"] is None and not found["refused"]:
         say("Nor was a row with this key ever refused.")
-
-
-def _state(refusal: Row) -> str:
-    states = {"waits": "An orphan", "loaded": "An orphan once, loaded since", "true_orphan": "An orphan, given up"}
-    return states.get(
-        refusal["state"], f"Refused ({refusal['state']})" if refusal["state"] != "refused" else "Refused"
-    )

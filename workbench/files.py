@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from config.errors import ConfigError
 from config.model import Feed
 from datawarehouse import reports
-from workbench.arguments import Since, moment
+from workbench.arguments import FileId, Since, moment, spec_of_table
 from workbench.output import AsJson, print_json, say, show_record, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 
 app = typer.Typer(help="What became of the files.", invoke_without_command=True, rich_markup_mode=None)
 
 _SHOWN = (  # of a file, in the list on the screen
-    *("file_id", "processed_at", "file_name", "logical_name", "status"),
-    *("total_records", "inserted_records", "already_present", "updated_records", "quarantined", "error"),
+    *("file_id", "processed_at", "file_name", "status"),
+    *("total_records", "inserted_records", "already_present", "quarantined", "error"),
 )
+
+
+LoggedStatus = Literal["success", "failed", "undone"]
 
 
 @app.callback()
 def list_files(
     context: typer.Context,
-    status: Annotated[str | None, typer.Option(help="success or failed.")] = None,
-    type_: Annotated[str | None, typer.Option("--type", help="The logical name, as orders.")] = None,
+    status: Annotated[LoggedStatus | None, typer.Option()] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="The logical name, as orders, or table.")] = None,
     feed: Annotated[Feed | None, typer.Option(help="Master files are batch files.")] = None,
     text: Annotated[str | None, typer.Option(help="Is in the path, in any case.")] = None,
     since: Since = None,
@@ -35,14 +38,16 @@ def list_files(
     """List the files of the file log, newest first."""
     if context.invoked_subcommand is None:
         kind = feed.value if feed else None
-        filters: dict[str, Any] = {"status": status, "logical_name": type_, "file_type": kind, "text": text}
-        _list(filters | {"limit": limit}, since, as_json=as_json)
+        filters: dict[str, Any] = {"status": status, "file_type": kind, "text": text}
+        _list(filters | {"limit": limit}, type_, since, as_json=as_json)
 
 
 @command
-def _list(filters: dict[str, Any], since: str | None, *, as_json: bool) -> int:
-    with open_warehouse(checked_config()) as warehouse, warehouse.transaction() as tx:
-        rows = reports.files(tx, **filters, since=moment(since))
+def _list(filters: dict[str, Any], type_: str | None, since: str | None, *, as_json: bool) -> int:
+    config = checked_config()
+    name = spec_of_table(config, type_).name if type_ else None
+    with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
+        rows = reports.files(tx, **filters, logical_name=name, since=moment(since))
     if not as_json:
         rows = [{name: row[name] for name in _SHOWN} for row in rows]
     show_rows(rows, as_json=as_json, empty="No file of this kind was loaded.")
@@ -51,7 +56,7 @@ def _list(filters: dict[str, Any], since: str | None, *, as_json: bool) -> int:
 
 @app.command("show")
 @command
-def show_file(file_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJson = False) -> int:
+def show_file(file_id: FileId, as_json: AsJson = False) -> int:
     """Show one file: its books, the reasons of its refused rows, its orphans and what they wait for.
 
     Exit code 1 for a file that failed.

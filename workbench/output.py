@@ -18,6 +18,7 @@ Row = Mapping[str, Any]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 _WIDTH = 200  # characters, where the output is no terminal
+_ANY_WIDTH = 100_000
 
 
 def show_rows(
@@ -32,13 +33,25 @@ def show_rows(
     elif not rows:
         say(empty)
     else:
-        table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
-        for name, value in rows[0].items():
-            number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-            table.add_column(name, justify="right" if number else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(cell(v, grouped=grouped and not _is_id(name)) for name, v in row.items()))
-        _console().print(table)
+        console = _console()
+        table = _table(rows, title, grouped=grouped, narrow=False)
+        if console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum > console.width:
+            table = _table(rows, title, grouped=grouped, narrow=True)
+        console.print(table)
+
+
+def _table(rows: Sequence[Row], title: str, *, grouped: bool, narrow: bool) -> Table:
+    """`narrow`: headings of several words have several lines, and only texts are broken, no numbers and times."""
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=narrow)
+    for name, value in rows[0].items():
+        number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        whole = narrow and (number or isinstance(value, dt.datetime))
+        width = len(cell(value)) if whole and not number else None
+        heading = name.strip("_").replace("_", "\n") if narrow else name
+        table.add_column(heading, justify="right" if number else "left", overflow="fold", min_width=width)
+    for row in rows:
+        table.add_row(*(cell(v, grouped=grouped and not _is_id(name)) for name, v in row.items()))
+    return table
 
 
 def show_record(record: Row, *, as_json: bool, title: str = "", grouped: bool = True) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,24 +15,23 @@ from datawarehouse import quarantine_desk, reports
 from datawarehouse.quarantine_replay import Replayed, replay
 from validation.pii_handler import PiiHandler
 from workbench import spreadsheet
+from workbench.arguments import RowId, RowIds, Since, moment, spec_of_table
 from workbench.output import AsJson, say, show_record, show_rows
 from workbench.session import EXIT_FOUND, checked_config, command, open_warehouse
 from workbench.writing import DryRun, Workplace, Yes, ask, workplace
 
 PAGE = 10_000  # rows read at a time
+_SKIPPED = "closed, or in the service's hands just now"
 
 app = typer.Typer(help="Refused rows: look at them, mend them, load them, close them.", no_args_is_help=True)
 
-Ids = Annotated[
-    list[int] | None, typer.Argument(help="quarantine_id, one or more; or filters.", show_default=False)
-]
 OfFile = Annotated[int | None, typer.Option("--file", help="Rows of this file_id.")]
-OfTable = Annotated[str | None, typer.Option("--table", help="Rows meant for this table.")]
+OfTable = Annotated[
+    str | None, typer.Option("--table", help="Rows meant for this table, or its files' logical name.")
+]
 OfStage = Annotated[Stage | None, typer.Option("--stage", help="Rows that this stage refused.")]
 OfRule = Annotated[str | None, typer.Option("--rule", help="Rows that break this rule.")]
-Since = Annotated[str | None, typer.Option("--since", help="Rows since a time (UTC), or 90m, 24h, 7d ago.")]
 Text = Annotated[str | None, typer.Option("--text", help="Rows with this text in file name or values.")]
-_AGO = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True)
@@ -48,44 +45,31 @@ class Filters:
     since: str | None = None
     text: str | None = None
 
-    def read(self, tx: Cursor, *, open_only: bool, limit: int, before_id: int | None = None) -> list[reports.Row]:
-        """Rows of quarantine, newest first."""
+    def read(
+        self, tx: Cursor, config: PipelineConfig, *, open_only: bool, limit: int, before_id: int | None = None
+    ) -> list[reports.Row]:
+        """Rows of quarantine, newest first. Raises ConfigError for a table that is none, or a time."""
         return reports.quarantined(
             tx,
             file_id=self.file,
-            table=self.table.lower() if self.table else None,
+            table=spec_of_table(config, self.table).table if self.table else None,
             stage=self.stage.value if self.stage else None,
             rule=self.rule,
             text=self.text,
-            since=since(self.since),
+            since=moment(self.since),
             open_only=open_only,
             before_id=before_id,
             limit=limit,
         )
 
-    def all_open(self, tx: Cursor) -> list[reports.Row]:
+    def all_open(self, tx: Cursor, config: PipelineConfig) -> list[reports.Row]:
         """All open rows, by id."""
         rows: list[reports.Row] = []
         while page := self.read(
-            tx, open_only=True, limit=PAGE, before_id=rows[-1]["quarantine_id"] if rows else None
+            tx, config, open_only=True, limit=PAGE, before_id=rows[-1]["quarantine_id"] if rows else None
         ):
             rows += page
         return rows[::-1]
-
-
-def since(text: str | None) -> dt.datetime | None:
-    """A time as the option gives it, UTC where it has no offset. Raises ConfigError."""
-    if text is None:
-        return None
-    if match := re.fullmatch(r"(\d{1,6})([mhd])", text):
-        return dt.datetime.now(dt.UTC) - dt.timedelta(**{_AGO[match[2]]: int(match[1])})
-    try:
-        time = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(
-            "--since: give a date or time, as 2026-02-20 or 2026-02-20T09:00, or 90m, 24h, 7d"
-        ) from None
-    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
 @app.command("list")
@@ -103,8 +87,9 @@ def list_rows(
 ) -> None:
     """Refused rows, newest first."""
     filters = Filters(file, table, stage, rule, since, text)
-    with open_warehouse(checked_config()) as warehouse, warehouse.transaction() as tx:
-        rows = filters.read(tx, open_only=not closed, limit=limit)
+    config = checked_config()
+    with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
+        rows = filters.read(tx, config, open_only=not closed, limit=limit)
     if not as_json:
         shown = ("quarantine_id", "file_id", "row_number", "source_file", "source_table", "rejection_reason")
         rows = [{name: row[name] for name in shown} | {"state": row["resolution"] or "open"} for row in rows]
@@ -113,7 +98,7 @@ def list_rows(
 
 @app.command()
 @command
-def show(quarantine_id: Annotated[int, typer.Argument()], as_json: AsJson = False) -> None:
+def show(quarantine_id: RowId, as_json: AsJson = False) -> None:
     """One row: its values as they are stored, all reasons, and what was done to it."""
     with open_warehouse(checked_config()) as warehouse, warehouse.transaction() as tx:
         row = next(iter(reports.read(tx, "quarantined_row", quarantine_id=quarantine_id)), None)
@@ -150,7 +135,7 @@ def export(
     """Open rows of one table as a spreadsheet, to be mended there and given to `edit --from`."""
     config = checked_config()
     with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
-        rows = Filters(file, table, stage, rule, since, text).all_open(tx)
+        rows = Filters(file, table, stage, rule, since, text).all_open(tx, config)
     tables = sorted({row["source_table"] for row in rows})
     if len(tables) > 1:
         raise ConfigError(f"these rows are of {len(tables)} tables; choose one by --table: {', '.join(tables)}")
@@ -194,7 +179,7 @@ def edit(
 @app.command("replay")
 @command
 def replay_rows(
-    ids: Ids = None,
+    ids: RowIds = None,
     file: OfFile = None,
     table: OfTable = None,
     stage: OfStage = None,
@@ -215,8 +200,8 @@ def replay_rows(
         parts = [f"{figures['loaded']} loaded", f"{figures['already_present']} already there"]
         parts.append(f"{figures['refused']} refused again")
         if result.skipped:
-            parts.append(f"{result.skipped} closed, or in the service's hands just now")
-        place.done(f"{len(chosen)} rows replayed: {', '.join(parts)}", **figures)
+            parts.append(f"{result.skipped} {_SKIPPED}")
+        place.done(f"{len(chosen) - result.skipped} rows replayed: {', '.join(parts)}", **figures)
         if healed := place.follow_up(result.loaded):
             place.done(f"{healed} orphans healed", healed=healed)
     return EXIT_FOUND if figures["refused"] else 0
@@ -226,7 +211,7 @@ def replay_rows(
 @command
 def discard(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the rows' history.")],
-    ids: Ids = None,
+    ids: RowIds = None,
     file: OfFile = None,
     table: OfTable = None,
     stage: OfStage = None,
@@ -243,7 +228,8 @@ def discard(
         if not dry_run:
             ask(f"Discard {len(chosen)} quarantined rows?", yes=yes)
         count = place.write(lambda tx: quarantine_desk.discard(tx, chosen, reason, place.who))
-        place.done(f"{count} rows discarded", discarded=count)
+        skipped = f", {len(chosen) - count} {_SKIPPED}" if count < len(chosen) else ""
+        place.done(f"{count} rows discarded{skipped}", discarded=count)
 
 
 def _counters(result: Replayed) -> dict[str, Any]:
@@ -254,10 +240,13 @@ def _chosen(place: Workplace, ids: list[int] | None, filters: Filters) -> list[i
     """The ids given, or those of the open rows that the filters let through; all open rows are never meant."""
     if bool(ids) == (filters != Filters()):
         raise ConfigError("give either ids or filters (--file, --table, --stage, --rule, --since, --text)")
-    if ids:
-        return sorted(set(ids))
     with place.warehouse.transaction() as tx:
-        return [row["quarantine_id"] for row in filters.all_open(tx)]
+        if ids:
+            there = {row["quarantine_id"] for row in reports.read(tx, "quarantined_raw", ids=ids)}
+            if unknown := sorted(set(ids) - there):
+                raise ConfigError(f"there is no row with quarantine_id {', '.join(map(str, unknown))}")
+            return sorted(there)
+        return [row["quarantine_id"] for row in filters.all_open(tx, place.config)]
 
 
 def _columns(config: PipelineConfig, table: str) -> list[str]:

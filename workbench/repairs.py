@@ -18,11 +18,10 @@ from ingestion.ingestion_runner import console_line
 from ingestion.reprocess import Reprocessed, job_of
 from ingestion.reprocess import reprocess as reprocess_file
 from validation.pii_handler import PiiHandler
+from workbench.arguments import FileId
 from workbench.output import say
 from workbench.session import EXIT_FOUND, EXIT_OK, command
 from workbench.writing import DryRun, Workplace, Yes, ask, workplace
-
-FileId = Annotated[int, typer.Argument(help="As in pipeline_file_log.")]
 
 
 @command

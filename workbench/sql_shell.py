@@ -38,6 +38,8 @@ def sql(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table.")] = False,
 ) -> int:
     """Run a statement on the warehouse and show what it gives; it may only read, unless --write is given."""
+    if not statement.strip():
+        raise ConfigError("the statement is empty")
     with open_warehouse(checked_config()) as warehouse, warehouse.transaction() as tx:
         if not write:  # for the session, so that a COMMIT within the statement does not end it
             tx.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET TRANSACTION READ ONLY")

@@ -29,7 +29,8 @@ UPDATE pipeline_file_log
 SET valid_records = valid_records + %(resolved)s,
     quarantined = quarantined - %(resolved)s,
     inserted_records = inserted_records + %(inserted)s,
-    already_present = already_present + %(resolved)s - %(inserted)s,
+    updated_records = updated_records + %(updated)s,
+    already_present = already_present + %(resolved)s - %(inserted)s - %(updated)s,
     resolved_orphans = resolved_orphans + %(resolved)s
 WHERE file_id = %(file_id)s
 
@@ -39,7 +40,8 @@ UPDATE pipeline_file_log
 SET valid_records = valid_records + %(resolved)s,
     quarantined = quarantined - %(resolved)s,
     inserted_records = inserted_records + %(inserted)s,
-    already_present = already_present + %(resolved)s - %(inserted)s,
+    updated_records = updated_records + %(updated)s,
+    already_present = already_present + %(resolved)s - %(inserted)s - %(updated)s,
     resolved_orphans = resolved_orphans + %(orphans)s,
     resolved_records = resolved_records + %(resolved)s - %(orphans)s
 WHERE file_id = %(file_id)s
@@ -53,12 +55,16 @@ SET orphan_count = orphan_count + %(orphans)s,
 WHERE file_id = %(file_id)s
 
 -- name: restored
--- Rows that the file had counted as already there, and that it has brought itself now.
-UPDATE pipeline_file_log
-SET inserted_records = inserted_records + least(%(restored)s, already_present),
-    already_present = already_present - least(%(restored)s, already_present),
-    changed_records = least(changed_records, already_present - least(%(restored)s, already_present))
-WHERE file_id = %(file_id)s
+-- Rows that the file had counted as already there, and that it has brought itself now, or put in an older one's place.
+UPDATE pipeline_file_log l
+SET inserted_records = l.inserted_records + n.restored,
+    updated_records = l.updated_records + n.updated,
+    already_present = l.already_present - n.restored - n.updated,
+    changed_records = least(l.changed_records, l.already_present - n.restored - n.updated)
+FROM (SELECT file_id, least(%(restored)s, already_present) AS restored,
+             least(%(updated)s, already_present - least(%(restored)s, already_present)) AS updated
+      FROM pipeline_file_log WHERE file_id = %(file_id)s) AS n
+WHERE l.file_id = n.file_id
 
 -- name: undone
 UPDATE pipeline_file_log

@@ -40,6 +40,9 @@ WITH merged AS (
     SELECT {columns} FROM {stage} AS s
     ON CONFLICT ({key}) DO UPDATE SET {assignments}, _loaded_at = now()
     WHERE t._file_id <> excluded._file_id AND t.{newer} < excluded.{newer} AND {differs}
-    RETURNING t.xmax = 0 AS inserted
+    RETURNING t.{key}, t.xmax = 0 AS inserted
 )
-SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM merged
+SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted),
+       array_agg((SELECT s._row FROM {stage} AS s WHERE s.{key} = m.{key}))
+           FILTER (WHERE NOT inserted AND %(list_present)s)
+FROM merged AS m

@@ -49,7 +49,7 @@ UPDATE pipeline_file_log SET backup_written = false WHERE file_id = ANY (%(file_
 
 -- name: dependants
 -- Rows of {child} that refer to rows of {table} which the file brought. Words in braces are identifiers.
-SELECT count(*), (array_agg(DISTINCT p.{key}::text))[1:5]
+SELECT count(*), (array_agg(DISTINCT p.{key}::text))[1:5], (array_agg(DISTINCT c._file_id))[1:5]
 FROM {child} c
 JOIN {table} p ON p.{key} = c.{column}
 WHERE p._file_id = %(file_id)s

@@ -18,7 +18,8 @@ ORDER BY file_id
 WITH counted AS (
     SELECT _file_id AS file_id, count(*) AS rows FROM {table} GROUP BY 1
 ), logged AS (
-    SELECT file_id, file_name, inserted_records + updated_records AS rows,
+    SELECT file_id, file_name,
+           CASE WHEN status = 'success' THEN inserted_records + updated_records ELSE 0 END AS rows,
            coalesce(sum(updated_records) OVER (), 0) > 0 AS has_updates
     FROM pipeline_file_log
     WHERE source_table = %(table)s
@@ -39,13 +40,14 @@ FROM (SELECT coalesce(sum(inserted_records), 0)::bigint AS rows FROM pipeline_fi
 WHERE l.rows <> c.rows
 
 -- name: quarantine
--- Quarantined rows of every file by what the file log says of them: still refused, orphans, orphans resolved,
--- duplicates. Of files before `pruned_before` retention may have removed some.
+-- Quarantined rows of every file by what the file log says of them: still refused, orphans, orphans and others that
+-- were loaded or found there since, duplicates. Of files before `pruned_before` retention may have removed some.
 WITH counted AS (
     SELECT file_id, count(*) FILTER (WHERE NOT moved) AS quarantined, count(*) FILTER (WHERE orphan) AS orphans,
-           count(*) FILTER (WHERE orphan AND moved) AS resolved, count(*) FILTER (WHERE duplicate) AS duplicates
+           count(*) FILTER (WHERE orphan AND moved) AS healed,
+           count(*) FILTER (WHERE moved AND NOT orphan) AS replayed, count(*) FILTER (WHERE duplicate) AS duplicates
     FROM (SELECT file_id, rejection_stage = 'orphan' AS orphan, reasons -> 0 ->> 'rule' = 'duplicate' AS duplicate,
-                 coalesce(resolution IN ('loaded', 'already_present', 'duplicate'), false) AS moved
+                 coalesce(resolution IN ('loaded', 'replayed', 'already_present', 'duplicate'), false) AS moved
           FROM quarantine) q
     GROUP BY 1
 ), compared AS (
@@ -55,7 +57,8 @@ WITH counted AS (
     FROM pipeline_file_log l
     FULL JOIN counted c ON c.file_id = l.file_id
     CROSS JOIN LATERAL (VALUES ('quarantined', l.quarantined, c.quarantined), ('orphans', l.orphan_count, c.orphans),
-                               ('resolved orphans', l.resolved_orphans, c.resolved),
+                               ('resolved orphans', l.resolved_orphans, c.healed),
+                               ('resolved records', l.resolved_records, c.replayed),
                                ('duplicates', l.duplicate_count, c.duplicates)) AS v (what, expected, found)
 )
 SELECT file_id, file_name, "table", what, expected, found
@@ -80,10 +83,13 @@ GROUP BY 1, 3
 ORDER BY 1
 
 -- name: true_orphans
-SELECT q.file_id, q.source_file AS file_name, q.source_table AS "table", count(*) AS expected, 0 AS found
-FROM quarantine q
-WHERE q.resolution = 'true_orphan'
-  AND NOT EXISTS (SELECT FROM true_orphan t WHERE t.quarantine_id = q.quarantine_id)
+-- An orphan that was given up is in true_orphan with the same values, and no other row is.
+SELECT q.file_id, q.source_file AS file_name, coalesce(q.source_table, t.source_table) AS "table",
+       count(q.quarantine_id) FILTER (WHERE q.resolution = 'true_orphan') AS expected,
+       count(t.quarantine_id) FILTER (WHERE q.resolution IS DISTINCT FROM 'true_orphan') AS found
+FROM (SELECT * FROM quarantine WHERE rejection_stage = 'orphan' OR resolution = 'true_orphan') q
+FULL JOIN true_orphan t ON t.quarantine_id = q.quarantine_id
+WHERE (coalesce(q.resolution, '') = 'true_orphan') <> (t.quarantine_id IS NOT NULL) OR t.raw_data <> q.raw_data
 GROUP BY 1, 2, 3
 ORDER BY 1
 

@@ -67,6 +67,13 @@ def test_files_are_listed_newest_first_and_filtered(loaded: Product) -> None:
 
 def test_a_time_that_is_none_is_explained(loaded: Product) -> None:
     assert "give a date" in cli(loaded, "files", "--since", "yesterday", expect=2).err
+    assert "give a date" in cli(loaded, "files", "--since", "999999d", expect=2).err
+
+
+def test_a_filter_that_can_match_nothing_is_refused(loaded: Product) -> None:
+    assert "undone" in cli(loaded, "files", "--status", "lost", expect=2).err
+    assert "no table" in cli(loaded, "files", "--type", "oders", expect=2).err
+    assert "'FILE_ID'" in cli(loaded, "files", "show", 2**63, expect=2).err
 
 
 def test_a_file_is_shown_with_its_books_reasons_and_orphans(loaded: Product) -> None:
@@ -237,6 +244,21 @@ REPLICA = "SET LOCAL session_replication_role = replica"
                 "WHERE resolution IS NULL AND rejection_stage = 'orphan'",
             ],
         ),
+        (
+            "orphans given up are kept",
+            [
+                "INSERT INTO true_orphan (quarantine_id, source_file, source_table, unresolved_fk, raw_data,"
+                " first_seen_at, retry_count) VALUES (4711, 'f', 'fact_order', '', '{}', now(), 1)",
+            ],
+        ),
+        (
+            "rows in tables = inserted",
+            ["UPDATE pipeline_file_log SET status = 'failed' WHERE file_type = 'stream'"],
+        ),
+        (
+            "rows in quarantine = quarantined",
+            ["UPDATE pipeline_file_log SET resolved_records = 1 WHERE logical_name = 'orders'"],
+        ),
         ("foreign keys hold", [REPLICA, "UPDATE fact_order SET customer_id = 31415 WHERE order_amount = 112.5"]),
         ("foreign keys hold", [REPLICA, "UPDATE fact_order SET date_key = 19990101 WHERE order_amount = 112.5"]),
         ("CSV backup equals quarantine", ["UPDATE quarantine SET rejection_reason = 'x' WHERE row_number = 13"]),
@@ -305,6 +327,7 @@ def test_sql_changes_nothing_unless_told_so(copy: Product, prefix: str) -> None:
 
 
 def test_sql_says_what_is_wrong_with_a_statement(loaded: Product) -> None:
+    assert "empty" in cli(loaded, "sql", " ", expect=2).err
     assert 'column "colour" does not exist' in cli(loaded, "sql", "SELECT colour FROM fact_order", expect=2).err
 
 

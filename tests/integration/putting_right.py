@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from typer.testing import CliRunner
 
 import main
@@ -17,7 +19,9 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
+from tests.acceptance.daemon import SHIPPED_CONFIG
 from validation.pii_handler import PiiHandler
+from workbench.verify import run_checks
 
 KEY = "a key for the tests"
 CUSTOMERS = "customer_id,full_name,email,phone,region_id,segment_id,signup_date,gender,created_at,updated_at\n"
@@ -38,6 +42,15 @@ def customer(number: Any, email: str = "ali@example.com", region: Any = 1, **cha
 
 def order(number: Any, customer_id: Any = 1, amount: Any = 10, pay: str = "card") -> str:
     return f"{number},{customer_id},1,1,1,{amount},1,0,11,Pending,{pay},2026-02-20T09:00:00,\n"
+
+
+def update_if_newer(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str) -> None:
+    """From now on the shipped configuration with updates by batch files of this name."""
+    config = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
+    config["watcher"]["batch"]["expected_files"][name].update(on_conflict="update_if_newer", newer_by="updated_at")
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("FASTFEAST_CONFIG", str(path))
 
 
 class Site:
@@ -126,10 +139,18 @@ class Site:
         given_up = "SELECT quarantine_id, raw_data FROM quarantine WHERE resolution = 'true_orphan' ORDER BY 1"
         assert self.rows("SELECT quarantine_id, raw_data FROM true_orphan ORDER BY 1") == self.rows(given_up)
         assert self.rows("SELECT file_id FROM quarantine EXCEPT SELECT file_id FROM pipeline_file_log") == []
+        differences = self._verified()
+        assert differences == [], differences
         assert self._in_csv() == {
             str(row[0]): tuple(row[1:])
             for row in self.rows("SELECT quarantine_id, rejection_reason, reasons, raw_data FROM quarantine")
         }
+
+    def _verified(self) -> list[dict[str, Any]]:
+        """What `verify` finds in the database; seeded parents are of file 0, which no log has."""
+        *checks, _backup = run_checks(self.warehouse, self.config)
+        found = [row | {"check": check.name} for check in checks for row in check.differences]
+        return [row for row in found if row["file_id"] != 0 and row["what"] != "rows of the table"]
 
     def _files(self) -> list[dict[str, Any]]:
         with self.warehouse.transaction() as tx:

@@ -19,8 +19,9 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_replay import replay
 from datawarehouse.quarantine_retry import OrphanRetry
 from tests.conftest import SETTINGS_FROM_OUTSIDE
-from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, words
+from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, update_if_newer, words
 from validation.pii_handler import PiiHandler
+from workbench.verify import run_checks
 
 
 @pytest.fixture
@@ -72,6 +73,9 @@ def test_a_mended_row_is_loaded_under_its_own_file_and_counted_once(site: Site) 
     ]
     assert shown["history"][3]["changes"] == {"order_amount": ["-5", "5"]}
     assert shown["resolution"] == "replayed"
+    origin = json.loads(site.run("explain", "orders", "b", "--json"))["origin"]
+    assert (origin["file_id"], origin["row_number"]) == (outcome.file_id, 2)
+    words(site.run("explain", "orders", "b"), ["row 2 (it was refused first, and replayed)", "loaded by a replay"])
     words(site.run("quarantine", "replay", row, "--yes"), ["1 closed"])
     assert site.run("quarantine", "list") == "No such rows.\n"
 
@@ -235,6 +239,26 @@ def test_discarded_rows_are_kept_and_stay_refused_in_the_books(site: Site) -> No
     assert len(json.loads(site.run("quarantine", "list", "--json", "--all"))) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("quarantine", "replay", 4711), "no row with quarantine_id 4711"),
+        (("quarantine", "discard", 4711, "--reason", "r"), "no row with quarantine_id 4711"),
+        (("quarantine", "discard", "--table", "fact_odrer", "--reason", "r"), "there are dim_agent, "),
+        (("quarantine", "replay", "--since", "9999999d"), "is no time"),
+        (("backfill", "--from", "2026-02-02", "--to", "2026-02-01"), "is before the first"),
+    ],
+)
+def test_what_means_nothing_is_said_and_not_done(site: Site, arguments: tuple[object, ...], said: str) -> None:
+    yes = () if arguments[0] == "backfill" else ("--yes",)
+    words(site.run(*arguments, *yes, expect=2), [said])
+
+
+def test_a_table_may_be_told_by_the_logical_name_of_its_files(site: Site) -> None:
+    site.load("orders.csv", ORDERS + order("a", amount=-1))
+    assert len(json.loads(site.run("quarantine", "list", "--table", "orders", "--json"))) == 1
+
+
 def test_nothing_is_written_without_consent_or_in_a_dry_run(site: Site) -> None:
     site.load("orders.csv", ORDERS + order("a", amount=-1))
     (row,) = site.quarantined(order_id="a")
@@ -324,6 +348,29 @@ def test_it_is_the_same_in_many_chunks(site: Site, monkeypatch: pytest.MonkeyPat
     site.execute('UPDATE quarantine SET raw_data = raw_data || \'{"gender": "male"}\'')
     site.execute("UPDATE pipeline_file_log SET backup_written = false")
     words(site.run("quarantine", "replay", "--file", outcome.file_id, "--yes"), ["3 loaded, 3 already there"])
+
+
+def test_a_replayed_row_that_updates_an_older_one_is_counted_as_an_update(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nor does an orphan that heals so count as a row that was inserted."""
+    update_if_newer(monkeypatch, tmp_path, "customers.csv")
+    site.load("customers.csv", CUSTOMERS + customer(1) + customer(2))
+    bad = customer(1, name="New", gender="x") + customer(2, name="New", region=2)
+    outcome = site.load("newer/customers.csv", CUSTOMERS + bad.replace("2026-01-01\n", "2026-03-01\n"))
+    (row,) = site.quarantined(gender="x")
+    site.run("quarantine", "edit", row, "--set", "gender=male", "--yes")
+    words(site.run("quarantine", "replay", row, "--yes"), ["1 loaded"])
+    site.execute("INSERT INTO dim_region VALUES (2, 'q', 1, 1, 'c', 0)")
+    OrphanRetry(site.warehouse, site.config).after("dim_region")
+    assert site.rows("SELECT full_name, _file_id FROM dim_customer") == [("New", outcome.file_id)] * 2
+    books = "SELECT valid_records, inserted_records, updated_records, quarantined FROM pipeline_file_log"
+    assert site.rows(f"{books} ORDER BY file_id") == [(2, 2, 0, 0), (2, 0, 2, 0)]
+    rows = run_checks(site.warehouse, site.config)[1].differences
+    assert [row for row in rows if row["file_id"] != 0] == []
+    site.execute(  # the rows belong to the newer file now; the books of the older one stay as they were
+        "UPDATE pipeline_file_log SET already_present = 2, inserted_records = 0 WHERE updated_records = 0"
+    )
 
 
 def test_a_row_in_the_hands_of_the_service_is_left_to_it(site: Site) -> None:

@@ -16,7 +16,7 @@ from datawarehouse.erasure import erase, read_erasures
 from datawarehouse.quarantine_retry import OrphanRetry
 from tests.acceptance.daemon import SHIPPED_CONFIG, wait_until
 from tests.conftest import SETTINGS_FROM_OUTSIDE
-from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, words
+from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, update_if_newer, words
 from validation.pii_handler import PiiHandler
 from workbench.writing import Workplace
 
@@ -54,7 +54,7 @@ def test_a_file_is_undone_when_nothing_depends_on_it(site: Site) -> None:
     site.load("more/customers.csv", CUSTOMERS + customer(2) + customer(4, gender="x"))
     orders = site.load("orders.csv", ORDERS + order("a") + order("b", customer_id=3) + order("c", amount=-1))
     said = site.run("undo", first.file_id, "--yes", expect=2)
-    words(said, ["other rows depend on what it brought", "fact_order: 1 rows, by customer_id 1"])
+    words(said, ["other rows depend on what it brought", "fact_order: 1 rows of files 3, by customer_id 1"])
     site.check_books()
     words(site.run("undo", orders.file_id, "--dry-run"), ["nothing was changed", "1 rows and 2 quarantined rows"])
     assert site.one("SELECT count(*) FROM fact_order") == 1
@@ -285,11 +285,7 @@ def test_nobody_is_erased_while_a_file_that_may_name_them_is_loaded(site: Site) 
 def test_an_update_does_not_bring_an_erased_person_back(
     site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    config = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
-    expected = config["watcher"]["batch"]["expected_files"]["customers.csv"]
-    expected.update(on_conflict="update_if_newer", newer_by="updated_at")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    monkeypatch.setenv("FASTFEAST_CONFIG", str(tmp_path / "config.yaml"))
+    update_if_newer(monkeypatch, tmp_path, "customers.csv")
     site.load("customers.csv", CUSTOMERS + customer(1))
     site.run("erase", "--table", "dim_customer", "--key", "1", "--yes")
     newer = customer(1, name="Nadia").replace("2026-01-01\n", "2026-03-01\n")
@@ -316,8 +312,10 @@ def test_only_persons_can_be_erased(site: Site) -> None:
 def test_a_role_that_does_not_own_the_tables_is_told_what_it_lacks(
     site: Site, database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site.load("orders.csv", ORDERS + order("a", amount=-1))
+    (row,) = site.quarantined(order_id="a")
     site.execute("CREATE ROLE visitor; GRANT SELECT ON ALL TABLES IN SCHEMA public TO visitor")
     monkeypatch.setenv("DATABASE_URL", f"{database.url}&options=-c%20role%3Dvisitor")
-    said = site.run("quarantine", "discard", 1, "--reason", "x", "--yes", expect=2)
+    said = site.run("quarantine", "discard", row, "--reason", "x", "--yes", expect=2)
     words(said, ["needs the role that owns the tables, and visitor does not own pipeline_file_log, quarantine"])
     site.execute("DROP OWNED BY visitor; DROP ROLE visitor")

@@ -142,7 +142,11 @@ def test_old_quarantine_goes_with_its_backup_and_open_orphans_stay(
     quarantine(config, warehouse, backup, "x,b,1,1,1\n7,orphan,99,1,1\n8,resolved,98,1,0.5\n", 39)
     quarantine(config, warehouse, backup, "x,c,1,1,1\n", 2)
     with warehouse.transaction() as tx:
-        tx.execute("UPDATE quarantine SET resolution = 'true_orphan' WHERE raw_data->>'reason_id' = '8'")
+        tx.execute("UPDATE quarantine SET quarantined_at = now() WHERE raw_data->>'reason_id' = '7'")
+        tx.execute("CALL promote_true_orphans('1 day')")
+        tx.execute(
+            "UPDATE quarantine SET quarantined_at = now() - interval '39 days' WHERE raw_data->>'reason_id' = '7'"
+        )
     assert len(in_backup(config)) == 3
     Retention(keeping(config), warehouse, tracker, backup).prune(NOW)
     assert len(in_table(warehouse)) == 5, "off by default"
@@ -151,6 +155,9 @@ def test_old_quarantine_goes_with_its_backup_and_open_orphans_stay(
     assert list(left) == [f"quarantined_{days_ago(age)}.csv" for age in (39, 2)]
     assert [id_ for ids in left.values() for id_ in ids] == in_table(warehouse)
     assert len(in_table(warehouse)) == 2
+    with warehouse.transaction() as tx:  # what is nowhere else can't be found by `erase` and `undo`
+        tx.execute("SELECT count(*) FROM true_orphan")
+        assert tx.fetchone() == (0,)
     assert said(caplog) == [
         "[retention] removed 3 quarantine rows older than 30 days",
         "[retention] removed 1 quarantine backup files older than 30 days",

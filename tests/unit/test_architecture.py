@@ -60,3 +60,9 @@ def test_importing_everything_needs_no_file_no_password_and_starts_nothing(tmp_p
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_do_not_wait_for_pandas() -> None:
+    """It is 0.2 s of each start, and nothing needs it but a function for notebooks."""
+    code = "import sys, main; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
