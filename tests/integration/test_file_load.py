@@ -130,7 +130,12 @@ def test_a_failed_file_is_tried_again_only_when_it_or_the_configuration_changes(
     outcome = load(warehouse, config, tmp_path, "categories.csv", wrong)
     assert outcome.status is Status.FAILED
     assert "missing: category_name" in (outcome.error or "")
-    assert load(warehouse, config, tmp_path, "categories.csv", wrong).status is Status.ALREADY_DONE
+    again = load(warehouse, config, tmp_path, "categories.csv", wrong)
+    assert (again.status, again.file_id, again.told) == (Status.FAILED, outcome.file_id, True)
+    (tmp_path / "copy").mkdir()
+    copy = load(warehouse, config, tmp_path / "copy", "categories.csv", wrong)
+    assert (copy.status, copy.file_id, copy.told) == (Status.FAILED, outcome.file_id, False)
+    assert f"has the content of file {outcome.file_id}, which failed: " in (copy.error or "")
     assert load(warehouse, config, tmp_path, "categories.csv", categories((1, "a"))).status is Status.SUCCESS
     with warehouse.transaction() as tx:
         tx.execute("UPDATE pipeline_file_log SET spec_hash = 'other' WHERE status = 'failed'")
