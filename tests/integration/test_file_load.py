@@ -16,6 +16,7 @@ from datawarehouse import loader as loader_module
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad, Stopped
+from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files
 from validation.pii_handler import PiiHandler
 
@@ -86,6 +87,28 @@ def test_what_only_postgresql_refuses_is_isolated_row_by_row(
     with warehouse.transaction() as tx:
         tx.execute("SELECT row_number, rejection_stage FROM quarantine ORDER BY 1")
         assert tx.fetchall() == [(4, "load"), (7, "load")]
+
+
+def test_a_key_that_another_transaction_brings_during_the_merge_counts_as_what_it_is(
+    warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
+) -> None:
+    with warehouse.transaction() as tx:
+        tx.execute("ALTER TABLE dim_category ADD CONSTRAINT lucky CHECK (category_id <> 4)")
+    outcomes: list[FileOutcome] = []
+    text = categories((4, "refused"), (9, "mine"))  # by way of the stage
+    thread = threading.Thread(
+        target=lambda: outcomes.append(load(warehouse, config, tmp_path, "categories.csv", text))
+    )
+    with warehouse.transaction() as tx:
+        tx.execute("INSERT INTO dim_category (category_id, category_name, _file_id) VALUES (9, 'other', 0)")
+        thread.start()
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        wait_until(lambda: one(warehouse, waits) == 1, "the merge waits for this transaction")
+    thread.join()
+    (outcome,) = outcomes
+    assert (outcome.inserted, outcome.already_present, outcome.changed) == (0, 1, 1)
 
 
 def test_a_newer_row_replaces_an_older_one_where_the_configuration_says_so(
