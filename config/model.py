@@ -296,6 +296,7 @@ class FileOutcome:
     reasons: dict[tuple[Stage, str], int] = field(default_factory=dict)  # (stage, rule): rows it was held against
     error: str | None = None
     seconds: float = 0.0
+    told: bool = False  # it failed before under the same name, and was reported then
 
     @property
     def quarantined(self) -> int:

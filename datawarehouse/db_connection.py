@@ -328,11 +328,12 @@ class Warehouse:
         the connection is cut. A lock is waited for no longer than database.answer_seconds. Both raise
         WarehouseUnavailable. Transactions with a deadline of their own are not concerned.
         """
+        before = getattr(self._quick, "seconds", None)
         self._quick.seconds = min(seconds, self._config.statement_timeout_seconds)
         try:
             yield
         finally:
-            self._quick.seconds = None
+            self._quick.seconds = before
 
     @contextmanager
     def transaction(self, deadline_seconds: float | None = None) -> Iterator[Cursor]:

@@ -13,10 +13,10 @@ from datawarehouse.queries import query
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`file_id` for the load at hand, or `earlier` (id, status) when the same content was dealt with before."""
+    """`file_id` for the load at hand, or `earlier`: what became of the same content before."""
 
     file_id: int
-    earlier: tuple[int, Status] | None = None
+    earlier: FileOutcome | None = None
 
 
 def claim(tx: Cursor, job: FileJob, *, again: bool = False) -> Claim:
@@ -28,14 +28,18 @@ def claim(tx: Cursor, job: FileJob, *, again: bool = False) -> Claim:
     content = {"logical_name": job.spec.name, "md5": job.md5, "size": job.size}
     tx.execute(query("file_log", "lock"), {"content": f"{job.spec.name} {job.md5} {job.size}"})
     tx.execute(query("file_log", "claim"), content)
-    file_id, earlier_id, status, fingerprint = tx.fetchone() or (0, None, None, None)
+    file_id, earlier_id, status, fingerprint, error, path = tx.fetchone() or (0, *[None] * 5)
     if earlier_id is None:
         return Claim(file_id)
     mended = status == Status.FAILED and fingerprint != spec_hash(job.spec)
     if mended or (again and status in {Status.FAILED, Status.UNDONE}):
         tx.execute(query("file_log", "forget"), {"file_id": earlier_id})
         return Claim(file_id)
-    return Claim(file_id, (earlier_id, Status(status)))
+    if status != Status.FAILED:
+        return Claim(file_id, FileOutcome(job, Status.ALREADY_DONE, file_id=earlier_id))
+    told = path == storable(str(job.path))
+    why = error if told else f"has the content of file {earlier_id}, which failed: {error}"
+    return Claim(file_id, FileOutcome(job, Status.FAILED, file_id=earlier_id, error=why, told=told))
 
 
 def close(tx: Cursor, outcome: FileOutcome, pii_key_id: str | None) -> None:

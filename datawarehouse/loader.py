@@ -65,6 +65,10 @@ class Loaded:
         self.refused += other.refused
 
 
+class _Overtaken(DataError):
+    """Another transaction brought or took keys between the look at the table and the merge: look again."""
+
+
 class _CsvText:
     """What COPY reads: `rows` as CSV, a few at a time."""
 
@@ -137,11 +141,12 @@ class Loader:
         """Which of the keys the table has (boolean, one a key), or None when it has none of them.
 
         The first chunk asks the table for all of its keys. If none was there, the file is taken to be new: further
-        chunks ask only for keys that may be of an earlier chunk, and leave it to COPY to find the others.
+        chunks ask only for keys that may be of an earlier chunk, and leave it to COPY to find the others. With
+        `list_present` rows are of many files, and each chunk asks for all.
         """
         asked = keys if self._asks_for_all else self._maybe_loaded(keys)
         there = rows_by_key(self._tx, self._spec, asked) if len(asked) else []
-        if self._loaded_keys is None:
+        if self._loaded_keys is None and not self._list_present:
             self._asks_for_all = bool(there)
         return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type)) if there else None
 
@@ -229,6 +234,8 @@ class Loader:
             self._create_seen()
         try:
             return self._within_savepoint(lambda: self._stage_and_merge(rows))
+        except _Overtaken:
+            return self._merge(rows, more=more)
         except DataError as error:
             if rows.num_rows == 1:
                 return Loaded(refused=[Refused(rows.column("_row")[0].as_py(), error.args[0])])
@@ -241,10 +248,15 @@ class Loader:
         self._tx.execute(sql.SQL("TRUNCATE {}").format(self._stage))
         self._copy(self._stage, {"_row": "_row"} | self._names, rows)
         self._tx.execute(self._conflicts, {"list_present": self._list_present})
-        changed, duplicates, present_rows = self._row()
+        known, changed, duplicates, present_rows = self._row()
+        if duplicates and not self._ignores_known:  # the first row of a file with a key is the one that counts
+            statement = sql.SQL("DELETE FROM {} WHERE _row = ANY (%s)").format(self._stage)
+            self._tx.execute(statement, (duplicates,))
         self._tx.execute(self._insert, {"list_present": self._list_present})
         inserted, updated, updated_rows = (self._tx.rowcount, 0, None) if self._ignores_known else self._row()
         present = rows.num_rows - inserted - updated - len(duplicates or [])
+        if present + updated != known:
+            raise _Overtaken
         present_rows = sorted({*(present_rows or [])} - {*(updated_rows or [])})
         return Loaded(
             inserted, updated, present, changed - updated, duplicates or [], present_rows, updated_rows or []

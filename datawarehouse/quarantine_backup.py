@@ -56,7 +56,8 @@ class QuarantineBackup:
                 tx.execute(query("quarantine", "take_backup"), {"file_id": file_id})
                 if tx.rowcount:
                     tx.execute(query("quarantine", "backup_file"), {"file_id": file_id})
-                    self._write(feed, tx.fetchall())
+                    if rows := tx.fetchall():  # none when the file was undone meanwhile
+                        self._write(feed, rows)
         except OSError as error:
             logger.error(f"[quarantine] CSV backup not written: {error.strerror}", extra={"file_id": file_id})
 

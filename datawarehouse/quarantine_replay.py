@@ -74,8 +74,7 @@ def _replay_table(
         reject_orphans(batch, parents)
         good = erased.blank_rows(batch.rows())
         file_ids = [row.file_id for row in chunk]
-        key, more = spec.schema.primary_key, len(rows) > CHUNK_ROWS
-        done, refused = late_rows.merge(loader, good, file_ids, key, more=more)
+        done, refused = late_rows.merge(loader, good, file_ids, spec.schema.primary_key)
         for row in refused:
             batch.reject(batch.chunk.numbers == row.row, Stage.LOAD, row.error)
         settled.resolve((chunk[position], how) for position, how in done.items())

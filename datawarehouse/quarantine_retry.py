@@ -12,15 +12,17 @@ import pyarrow as pa
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec, PipelineConfig
+from config.model import FileSpec, PipelineConfig, Stage
 from datawarehouse import late_rows, quarantine_loader
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import parent_lookup, resolve_ref_table
 from datawarehouse.late_rows import ALREADY_PRESENT, DUPLICATE, LOADED, UPDATED
 from datawarehouse.loader import Loader
 from datawarehouse.queries import query
+from utils.alerter import send_alert
 from utils.logger import get_logger
-from validation.batch import Batch, Chunk
+from validation.batch import Batch, Chunk, Rejection
+from validation.fault_handler import reason_fields
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.schema_validator import validate_schema
 
@@ -101,8 +103,12 @@ class OrphanRetry:
         while True:
             with self._warehouse.transaction() as tx:
                 orphans = self._satisfied(tx, spec, parent, file_id)
-                resolved = self._load(tx, spec, orphans) if orphans.raw else 0
-            total += resolved
+                loaded, unfit = self._load(tx, spec, orphans) if orphans.raw else (0, 0)
+            total += loaded
+            if unfit:
+                message = f"{spec.table}: {unfit} orphans found their parents and were refused; see quarantine"
+                logger.error(f"[orphans] {message}", extra={"table": spec.table, "count": unfit})
+                send_alert("Load error", message)
             if len(orphans.raw) < CHUNK_ROWS:
                 break
         if total:
@@ -129,8 +135,11 @@ class OrphanRetry:
         rows = tx.fetchall()
         return _Orphans([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
 
-    def _load(self, tx: Cursor, spec: FileSpec, orphans: _Orphans) -> int:
-        """Load those whose parents are all there, note anew what the others wait for; returns how many loaded."""
+    def _load(self, tx: Cursor, spec: FileSpec, orphans: _Orphans) -> tuple[int, int]:
+        """Load those whose parents are all there, note anew what the others wait for.
+
+        Returns how many were loaded, and how many were refused for another reason.
+        """
         columns = {
             column.name: pa.array([raw.get(column.name) for raw in orphans.raw], pa.string())
             for column in spec.schema.columns
@@ -147,17 +156,30 @@ class OrphanRetry:
             tx.execute(query("quarantine", "retried"), keys)
             again = zip(keys["file_ids"], keys["row_numbers"], (r.missing for r in waiting), strict=True)
             quarantine_loader.write_waits(tx, spec, again, self._config)
-        resolutions = self._merge(tx, spec, batch.rows(), orphans)
-        self._resolve(tx, orphans, resolutions)
-        return sum(resolution in {LOADED, UPDATED} for resolution in resolutions.values())
-
-    def _merge(self, tx: Cursor, spec: FileSpec, rows: pa.Table, orphans: _Orphans) -> dict[int, str]:
-        """Merge the rows, each under the id of its own file; returns what became of each position."""
         loader = Loader(tx, spec, self._config, list_present=True)
-        resolutions, refused = late_rows.merge(loader, rows, orphans.file_ids, spec.schema.primary_key)
+        key = spec.schema.primary_key
+        resolutions, refused = late_rows.merge(loader, batch.rows(), orphans.file_ids, key)
         for row in refused:
-            logger.error(f"[orphans] {spec.table}: an orphan was refused on retry: {row.error}")
-        return resolutions
+            batch.reject(batch.chunk.numbers == row.row, Stage.LOAD, row.error)
+        self._resolve(tx, orphans, resolutions)
+        unfit = [r for r in batch.rejections() if not r.missing]
+        self._judge_anew(tx, orphans, unfit)
+        return sum(resolution in {LOADED, UPDATED} for resolution in resolutions.values()), len(unfit)
+
+    def _judge_anew(self, tx: Cursor, orphans: _Orphans, unfit: list[Rejection]) -> None:
+        """Orphans that are refused although their parents are there wait for nobody: they are orphans no more."""
+        if not unfit:
+            return
+        fields = [reason_fields(rejection.reasons) for rejection in unfit]
+        keys = orphans.keys(rejection.number for rejection in unfit)
+        verdicts = {
+            "stages": [f["rejection_stage"] for f in fields],
+            "texts": [f["rejection_reason"] for f in fields],
+            "reasons": [f["reasons"] for f in fields],
+        }
+        tx.execute(query("quarantine", "judged_anew"), {**keys, **verdicts})
+        for file_id, count in sorted(Counter(keys["file_ids"]).items()):
+            tx.execute(query("file_log", "judged_anew"), {"file_id": file_id, "orphans": -count, "duplicates": 0})
 
     def _resolve(self, tx: Cursor, orphans: _Orphans, resolutions: dict[int, str]) -> None:
         """Close the orphans, and move their files' books: they are no longer refused, their keys are there."""

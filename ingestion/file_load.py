@@ -112,7 +112,7 @@ class FileLoad:
         with self._warehouse.transaction() as tx:
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
-                return FileOutcome(job, Status.ALREADY_DONE, file_id=claim.earlier[0])
+                return claim.earlier
             outcome = FileOutcome(
                 job, Status.FAILED, file_id=claim.file_id, error=problem, seconds=time.monotonic() - started
             )
@@ -124,7 +124,7 @@ class FileLoad:
         with CommitTimer() as commit, self._warehouse.transaction() as tx:
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
-                return FileOutcome(job, Status.ALREADY_DONE, file_id=claim.earlier[0])
+                return claim.earlier
             erased = read_erasures(tx, job.spec, self._config)
             loader = Loader(tx, job.spec, self._config)
             parents = KnownParents(parent_lookup(tx, self._config))

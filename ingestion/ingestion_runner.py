@@ -22,6 +22,7 @@ from ingestion.file_load import FileLoad, Stopped
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import Inbox
 from ingestion.file_work import Engine, FileWork
+from ingestion.object_file import opened
 from utils import metrics
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -218,6 +219,10 @@ class IngestionRunner:
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem)
             return False
+        except Exception as error:
+            what = _in_our_words(error)
+            logger.critical(f"[runner] after {job.path.name}: {what}", exc_info=error, extra=job.log_context())
+            send_alert("Pipeline exception", f"after {job.path.name}: {what}")
         return True
 
     def _reconcile_backup(self) -> None:
@@ -228,9 +233,7 @@ class IngestionRunner:
 
     def _record_crash(self, job: FileJob, error: Exception) -> FileOutcome | None:
         """A fault of ours, or of the database's schema: the file counts as failed, the rest goes on."""
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(frame.filename).name}:{frame.lineno}"
-        what = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__} at {place}"
+        what = _in_our_words(error)
         logger.critical(f"[runner] {job.path.name}: {what}", exc_info=error, extra=job.log_context())
         send_alert("Pipeline exception", f"{job.path.name}: {what}")
         if not job.md5:
@@ -328,7 +331,8 @@ class IngestionRunner:
         elif outcome.status is Status.FAILED:
             screen = f"✗ {job.path.name:<24} failed: {outcome.error}"
             logger.error(f"[runner] {job.path.name} failed: {outcome.error}", extra={**extra, "screen": screen})
-            send_alert("File failed", f"{job.path}: {outcome.error}")
+            if not outcome.told:
+                send_alert("File failed", f"{job.path}: {outcome.error}")
         else:
             logger.info(
                 f"[runner] loaded {job.path.name}",
@@ -372,10 +376,17 @@ def console_line(outcome: FileOutcome) -> str:
     return f"{', '.join(parts)}, {outcome.seconds * 1000:,.0f} ms"
 
 
-def _hash_or_nothing(path: Path) -> str:
-    from ingestion.file_tracker import compute_hash
+def _in_our_words(error: Exception) -> str:
+    """An error without what others say in it: that may quote the data."""
+    if isinstance(error, PipelineError):
+        return str(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
+
+def _hash_or_nothing(path: Path) -> str:
     try:
-        return compute_hash(path)
-    except OSError:
+        with opened(path) as file:
+            return file.md5()
+    except (OSError, PipelineError):
         return ""

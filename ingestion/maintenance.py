@@ -61,3 +61,5 @@ def _attempt(part: Callable[[], None]) -> None:
     except (PipelineError, OSError) as error:
         reason = error if isinstance(error, PipelineError) else error.strerror
         logger.warning(f"[maintenance] {part.__name__} put off: {reason}")
+    except Exception as error:
+        logger.critical(f"[maintenance] {part.__name__}: {type(error).__name__}", exc_info=error)

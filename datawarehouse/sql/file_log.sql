@@ -3,7 +3,8 @@
 SELECT pg_advisory_xact_lock(hashtext('fastfeast file'), hashtext(%(content)s))
 
 -- name: claim
-SELECT nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id')) AS file_id, l.file_id, l.status, l.spec_hash
+SELECT nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id')) AS file_id, l.file_id, l.status, l.spec_hash,
+       l.error, l.file_path
 FROM (SELECT 1) AS one
 LEFT JOIN pipeline_file_log l
     ON l.logical_name = %(logical_name)s AND l.file_hash = %(md5)s AND l.file_size = %(size)s

@@ -18,7 +18,8 @@ WITH found AS (
     FROM {stage} AS s
     CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = s.{key} LIMIT 1) AS t{seen_join}
 ){remember}
-SELECT count(*) FILTER (WHERE NOT in_this_file AND changed),
+SELECT count(*) FILTER (WHERE NOT in_this_file),
+       count(*) FILTER (WHERE NOT in_this_file AND changed),
        array_agg(_row) FILTER (WHERE in_this_file),
        array_agg(_row) FILTER (WHERE NOT in_this_file AND %(list_present)s)
 FROM found
@@ -34,12 +35,12 @@ WHERE NOT EXISTS (SELECT FROM {table} AS o WHERE o.{key} = s.{key})
 ON CONFLICT ({key}) DO NOTHING
 
 -- name: upsert
--- xmax is 0 in a row that was inserted, and set in one that was updated.
+-- Duplicates have left the stage. xmax is 0 in a row that was inserted, and set in one that was updated.
 WITH merged AS (
     INSERT INTO {table} AS t ({columns})
     SELECT {columns} FROM {stage} AS s
     ON CONFLICT ({key}) DO UPDATE SET {assignments}, _loaded_at = now()
-    WHERE t._file_id <> excluded._file_id AND t.{newer} < excluded.{newer} AND {differs}
+    WHERE t.{newer} < excluded.{newer} AND {differs}
     RETURNING t.{key}, t.xmax = 0 AS inserted
 )
 SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted),

@@ -80,5 +80,13 @@ SET retry_count = q.retry_count + 1
 FROM unnest(%(file_ids)s::bigint[], %(row_numbers)s::bigint[]) AS still (file_id, row_number)
 WHERE q.file_id = still.file_id AND q.row_number = still.row_number
 
+-- name: judged_anew
+-- Orphans whose parents are there, and that are refused for another reason now.
+UPDATE quarantine q
+SET rejection_stage = n.stage, rejection_reason = n.reason, reasons = n.reasons, retry_count = q.retry_count + 1
+FROM unnest(%(file_ids)s::bigint[], %(row_numbers)s::bigint[], %(stages)s::text[], %(texts)s::text[],
+            %(reasons)s::jsonb[]) AS n (file_id, row_number, stage, reason, reasons)
+WHERE q.file_id = n.file_id AND q.row_number = n.row_number
+
 -- name: promote
 CALL promote_true_orphans(make_interval(secs => %(seconds)s))

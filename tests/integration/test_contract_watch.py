@@ -149,7 +149,7 @@ def test_content_that_was_loaded_before_has_come_but_not_content_that_failed(
     assert services.told() == [], "its bytes were there: no row in the file log, but it is no later for that"
     service.put(f"batch/{at('00:00', 2).date()}/categories.csv", "wrong\n1\n")
     service.turn(at("07:00", 2))
-    assert services.told() == ["Late file"]
+    assert services.told() == ["File failed", "Late file"], "a file of another name, and so another word"
 
 
 def test_a_file_that_waits_in_our_own_queue_is_not_late(services: Services, config: PipelineConfig) -> None:

@@ -342,6 +342,15 @@ def test_a_quick_statement_that_takes_too_long_is_ended_by_the_server_and_its_lo
     assert one(any_warehouse, "SHOW lock_timeout") == "30s"
 
 
+def test_quick_within_quick_leaves_the_outer_one_in_force(warehouse: Warehouse) -> None:
+    with warehouse.quick(2):
+        with warehouse.quick(1):
+            pass
+        with warehouse.transaction() as tx:
+            tx.execute("SHOW statement_timeout")
+            assert tx.fetchone() == ("2s",)
+
+
 def test_a_backend_that_freezes_in_a_quick_statement_is_given_up_soon(warehouse: Warehouse) -> None:
     pid = one(warehouse, "SELECT pg_backend_pid()")
     begun = time.monotonic()

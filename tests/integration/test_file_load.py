@@ -16,6 +16,7 @@ from datawarehouse import loader as loader_module
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad, Stopped
+from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files
 from validation.pii_handler import PiiHandler
 
@@ -88,6 +89,28 @@ def test_what_only_postgresql_refuses_is_isolated_row_by_row(
         assert tx.fetchall() == [(4, "load"), (7, "load")]
 
 
+def test_a_key_that_another_transaction_brings_during_the_merge_counts_as_what_it_is(
+    warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
+) -> None:
+    with warehouse.transaction() as tx:
+        tx.execute("ALTER TABLE dim_category ADD CONSTRAINT lucky CHECK (category_id <> 4)")
+    outcomes: list[FileOutcome] = []
+    text = categories((4, "refused"), (9, "mine"))  # by way of the stage
+    thread = threading.Thread(
+        target=lambda: outcomes.append(load(warehouse, config, tmp_path, "categories.csv", text))
+    )
+    with warehouse.transaction() as tx:
+        tx.execute("INSERT INTO dim_category (category_id, category_name, _file_id) VALUES (9, 'other', 0)")
+        thread.start()
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        wait_until(lambda: one(warehouse, waits) == 1, "the merge waits for this transaction")
+    thread.join()
+    (outcome,) = outcomes
+    assert (outcome.inserted, outcome.already_present, outcome.changed) == (0, 1, 1)
+
+
 def test_a_newer_row_replaces_an_older_one_where_the_configuration_says_so(
     warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
 ) -> None:
@@ -130,7 +153,12 @@ def test_a_failed_file_is_tried_again_only_when_it_or_the_configuration_changes(
     outcome = load(warehouse, config, tmp_path, "categories.csv", wrong)
     assert outcome.status is Status.FAILED
     assert "missing: category_name" in (outcome.error or "")
-    assert load(warehouse, config, tmp_path, "categories.csv", wrong).status is Status.ALREADY_DONE
+    again = load(warehouse, config, tmp_path, "categories.csv", wrong)
+    assert (again.status, again.file_id, again.told) == (Status.FAILED, outcome.file_id, True)
+    (tmp_path / "copy").mkdir()
+    copy = load(warehouse, config, tmp_path / "copy", "categories.csv", wrong)
+    assert (copy.status, copy.file_id, copy.told) == (Status.FAILED, outcome.file_id, False)
+    assert f"has the content of file {outcome.file_id}, which failed: " in (copy.error or "")
     assert load(warehouse, config, tmp_path, "categories.csv", categories((1, "a"))).status is Status.SUCCESS
     with warehouse.transaction() as tx:
         tx.execute("UPDATE pipeline_file_log SET spec_hash = 'other' WHERE status = 'failed'")

@@ -13,7 +13,7 @@ import pytest
 from config.errors import FileRejected, WarehouseUnavailable
 from config.model import DatabaseConfig, PipelineConfig, Status
 from datawarehouse.db_connection import Warehouse
-from ingestion import file_load
+from ingestion import file_load, ingestion_runner, maintenance
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import scan_master
 from ingestion.inbox import Inbox
@@ -55,6 +55,41 @@ def test_a_healing_that_an_outage_interrupts_is_repeated_before_the_next_file(
         scan_master(config, inbox)
         runner.drain()
     assert healed == ["dim_category", "dim_category", "dim_team"]
+
+
+def test_a_bug_in_what_follows_a_file_ends_neither_the_service_nor_the_timer(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, categories="category_id,category_name\n1,x\n", teams="team_id,team_name\n1,x\n")
+    alerts: list[tuple[str, str]] = []
+    monkeypatch.setattr(ingestion_runner, "send_alert", lambda *words: alerts.append(words))
+
+    def fail(*_: object) -> int:
+        raise ValueError("a value of the data")
+
+    with runner_of(warehouse, config) as (runner, inbox):
+        monkeypatch.setattr(runner.retry, "after", fail)
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.files == {Status.SUCCESS: 2}
+        maintenance._attempt(lambda: runner.summary.add_healed(fail()))
+    assert [title for title, _ in alerts] == ["Pipeline exception"] * 2
+    assert "a value of the data" not in str(alerts)
+
+
+def test_content_that_failed_fails_again_and_alerts_once_a_name(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, teams="team_id,title\n1,x\n")
+    alerts: list[str] = []
+    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+    for _ in range(2):  # with a tracker that starts anew, as after the file log was asked for what is done
+        with runner_of(warehouse, config) as (runner, inbox):
+            runner._tracker.keep_only(set())
+            scan_master(config, inbox)
+            runner.drain()
+            assert runner.summary.files == {Status.FAILED: 1}
+    assert alerts == ["File failed"]
 
 
 def test_a_backup_whose_commit_is_lost_has_its_rows_once(
