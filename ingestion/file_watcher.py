@@ -143,18 +143,25 @@ class StreamWatcher(_Watcher):
         if isinstance(self._scanner, ObjectScanner):  # no events come from there
             self._inbox.offer_found(self._scanner.entries(), Feed.STREAM)
             return
-        self._observe(root)
+        if not self._is_observed(root):  # what is there does not wait until all folders are watched
+            self._inbox.offer_found(self._scanner.entries(full=True), Feed.STREAM)
+            self._observe(root)
+            self._turns = 0  # what has changed meanwhile is found by a full rescan
         full = self._overflow.seen.is_set() or self._observer is None or self._turns % FULL_RESCAN_EVERY == 0
         self._overflow.seen.clear()
         self._turns += 1
         self._inbox.offer_found(self._scanner.entries(full=full), Feed.STREAM)
 
+    def _is_observed(self, root: Path) -> bool:
+        """Are its events heard? Not when it was removed and made again, or a thread of watchdog's ended."""
+        found = root.stat()
+        return not self._may_observe or (
+            self._watched == (found.st_dev, found.st_ino) and _is_alive(self._observer)
+        )
+
     def _observe(self, root: Path) -> None:
-        """Watch the folder; anew when it was removed and made again, or when a thread of watchdog's ended."""
         found = root.stat()
         here = (found.st_dev, found.st_ino)
-        if not self._may_observe or (self._watched == here and _is_alive(self._observer)):
-            return
         self._end_observer()
         try:
             self._observer = _observer(root, _Events(root, self._inbox))
