@@ -11,8 +11,14 @@ from config.errors import ConfigError
 from config.model import OnConflict, PipelineConfig
 from datawarehouse.queries import query
 
-FILE_LOG_HEAL = ("valid_records", "quarantined", "inserted_records", "already_present", "resolved_orphans")
-QUARANTINE_RESOLVE = ("resolution", "resolved_at", "retry_count")
+FILE_LOG_HEAL = (
+    *("valid_records", "quarantined", "inserted_records", "already_present", "updated_records"),
+    *("resolved_orphans", "orphan_count", "duplicate_count"),
+)
+QUARANTINE_RESOLVE = (
+    *("resolution", "resolved_at", "retry_count"),
+    *("rejection_stage", "rejection_reason", "reasons"),  # of an orphan that is refused for another reason
+)
 ADVICE = "run `python -m scripts.create_roles` as an administrator, or name another role in DATABASE_URL"
 
 
