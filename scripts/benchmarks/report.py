@@ -30,7 +30,7 @@ def machine(bench: Bench) -> dict[str, Any]:
         "cpu": _cpu(),
         "memory_mb": psutil.virtual_memory().total // 2**20,
         "load_before": os.getloadavg()[0],
-        "system": platform.platform(),
+        "system": " ".join((platform.system(), *platform.release().split(".")[:1])),
         "python": platform.python_version(),
         "postgresql": {name: postgres.row("SELECT current_setting(%s)", (name,))[0] for name in SETTINGS},
     }
