@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 _NAN = re.compile("NaN")
+_BEFORE_A_COLON = (" :", "\t:", "\n:", "\r:")  # a key so written is not counted
 _KEY_END = re.compile(
     r'\w": ?\Z'
 )  # a quote within a text would be escaped, and one that opens it follows no letter
@@ -50,7 +51,9 @@ class PlainRecords:
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             return None
         flat = text.count("{") == len(records) and text.count("[") == brackets
-        each_key_once = text.count('":') == len(records) * len(self.fields) and '" :' not in text
+        each_key_once = text.count('":') == len(records) * len(self.fields) and not any(
+            gap in text for gap in _BEFORE_A_COLON
+        )
         return records if flat and each_key_once else None
 
 

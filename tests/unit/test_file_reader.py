@@ -278,6 +278,7 @@ def test_the_quick_decoder_takes_what_exports_look_like() -> None:
         '[{"a": 1, "b": [2]}]',
         '[{"a": 1, "b": {"c": 1}}]',
         '[{"a" : 1, "b" : 2}]',
+        *(f'[{{"a"{gap}: 1, "a": 2, "b": 3}}]' for gap in (" ", "  ", "\t", "\n", "\r")),
         "[1]",
         "[" * 100_000,
     ],
