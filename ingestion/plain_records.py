@@ -10,9 +10,8 @@ import msgspec
 
 _NAN = re.compile("NaN")
 _BEFORE_A_COLON = (" :", "\t:", "\n:", "\r:")  # a key so written is not counted
-_KEY_END = re.compile(
-    r'\w": ?\Z'
-)  # a quote within a text would be escaped, and one that opens it follows no letter
+# Before a bare NaN. A quote within a text would be escaped, and the one that opens a text follows no letter.
+_KEY_END = re.compile(r'\w": ?\Z')
 
 
 class PlainRecords:
