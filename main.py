@@ -15,15 +15,13 @@ from typing import Annotated
 
 import typer
 
-from config.config_loader import get_config
 from config.errors import PipelineError
 from config.model import PipelineConfig, Status
 from ingestion.ingestion_runner import Summary
 from ingestion.pipeline import Pipeline
 from utils import logger
-from validation import rules
 from workbench import check, config_check, explain, files, infer, quarantine, repairs, sql_shell, status, verify
-from workbench.session import EXIT_CANNOT, EXIT_FOUND, EXIT_OK
+from workbench.session import EXIT_CANNOT, EXIT_FOUND, EXIT_OK, checked_config
 
 app = typer.Typer(
     add_completion=True, no_args_is_help=False, help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False
@@ -112,7 +110,7 @@ def _run(
     stop = threading.Event()
     _stop_on_signals(stop)
     try:
-        config = get_config(checks=[rules.problems])
+        config = checked_config()
         logger.setup(config.path(config.logging.dir), config.logging.level)
     except PipelineError as problem:
         typer.echo(str(problem), err=True)

@@ -16,11 +16,10 @@ from validation.personal import ErasedPersons, blank_value, derived_from_persona
 
 @dataclass
 class Erasure:
-    """How many rows were blanked; `remembered` is false when the person had been erased before."""
+    """How many rows were blanked."""
 
     rows: int = 0
     quarantined: int = 0
-    remembered: bool = False
 
 
 def read_erasures(tx: Cursor, spec: FileSpec, config: PipelineConfig) -> ErasedPersons:
@@ -51,7 +50,6 @@ def erase(tx: Cursor, config: PipelineConfig, table: str, key: str, who: str) ->
     result = Erasure()
     tx.execute(query("repair", "lock_erasures"))
     tx.execute(query("repair", "erase_person"), {"table": table, "key": found, "who": who})
-    result.remembered = tx.rowcount == 1
     for spec in {spec.table: spec for spec in config.files if spec.personal}.values():
         columns = list(naming_columns(spec, table, config))
         if columns:  # refused rows first: one that heals just now is loaded before its table is blanked

@@ -126,9 +126,10 @@ class Loader:
         self._grow_calendar(rows)
         rows = self._with_derived(rows)
         keys = rows.column(self._spec.schema.primary_key)
-        known = self._known(keys)
+        values = keys.to_pylist() if more or self._loaded_keys is not None else []
+        known = self._known(keys, values)
         if more:
-            self._remember(keys)
+            self._remember(values)
         if known is None:
             return self._add(rows, more=more)
         loaded = self._add(rows.filter(pc.invert(known)), more=more)
@@ -137,30 +138,30 @@ class Loader:
 
     # ------------------------------------------------------------ what is there, what is derived
 
-    def _known(self, keys: pa.ChunkedArray) -> pa.ChunkedArray | None:
-        """Which of the keys the table has (boolean, one a key), or None when it has none of them.
+    def _known(self, keys: pa.ChunkedArray, values: list[Any]) -> pa.ChunkedArray | None:
+        """Which of the keys (`values` as a list) the table has, boolean, one a key; None when it has none of them.
 
         The first chunk asks the table for all of its keys. If none was there, the file is taken to be new: further
         chunks ask only for keys that may be of an earlier chunk, and leave it to COPY to find the others. With
         `list_present` rows are of many files, and each chunk asks for all.
         """
-        asked = keys if self._asks_for_all else self._maybe_loaded(keys)
+        asked = keys if self._asks_for_all else self._maybe_loaded(keys, values)
         there = rows_by_key(self._tx, self._spec, asked) if len(asked) else []
         if self._loaded_keys is None and not self._list_present:
             self._asks_for_all = bool(there)
         return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type)) if there else None
 
-    def _maybe_loaded(self, keys: pa.ChunkedArray) -> pa.ChunkedArray:
+    def _maybe_loaded(self, keys: pa.ChunkedArray, values: list[Any]) -> pa.ChunkedArray:
         """Those of the keys that an earlier chunk has brought, and a few more."""
         loaded = self._loaded_keys
         if loaded is None:
             return keys.slice(0, 0)
-        return keys.filter(pa.array([key in loaded for key in keys.to_pylist()], pa.bool_()))
+        return keys.filter(pa.array([value in loaded for value in values], pa.bool_()))
 
-    def _remember(self, keys: pa.ChunkedArray) -> None:
+    def _remember(self, values: list[Any]) -> None:
         if self._loaded_keys is None:
             self._loaded_keys = Bloom(EXPECTED_KEYS, FALSE_ALARMS)
-        self._loaded_keys.update(keys.to_pylist())
+        self._loaded_keys.update(values)
 
     def _with_derived(self, rows: pa.Table) -> pa.Table:
         for name, derivation in self._spec.derive.items():

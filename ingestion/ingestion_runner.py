@@ -219,10 +219,8 @@ class IngestionRunner:
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem)
             return False
-        except Exception as error:
-            what = _in_our_words(error)
-            logger.critical(f"[runner] after {job.path.name}: {what}", exc_info=error, extra=job.log_context())
-            send_alert("Pipeline exception", f"after {job.path.name}: {what}")
+        except Exception as error:  # noqa: BLE001  (nor may one here: the file itself is loaded)
+            _tell_of_crash(job, f"after {job.path.name}", error)
         return True
 
     def _reconcile_backup(self) -> None:
@@ -233,9 +231,7 @@ class IngestionRunner:
 
     def _record_crash(self, job: FileJob, error: Exception) -> FileOutcome | None:
         """A fault of ours, or of the database's schema: the file counts as failed, the rest goes on."""
-        what = _in_our_words(error)
-        logger.critical(f"[runner] {job.path.name}: {what}", exc_info=error, extra=job.log_context())
-        send_alert("Pipeline exception", f"{job.path.name}: {what}")
+        what = _tell_of_crash(job, job.path.name, error)
         if not job.md5:
             job = job.evolve(md5=_hash_or_nothing(job.path))
         try:
@@ -374,6 +370,14 @@ def console_line(outcome: FileOutcome) -> str:
         )
         parts.append(f"{outcome.quarantined:,} quarantined ({stages})")
     return f"{', '.join(parts)}, {outcome.seconds * 1000:,.0f} ms"
+
+
+def _tell_of_crash(job: FileJob, place: str, error: Exception) -> str:
+    """Log line and alert about a fault of ours; returns what it is."""
+    what = _in_our_words(error)
+    logger.critical(f"[runner] {place}: {what}", exc_info=error, extra=job.log_context())
+    send_alert("Pipeline exception", f"{place}: {what}")
+    return what
 
 
 def _in_our_words(error: Exception) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,30 +12,12 @@ from typing import Any
 import openpyxl
 import pytest
 
-from config.model import DatabaseConfig
 from datawarehouse import quarantine_replay
-from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_replay import replay
 from datawarehouse.quarantine_retry import OrphanRetry
-from tests.conftest import SETTINGS_FROM_OUTSIDE
 from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, update_if_newer, words
 from validation.pii_handler import PiiHandler
 from workbench.verify import run_checks
-
-
-@pytest.fixture
-def site(
-    warehouse: Warehouse, database: DatabaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Site]:
-    for name in SETTINGS_FROM_OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
-    monkeypatch.setenv("DATABASE_URL", str(database.url))
-    monkeypatch.setenv("PII_HASH_KEY", KEY)
-    site = Site(warehouse, tmp_path)
-    site.seed()
-    yield site
-    site.check_books()
 
 
 def hashed(text: str) -> str:

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from config.model import DatabaseConfig, Status
-from datawarehouse.db_connection import Warehouse
 from datawarehouse.erasure import erase, read_erasures
 from datawarehouse.quarantine_retry import OrphanRetry
 from tests.acceptance.daemon import SHIPPED_CONFIG, wait_until
-from tests.conftest import SETTINGS_FROM_OUTSIDE
 from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, update_if_newer, words
 from validation.pii_handler import PiiHandler
 from workbench.writing import Workplace
-
-
-@pytest.fixture
-def site(
-    warehouse: Warehouse, database: DatabaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Site]:
-    for name in SETTINGS_FROM_OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
-    monkeypatch.setenv("DATABASE_URL", str(database.url))
-    monkeypatch.setenv("PII_HASH_KEY", KEY)
-    site = Site(warehouse, tmp_path)
-    site.seed()
-    yield site
-    site.check_books()
 
 
 def rules(monkeypatch: pytest.MonkeyPatch, folder: Path, schema: str, column: str, **changes: object) -> None:

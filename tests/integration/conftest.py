@@ -1,0 +1,28 @@
+"""Fixtures of several integration tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.model import DatabaseConfig
+from datawarehouse.db_connection import Warehouse
+from tests.conftest import SETTINGS_FROM_OUTSIDE
+from tests.integration.putting_right import KEY, Site
+
+
+@pytest.fixture
+def site(
+    warehouse: Warehouse, database: DatabaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    for name in SETTINGS_FROM_OUTSIDE:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", str(database.url))
+    monkeypatch.setenv("PII_HASH_KEY", KEY)
+    site = Site(warehouse, tmp_path)
+    site.seed()
+    yield site
+    site.check_books()
