@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -247,6 +248,11 @@ class FileSpec:
     def personal(self) -> tuple[Column, ...]:
         """The columns that tell of a person."""
         return tuple(column for column in self.schema.columns if column.pii or column.personal)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with whatever the configuration says of this kind of file. MD5, hex."""
+        return hashlib.md5(repr(self).encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.extras import execute_values
 
-from config.model import FileJob, FileOutcome, FileSpec, Stage, Status
+from config.model import FileJob, FileOutcome, Stage, Status
 from datawarehouse.queries import query
 
 
@@ -26,12 +28,12 @@ def claim(tx: Cursor, job: FileJob, *, again: bool = False) -> Claim:
     With `again`, all that failed or was undone may.
     """
     content = {"logical_name": job.spec.name, "md5": job.md5, "size": job.size}
-    tx.execute(query("file_log", "lock"), {"content": f"{job.spec.name} {job.md5} {job.size}"})
+    tx.execute(query("file_log", "lock"), {"content": _content(job)})
     tx.execute(query("file_log", "claim"), content)
     file_id, earlier_id, status, fingerprint, error, path = tx.fetchone() or (0, *[None] * 5)
     if earlier_id is None:
         return Claim(file_id)
-    mended = status == Status.FAILED and fingerprint != spec_hash(job.spec)
+    mended = status == Status.FAILED and fingerprint != job.spec.fingerprint
     if mended or (again and status in {Status.FAILED, Status.UNDONE}):
         tx.execute(query("file_log", "forget"), {"file_id": earlier_id})
         return Claim(file_id)
@@ -42,43 +44,68 @@ def claim(tx: Cursor, job: FileJob, *, again: bool = False) -> Claim:
     return Claim(file_id, FileOutcome(job, Status.FAILED, file_id=earlier_id, error=why, told=told))
 
 
-def close(tx: Cursor, outcome: FileOutcome, pii_key_id: str | None) -> None:
-    """Write the file's row. The table's CHECKs refuse books that don't balance, and the load with them."""
-    job = outcome.job
-    stages = [stage for stage in Stage if outcome.rejected_by_stage.get(stage)]
+def claim_new(tx: Cursor, jobs: Sequence[FileJob]) -> list[int | None]:
+    """Take those of `jobs` that nobody has in hand and whose content the file log does not have.
+
+    Returns a file id for each of `jobs`, None for the others. Waits for nobody; no two of `jobs` have one content.
+    """
+    tx.execute(query("file_log", "try_lock"), {"contents": [_content(job) for job in jobs]})
+    free = {content for (content,) in tx.fetchall()}
+    taken = [position for position, job in enumerate(jobs) if _content(job) in free]
+    wanted = {
+        "positions": taken,
+        "logical_names": [jobs[position].spec.name for position in taken],
+        "hashes": [jobs[position].md5 for position in taken],
+        "sizes": [jobs[position].size for position in taken],
+    }
     tx.execute(
-        query("file_log", "close"),
-        {
-            "file_id": outcome.file_id,
-            "file_name": storable(job.path.name),
-            "file_path": storable(str(job.path)),
-            "md5": job.md5,
-            "size": job.size,
-            "file_type": job.spec.feed.value,
-            "logical_name": job.spec.name,
-            "source_table": job.spec.table,
-            "status": outcome.status.value,
-            "total": outcome.total,
-            "valid": outcome.valid,
-            "quarantined": outcome.quarantined,
-            "inserted": outcome.inserted,
-            "already_present": outcome.already_present,
-            "updated": outcome.updated,
-            "changed": outcome.changed,
-            "duplicates": outcome.duplicates,
-            "orphans": outcome.orphans,
-            "rejection_stage": stages[0].value if stages else None,
-            "error": outcome.error,
-            "duration_ms": round(outcome.seconds * 1000),
-            "pii_key_id": pii_key_id if job.spec.has_pii else None,
-            "spec_hash": spec_hash(job.spec),
-        },
+        query("file_log", "claim_new"), wanted
+    )  # a statement of its own: it sees what others have committed
+    file_ids = dict(tx.fetchall())
+    return [file_ids.get(position) for position in range(len(jobs))]
+
+
+def close(tx: Cursor, outcomes: Sequence[FileOutcome], pii_key_id: str | None) -> None:
+    """Write the files' rows. The table's CHECKs refuse books that don't balance, and the load with them."""
+    execute_values(
+        tx, query("file_log", "close"), [_row(o, pii_key_id) for o in outcomes], page_size=len(outcomes)
     )
 
 
-def spec_hash(spec: FileSpec) -> str:
-    """Changes with whatever the configuration says of this kind of file."""
-    return hashlib.md5(repr(spec).encode(), usedforsecurity=False).hexdigest()
+def _content(job: FileJob) -> str:
+    return f"{job.spec.name} {job.md5} {job.size}"
+
+
+def _row(outcome: FileOutcome, pii_key_id: str | None) -> tuple[Any, ...]:
+    """In the order of the statement `close`."""
+    job = outcome.job
+    stages = [stage for stage in Stage if outcome.rejected_by_stage.get(stage)]
+    return (
+        outcome.file_id,
+        storable(job.path.name),
+        storable(str(job.path)),
+        job.md5,
+        job.size,
+        job.spec.feed.value,
+        job.spec.name,
+        job.spec.table,
+        outcome.status.value,
+        outcome.total,
+        outcome.valid,
+        outcome.quarantined,
+        outcome.inserted,
+        outcome.already_present,
+        outcome.updated,
+        outcome.changed,
+        outcome.duplicates,
+        outcome.orphans,
+        stages[0].value if stages else None,
+        outcome.error,
+        round(outcome.seconds * 1000),
+        pii_key_id if job.spec.has_pii else None,
+        job.spec.fingerprint,
+        outcome.quarantined == 0,
+    )
 
 
 def storable(text: str) -> str:

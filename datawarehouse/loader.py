@@ -41,7 +41,8 @@ class Loaded:
     """What became of the rows, as the database counts them.
 
     `duplicates` are the numbers of rows whose key an earlier chunk of the same file brought. With `list_present`,
-    `updated_rows` are of those that replaced a row of an earlier file, `present_rows` of those that did not.
+    `updated_rows` are of those that replaced a row of an earlier file, `present_rows` of those that did not, and
+    `changed_rows` of those among these that have other values.
     """
 
     inserted: int = 0
@@ -51,6 +52,7 @@ class Loaded:
     duplicates: list[int] = field(default_factory=list)
     present_rows: list[int] = field(default_factory=list)
     updated_rows: list[int] = field(default_factory=list)
+    changed_rows: list[int] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
     def add(self, other: Loaded) -> None:
@@ -62,6 +64,7 @@ class Loaded:
         self.duplicates += other.duplicates
         self.present_rows += other.present_rows
         self.updated_rows += other.updated_rows
+        self.changed_rows += other.changed_rows
         self.refused += other.refused
 
 
@@ -249,7 +252,7 @@ class Loader:
         self._tx.execute(sql.SQL("TRUNCATE {}").format(self._stage))
         self._copy(self._stage, {"_row": "_row"} | self._names, rows)
         self._tx.execute(self._conflicts, {"list_present": self._list_present})
-        known, changed, duplicates, present_rows = self._row()
+        known, changed, duplicates, present_rows, changed_rows = self._row()
         if duplicates and not self._ignores_known:  # the first row of a file with a key is the one that counts
             statement = sql.SQL("DELETE FROM {} WHERE _row = ANY (%s)").format(self._stage)
             self._tx.execute(statement, (duplicates,))
@@ -258,9 +261,16 @@ class Loader:
         present = rows.num_rows - inserted - updated - len(duplicates or [])
         if present + updated != known:
             raise _Overtaken
-        present_rows = sorted({*(present_rows or [])} - {*(updated_rows or [])})
+        replaced = {*(updated_rows or [])}
         return Loaded(
-            inserted, updated, present, changed - updated, duplicates or [], present_rows, updated_rows or []
+            inserted=inserted,
+            updated=updated,
+            already_present=present,
+            changed=changed - updated,
+            duplicates=duplicates or [],
+            present_rows=sorted({*(present_rows or [])} - replaced),
+            updated_rows=updated_rows or [],
+            changed_rows=sorted({*(changed_rows or [])} - replaced),
         )
 
     @property

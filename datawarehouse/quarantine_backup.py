@@ -46,20 +46,21 @@ class QuarantineBackup:
         self._directory = directory
         self._warehouse = warehouse
 
-    def append(self, file_id: int, feed: Feed) -> None:
-        """Copy the quarantined rows of one file, just committed.
+    def append(self, file_ids: list[int], feed: Feed) -> None:
+        """Copy the quarantined rows of files, just committed together.
 
         OSError (disk full, no rights) is logged, and mended later by `reconcile`.
         """
         try:
             with self._locked(feed), self._warehouse.transaction() as tx:
-                tx.execute(query("quarantine", "take_backup"), {"file_id": file_id})
-                if tx.rowcount:
-                    tx.execute(query("quarantine", "backup_file"), {"file_id": file_id})
-                    if rows := tx.fetchall():  # none when the file was undone meanwhile
+                tx.execute(query("quarantine", "take_backup"), {"file_ids": file_ids})
+                if taken := [file_id for (file_id,) in tx.fetchall()]:
+                    tx.execute(query("quarantine", "backup_files"), {"file_ids": taken})
+                    if rows := tx.fetchall():  # none when a file was undone meanwhile
                         self._write(feed, rows)
         except OSError as error:
-            logger.error(f"[quarantine] CSV backup not written: {error.strerror}", extra={"file_id": file_id})
+            extra = {"file_ids": file_ids}
+            logger.error(f"[quarantine] CSV backup not written: {error.strerror}", extra=extra)
 
     def _write(self, feed: Feed, rows: list[tuple[Any, ...]]) -> None:
         path = self._path(feed, rows[0][-1].astimezone(dt.UTC).date())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -17,36 +18,40 @@ from validation.fault_handler import quarantine_row
 from validation.pii_handler import PiiHandler
 
 
-def write(
-    tx: Cursor,
-    job: FileJob,
-    file_id: int,
-    rejections: Sequence[Rejection],
-    config: PipelineConfig,
-    pii: PiiHandler,
-) -> int:
-    """Write `rejections` of one file; returns how many rows the database took."""
-    if not rejections:
+@dataclass(frozen=True, slots=True)
+class RefusedRows:
+    """The refused rows of one file."""
+
+    job: FileJob
+    file_id: int
+    rejections: Sequence[Rejection]
+
+
+def write(tx: Cursor, files: Sequence[RefusedRows], config: PipelineConfig, pii: PiiHandler) -> int:
+    """Write the refused rows of `files`, all of one spec; returns how many rows the database took."""
+    files = [file for file in files if file.rejections]
+    if not files:
         return 0
-    spec, source_file = job.spec, storable(job.path.name)
-    lines = []
-    for rejection in rejections:
-        row = quarantine_row(rejection, spec, pii)
-        lines.append(
-            (
-                file_id,
-                row["row_number"],
-                source_file,
-                spec.table,
-                spec.feed.value,
-                row["rejection_stage"],
-                row["rejection_reason"],
-                row["reasons"],
-                row["raw_data"],
-            )
+    spec = files[0].job.spec
+    lines = (
+        (
+            file.file_id,
+            row["row_number"],
+            source_file,
+            spec.table,
+            spec.feed.value,
+            row["rejection_stage"],
+            row["rejection_reason"],
+            row["reasons"],
+            row["raw_data"],
         )
+        for file in files
+        for source_file in [storable(file.job.path.name)]
+        for row in (quarantine_row(rejection, spec, pii) for rejection in file.rejections)
+    )
     written = copy_csv(tx, query("quarantine", "copy_quarantine"), lines)
-    write_waits(tx, spec, ((file_id, r.number, r.missing) for r in rejections if r.missing), config)
+    waits = ((file.file_id, r.number, r.missing) for file in files for r in file.rejections if r.missing)
+    write_waits(tx, spec, waits, config)
     return written
 
 

@@ -69,13 +69,13 @@ class OrphanRetry:
                     parents.append(spec.table)
         return total
 
-    def of_file(self, spec: FileSpec, file_id: int) -> int:
-        """Retry the orphans of one file, just committed: a parent may have come while it was being loaded.
+    def of_files(self, spec: FileSpec, file_ids: list[int]) -> int:
+        """Retry the orphans of files, just committed: a parent may have come while they were being loaded.
 
         Who loaded that parent could not see these orphans yet. Returns how many were loaded, with what follows.
         """
         parents = sorted({resolve_ref_table(key.parent, self._config)[0] for key in spec.foreign_keys})
-        count = sum(self._retry(spec, parent, file_id) for parent in parents)
+        count = sum(self._retry(spec, parent, file_ids) for parent in parents)
         return count + self.after(spec.table) if count else 0
 
     def everything(self) -> int:
@@ -98,11 +98,11 @@ class OrphanRetry:
             s for s in specs if any(resolve_ref_table(k.parent, self._config)[0] == parent for k in s.foreign_keys)
         ]
 
-    def _retry(self, spec: FileSpec, parent: str, file_id: int | None = None) -> int:
+    def _retry(self, spec: FileSpec, parent: str, file_ids: list[int] | None = None) -> int:
         total = 0
         while True:
             with self._warehouse.transaction() as tx:
-                orphans = self._satisfied(tx, spec, parent, file_id)
+                orphans = self._satisfied(tx, spec, parent, file_ids)
                 loaded, unfit = self._load(tx, spec, orphans) if orphans.raw else (0, 0)
             total += loaded
             if unfit:
@@ -118,15 +118,15 @@ class OrphanRetry:
             )
         return total
 
-    def _satisfied(self, tx: Cursor, spec: FileSpec, parent: str, file_id: int | None) -> _Orphans:
-        """Lock and read orphans of `spec`, or of one file, that waited on `parent` and whose parent has come."""
+    def _satisfied(self, tx: Cursor, spec: FileSpec, parent: str, file_ids: list[int] | None) -> _Orphans:
+        """Lock and read orphans of `spec`, or of some files, that waited on `parent` and whose parent has come."""
         parent_spec = next(s for s in self._config.files if s.table == parent)
         statement = sql.SQL(query("quarantine", "satisfied")).format(
             parent=sql.Identifier(parent),
             key=sql.Identifier(parent_spec.schema.key.target),
             key_type=sql.SQL(str(parent_spec.schema.key.sql)),
         )
-        tx.execute(statement, {"child": spec.table, "parent": parent, "file_id": file_id, "limit": CHUNK_ROWS})
+        tx.execute(statement, {"child": spec.table, "parent": parent, "file_ids": file_ids, "limit": CHUNK_ROWS})
         found = tx.fetchall()
         if not found:
             return _Orphans([], [], [])

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class Cluster:
     is found done by its claim. Thread-safe.
     """
 
+    most_files = 1
+
     def __init__(self, config: PipelineConfig, work: FileWork, stop: threading.Event) -> None:
         """`work` is asked whether there is something to heal; it does nothing itself."""
         self._execution = config.execution
@@ -57,8 +60,15 @@ class Cluster:
             self._healed[answer.outcome.file_id] = answer.healed
         return answer.outcome
 
-    def heal(self, outcome: FileOutcome) -> int:
-        """How many orphans that this outcome concerns were healed with it, or are healed now."""
+    def load_together(self, jobs: Sequence[FileJob]) -> list[FileOutcome]:  # noqa: ARG002
+        """Of none: the cluster loads files side by side, each by itself."""
+        return []
+
+    def heal(self, outcomes: Sequence[FileOutcome]) -> int:
+        """How many orphans that these outcomes concern were healed with them, or are healed now."""
+        return sum(self._heal(outcome) for outcome in outcomes)
+
+    def _heal(self, outcome: FileOutcome) -> int:
         healed = self._healed.pop(outcome.file_id or 0, None)
         if healed is None and self._work.concerns_orphans(outcome):
             healed = self._perform(None, outcome).healed

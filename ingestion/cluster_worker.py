@@ -15,10 +15,10 @@ from config.config_loader import get_config
 from config.errors import Collision, ConfigError, FileChanged, PipelineError, WarehouseUnavailable
 from config.model import FileJob, FileOutcome, PipelineConfig, PoolConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.file_log import spec_hash
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from ingestion.file_work import WORKER_POOL, FileWork
+from ingestion.group_load import GroupLoad
 from validation import rules
 from validation.pii_handler import PiiHandler
 
@@ -43,8 +43,9 @@ class _Desk:
         self.warehouse.open()
         atexit.register(self.warehouse.close)
         retry = OrphanRetry(self.warehouse, self.config)
-        load = FileLoad(self.warehouse, self.config, PiiHandler(self.config.pii.hash_key))
-        self.work = FileWork(load, retry, self.config)
+        pii = PiiHandler(self.config.pii.hash_key)
+        load, group = FileLoad(self.warehouse, self.config, pii), GroupLoad(self.warehouse, self.config, pii)
+        self.work = FileWork(load, group, retry, self.config)
 
 
 _lock = threading.Lock()  # guards _desk
@@ -64,9 +65,9 @@ def perform(wanted_config: str, job: FileJob | None, outcome: FileOutcome | None
         if job is not None:
             outcome = desk.work.load(job)
             with suppress(WarehouseUnavailable):  # the healing is asked for once more
-                return Answer(outcome, desk.work.heal(outcome))
+                return Answer(outcome, desk.work.heal([outcome]))
             return Answer(outcome)
-        return Answer(healed=desk.work.heal(outcome) if outcome is not None else 0)
+        return Answer(healed=desk.work.heal([outcome]) if outcome is not None else 0)
     except PipelineError as error:
         kind = next(kind for kind in _ERRORS if isinstance(error, kind))
         return Answer(error=kind.__name__, message=str(error))
@@ -98,7 +99,7 @@ def error_of(answer: Answer) -> PipelineError | None:
 def config_id(config: PipelineConfig) -> str:
     """The same on two machines that would load a file the same way."""
     parts = [
-        *sorted(spec_hash(spec) for spec in config.files),
+        *sorted(spec.fingerprint for spec in config.files),
         str(PiiHandler(config.pii.hash_key).key_id),
         str(config.validation),
         str(config.database.dbname),

@@ -5,33 +5,27 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import FileChanged, FileRejected, PipelineError
-from config.model import Dtype, FileJob, FileOutcome, FileSpec, PipelineConfig, Stage, Status
-from datawarehouse import file_log, quarantine_loader
+from config.model import Dtype, FileJob, FileOutcome, FileSpec, PipelineConfig, Status
+from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.erasure import read_erasures
-from datawarehouse.fk_checker import parent_lookup
-from datawarehouse.loader import Loaded, Loader
+from datawarehouse.quarantine_loader import RefusedRows
+from ingestion.batch_load import BatchLoad, Books
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import OpenFile, read_chunks
 from ingestion.object_file import opened
 from utils import metrics
 from utils.metrics import CommitTimer
-from validation.batch import Batch, Chunk, Rejection
-from validation.orphan_validator import KnownParents
-from validation.personal import ErasedPersons
+from validation.batch import Batch, Chunk
 from validation.pii_handler import PiiHandler
-from validation.validation_runner import settle, validate
+from validation.validation_runner import validate
 
 T = TypeVar("T")
 
@@ -40,27 +34,6 @@ READ_AHEAD_BYTES = 1 << 20  # a larger file is parsed and validated while its la
 
 class Stopped(PipelineError):
     """The pipeline is stopping: the load in hand was rolled back, and the file is still in its folder."""
-
-
-@dataclass
-class _Books:
-    """The figures of one file as they add up, chunk by chunk."""
-
-    total: int = 0
-    loaded: Loaded = field(default_factory=Loaded)
-    by_stage: Counter[Stage] = field(default_factory=Counter)
-    reasons: Counter[tuple[Stage, str]] = field(default_factory=Counter)
-    duplicates: int = 0
-
-    def add(self, rows: int, loaded: Loaded, rejections: list[Rejection]) -> None:
-        self.total += rows
-        self.loaded.inserted += loaded.inserted
-        self.loaded.updated += loaded.updated
-        self.loaded.already_present += loaded.already_present
-        self.loaded.changed += loaded.changed
-        self.by_stage.update(rejection.stage for rejection in rejections)
-        self.reasons.update((reason.stage, reason.rule) for row in rejections for reason in row.reasons)
-        self.duplicates += sum(rejection.reasons[0].rule == "duplicate" for rejection in rejections)
 
 
 class FileLoad:
@@ -116,92 +89,50 @@ class FileLoad:
             outcome = FileOutcome(
                 job, Status.FAILED, file_id=claim.file_id, error=problem, seconds=time.monotonic() - started
             )
-            file_log.close(tx, outcome, self._pii.key_id)
+            file_log.close(tx, [outcome], self._pii.key_id)
         return outcome
 
     def _load(self, job: FileJob, file: OpenFile, started: float) -> FileOutcome:
-        books = _Books()
+        books = Books()
         with CommitTimer() as commit, self._warehouse.transaction() as tx:
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return claim.earlier
-            erased = read_erasures(tx, job.spec, self._config)
-            loader = Loader(tx, job.spec, self._config)
-            parents = KnownParents(parent_lookup(tx, self._config))
+            load = BatchLoad(tx, job.spec, self._config, self._pii)
             for batch in self._batches(job, file):
                 if self._give_up():
                     raise Stopped(
                         f"{job.path.name} was rolled back at row {books.total}; it is loaded at the next start"
                     )
-                with metrics.stage("lookup"):
-                    settle(batch, parents)
-                self._load_batch(tx, job, claim.file_id, batch, loader, books, erased)
+                numbers, malformed = batch.chunk.numbers, batch.chunk.malformed
+                records = len(numbers) + len(malformed)
+                more = records >= self._config.reader.chunk_rows
+                loaded, rejections = load.load(batch, np.full(len(numbers), claim.file_id), more=more)
+                load.quarantine(RefusedRows(job, claim.file_id, rejections))
+                books.add(records, loaded, rejections)
                 self._progress(job, books.total)
                 pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
             file.verify_unchanged(job.path)
             refuse_if_dirty(job.spec, books.total, books.by_stage)
-            outcome = FileOutcome(
-                job,
-                Status.SUCCESS,
-                file_id=claim.file_id,
-                total=books.total,
-                inserted=books.loaded.inserted,
-                already_present=books.loaded.already_present,
-                changed=books.loaded.changed,
-                updated=books.loaded.updated,
-                rejected_by_stage=dict(books.by_stage),
-                duplicates=books.duplicates,
-                reasons=dict(books.reasons),
-                seconds=time.monotonic() - started,
-            )
-            file_log.close(tx, outcome, self._pii.key_id)
+            outcome = books.outcome(job, claim.file_id, time.monotonic() - started)
+            file_log.close(tx, [outcome], self._pii.key_id)
             commit.begin()
         return outcome
 
     def _batches(self, job: FileJob, file: OpenFile) -> Iterator[Batch]:
         """The file's chunks, judged by all that needs no warehouse."""
         chunks = read_chunks(file, job.path.name, job.spec.schema, self._config.reader.chunk_rows)
-        batches = (self._judged(chunk, job.spec) for chunk in metrics.timed("read", chunks))
+        batches = (judged(chunk, job.spec, self._config) for chunk in metrics.timed("read", chunks))
         return ahead(batches) if job.size > READ_AHEAD_BYTES else batches
 
-    def _judged(self, chunk: Chunk, spec: FileSpec) -> Batch:
-        key = spec.schema.key
-        with metrics.stage("validate"):
-            if key.dtype is Dtype.STR:  # numbers come in order anyway
-                chunk = chunk.ordered_by(key.name)
-            return validate(chunk, spec, self._config.validation.dates)
 
-    def _load_batch(
-        self,
-        tx: Cursor,
-        job: FileJob,
-        file_id: int,
-        batch: Batch,
-        loader: Loader,
-        books: _Books,
-        erased: ErasedPersons,
-    ) -> None:
-        with metrics.stage("mask"):
-            rows = erased.blank_rows(self._pii.mask(job.spec, batch.rows()))
-        file_ids = pa.repeat(pa.scalar(file_id, pa.int64()), rows.num_rows)
-        numbers = batch.chunk.numbers
-        records = len(numbers) + len(batch.chunk.malformed)
-        more = records >= self._config.reader.chunk_rows
-        with metrics.stage("load"):
-            loaded = loader.load(rows.append_column("_file_id", file_ids), more=more)
-        if loaded.duplicates:
-            key = job.spec.schema.primary_key
-            batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
-        for refused in loaded.refused:
-            batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
-        rejections = batch.rejections()
-        if erased:
-            rejections = [replace(r, raw=erased.blank_raw(r.raw)) for r in rejections]
-        with metrics.stage("quarantine"):
-            written = quarantine_loader.write(tx, job, file_id, rejections, self._config, self._pii)
-        if written != len(rejections):
-            raise PipelineError(f"quarantine took {written} rows of {len(rejections)}")
-        books.add(records, loaded, rejections)
+def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
+    """The chunk, judged by all that needs no warehouse, in an order that its index likes."""
+    key = spec.schema.key
+    with metrics.stage("validate"):
+        if key.dtype is Dtype.STR:  # numbers come in order anyway
+            chunk = chunk.ordered_by(key.name)
+        return validate(chunk, spec, config.validation.dates)
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from config.model import FileJob, FileOutcome, PipelineConfig
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
+from ingestion.group_load import MOST_FILES, GroupLoad
 
 WORKER_POOL = 2  # connections of one worker process of a cluster: it has one thread
 
 
 class Engine(Protocol):
-    """Where files are loaded: here, or on other machines. Both calls raise what FileLoad.run does."""
+    """Where files are loaded: here, or on other machines. All calls raise what FileLoad.run does."""
+
+    most_files: int  # that load_together() takes
 
     def load(self, job: FileJob) -> FileOutcome:
         """Load the file in one transaction, or record why it can't be."""
         ...
 
-    def heal(self, outcome: FileOutcome) -> int:
-        """After the commit: load orphans that waited for this file's rows, or whose parents came meanwhile."""
+    def load_together(self, jobs: Sequence[FileJob]) -> list[FileOutcome]:
+        """Load small files of one spec in one transaction; those of them for which that can be done."""
+        ...
+
+    def heal(self, outcomes: Sequence[FileOutcome]) -> int:
+        """After the commit: load orphans that waited for these files' rows, or whose parents came meanwhile."""
         ...
 
 
 class FileWork:
     """The work itself, by the thread that calls."""
 
-    def __init__(self, load: FileLoad, retry: OrphanRetry, config: PipelineConfig) -> None:
+    most_files = MOST_FILES
+
+    def __init__(self, load: FileLoad, group: GroupLoad, retry: OrphanRetry, config: PipelineConfig) -> None:
         parents = {key.parent for spec in config.files for key in spec.foreign_keys}
         self._parent_tables = {config.by_logical_name[name].table for name in parents}
         self._load = load
+        self._group = group
         self._retry = retry
 
     def load(self, job: FileJob) -> FileOutcome:
         """Load the file in one transaction, or record why it can't be."""
         return self._load.run(job)
 
+    def load_together(self, jobs: Sequence[FileJob]) -> list[FileOutcome]:
+        """Load small files of one spec in one transaction; those of them for which that can be done."""
+        return self._group.run(jobs)
+
     def concerns_orphans(self, outcome: FileOutcome) -> bool:
         """May there be something to heal?"""
         return bool(self._has_new_parents(outcome) or (outcome.orphans and outcome.file_id is not None))
 
-    def heal(self, outcome: FileOutcome) -> int:
-        """Load orphans that waited for this file's rows, or whose parents came while it was loaded; how many."""
-        count = self._retry.after(outcome.job.spec.table) if self._has_new_parents(outcome) else 0
-        if outcome.orphans and outcome.file_id is not None:
-            count += self._retry.of_file(outcome.job.spec, outcome.file_id)
+    def heal(self, outcomes: Sequence[FileOutcome]) -> int:
+        """Load orphans that waited for these files' rows, or whose parents came while they were loaded; how many.
+
+        The files are of one spec.
+        """
+        count = 0
+        if any(self._has_new_parents(outcome) for outcome in outcomes):
+            count += self._retry.after(outcomes[0].job.spec.table)
+        if file_ids := [o.file_id for o in outcomes if o.orphans and o.file_id is not None]:
+            count += self._retry.of_files(outcomes[0].job.spec, file_ids)
         return count
 
     def _has_new_parents(self, outcome: FileOutcome) -> bool:

@@ -19,6 +19,8 @@ from ingestion.load_order import LoadOrder
 from ingestion.object_store import ObjectEntry, ObjectStat, input_folder, is_object, place
 
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
+SMALL_BYTES = 64 << 10  # a file that is larger is loaded by itself
+TOGETHER_BYTES = 1 << 20  # of all small files that are loaded together
 IGNORED_SUFFIXES = (".tmp", ".part", "~")
 Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable), path, message
 Stamp = tuple[int, int]  # size in bytes, time of change in ns
@@ -148,6 +150,26 @@ class Inbox:
                 if left <= 0:
                     return None
                 self._changed.wait(min(left, self._settle_seconds / 4) if self._settling else left)
+
+    def get_alike(self, first: FileJob, most: int) -> list[FileJob]:
+        """`first`, just got, and up to `most` - 1 more files that may be loaded with it now, in their order.
+
+        They are of its spec, small, and wait for no other.
+        """
+        jobs, size = [first], first.size
+        with self._changed:
+            others: list[FileJob] = []
+            ahead = [self._ready.popleft() for _ in range(min(LOOK_AHEAD, len(self._ready)))]
+            for job in ahead:
+                alike = job.spec is first.spec and job.size <= SMALL_BYTES and size + job.size <= TOGETHER_BYTES
+                if alike and len(jobs) < most and not self._order.must_wait(job):
+                    found = self._as_it_is_now(job)
+                    jobs += [found] if found else []
+                    size += found.size if found else 0
+                else:
+                    others.append(job)
+            self._ready.extendleft(reversed(others))
+        return jobs
 
     def done(self, job: FileJob) -> None:
         """The file is finished, and the tracker knows it. If it changed meanwhile, it is queued again."""

@@ -20,8 +20,9 @@ from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.contract_watch import ContractWatch
 from ingestion.file_load import FileLoad, Stopped
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import Inbox
 from ingestion.file_work import Engine, FileWork
+from ingestion.group_load import GroupLoad
+from ingestion.inbox import SMALL_BYTES, Inbox
 from ingestion.object_file import opened
 from utils import metrics
 from utils.alerter import send_alert
@@ -106,10 +107,9 @@ class IngestionRunner:
         self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
         self.retry = OrphanRetry(warehouse, config)
         self.contracts = ContractWatch(config, warehouse, tracker, inbox)
-        self._load = FileLoad(
-            warehouse, config, PiiHandler(config.pii.hash_key), progress=self._tell_progress, give_up=self._give_up
-        )
-        self.work = FileWork(self._load, self.retry, config)
+        pii = PiiHandler(config.pii.hash_key)
+        self._load = FileLoad(warehouse, config, pii, progress=self._tell_progress, give_up=self._give_up)
+        self.work = FileWork(self._load, GroupLoad(warehouse, config, pii), self.retry, config)
         self.engine: Engine = self.work  # a cluster may take its place before the first file
 
     def run_loop(self) -> None:
@@ -129,7 +129,7 @@ class IngestionRunner:
                     metrics.turn()
                     job = self._inbox.get(timeout=0.2)
                     if job is not None:
-                        self.process_file(job)
+                        self._process(job)
             except BaseException:
                 self._stop.set()
                 raise
@@ -140,6 +140,39 @@ class IngestionRunner:
         with ThreadPoolExecutor(self._workers, thread_name_prefix="worker") as pool:
             for worker in [pool.submit(work) for _ in range(self._workers)]:
                 worker.result()
+
+    def _process(self, job: FileJob) -> None:
+        """Load a file, together with small ones like it that are queued, and do what follows."""
+        small = job.size <= SMALL_BYTES and not self._late[job.path]
+        jobs = self._inbox.get_alike(job, self.engine.most_files) if small else [job]
+        rest = self._process_together(jobs) if len(jobs) > 1 else jobs
+        while rest and not self._stop.is_set():
+            self.process_file(rest.pop(0))
+        for left in reversed(rest):
+            self._inbox.put_back(left)
+
+    def _process_together(self, jobs: list[FileJob]) -> list[FileJob]:
+        """Load what can be loaded in one transaction, and do what follows; returns the others.
+
+        Whatever goes wrong with one file is found out by loading them one by one.
+        """
+        outcomes: list[FileOutcome] = []
+        try:
+            with self._warehouse.quick(self._config.database.answer_seconds / 2):
+                outcomes = self.engine.load_together(jobs)
+        except WarehouseUnavailable as problem:
+            if not self._reachable():
+                for job in reversed(jobs):
+                    self._inbox.put_back(job)
+                self._wait_for_warehouse(problem)
+                return []
+            logger.info(f"[runner] {len(jobs)} files together: {problem}; one by one")
+        except Exception as error:  # noqa: BLE001  (as in process_file, which records what is wrong)
+            logger.warning(f"[runner] {len(jobs)} files together: {_in_our_words(error)}; one by one")
+        if outcomes:
+            self._conclude(outcomes)
+        loaded = {outcome.job.path for outcome in outcomes}
+        return [job for job in jobs if job.path not in loaded]
 
     def process_file(self, job: FileJob) -> FileOutcome | None:
         """Load one file and do what follows; None when it is to be looked at again. Nothing is raised."""
@@ -162,10 +195,10 @@ class IngestionRunner:
         except Exception as error:  # noqa: BLE001  (the one place where a bug of ours must not end the service)
             failure = self._record_crash(job, error)
             if failure is not None:
-                self._conclude(failure)
+                self._conclude([failure])
             return failure
         else:
-            self._conclude(outcome)
+            self._conclude([outcome])
             return outcome
         return None
 
@@ -178,48 +211,54 @@ class IngestionRunner:
         seconds = self._config.database.answer_seconds + job.size / BYTES_PER_SECOND
         return seconds * 2.0 ** min(self._late[job.path], 10)
 
-    def _conclude(self, outcome: FileOutcome) -> None:
-        job = outcome.job
-        self._late.pop(job.path, None)
+    def _conclude(self, outcomes: list[FileOutcome]) -> None:
+        """Do what follows for files of one spec that came to an end together."""
+        for outcome in outcomes:
+            job = outcome.job
+            self._late.pop(job.path, None)
+            if outcome.status is not Status.FAILED:
+                self._tracker.mark_as_done(job)
+            elif job.md5:  # without it the file could not be opened: the next scan says why, or offers it again
+                self._tracker.mark_as_failed(job, outcome.error or "")
         self._told_of_trouble = self._told_of_trouble and bool(self._late)
-        if outcome.status is not Status.FAILED:
-            self._tracker.mark_as_done(job)
-        elif job.md5:  # without it the file could not be opened: the next scan says why, or offers it again
-            self._tracker.mark_as_failed(job, outcome.error or "")
         try:
-            self._report(outcome)
-            self._follow_up_until_done(outcome)
+            for outcome in outcomes:
+                self._report(outcome)
+            self._follow_up_until_done(outcomes)
         finally:
-            self._inbox.done(job)  # now the files that wait for this one find the orphans healed, too
+            for outcome in outcomes:  # now the files that wait for this one find the orphans healed, too
+                self._inbox.done(outcome.job)
 
-    def _follow_up_until_done(self, outcome: FileOutcome) -> None:
+    def _follow_up_until_done(self, outcomes: list[FileOutcome]) -> None:
         patience, again = FOLLOW_UP_SECONDS, False
         while True:
             with self._warehouse.quick(patience):
-                done = self._follow_up(outcome, again=again)
+                done = self._follow_up(outcomes, again=again)
             if done or self._stop.is_set():
                 return
             patience, again = patience * 2, True  # the database was away, and is back
 
-    def _follow_up(self, outcome: FileOutcome, *, again: bool = False) -> bool:
+    def _follow_up(self, outcomes: list[FileOutcome], *, again: bool = False) -> bool:
         """Copy refused rows, heal orphans that waited, judge the contract; False when the database went away.
 
         What a stop leaves undone, the next start does. `again`: the rows may be in the backup already, while the
         note of it was lost; writing the day anew leaves them there once.
         """
-        job = outcome.job
+        job = outcomes[0].job
+        loaded = [outcome for outcome in outcomes if outcome.status is Status.SUCCESS]
         try:
-            if outcome.status is Status.SUCCESS and outcome.file_id is not None and outcome.quarantined:
+            if file_ids := [o.file_id for o in loaded if o.file_id is not None and o.quarantined]:
                 if again:
                     self._reconcile_backup()
                 else:
-                    self.backup.append(outcome.file_id, job.spec.feed)
-            self.summary.add_healed(self.engine.heal(outcome))
-            self.contracts.after(outcome)
+                    self.backup.append(file_ids, job.spec.feed)
+            self.summary.add_healed(self.engine.heal(outcomes))
+            for outcome in outcomes:
+                self.contracts.after(outcome)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem)
             return False
-        except Exception as error:  # noqa: BLE001  (nor may one here: the file itself is loaded)
+        except Exception as error:  # noqa: BLE001  (nor may one here: the files themselves are loaded)
             _tell_of_crash(job, f"after {job.path.name}", error)
         return True
 

@@ -9,6 +9,18 @@ FROM (SELECT 1) AS one
 LEFT JOIN pipeline_file_log l
     ON l.logical_name = %(logical_name)s AND l.file_hash = %(md5)s AND l.file_size = %(size)s
 
+-- name: try_lock
+SELECT content FROM unnest(%(contents)s::text[]) AS wanted (content)
+WHERE pg_try_advisory_xact_lock(hashtext('fastfeast file'), hashtext(content))
+
+-- name: claim_new
+SELECT wanted.position, nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id'))
+FROM unnest(%(positions)s::int[], %(logical_names)s::text[], %(hashes)s::text[], %(sizes)s::bigint[])
+    AS wanted (position, logical_name, hash, size)
+WHERE NOT EXISTS (SELECT FROM pipeline_file_log l
+                  WHERE l.logical_name = wanted.logical_name AND l.file_hash = wanted.hash
+                    AND l.file_size = wanted.size)
+
 -- name: forget
 DELETE FROM pipeline_file_log WHERE file_id = %(file_id)s AND status IN ('failed', 'undone')
 
@@ -18,11 +30,7 @@ INSERT INTO pipeline_file_log (
     total_records, valid_records, quarantined, inserted_records, already_present, updated_records, changed_records,
     duplicate_count, orphan_count, rejection_stage, error, duration_ms, pii_key_id, spec_hash, backup_written)
 OVERRIDING SYSTEM VALUE
-VALUES (
-    %(file_id)s, %(file_name)s, %(file_path)s, %(md5)s, %(size)s, %(file_type)s, %(logical_name)s, %(source_table)s,
-    %(status)s, %(total)s, %(valid)s, %(quarantined)s, %(inserted)s, %(already_present)s, %(updated)s, %(changed)s,
-    %(duplicates)s, %(orphans)s, %(rejection_stage)s, %(error)s, %(duration_ms)s, %(pii_key_id)s, %(spec_hash)s,
-    %(quarantined)s = 0)
+VALUES %s
 
 -- name: heal
 -- Orphans that loaded after all: the books of their files move with them.

@@ -21,7 +21,8 @@ WITH found AS (
 SELECT count(*) FILTER (WHERE NOT in_this_file),
        count(*) FILTER (WHERE NOT in_this_file AND changed),
        array_agg(_row) FILTER (WHERE in_this_file),
-       array_agg(_row) FILTER (WHERE NOT in_this_file AND %(list_present)s)
+       array_agg(_row) FILTER (WHERE NOT in_this_file AND %(list_present)s),
+       array_agg(_row) FILTER (WHERE NOT in_this_file AND changed AND %(list_present)s)
 FROM found
 
 -- name: remember

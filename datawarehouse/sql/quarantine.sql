@@ -6,12 +6,12 @@ FROM STDIN (FORMAT csv)
 -- name: copy_orphan_wait
 COPY orphan_wait (file_id, row_number, fk_column, source_table, parent_table, parent_key) FROM STDIN (FORMAT csv)
 
--- name: backup_file
+-- name: backup_files
 SELECT quarantine_id, file_id, row_number, source_file, source_table, rejection_stage, rejection_reason,
        reasons::text, raw_data::text, quarantined_at
 FROM quarantine
-WHERE file_id = %(file_id)s
-ORDER BY row_number
+WHERE file_id = ANY (%(file_ids)s)
+ORDER BY file_id, row_number
 
 -- name: backup_day
 SELECT quarantine_id, file_id, row_number, source_file, source_table, rejection_stage, rejection_reason,
@@ -24,8 +24,9 @@ WHERE quarantined_at >= %(day)s::date::timestamp AT TIME ZONE 'UTC'
 ORDER BY file_id, row_number
 
 -- name: take_backup
--- Marks the file as copied; no row when it is already.
-UPDATE pipeline_file_log SET backup_written = true WHERE file_id = %(file_id)s AND NOT backup_written RETURNING 1
+-- Marks files as copied; gives those that were not yet.
+UPDATE pipeline_file_log SET backup_written = true
+WHERE file_id = ANY (%(file_ids)s) AND NOT backup_written RETURNING file_id
 
 -- name: take_backup_day
 UPDATE pipeline_file_log l SET backup_written = true
@@ -45,12 +46,12 @@ WHERE NOT l.backup_written
 SELECT DISTINCT file_type, (quarantined_at AT TIME ZONE 'UTC')::date FROM quarantine
 
 -- name: satisfied
--- Open orphans of a table, or of one of its files, for whom a parent has come since. {parent} and {key} are identifiers.
+-- Open orphans of a table, or of some of its files, for whom a parent has come since. {parent} and {key} are identifiers.
 SELECT DISTINCT w.file_id, w.row_number
 FROM orphan_wait w
 JOIN {parent} p ON p.{key} = w.parent_key::{key_type}
 WHERE w.source_table = %(child)s AND w.parent_table = %(parent)s
-  AND (%(file_id)s::bigint IS NULL OR w.file_id = %(file_id)s)
+  AND (%(file_ids)s::bigint[] IS NULL OR w.file_id = ANY (%(file_ids)s::bigint[]))
 LIMIT %(limit)s
 
 -- name: lock_orphans

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config.model import FileJob, FileSpec, PipelineConfig
-from datawarehouse.file_log import spec_hash
 from ingestion.file_tracker import FileTracker
 from scripts.benchmarks.server import Database, check
 
@@ -27,7 +26,7 @@ def make_past(database: Database, count: int) -> None:
     """`count` files of the stream, as many an hour as the configuration expects kinds, all of them done."""
     config = database.config()
     specs = [spec for spec in config.files if spec.feed == "stream"]
-    hashes = {spec.name: spec_hash(spec) for spec in specs}
+    hashes = {spec.name: spec.fingerprint for spec in specs}
     lines = io.StringIO()
     log = csv.writer(lines)
     tracker = FileTracker(config.path(config.tracker.db_path))

@@ -84,7 +84,7 @@ class Site:
         spec = self.config.by_logical_name[path.name.partition(".")[0]]
         outcome = FileLoad(self.warehouse, self.config, PiiHandler(KEY)).run(FileJob(path, spec, 0, 0))
         if outcome.file_id and outcome.quarantined:
-            self.backup.append(outcome.file_id, spec.feed)
+            self.backup.append([outcome.file_id], spec.feed)
         if outcome.inserted:
             OrphanRetry(self.warehouse, self.config).after(spec.table)
         return outcome

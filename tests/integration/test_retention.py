@@ -112,7 +112,7 @@ def quarantine(
             "UPDATE quarantine SET quarantined_at = quarantined_at - make_interval(days => %s) WHERE file_id = %s",
             (days, outcome.file_id),
         )
-    backup.append(outcome.file_id, outcome.job.spec.feed)
+    backup.append([outcome.file_id], outcome.job.spec.feed)
 
 
 def in_backup(config: PipelineConfig) -> dict[str, list[str]]:

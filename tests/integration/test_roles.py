@@ -99,7 +99,7 @@ def test_the_loader_loads_heals_promotes_and_backs_up(
     first = load(loader, split, tmp_path, "reasons.csv", REASONS + "1,late,1,2,0.5\n2,cold,9,2,0.5\nx,y,1,2,0.5\n")
     assert (first.inserted, first.orphans, first.quarantined) == (0, 2, 3)
     assert first.file_id is not None
-    QuarantineBackup(tmp_path / "quarantine", loader).append(first.file_id, first.job.spec.feed)
+    QuarantineBackup(tmp_path / "quarantine", loader).append([first.file_id], first.job.spec.feed)
     assert load(loader, split, tmp_path, "reason_categories.csv", CATEGORIES + "1,Food\n").inserted == 1
     retry = OrphanRetry(loader, split)
     assert retry.after("dim_reason_category") == 1

@@ -47,7 +47,7 @@ def test_a_file_that_takes_a_worker_long_does_not_make_the_service_look_stuck(
     cluster = Cluster(config, _EverythingToHeal(), threading.Event())  # type: ignore[arg-type]
     cluster._client = FakeClient(future)
     job = FileJob(config.home / "orders.json", config.by_logical_name["orders"], 1, 1)
-    assert cluster.heal(FileOutcome(job, None)) == 3  # type: ignore[arg-type]
+    assert cluster.heal([FileOutcome(job, None)]) == 3  # type: ignore[arg-type]
     assert (future.looks, len(turns)) == (4, 4)
 
 

@@ -1,0 +1,186 @@
+"""Several small files of one kind, together in one PostgreSQL transaction: what they cost apart is shared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from config.errors import FileChanged, FileRejected, PipelineError
+from config.model import FileJob, FileOutcome, PipelineConfig
+from datawarehouse import file_log
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.loader import Loaded
+from datawarehouse.quarantine_loader import RefusedRows
+from ingestion.batch_load import BatchLoad, Books
+from ingestion.contract import refuse_if_dirty
+from ingestion.file_load import judged
+from ingestion.file_reader import OpenFile, read_chunks
+from ingestion.object_file import opened
+from utils.metrics import CommitTimer
+from validation.batch import Batch, Chunk, Rejection
+from validation.pii_handler import PiiHandler
+
+MOST_FILES = 100  # in one transaction
+
+
+class _LeftOut(PipelineError):
+    """Files that can't be loaded with the others: nothing was loaded, try again without them."""
+
+    def __init__(self, members: Sequence[_Member]) -> None:
+        super().__init__("some files can't be loaded with the others")
+        self.members = members
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    """A file of the group, open, and what was read of it."""
+
+    job: FileJob
+    file: OpenFile
+    chunk: Chunk
+
+    @property
+    def records(self) -> int:
+        return len(self.chunk.numbers) + len(self.chunk.malformed)
+
+
+class GroupLoad:
+    """Loads small files together, each with books of its own, as if one had come after the other.
+
+    A group is for files that are as they should be. One that is not (unreadable, loaded before, in another's
+    hands, with a key that an earlier one has too, too dirty for its contract) is left out, for FileLoad to judge.
+    """
+
+    def __init__(self, warehouse: Warehouse, config: PipelineConfig, pii: PiiHandler) -> None:
+        self._warehouse = warehouse
+        self._config = config
+        self._pii = pii
+
+    def run(self, jobs: Sequence[FileJob]) -> list[FileOutcome]:
+        """Load those of `jobs`, all of one spec, that can be loaded together; nothing is done about the others.
+
+        Raises what FileLoad.run raises, and whatever else comes up; nothing was loaded then.
+        """
+        started = time.monotonic()
+        with ExitStack() as files:
+            members = list(self._members(jobs, files))
+            while len(members) > 1:
+                try:
+                    return self._load(members, started)
+                except _LeftOut as left:
+                    members = [member for member in members if member not in left.members]
+        return []
+
+    def _members(self, jobs: Sequence[FileJob], files: ExitStack) -> Iterator[_Member]:
+        """Open and read `jobs`, for as many rows as make one chunk; each content once."""
+        rows, most = 0, self._config.reader.chunk_rows
+        contents: set[tuple[str, int]] = set()
+        for found in jobs:
+            try:
+                file = files.enter_context(opened(found.path))
+                job = found.evolve(size=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns, md5=file.md5())
+                chunks = list(islice(read_chunks(file, job.path.name, job.spec.schema, most), 2))
+            except (FileRejected, FileChanged, OSError):
+                continue
+            if len(chunks) != 1 or (job.md5, job.size) in contents:
+                continue
+            member = _Member(job, file, chunks[0])
+            contents.add((job.md5, job.size))
+            rows += member.records
+            if rows > most:
+                return
+            yield member
+
+    def _load(self, members: Sequence[_Member], started: float) -> list[FileOutcome]:
+        spec = members[0].job.spec
+        batch = judged(_joined(members), spec, self._config)
+        ends = np.cumsum([member.records for member in members])
+        owners = np.searchsorted(ends, batch.chunk.numbers)  # of each row, the position of its file
+        _leave_out([members[position] for position in _with_earlier_keys(batch, owners)])
+        with CommitTimer() as commit, self._warehouse.transaction() as tx:
+            file_ids = file_log.claim_new(tx, [member.job for member in members])
+            _leave_out([m for m, file_id in zip(members, file_ids, strict=True) if file_id is None])
+            load = BatchLoad(tx, spec, self._config, self._pii, of_many=True)
+            loaded, rejections = load.load(batch, np.array(file_ids, np.int64)[owners])
+            refused = _by_member(members, ends, rejections)
+            ids = [file_id or 0 for file_id in file_ids]
+            load.quarantine(*(RefusedRows(m.job, i, r) for m, i, r in zip(members, ids, refused, strict=True)))
+            shares = _shares(loaded, [m.records - len(r) for m, r in zip(members, refused, strict=True)], ends)
+            outcomes, unfit = [], []
+            seconds = (time.monotonic() - started) / len(members)
+            for member, file_id, rows, share in zip(members, ids, refused, shares, strict=True):
+                books = Books()
+                books.add(member.records, share, rows)
+                try:
+                    member.file.verify_unchanged(member.job.path)
+                    refuse_if_dirty(spec, books.total, books.by_stage)
+                except (FileChanged, FileRejected):
+                    unfit.append(member)
+                outcomes.append(books.outcome(member.job, file_id, seconds))
+            _leave_out(unfit)
+            file_log.close(tx, outcomes, self._pii.key_id)
+            commit.begin()
+        return outcomes
+
+
+def _leave_out(members: Sequence[_Member]) -> None:
+    if members:
+        raise _LeftOut(members)
+
+
+def _joined(members: Sequence[_Member]) -> Chunk:
+    """One chunk of all rows, which are numbered through; malformed records are not among them."""
+    starts = np.cumsum([0, *(member.records for member in members)])[:-1]
+    numbers = [member.chunk.numbers + start for member, start in zip(members, starts, strict=True)]
+    columns = {
+        name: pa.concat_arrays([member.chunk.columns[name] for member in members])
+        for name in members[0].chunk.columns
+    }
+    return Chunk(np.concatenate(numbers), columns)
+
+
+def _with_earlier_keys(batch: Batch, owners: np.ndarray) -> list[int]:
+    """The files, by position, with a key that an earlier one of the group has too: they come after it."""
+    keys = batch.output[batch.spec.schema.primary_key]
+    there = pc.is_valid(keys).to_numpy(zero_copy_only=False)
+    codes, owners = pc.dictionary_encode(keys.filter(pa.array(there))).indices.to_numpy(), owners[there]
+    if len(codes) == 0:
+        return []
+    first = np.full(codes.max() + 1, len(owners))
+    np.minimum.at(first, codes, owners)
+    later: list[int] = np.unique(owners[owners > first[codes]]).tolist()
+    return later
+
+
+def _by_member(
+    members: Sequence[_Member], ends: np.ndarray, rejections: Sequence[Rejection]
+) -> list[list[Rejection]]:
+    """The refused rows of each file, malformed ones among them, by their numbers in the file."""
+    refused = [list(member.chunk.malformed) for member in members]
+    owners = np.searchsorted(ends, [rejection.number for rejection in rejections])
+    for rejection, owner in zip(rejections, owners.tolist(), strict=True):
+        before = int(ends[owner]) - members[owner].records
+        refused[owner].append(replace(rejection, number=rejection.number - before))
+    return [sorted(rows, key=lambda row: row.number) for rows in refused]
+
+
+def _shares(loaded: Loaded, good: Sequence[int], ends: np.ndarray) -> list[Loaded]:
+    """What each file has of `loaded`; `good` are its rows that were not refused."""
+
+    def counted(rows: Sequence[int]) -> list[int]:
+        counts: list[int] = np.bincount(np.searchsorted(ends, rows), minlength=len(ends)).tolist()
+        return counts
+
+    present, updated = counted(loaded.present_rows), counted(loaded.updated_rows)
+    changed = counted(loaded.changed_rows)
+    return [
+        Loaded(inserted=g - p - u, updated=u, already_present=p, changed=c)
+        for g, p, u, c in zip(good, present, updated, changed, strict=True)
+    ]
