@@ -79,7 +79,7 @@ class GroupLoad:
         return []
 
     def _members(self, jobs: Sequence[FileJob], files: ExitStack) -> Iterator[_Member]:
-        """Open and read `jobs`, for as many rows as make one chunk; each content once."""
+        """Open and read `jobs`, each content once, until they no longer fit into one chunk."""
         rows, most = 0, self._config.reader.chunk_rows
         contents: set[tuple[str, int]] = set()
         for found in jobs:
@@ -89,13 +89,13 @@ class GroupLoad:
                 chunks = list(islice(read_chunks(file, job.path.name, job.spec.schema, most), 2))
             except (FileRejected, FileChanged, OSError):
                 continue
-            if len(chunks) != 1 or (job.md5, job.size) in contents:
+            if not chunks or (job.md5, job.size) in contents:
                 continue
             member = _Member(job, file, chunks[0])
-            contents.add((job.md5, job.size))
             rows += member.records
-            if rows > most:
+            if len(chunks) > 1 or rows > most:
                 return
+            contents.add((job.md5, job.size))
             yield member
 
     def _load(self, members: Sequence[_Member], started: float) -> list[FileOutcome]:

@@ -29,9 +29,11 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
 from ingestion.file_load import FileLoad
+from ingestion.group_load import GroupLoad
 from tests.conftest import with_files
 from validation.pii_handler import PiiHandler
 
+PII = PiiHandler("k" * 16)
 REFUSED_KEY = 4  # PostgreSQL itself refuses it, by a CHECK that the pipeline does not know of
 LATE_OWNER = 2  # comes after all files
 
@@ -161,15 +163,32 @@ class Desk:
 
     def load(self, spec: FileSpec, rows: list[Row], chunk_rows: int, number: int) -> FileOutcome:
         reader = self.config.reader.model_copy(update={"chunk_rows": chunk_rows})
-        path = self.folder / spec.pattern
+        config = self.config.model_copy(update={"reader": reader})
+        return FileLoad(self.warehouse, config, PII).run(self.job(spec, rows, number))
+
+    def load_together(self, spec: FileSpec, files: list[list[Row]]) -> tuple[list[FileOutcome], int]:
+        """As the runner does it: what can be loaded together, then the others; how many were the former."""
+        jobs = [self.job(spec, rows, number) for number, rows in enumerate(files, 1)]
+        together = GroupLoad(self.warehouse, self.config, PII).run(jobs)
+        loaded = {outcome.job.path: outcome for outcome in together}
+        alone = FileLoad(self.warehouse, self.config, PII)
+        return [loaded.get(job.path) or alone.run(job) for job in jobs], len(together)
+
+    def job(self, spec: FileSpec, rows: list[Row], number: int) -> FileJob:
+        path = self.folder / str(number) / spec.pattern
+        path.parent.mkdir(exist_ok=True)
         lines = [
             f"{r.key},{'x' if r.value is None else r.value},{r.owner},{f'2026-01-0{r.day}' if r.day else ''}"
             for r in rows
         ]
         end = "\n" * number  # blank lines are no records, but make other content
         path.write_text("\n".join(["thing_id,value,owner_id,updated_at", *lines]) + end)
-        config = self.config.model_copy(update={"reader": reader})
-        return FileLoad(self.warehouse, config, PiiHandler("k" * 16)).run(FileJob(path, spec, 0, 0))
+        return FileJob(path, spec, 0, 0)
+
+    def begin(self, spec: FileSpec) -> None:
+        """Empty tables, and the one owner who is there from the start."""
+        tables = f"{spec.table}, dim_owner, quarantine, orphan_wait, pipeline_file_log"
+        self.execute(f"TRUNCATE {tables} CASCADE; INSERT INTO dim_owner (owner_id, _file_id) VALUES (1, 0)")
 
     def stored(self, spec: FileSpec) -> dict[int, tuple[Row, int]]:
         with self.warehouse.transaction() as tx:
@@ -193,23 +212,50 @@ def desk(warehouse: Warehouse, config: PipelineConfig, tmp_path: Path) -> Desk:
     return desk
 
 
+def check_books(outcome: FileOutcome, expected: Books) -> None:
+    assert outcome.status is Status.SUCCESS
+    assert outcome.rejected_by_stage == expected.rejected
+    counted = (outcome.inserted, outcome.already_present, outcome.changed, outcome.updated)
+    assert counted == (expected.inserted, expected.present, expected.changed, expected.updated)
+    assert outcome.duplicates == expected.duplicates
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.table)
+def test_files_loaded_together_are_as_if_one_had_come_after_the_other(desk: Desk, spec: FileSpec) -> None:
+    together = []
+    rows = st.lists(ROWS, min_size=1, max_size=4)
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(before=rows, files=st.lists(rows, min_size=2, max_size=4))
+    def compare(before: list[Row], files: list[list[Row]]) -> None:
+        desk.begin(spec)
+        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
+        earlier = desk.load(spec, before, 100, 10)
+        check_books(earlier, model.load(before, 100, earlier.file_id or 0))
+        outcomes, count = desk.load_together(spec, files)
+        together.append(count)
+        for outcome, rows in zip(outcomes, files, strict=True):
+            check_books(outcome, model.load(rows, 100, outcome.file_id or 0))
+        assert desk.stored(spec) == model.table
+        numbered = {(o.file_id, n) for o, of in zip(outcomes, files, strict=True) for n in range(1, len(of) + 1)}
+        refused = desk.execute(f"SELECT file_id, row_number FROM quarantine WHERE file_id <> {earlier.file_id}")
+        assert set(refused) <= numbered
+        assert len(refused) == sum(outcome.quarantined for outcome in outcomes)
+
+    compare()
+    assert sum(together) > 0
+
+
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.table)
 def test_the_counts_and_the_table_are_those_of_the_model(desk: Desk, spec: FileSpec) -> None:
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(files=FILES, chunk_rows=st.integers(2, 5))
     def compare(files: list[list[Row]], chunk_rows: int) -> None:
-        tables = f"{spec.table}, dim_owner, quarantine, orphan_wait, pipeline_file_log"
-        desk.execute(f"TRUNCATE {tables} CASCADE; INSERT INTO dim_owner (owner_id, _file_id) VALUES (1, 0)")
+        desk.begin(spec)
         model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
         for number, rows in enumerate(files, 1):
             outcome = desk.load(spec, rows, chunk_rows, number)
-            assert outcome.status is Status.SUCCESS
-            assert outcome.file_id is not None
-            expected = model.load(rows, chunk_rows, outcome.file_id)
-            assert outcome.rejected_by_stage == expected.rejected
-            counted = (outcome.inserted, outcome.already_present, outcome.changed, outcome.updated)
-            assert counted == (expected.inserted, expected.present, expected.changed, expected.updated)
-            assert outcome.duplicates == expected.duplicates
+            check_books(outcome, model.load(rows, chunk_rows, outcome.file_id or 0))
             assert desk.stored(spec) == model.table
         desk.execute(f"INSERT INTO dim_owner (owner_id, _file_id) VALUES ({LATE_OWNER}, 0)")
         assert OrphanRetry(desk.warehouse, desk.config).everything() == model.heal()

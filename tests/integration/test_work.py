@@ -16,6 +16,7 @@ from config.model import FileJob, FileOutcome, PipelineConfig
 from datawarehouse.db_connection import Warehouse, WatchedCursor
 from ingestion.file_load import FileLoad
 from ingestion.file_reader import opened, read_chunks
+from ingestion.group_load import GroupLoad
 from tests.acceptance import samples
 from validation.batch import Chunk
 from validation.pii_handler import PiiHandler
@@ -84,6 +85,19 @@ def test_a_small_file_takes_ten_statements(warehouse: Warehouse, config: Pipelin
     with counted() as sent:
         assert load(warehouse, config, orders(tmp_path, "second", range(100, 150))).inserted == 50
     assert len(sent.statements) <= 10, sent.statements
+
+
+def test_small_files_loaded_together_take_hardly_more_statements_than_one(
+    warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
+) -> None:
+    master(warehouse, config, tmp_path)
+    spec = config.by_logical_name["orders"]
+    paths = [orders(tmp_path, str(n), range(10 * n, 10 * n + 10)) for n in range(40)]
+    jobs = [FileJob(path, spec, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    with counted() as sent:
+        outcomes = GroupLoad(warehouse, config, PiiHandler("k" * 16)).run(jobs)
+    assert [outcome.inserted for outcome in outcomes] == [10] * 40
+    assert len(sent.statements) <= 11, sent.statements
 
 
 def test_refused_rows_and_orphans_add_a_copy_each(

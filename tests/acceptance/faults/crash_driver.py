@@ -34,7 +34,7 @@ class Seam:
 
 
 # The statements that the points are told by: tables and verbs, not the product's functions.
-CLAIM = r"pg_advisory_xact_lock\(hashtext\('fastfeast file'"
+CLAIM = r"pg_(?:try_)?advisory_xact_lock\(hashtext\('fastfeast file'"
 COPY = r'^\s*COPY "stage_'
 MERGE = r'INSERT INTO "?(fact|dim)_\w+"? AS t'
 QUARANTINE = r"^\s*COPY quarantine"

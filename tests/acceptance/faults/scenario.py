@@ -18,7 +18,8 @@ from tests.acceptance.books import Audit
 from tests.acceptance.daemon import Product
 from tests.acceptance.server import Server
 
-ROWS = 60  # orders in a round
+ROWS = 60  # orders in a round, and as many numbers again for its small files
+SMALL_FILES, SMALL_ROWS = 3, 6  # that may be loaded together
 
 
 @dataclass
@@ -87,8 +88,11 @@ def _quick(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def put_round(product: Product, number: int) -> None:
-    """Four files: orders with bad, twin and early rows, tickets and events of them, and last round's customers."""
-    first = number * ROWS
+    """Orders with bad, twin and early rows, tickets and events of them, last round's customers; and small files.
+
+    The small ones have such rows too, and the second one an order of the first.
+    """
+    first = number * 2 * ROWS
     orders = [samples.order(first + n) for n in range(ROWS)]
     orders[3]["payment_method"] = "gold"
     orders[30]["order_amount"] = -5
@@ -102,9 +106,22 @@ def put_round(product: Product, number: int) -> None:
     tickets[2]["status"] = "lost"
     product.stream(hour, "tickets.csv", tickets)
     product.stream(hour, "orders.json", orders)
+    for part in range(SMALL_FILES):
+        few = [samples.order(first + ROWS + part * SMALL_ROWS + n) for n in range(SMALL_ROWS)]
+        few[1]["order_amount"] = -5
+        few[2]["customer_id"] = late_customer(number)
+        few[4] = dict(few[3])
+        if part == 1:
+            few.append(samples.order(first + ROWS))
+        product.stream(f"{hour}/{part}", "orders.json", few)
     if number:
         newcomers = [samples.customer(late_customer(number - 1)), samples.customer(500_000 + number, gender="?")]
         product.batch("customers.csv", newcomers, day=str(dt.date(2020, 1, 1) + dt.timedelta(number)))
+
+
+def files_of(rounds: int) -> int:
+    """How many files the master and so many rounds are; the first of them brings no customers."""
+    return len(samples.master_rows()) + rounds * (4 + SMALL_FILES) - 1
 
 
 def put_rounds(product: Product, numbers: Iterable[int]) -> None:

@@ -21,7 +21,7 @@ from tests.acceptance.daemon import Product
 from tests.acceptance.faults import kills
 from tests.acceptance.faults.outage import MASTER, caught_up_after_outage, overflow
 from tests.acceptance.faults.proxy import Proxy
-from tests.acceptance.faults.scenario import Bench, Tally, backends, in_transaction, put_round, settle
+from tests.acceptance.faults.scenario import Bench, Tally, backends, files_of, in_transaction, put_round, settle
 from tests.acceptance.mails import mail_server
 
 Game = Callable[[Bench, random.Random, Tally], Audit]
@@ -171,7 +171,7 @@ ONLY_ONCE = ("long outage, small files arriving", "20,000 files at once, daemon 
 
 def _drain(product: Product, rounds: int, seconds: float = 120) -> None:
     """Wait until all files of `rounds` rounds are in the file log."""
-    product.wait_for_files(MASTER + 4 * rounds - 1, seconds=seconds)
+    product.wait_for_files(files_of(rounds), seconds=seconds)
 
 
 def soak(minutes: float, seed: int) -> list[Tally]:

@@ -18,7 +18,7 @@ from tests.acceptance import samples
 from tests.acceptance.daemon import Product, wait_until
 from tests.acceptance.faults.cluster import Cluster, worker_processes
 from tests.acceptance.faults.proxy import Proxy
-from tests.acceptance.faults.scenario import Bench, in_transaction, put_round, put_rounds, settle
+from tests.acceptance.faults.scenario import Bench, files_of, in_transaction, put_round, put_rounds, settle
 
 pytest.importorskip("distributed")
 
@@ -51,10 +51,6 @@ def strike(product: Product, times: int, blow: Callable[[int], object]) -> int:
             struck += 1
         blow(number)
     return struck
-
-
-def files_of(rounds: int) -> int:
-    return MASTER + 4 * rounds - 1
 
 
 def test_workers_killed_in_the_middle_of_a_file_lose_and_double_nothing(bench: Bench) -> None:

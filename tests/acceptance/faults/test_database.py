@@ -16,7 +16,7 @@ from tests.acceptance import samples
 from tests.acceptance.daemon import Product, wait_until
 from tests.acceptance.faults.outage import caught_up_after_outage
 from tests.acceptance.faults.proxy import Proxy
-from tests.acceptance.faults.scenario import ROWS, Bench, in_transaction, put_round, put_rounds, settle
+from tests.acceptance.faults.scenario import ROWS, Bench, files_of, in_transaction, put_round, put_rounds, settle
 from tests.acceptance.test_web import address_of, get
 
 MASTER = len(samples.master_rows())
@@ -42,7 +42,7 @@ def test_a_server_that_crashes_in_the_middle_of_a_file_and_stays_away(bench: Ben
         put_round(product, 1)
         time.sleep(4)
         bench.server.start()
-        product.wait_for_files(MASTER + 1 + 7, seconds=60)
+        product.wait_for_files(1 + files_of(2), seconds=60)
         assert failed_files(product) == []
     assert settle(product).run() == []
 
@@ -64,7 +64,7 @@ def test_a_server_that_is_away_at_the_start_is_waited_for_or_named(bench: Bench)
     try:
         if code is None:
             daemon.wait_for_banner()
-            product.wait_for_files(MASTER + 3)
+            product.wait_for_files(files_of(1))
             assert daemon.stop() == 0
         else:
             assert code == 2
@@ -82,7 +82,7 @@ def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_repeated(bench: Bench
                 proxy.swallow_commits(2)
                 put_round(product, number)
                 time.sleep(0.4)
-            product.wait_for_files(MASTER + 6 * 4 - 1, seconds=60)
+            product.wait_for_files(files_of(6), seconds=60)
             wait_until(lambda: proxy.swallowed >= 8, lambda: f"answers are lost; {proxy.swallowed}")
             proxy.swallow_commits(-(12 - proxy.swallowed))
             assert failed_files(product) == []
@@ -96,7 +96,7 @@ def test_connections_cut_again_and_again(bench: Bench) -> None:
             put_big_file(product)
             cuts = during(lambda: bool(proxy.cut()), lambda: put_rounds(product, range(4)))
             assert cuts >= 5
-            product.wait_for_files(MASTER + 1 + 15, seconds=60)
+            product.wait_for_files(1 + files_of(4), seconds=60)
         assert settle(product).run() == []
 
 
@@ -113,7 +113,7 @@ def test_backends_terminated_again_and_again(bench: Bench) -> None:
     with product.running():
         put_big_file(product)
         assert during(terminate, lambda: put_rounds(product, range(4))) >= 5
-        product.wait_for_files(MASTER + 1 + 15, seconds=60)
+        product.wait_for_files(1 + files_of(4), seconds=60)
         assert failed_files(product) == []
     assert settle(product).run() == []
 
@@ -180,7 +180,7 @@ def test_a_frozen_network_is_waited_out(bench: Bench) -> None:
             time.sleep(5)
             put_round(product, 1)
             proxy.frozen.clear()
-            product.wait_for_files(MASTER + 7, seconds=60)
+            product.wait_for_files(files_of(2), seconds=60)
             assert failed_files(product) == []
             assert product.value("SELECT count(*) FROM fact_order") > ROWS
         assert settle(product).run() == []

@@ -19,7 +19,7 @@ import pytest
 from tests.acceptance import samples
 from tests.acceptance.books import Audit, assert_books_balance
 from tests.acceptance.daemon import Daemon, Product, wait_until
-from tests.acceptance.faults.scenario import Bench, put_round, put_rounds, settle
+from tests.acceptance.faults.scenario import Bench, files_of, put_round, put_rounds, settle
 
 MASTER = len(samples.master_rows())
 
@@ -233,7 +233,7 @@ def test_a_full_disk_pauses_the_work_and_loses_nothing(bench: Bench, tmp_path: P
             assert daemon.process.poll() is None, "a full disk is no reason to die"
             ballast.unlink()
             put_rounds(product, range(2, 4))
-            product.wait_for_files(MASTER + 15, seconds=60)
+            product.wait_for_files(files_of(4), seconds=60)
         assert settle(product).run() == []
     finally:
         subprocess.run(["umount", "-l", str(data)], check=True)

@@ -12,7 +12,7 @@ from tests.acceptance import samples
 from tests.acceptance.books import assert_books_balance
 from tests.acceptance.daemon import Product, wait_until
 from tests.acceptance.faults import kills
-from tests.acceptance.faults.scenario import Bench, Tally, in_transaction, put_round, settle
+from tests.acceptance.faults.scenario import Bench, Tally, files_of, in_transaction, put_round, settle
 from tests.acceptance.mails import mail_server
 
 SEED = 20260220
@@ -70,7 +70,7 @@ def test_two_daemons_on_one_folder_load_each_file_once(bench: Bench) -> None:
     try:
         for number in range(12):
             put_round(product, number)
-        files = len(samples.master_rows()) + 12 * 4 - 1
+        files = files_of(12)
         product.wait_for_files(files, seconds=60)
         assert [daemon.stop() for daemon in daemons] == [0, 0]
     finally:

@@ -12,9 +12,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.acceptance import samples
 from tests.acceptance.daemon import wait_until
-from tests.acceptance.faults.scenario import Bench, put_rounds, settle
+from tests.acceptance.faults.scenario import Bench, files_of, put_rounds, settle
 from tests.acceptance.server import free_port
 
 NOBODY = 65534
@@ -68,7 +67,7 @@ def test_four_workers_share_two_connections_and_leave_nothing_behind(bench: Benc
         )
         with product.running():
             put_rounds(product, range(4))
-            product.wait_for_files(len(samples.master_rows()) + 15, seconds=60)
+            product.wait_for_files(files_of(4), seconds=60)
             log = product.rows("SELECT 1 FROM pipeline_file_log WHERE status = 'failed'")
             assert log == []
         assert settle(product).run() == []

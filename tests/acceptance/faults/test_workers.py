@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.acceptance import samples
 from tests.acceptance.faults import kills
-from tests.acceptance.faults.scenario import Bench, Tally, in_transaction, put_round, put_rounds, settle
+from tests.acceptance.faults.scenario import Bench, Tally, files_of, in_transaction, put_round, put_rounds, settle
 
 MASTER = len(samples.master_rows())
 WORKERS: dict[str, Any] = {"execution": {"workers": 4}}
@@ -38,7 +38,7 @@ def test_a_server_that_crashes_under_four_workers_is_reported_once(bench: Bench)
         put_round(product, 0)
         time.sleep(3)
         bench.server.start()
-        product.wait_for_files(MASTER + 4 + 3, seconds=60)
+        product.wait_for_files(4 + files_of(1), seconds=60)
     log = "".join(path.read_text() for path in (product.home / "logs").glob("*.log"))
     alerts = [f'"alert": "{subject}"' for subject in ("Database unavailable", "Database available again")]
     assert [log.count(alert) for alert in alerts] == [1, 1], log[-3000:]
