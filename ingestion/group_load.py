@@ -27,7 +27,7 @@ from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
 from validation.pii_handler import PiiHandler
 
-MOST_FILES = 100  # in one transaction
+MOST_FILES, MOST_ROWS = 100, 10_000  # in one transaction
 
 
 class _LeftOut(PipelineError):
@@ -79,21 +79,21 @@ class GroupLoad:
         return []
 
     def _members(self, jobs: Sequence[FileJob], files: ExitStack) -> Iterator[_Member]:
-        """Open and read `jobs`, each content once, until they no longer fit into one chunk."""
-        rows, most = 0, self._config.reader.chunk_rows
+        """Open and read `jobs`, each content once, until there are MOST_ROWS or one has several chunks."""
+        rows, chunk_rows = 0, self._config.reader.chunk_rows
         contents: set[tuple[str, int]] = set()
         for found in jobs:
             try:
                 file = files.enter_context(opened(found.path))
                 job = found.evolve(size=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns, md5=file.md5())
-                chunks = list(islice(read_chunks(file, job.path.name, job.spec.schema, most), 2))
+                chunks = list(islice(read_chunks(file, job.path.name, job.spec.schema, chunk_rows), 2))
             except (FileRejected, FileChanged, OSError):
                 continue
             if not chunks or (job.md5, job.size) in contents:
                 continue
             member = _Member(job, file, chunks[0])
             rows += member.records
-            if len(chunks) > 1 or rows > most:
+            if len(chunks) > 1 or rows > MOST_ROWS:
                 return
             contents.add((job.md5, job.size))
             yield member

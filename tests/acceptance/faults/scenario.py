@@ -90,7 +90,7 @@ def _quick(changes: dict[str, Any]) -> dict[str, Any]:
 def put_round(product: Product, number: int) -> None:
     """Orders with bad, twin and early rows, tickets and events of them, last round's customers; and small files.
 
-    The small ones have such rows too, and the second one an order of the first.
+    The small ones have such rows too.
     """
     first = number * 2 * ROWS
     orders = [samples.order(first + n) for n in range(ROWS)]
@@ -111,8 +111,6 @@ def put_round(product: Product, number: int) -> None:
         few[1]["order_amount"] = -5
         few[2]["customer_id"] = late_customer(number)
         few[4] = dict(few[3])
-        if part == 1:
-            few.append(samples.order(first + ROWS))
         product.stream(f"{hour}/{part}", "orders.json", few)
     if number:
         newcomers = [samples.customer(late_customer(number - 1)), samples.customer(500_000 + number, gender="?")]

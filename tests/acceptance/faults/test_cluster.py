@@ -126,7 +126,7 @@ def test_a_job_that_the_engine_runs_twice_is_loaded_once(bench: Bench) -> None:
             client.wait_for_workers(2, timeout=60)
             first, second = client.scheduler_info(n_workers=-1)["workers"]
             for name in ("orders.json", "tickets.csv", "ticket_events.json"):
-                (path,) = (product.home / "data/input/stream").rglob(name)
+                path = next((product.home / "data/input/stream").rglob(name))
                 spec = spec_for(config.files, Feed.STREAM, name)
                 assert spec is not None
                 found = path.stat()
