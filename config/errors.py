@@ -17,6 +17,10 @@ class FileChanged(PipelineError):
     """The file changed or vanished while it was read: roll back, look at it again later."""
 
 
+class FileUnreadable(FileChanged):
+    """The disk or the network does not give the file's bytes: look at it again; say so if that doesn't help."""
+
+
 class WarehouseUnavailable(PipelineError):
     """PostgreSQL can't be reached or asked to try again: wait and repeat, nothing is wrong with the file."""
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import execute_values
 
+from config.errors import FileChanged
 from config.model import FileJob, FileOutcome, Stage, Status
 from datawarehouse.queries import query
 
@@ -24,11 +26,15 @@ class Claim:
 def claim(tx: Cursor, job: FileJob, *, again: bool = False) -> Claim:
     """Take the file for this transaction; another process with the same content waits until it ends.
 
+    Raises FileChanged when it waits in vain: look at the file again later.
     Content that failed under another form of its spec may be tried again: the configuration was mended since.
     With `again`, all that failed or was undone may.
     """
     content = {"logical_name": job.spec.name, "md5": job.md5, "size": job.size}
-    tx.execute(query("file_log", "lock"), {"content": _content(job)})
+    try:
+        tx.execute(query("file_log", "lock"), {"content": _content(job)})
+    except LockNotAvailable:
+        raise FileChanged(f"{job.path.name} is in the hands of another process") from None
     tx.execute(query("file_log", "claim"), content)
     file_id, earlier_id, status, fingerprint, error, path = tx.fetchone() or (0, *[None] * 5)
     if earlier_id is None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from config.errors import FileChanged, FileRejected, PipelineError
+from config.errors import FileRejected, FileUnreadable, PipelineError
 from config.model import Dtype, FileJob, FileOutcome, FileSpec, PipelineConfig, Status
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
@@ -63,8 +63,8 @@ class FileLoad:
         """Load the file, or record why it can't be.
 
         The bytes that are hashed are those that are parsed; the file is looked at before and after.
-        Raises FileChanged (nothing was loaded: look at the file again), WarehouseUnavailable (nothing was loaded,
-        or it was and the next try finds it done), Stopped.
+        Raises FileChanged (nothing was loaded: look at the file again), FileUnreadable (the same),
+        WarehouseUnavailable (nothing was loaded, or it was and the next try finds it done), Stopped.
         """
         started = time.monotonic()
         try:
@@ -78,7 +78,7 @@ class FileLoad:
         except FileRejected as problem:  # can't be opened: there is no content to tell it by
             return FileOutcome(job, Status.FAILED, error=str(problem))
         except OSError as error:
-            raise FileChanged(f"{job.path.name} can't be read: {error.strerror}") from None
+            raise FileUnreadable(f"can't be read: {error.strerror}") from None
 
     def record_failure(self, job: FileJob, problem: str, started: float) -> FileOutcome:
         """Write the file's row of status failed, in a transaction of its own."""

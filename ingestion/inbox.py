@@ -216,6 +216,11 @@ class Inbox:
             since += [file.since for file in self._settling.values()]
         return max(self._clock() - min(since), 0.0) if since else 0.0
 
+    def holds(self, path: Path) -> bool:
+        """Is this file queued, in hand or settling?"""
+        with self._changed:
+            return path in self._held or path in self._settling
+
     def has(self, spec: FileSpec) -> bool:
         """Is a file of this kind queued or in hand?"""
         with self._changed:

@@ -9,10 +9,10 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from config.errors import Collision, FileChanged, PipelineError, WarehouseUnavailable
+from config.errors import Collision, FileChanged, FileUnreadable, PipelineError, WarehouseUnavailable
 from config.model import FileJob, FileOutcome, PipelineConfig, Stage, Status
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
@@ -102,7 +102,8 @@ class IngestionRunner:
         self._told = _Told()
         self._outage = threading.Lock()  # held by the worker that watches a database which is away
         self._late: Counter[Path] = Counter()  # how often a live database could not take each file
-        self._told_of_trouble = False
+        self._unreadable: Counter[Path] = Counter()  # how often in a row the bytes of each file could not be had
+        self._in_trouble: set[Path] = set()  # those of which somebody was told, or would have been
         self.summary = Summary()
         self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
         self.retry = OrphanRetry(warehouse, config)
@@ -180,6 +181,8 @@ class IngestionRunner:
         try:
             with self._warehouse.quick(self._patience(job)):
                 outcome = self.engine.load(job)
+        except FileUnreadable as problem:
+            return self._put_off_unreadable(job, str(problem))
         except FileChanged as change:
             logger.info(f"[runner] {change}; waiting for it to settle", extra=job.log_context())
             self._inbox.retry_later(job)
@@ -202,6 +205,18 @@ class IngestionRunner:
             return outcome
         return None
 
+    def _put_off_unreadable(self, job: FileJob, problem: str) -> FileOutcome | None:
+        """Look at it again; if that doesn't help, the file has failed, for now: each scan has another try."""
+        self._unreadable[job.path] += 1
+        tries = self._unreadable[job.path]
+        if tries < TRIES_BEFORE_ALERT:
+            logger.info(f"[runner] {job.path.name} {problem}; trying again", extra=job.log_context())
+            self._inbox.retry_later(job)
+            return None
+        failure = FileOutcome(job, Status.FAILED, error=problem, told=tries > TRIES_BEFORE_ALERT)
+        self._conclude([failure])
+        return failure
+
     def _patience(self, job: FileJob) -> float:
         """Seconds that a statement on this file may take, so that a frozen backend does not hold up the others.
 
@@ -216,11 +231,12 @@ class IngestionRunner:
         for outcome in outcomes:
             job = outcome.job
             self._late.pop(job.path, None)
+            self._in_trouble.discard(job.path)
             if outcome.status is not Status.FAILED:
+                self._unreadable.pop(job.path, None)
                 self._tracker.mark_as_done(job)
             elif job.md5:  # without it the file could not be opened: the next scan says why, or offers it again
                 self._tracker.mark_as_failed(job, outcome.error or "")
-        self._told_of_trouble = self._told_of_trouble and bool(self._late)
         try:
             for outcome in outcomes:
                 self._report(outcome)
@@ -274,13 +290,13 @@ class IngestionRunner:
         if not job.md5:
             job = job.evolve(md5=_hash_or_nothing(job.path))
         try:
-            return self._load.record_failure(job, what, time.monotonic())
+            return replace(self._load.record_failure(job, what, time.monotonic()), told=True)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem, job)
             return None
         except Exception as second:
             logger.critical(f"[runner] {job.path.name}: its failure can't be recorded", exc_info=second)
-            return FileOutcome(job, Status.FAILED, error=what)
+            return FileOutcome(job, Status.FAILED, error=what, told=True)
 
     def _wait_for_warehouse(self, problem: WarehouseUnavailable, job: FileJob | None = None) -> None:
         """Wait until PostgreSQL answers, however long it takes; one alert at the start, one at the end.
@@ -320,12 +336,15 @@ class IngestionRunner:
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
     def _tell_of_trouble(self, job: FileJob, problem: WarehouseUnavailable) -> None:
-        """One alert until all files are through that a live database could not take, e.g. for want of room."""
-        if self._late[job.path] >= TRIES_BEFORE_ALERT and not self._told_of_trouble:
-            self._told_of_trouble = True
+        """One alert until all files are through, or gone, that a live database could not take."""
+        if self._late[job.path] < TRIES_BEFORE_ALERT:
+            return
+        self._in_trouble = {path for path in self._in_trouble if self._inbox.holds(path)}
+        if not self._in_trouble:
             send_alert(
                 "Loading held up", f"{job.path.name}: {problem}. It is tried again and again; nothing is lost."
             )
+        self._in_trouble.add(job.path)
 
     def _reachable(self) -> bool:
         metrics.turn()  # an outage is no reason to start the service again

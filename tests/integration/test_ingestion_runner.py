@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from config.errors import FileRejected, WarehouseUnavailable
-from config.model import DatabaseConfig, PipelineConfig, Status
+from config.model import DatabaseConfig, FileJob, PipelineConfig, Status
+from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
-from ingestion import file_load, ingestion_runner, maintenance
+from ingestion import file_load, file_reader, ingestion_runner, maintenance
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import scan_master
 from ingestion.inbox import Inbox
@@ -154,3 +156,115 @@ def test_a_server_that_is_only_slow_is_given_more_time_until_the_file_is_in(
         with warehouse.transaction() as tx:
             tx.execute("SELECT count(*) FROM dim_team")
             assert tx.fetchone() == (1,)
+
+
+def soon_settled(config: PipelineConfig) -> PipelineConfig:
+    """Files that have to settle do so at once."""
+    return config.model_copy(update={"watcher": config.watcher.model_copy(update={"settle_seconds": 0.05})})
+
+
+def test_a_file_that_the_disk_does_not_give_is_told_of_once_and_holds_up_no_other(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = soon_settled(config)
+    put_master(config, categories="category_id,category_name\n1,x\n", teams="team_id,team_name\n1,x\n")
+    alerts: list[str] = []
+    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+    read = file_reader.read_chunks
+
+    def broken(file: Any, name: str, *rest: Any) -> Any:
+        if name == "categories.csv":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(file, name, *rest)
+
+    with runner_of(warehouse, config) as (runner, inbox):
+        with monkeypatch.context() as patch:
+            patch.setattr(file_load, "read_chunks", broken)
+            for _ in range(3):  # the folders are looked at again and again
+                scan_master(config, inbox)
+                runner.drain()
+        assert runner.summary.files == {Status.FAILED: 3, Status.SUCCESS: 1}
+        assert alerts == ["File failed"]
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.files[Status.SUCCESS] == 2
+
+
+def test_a_file_that_another_daemon_loads_for_long_is_waited_for_without_an_alert(
+    warehouse: Warehouse, database: DatabaseConfig, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = soon_settled(config)
+    put_master(config, teams="team_id,team_name\n1,x\n")
+    alerts: list[str] = []
+    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+    monkeypatch.setattr(ingestion_runner, "FIRST_WAIT_SECONDS", 0.05)
+    job = FileJob(config.path(config.watcher.master.dir) / "teams.csv", config.by_logical_name["teams"], 0, 0)
+    hurried = database.model_copy(update={"answer_seconds": 1})
+    config = config.model_copy(update={"database": hurried})
+    with (
+        opened(hurried, config.home) as here,
+        runner_of(here, config) as (runner, inbox),
+        warehouse.transaction() as other,
+        file_reader.opened(job.path) as file,
+    ):
+        file_log.claim(other, job.evolve(size=file.stat.st_size, md5=file.md5()))
+        scan_master(config, inbox)
+        drain = threading.Thread(target=runner.drain)
+        drain.start()
+        drain.join(5)  # so many seconds, and so many tries
+        assert drain.is_alive()
+        other.connection.rollback()
+        drain.join()
+        assert runner.summary.files == {Status.SUCCESS: 1}
+    assert alerts == []
+
+
+def test_a_fault_of_ours_is_alerted_once(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, teams="team_id,team_name\n1,x\n")
+    alerts: list[str] = []
+    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+
+    def fail(*_: object) -> None:
+        raise ValueError("a value of the data")
+
+    with runner_of(warehouse, config) as (runner, inbox):
+        monkeypatch.setattr(file_load, "judged", fail)
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.files == {Status.FAILED: 1}
+    assert alerts == ["Pipeline exception"]
+
+
+def test_a_file_in_trouble_that_is_taken_away_does_not_hide_the_next_trouble(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = soon_settled(config)
+    put_master(config, categories="category_id,category_name\n1,x\n")
+    alerts: list[str] = []
+    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+    monkeypatch.setattr(ingestion_runner, "FIRST_WAIT_SECONDS", 0.01)
+    folder = config.path(config.watcher.master.dir)
+    run = file_load.FileLoad.run
+
+    def no_room(load: file_load.FileLoad, job: FileJob) -> Any:
+        if job.path.name == "teams.csv":
+            return run(load, job)
+        tries.append(job.path.name)
+        if len(tries) == 4:
+            job.path.unlink()
+        raise WarehouseUnavailable("no room")
+
+    tries: list[str] = []
+    monkeypatch.setattr(file_load.FileLoad, "run", no_room)
+    with runner_of(warehouse, config) as (runner, inbox):
+        scan_master(config, inbox)
+        runner.drain()
+        assert alerts == ["Loading held up"]
+        (folder / "teams.csv").write_text("team_id,team_name\n1,x\n")
+        (folder / "segments.csv").write_text("segment_id,segment_name\n1,x\n")
+        tries.clear()
+        scan_master(config, inbox)
+        runner.drain()
+    assert alerts == ["Loading held up"] * 2
