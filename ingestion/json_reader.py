@@ -21,7 +21,7 @@ from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import MALFORMED, malformed_raw
 from validation.schema_validator import check_columns
 
-WINDOW_CHARS = 4 << 20
+WINDOW_CHARS = 1 << 19  # a short while in the decoder, that lets no other thread run
 MAX_RECORD_CHARS = 16 << 20  # a record longer than this fails its file
 _SPACE = re.compile(r"[ \t\r\n]*")
 _COMMA = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")

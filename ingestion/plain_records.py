@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
+import numpy as np
 
+SPACE, QUOTE, COLON, BRACKET, BRACE = b' ":[{'
 _NAN = re.compile("NaN")
-_BEFORE_A_COLON = (" :", "\t:", "\n:", "\r:")  # a key so written is not counted
 # Before a bare NaN. A quote within a text would be escaped, and the one that opens a text follows no letter.
 _KEY_END = re.compile(r'\w": ?\Z')
 
@@ -42,18 +43,24 @@ class PlainRecords:
         records = self._decoded(self._line.decode_lines, text, brackets=0)
         return records if records is None or len(records) == text.rstrip("\n").count("\n") + 1 else None
 
-    def _decoded(self, decode: Callable[[str], list[Any]], text: str, *, brackets: int) -> list[Any] | None:
+    def _decoded(self, decode: Callable[[bytes], list[Any]], text: str, *, brackets: int) -> list[Any] | None:
         if "NaN" in text:
             text = _NAN.sub(_as_text_after_a_key, text)
         try:
-            records = decode(text)
+            data = text.encode()
+            records = decode(data)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             return None
-        flat = text.count("{") == len(records) and text.count("[") == brackets
-        each_key_once = text.count('":') == len(records) * len(self.fields) and not any(
-            gap in text for gap in _BEFORE_A_COLON
-        )
-        return records if flat and each_key_once else None
+        chars = np.frombuffer(data, np.uint8)
+        before_colons = chars[np.flatnonzero(chars[1:] == COLON)]
+        flat = _count(chars, BRACE) == len(records) and _count(chars, BRACKET) == brackets
+        each_key_once = _count(before_colons, QUOTE) == len(records) * len(self.fields)
+        all_counted = not (before_colons <= SPACE).any()  # a key with a gap before its colon was not
+        return records if flat and each_key_once and all_counted else None
+
+
+def _count(chars: np.ndarray, char: int) -> int:
+    return int(np.count_nonzero(chars == char))
 
 
 def _as_text_after_a_key(match: re.Match[str]) -> str:
