@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,7 @@ from datawarehouse.derivations import derive
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.queries import query
 from datawarehouse.schema_init import grow_dates
+from utils.at_once import AtOnce
 
 COPY_ROWS = 4_000  # written as CSV at a time, while the server works on those before
 # Memory of a file's keys: 12 MB, however large the file. In one of many more keys, more are asked for in vain.
@@ -98,10 +100,20 @@ class Loader:
     GRANT SET ON PARAMETER session_replication_role).
     """
 
-    def __init__(self, tx: Cursor, spec: FileSpec, config: PipelineConfig, *, list_present: bool = False) -> None:
+    def __init__(
+        self,
+        tx: Cursor,
+        spec: FileSpec,
+        config: PipelineConfig,
+        aside: Executor | None = None,
+        *,
+        list_present: bool = False,
+    ) -> None:
+        """`aside` remembers the keys of a chunk while the database takes it."""
         self._tx = tx
         self._spec = spec
         self._config = config
+        self._aside = aside or AtOnce()
         self._list_present = list_present
         self._table = sql.Identifier(spec.table)
         self._stage = sql.Identifier(f"stage_{spec.table}"[:63])
@@ -131,12 +143,12 @@ class Loader:
         keys = rows.column(self._spec.schema.primary_key)
         values = keys.to_pylist() if more or self._loaded_keys is not None else []
         known = self._known(keys, values)
-        if more:
-            self._remember(values)
-        if known is None:
-            return self._add(rows, more=more)
-        loaded = self._add(rows.filter(pc.invert(known)), more=more)
-        loaded.add(self._merge(rows.filter(known), more=more))
+        remembered = self._aside.submit(self._remember, values) if more else None
+        loaded = self._add(rows if known is None else rows.filter(pc.invert(known)), more=more)
+        if known is not None:
+            loaded.add(self._merge(rows.filter(known), more=more))
+        if remembered is not None:
+            remembered.result()
         return loaded
 
     # ------------------------------------------------------------ what is there, what is derived

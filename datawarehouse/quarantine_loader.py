@@ -10,12 +10,15 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.errors import PipelineError
 from config.model import FileJob, FileSpec, PipelineConfig
 from datawarehouse.file_log import storable
 from datawarehouse.queries import query
 from validation.batch import Rejection
 from validation.fault_handler import quarantine_row
 from validation.pii_handler import PiiHandler
+
+Orphan = tuple[int, int, Sequence[tuple[str, str]]]  # file id, row number, missing parents: column and key
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,17 @@ class RefusedRows:
     rejections: Sequence[Rejection]
 
 
-def write(tx: Cursor, files: Sequence[RefusedRows], config: PipelineConfig, pii: PiiHandler) -> int:
-    """Write the refused rows of `files`, all of one spec; returns how many rows the database took."""
-    files = [file for file in files if file.rejections]
-    if not files:
-        return 0
+@dataclass(frozen=True, slots=True)
+class QuarantineText:
+    """Refused rows as COPY takes them: for the quarantine table, and what its orphans wait for."""
+
+    count: int
+    rows: str
+    waits: str
+
+
+def as_text(files: Sequence[RefusedRows], config: PipelineConfig, pii: PiiHandler) -> QuarantineText:
+    """The refused rows of `files`, all of one spec, masked."""
     spec = files[0].job.spec
     lines = (
         (
@@ -49,33 +58,45 @@ def write(tx: Cursor, files: Sequence[RefusedRows], config: PipelineConfig, pii:
         for source_file in [storable(file.job.path.name)]
         for row in (quarantine_row(rejection, spec, pii) for rejection in file.rejections)
     )
-    written = copy_csv(tx, query("quarantine", "copy_quarantine"), lines)
     waits = ((file.file_id, r.number, r.missing) for file in files for r in file.rejections if r.missing)
-    write_waits(tx, spec, waits, config)
-    return written
+    count = sum(len(file.rejections) for file in files)
+    return QuarantineText(count, csv_text(lines), _waits_text(spec, waits, config))
 
 
-def write_waits(
-    tx: Cursor,
-    spec: FileSpec,
-    orphans: Iterable[tuple[int, int, Sequence[tuple[str, str]]]],
-    config: PipelineConfig,
-) -> None:
+def write(tx: Cursor, text: QuarantineText) -> None:
+    """Write refused rows. Raises PipelineError when the database did not take them all."""
+    if not text.count:
+        return
+    written = _copy(tx, "copy_quarantine", text.rows)
+    if written != text.count:
+        raise PipelineError(f"quarantine took {written} rows of {text.count}")
+    _copy(tx, "copy_orphan_wait", text.waits)
+
+
+def write_waits(tx: Cursor, spec: FileSpec, orphans: Iterable[Orphan], config: PipelineConfig) -> None:
     """Note for each orphan (file id, row number, missing parents) which parents it waits for."""
+    _copy(tx, "copy_orphan_wait", _waits_text(spec, orphans, config))
+
+
+def _waits_text(spec: FileSpec, orphans: Iterable[Orphan], config: PipelineConfig) -> str:
     parents = {key.column: config.by_logical_name[key.parent].table for key in spec.foreign_keys}
-    lines = [
+    return csv_text(
         (file_id, number, column, spec.table, parents[column], key)
         for file_id, number, missing in orphans
         for column, key in missing
-    ]
-    if lines:
-        copy_csv(tx, query("quarantine", "copy_orphan_wait"), lines)
+    )
 
 
-def copy_csv(tx: Cursor, statement: str, lines: Iterable[Sequence[Any]]) -> int:
-    """COPY `lines` by `statement` (FORMAT csv); returns the number of rows that the database took."""
+def csv_text(lines: Iterable[Sequence[Any]]) -> str:
+    """`lines` for a COPY of FORMAT csv."""
     buffer = io.StringIO()
     csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows(lines)
-    buffer.seek(0)
-    tx.copy_expert(statement, buffer)
+    return buffer.getvalue()
+
+
+def _copy(tx: Cursor, name: str, text: str) -> int:
+    """COPY `text` by the statement `name`; returns the number of rows that the database took."""
+    if not text:
+        return 0
+    tx.copy_expert(query("quarantine", name), io.StringIO(text))
     return int(tx.rowcount)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.errors import PipelineError
 from config.model import FileJob, FileOutcome, FileSpec, PipelineConfig, Stage, Status
 from datawarehouse import quarantine_loader
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup
 from datawarehouse.loader import Loaded, Loader
-from datawarehouse.quarantine_loader import RefusedRows
+from datawarehouse.quarantine_loader import QuarantineText, RefusedRows
 from utils import metrics
 from validation.batch import Batch, Rejection
 from validation.orphan_validator import KnownParents
@@ -66,22 +66,30 @@ class Books:
 class BatchLoad:
     """Loads batches of one spec in transaction `tx`, for which the parents that were found are remembered.
 
-    `of_many`: a batch holds rows of several files, and `Loaded` lists them.
+    `of_many`: a batch holds rows of several files, and `Loaded` lists them. `aside` does work that can go on while
+    the database takes rows.
     """
 
     def __init__(
-        self, tx: Cursor, spec: FileSpec, config: PipelineConfig, pii: PiiHandler, *, of_many: bool = False
+        self,
+        tx: Cursor,
+        spec: FileSpec,
+        config: PipelineConfig,
+        pii: PiiHandler,
+        aside: Executor,
+        *,
+        of_many: bool = False,
     ) -> None:
         self._tx = tx
         self._spec = spec
         self._config = config
         self._pii = pii
         self._erased = read_erasures(tx, spec, config)
-        self._loader = Loader(tx, spec, config, list_present=of_many)
+        self._loader = Loader(tx, spec, config, aside, list_present=of_many)
         self._parents = KnownParents(parent_lookup(tx, config))
 
-    def load(self, batch: Batch, file_ids: np.ndarray, *, more: bool = False) -> tuple[Loaded, list[Rejection]]:
-        """Judge what needs the warehouse, load the good rows, and return the others.
+    def load(self, batch: Batch, file_ids: np.ndarray, *, more: bool = False) -> Loaded:
+        """Judge what needs the warehouse, and load the good rows; then the batch has all of its rejections.
 
         `file_ids` has one for each row of the batch; `more` says that other batches of the file may follow.
         """
@@ -98,15 +106,23 @@ class BatchLoad:
             batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
         for refused in loaded.refused:
             batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
-        rejections = batch.rejections()
-        if self._erased:
-            rejections = [replace(r, raw=self._erased.blank_raw(r.raw)) for r in rejections]
-        return loaded, rejections
+        return loaded
 
-    def quarantine(self, *files: RefusedRows) -> None:
-        """Write the refused rows of the batch."""
+    def refused(self, batch: Batch) -> list[Rejection]:
+        """The rejections of a batch that was loaded."""
+        rejections = batch.rejections()
+        return [replace(r, raw=self._erased.blank_raw(r.raw)) for r in rejections] if self._erased else rejections
+
+    def refused_text(self, batch: Batch, job: FileJob, file_id: int) -> tuple[list[Rejection], QuarantineText]:
+        """The rejections of a batch that was loaded, of one file, and what is to be written of them."""
+        rejections = self.refused(batch)
+        return rejections, self.quarantine_text(RefusedRows(job, file_id, rejections))
+
+    def quarantine_text(self, *files: RefusedRows) -> QuarantineText:
+        """Refused rows of the batch as they are to be written."""
         with metrics.stage("quarantine"):
-            written = quarantine_loader.write(self._tx, files, self._config, self._pii)
-        expected = sum(len(file.rejections) for file in files)
-        if written != expected:
-            raise PipelineError(f"quarantine took {written} rows of {expected}")
+            return quarantine_loader.as_text(files, self._config, self._pii)
+
+    def quarantine(self, text: QuarantineText) -> None:
+        """Write refused rows."""
+        quarantine_loader.write(self._tx, text)

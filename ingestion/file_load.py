@@ -5,8 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -16,14 +19,16 @@ from config.errors import FileRejected, FileUnreadable, PipelineError
 from config.model import Dtype, FileJob, FileOutcome, FileSpec, PipelineConfig, Status
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_loader import RefusedRows
+from datawarehouse.loader import Loaded
+from datawarehouse.quarantine_loader import QuarantineText
 from ingestion.batch_load import BatchLoad, Books
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import OpenFile, read_chunks
 from ingestion.object_file import opened
 from utils import metrics
+from utils.at_once import AtOnce
 from utils.metrics import CommitTimer
-from validation.batch import Batch, Chunk
+from validation.batch import Batch, Chunk, Rejection
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
 
@@ -34,6 +39,20 @@ READ_AHEAD_BYTES = 1 << 20  # a larger file is parsed and validated while its la
 
 class Stopped(PipelineError):
     """The pipeline is stopping: the load in hand was rolled back, and the file is still in its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A batch that was loaded. The text of what it had refused is made while the next one is."""
+
+    records: int
+    loaded: Loaded
+    refused: Future[tuple[list[Rejection], QuarantineText]]
+
+    def close(self, load: BatchLoad, books: Books) -> None:
+        rejections, text = self.refused.result()
+        load.quarantine(text)
+        books.add(self.records, self.loaded, rejections)
 
 
 class FileLoad:
@@ -94,24 +113,32 @@ class FileLoad:
 
     def _load(self, job: FileJob, file: OpenFile, started: float) -> FileOutcome:
         books = Books()
-        with CommitTimer() as commit, self._warehouse.transaction() as tx:
+        with (
+            CommitTimer() as commit,
+            ThreadPoolExecutor(1, "beside-copy") if job.size > READ_AHEAD_BYTES else AtOnce() as aside,
+            self._warehouse.transaction() as tx,
+        ):
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return claim.earlier
-            load = BatchLoad(tx, job.spec, self._config, self._pii)
+            load = BatchLoad(tx, job.spec, self._config, self._pii, aside)
+            parts: deque[_Part] = deque()
             for batch in self._batches(job, file):
                 if self._give_up():
                     raise Stopped(
                         f"{job.path.name} was rolled back at row {books.total}; it is loaded at the next start"
                     )
-                numbers, malformed = batch.chunk.numbers, batch.chunk.malformed
-                records = len(numbers) + len(malformed)
+                rows = len(batch.chunk.numbers)
+                records = rows + len(batch.chunk.malformed)
                 more = records >= self._config.reader.chunk_rows
-                loaded, rejections = load.load(batch, np.full(len(numbers), claim.file_id), more=more)
-                load.quarantine(RefusedRows(job, claim.file_id, rejections))
-                books.add(records, loaded, rejections)
+                loaded = load.load(batch, np.full(rows, claim.file_id), more=more)
+                parts.append(_Part(records, loaded, aside.submit(load.refused_text, batch, job, claim.file_id)))
+                if len(parts) > 1:
+                    parts.popleft().close(load, books)
                 self._progress(job, books.total)
                 pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
+            for part in parts:
+                part.close(load, books)
             file.verify_unchanged(job.path)
             refuse_if_dirty(job.spec, books.total, books.by_stage)
             outcome = books.outcome(job, claim.file_id, time.monotonic() - started)
