@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,7 +13,6 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
-from rbloom import Bloom
 
 from config.errors import DataError
 from config.model import FileSpec, Lookup, OnConflict, PipelineConfig
@@ -23,11 +21,8 @@ from datawarehouse.derivations import derive
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.queries import query
 from datawarehouse.schema_init import grow_dates
-from utils.at_once import AtOnce
 
 COPY_ROWS = 4_000  # written as CSV at a time, while the server works on those before
-# Memory of a file's keys: 12 MB, however large the file. In one of many more keys, more are asked for in vain.
-EXPECTED_KEYS, FALSE_ALARMS = 10_000_000, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +95,10 @@ class Loader:
     GRANT SET ON PARAMETER session_replication_role).
     """
 
-    def __init__(
-        self,
-        tx: Cursor,
-        spec: FileSpec,
-        config: PipelineConfig,
-        aside: Executor | None = None,
-        *,
-        list_present: bool = False,
-    ) -> None:
-        """`aside` remembers the keys of a chunk while the database takes it."""
+    def __init__(self, tx: Cursor, spec: FileSpec, config: PipelineConfig, *, list_present: bool = False) -> None:
         self._tx = tx
         self._spec = spec
         self._config = config
-        self._aside = aside or AtOnce()
         self._list_present = list_present
         self._table = sql.Identifier(spec.table)
         self._stage = sql.Identifier(f"stage_{spec.table}"[:63])
@@ -121,8 +106,7 @@ class Loader:
         self._seen = sql.Identifier(f"seen_{spec.table}"[:63])
         self._has_stage = False
         self._remembers = False
-        self._asks_for_all = True
-        self._loaded_keys: Bloom | None = None
+        self._asks_for_all: bool | None = None  # the first chunk shows it
         may = "has_parameter_privilege('session_replication_role', 'SET')"
         grantable = tx.connection.server_version >= 150000
         tx.execute(query("loader", "settings").format(may=may if grantable else "false"))
@@ -133,50 +117,39 @@ class Loader:
         """Load `rows`: `_row`, the schema's columns, and `_file_id` of the file they are from; keys are distinct.
 
         `more` says that other chunks of the file may follow: then the keys that an earlier file brought are
-        remembered, so that a second row with such a key counts as the duplicate that it is.
+        remembered, so that a second row with such a key counts as the duplicate that it is. `_may_repeat` is false
+        in rows whose key no earlier chunk has; without it, every key is asked for.
         A row that PostgreSQL refuses is found by halving the chunk, and comes back in `refused`.
         """
         if rows.num_rows == 0:
             return Loaded()
         self._grow_calendar(rows)
         rows = self._with_derived(rows)
-        keys = rows.column(self._spec.schema.primary_key)
-        values = keys.to_pylist() if more or self._loaded_keys is not None else []
-        known = self._known(keys, values)
-        remembered = self._aside.submit(self._remember, values) if more else None
-        loaded = self._add(rows if known is None else rows.filter(pc.invert(known)), more=more)
-        if known is not None:
-            loaded.add(self._merge(rows.filter(known), more=more))
-        if remembered is not None:
-            remembered.result()
+        known = self._known(rows)
+        if known is None:
+            return self._add(rows, more=more)
+        loaded = self._add(rows.filter(pc.invert(known)), more=more)
+        loaded.add(self._merge(rows.filter(known), more=more))
         return loaded
 
     # ------------------------------------------------------------ what is there, what is derived
 
-    def _known(self, keys: pa.ChunkedArray, values: list[Any]) -> pa.ChunkedArray | None:
-        """Which of the keys (`values` as a list) the table has, boolean, one a key; None when it has none of them.
+    def _known(self, rows: pa.Table) -> pa.ChunkedArray | None:
+        """Which of the rows have a key that the table has, boolean, one a row; None when none has.
 
         The first chunk asks the table for all of its keys. If none was there, the file is taken to be new: further
         chunks ask only for keys that may be of an earlier chunk, and leave it to COPY to find the others. With
         `list_present` rows are of many files, and each chunk asks for all.
         """
-        asked = keys if self._asks_for_all else self._maybe_loaded(keys, values)
-        there = rows_by_key(self._tx, self._spec, asked) if len(asked) else []
-        if self._loaded_keys is None and not self._list_present:
+        keys = rows.column(self._spec.schema.primary_key)
+        if self._asks_for_all is False and "_may_repeat" in rows.column_names:
+            keys_asked = keys.filter(rows.column("_may_repeat"))
+        else:
+            keys_asked = keys
+        there = rows_by_key(self._tx, self._spec, keys_asked) if len(keys_asked) else []
+        if self._asks_for_all is None and not self._list_present:
             self._asks_for_all = bool(there)
         return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type)) if there else None
-
-    def _maybe_loaded(self, keys: pa.ChunkedArray, values: list[Any]) -> pa.ChunkedArray:
-        """Those of the keys that an earlier chunk has brought, and a few more."""
-        loaded = self._loaded_keys
-        if loaded is None:
-            return keys.slice(0, 0)
-        return keys.filter(pa.array([value in loaded for value in values], pa.bool_()))
-
-    def _remember(self, values: list[Any]) -> None:
-        if self._loaded_keys is None:
-            self._loaded_keys = Bloom(EXPECTED_KEYS, FALSE_ALARMS)
-        self._loaded_keys.update(values)
 
     def _with_derived(self, rows: pa.Table) -> pa.Table:
         for name, derivation in self._spec.derive.items():

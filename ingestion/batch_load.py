@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -66,8 +65,7 @@ class Books:
 class BatchLoad:
     """Loads batches of one spec in transaction `tx`, for which the parents that were found are remembered.
 
-    `of_many`: a batch holds rows of several files, and `Loaded` lists them. `aside` does work that can go on while
-    the database takes rows.
+    `of_many`: a batch holds rows of several files, and `Loaded` lists them.
     """
 
     def __init__(
@@ -76,7 +74,6 @@ class BatchLoad:
         spec: FileSpec,
         config: PipelineConfig,
         pii: PiiHandler,
-        aside: Executor,
         *,
         of_many: bool = False,
     ) -> None:
@@ -85,7 +82,7 @@ class BatchLoad:
         self._config = config
         self._pii = pii
         self._erased = read_erasures(tx, spec, config)
-        self._loader = Loader(tx, spec, config, aside, list_present=of_many)
+        self._loader = Loader(tx, spec, config, list_present=of_many)
         self._parents = KnownParents(parent_lookup(tx, config))
 
     def load(self, batch: Batch, file_ids: np.ndarray, *, more: bool = False) -> Loaded:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from utils import metrics
 from utils.at_once import AtOnce
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
+from validation.key_memory import KeyMemory
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
 
@@ -88,9 +89,11 @@ class FileLoad:
         started = time.monotonic()
         try:
             with opened(job.path) as file:
-                job = job.evolve(size=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns, md5=file.md5())
+                job = job.evolve(size=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns)
                 try:
-                    return self._load(job, file, started)
+                    with self._batches(job, file) as batches:
+                        job = job.evolve(md5=file.md5())
+                        return self._load(job, file, batches, started)
                 except FileRejected as problem:
                     file.verify_unchanged(job.path)
                     return self.record_failure(job, str(problem), started)
@@ -111,7 +114,7 @@ class FileLoad:
             file_log.close(tx, [outcome], self._pii.key_id)
         return outcome
 
-    def _load(self, job: FileJob, file: OpenFile, started: float) -> FileOutcome:
+    def _load(self, job: FileJob, file: OpenFile, batches: Iterator[Batch], started: float) -> FileOutcome:
         books = Books()
         with (
             CommitTimer() as commit,
@@ -121,18 +124,18 @@ class FileLoad:
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return claim.earlier
-            load = BatchLoad(tx, job.spec, self._config, self._pii, aside)
+            load = BatchLoad(tx, job.spec, self._config, self._pii)
             parts: deque[_Part] = deque()
-            for batch in self._batches(job, file):
+            for batch in batches:
                 if self._give_up():
                     raise Stopped(
                         f"{job.path.name} was rolled back at row {books.total}; it is loaded at the next start"
                     )
-                rows = len(batch.chunk.numbers)
-                records = rows + len(batch.chunk.malformed)
-                more = records >= self._config.reader.chunk_rows
-                loaded = load.load(batch, np.full(rows, claim.file_id), more=more)
-                parts.append(_Part(records, loaded, aside.submit(load.refused_text, batch, job, claim.file_id)))
+                file_ids = np.full(len(batch.chunk.numbers), claim.file_id)
+                loaded = load.load(batch, file_ids, more=batch.may_repeat is not None)
+                parts.append(
+                    _Part(batch.records, loaded, aside.submit(load.refused_text, batch, job, claim.file_id))
+                )
                 if len(parts) > 1:
                     parts.popleft().close(load, books)
                 self._progress(job, books.total)
@@ -146,11 +149,20 @@ class FileLoad:
             commit.begin()
         return outcome
 
-    def _batches(self, job: FileJob, file: OpenFile) -> Iterator[Batch]:
+    def _batches(self, job: FileJob, file: OpenFile) -> AbstractContextManager[Iterator[Batch]]:
         """The file's chunks, judged by all that needs no warehouse."""
-        chunks = read_chunks(file, job.path.name, job.spec.schema, self._config.reader.chunk_rows)
-        batches = (judged(chunk, job.spec, self._config) for chunk in metrics.timed("read", chunks))
-        return ahead(batches) if job.size > READ_AHEAD_BYTES else batches
+        batches = self._judged(job, file)
+        return ahead(batches) if job.size > READ_AHEAD_BYTES else nullcontext(batches)
+
+    def _judged(self, job: FileJob, file: OpenFile) -> Iterator[Batch]:
+        most, memory = self._config.reader.chunk_rows, None
+        for chunk in metrics.timed("read", read_chunks(file, job.path.name, job.spec.schema, most)):
+            batch = judged(chunk, job.spec, self._config)
+            if batch.records >= most:  # else it is the last one
+                memory = memory or KeyMemory()
+            if memory is not None:
+                memory.note(batch)
+            yield batch
 
 
 def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
@@ -162,8 +174,9 @@ def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
         return validate(chunk, spec, config.validation.dates)
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The items of `items`, each made in a thread of its own while the one before it is used."""
+@contextmanager
+def ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
+    """The items of `items`, each made in a thread of its own while the one before is used; the first at once."""
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=1)
     unwanted = threading.Event()
 
@@ -183,9 +196,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
         except BaseException as error:  # noqa: BLE001  (raised again by the consumer)
             hand_over(None, error)
 
-    thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
-    thread.start()
-    try:
+    def handed_over() -> Iterator[T]:
         while True:
             item, error = ready.get()
             if isinstance(error, StopIteration):
@@ -194,6 +205,11 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
                 raise error
             assert item is not None  # noqa: S101  (there is an item or an error)
             yield item
+
+    thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        yield handed_over()
     finally:
         unwanted.set()
         thread.join()

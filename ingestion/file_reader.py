@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_LINE_BYTES = 4 << 20  # a CSV record longer than this fails its file
+HASHED_BYTES = 1 << 18  # at a time
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -68,10 +69,11 @@ class OpenFile:
         self.stat = os.fstat(handle.fileno())
 
     def md5(self) -> str:
-        """MD5 of the content, hex. Leaves the position at the start."""
-        self.handle.seek(0)
-        digest = hashlib.file_digest(self.handle, lambda: hashlib.md5(usedforsecurity=False))
-        self.handle.seek(0)
+        """MD5 of the content, hex. Leaves the position where it is: another thread may be reading."""
+        digest, position = hashlib.md5(usedforsecurity=False), 0
+        while data := os.pread(self.handle.fileno(), HASHED_BYTES, position):
+            digest.update(data)
+            position += len(data)
         return digest.hexdigest()
 
     def verify_unchanged(self, path: Path) -> None:

@@ -23,7 +23,6 @@ from ingestion.contract import refuse_if_dirty
 from ingestion.file_load import judged
 from ingestion.file_reader import OpenFile, read_chunks
 from ingestion.object_file import opened
-from utils.at_once import AtOnce
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
 from validation.pii_handler import PiiHandler
@@ -108,7 +107,7 @@ class GroupLoad:
         with CommitTimer() as commit, self._warehouse.transaction() as tx:
             file_ids = file_log.claim_new(tx, [member.job for member in members])
             _leave_out([m for m, file_id in zip(members, file_ids, strict=True) if file_id is None])
-            load = BatchLoad(tx, spec, self._config, self._pii, AtOnce(), of_many=True)
+            load = BatchLoad(tx, spec, self._config, self._pii, of_many=True)
             loaded = load.load(batch, np.array(file_ids, np.int64)[owners])
             refused = _by_member(members, ends, load.refused(batch))
             ids = [file_id or 0 for file_id in file_ids]

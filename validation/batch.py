@@ -61,12 +61,16 @@ class Chunk:
 
 @dataclass
 class Batch:
-    """A chunk with its readings. `values` are typed for the rules, `output` is what is loaded."""
+    """A chunk with its readings. `values` are typed for the rules, `output` is what is loaded.
+
+    `may_repeat` (boolean, one a row) is of a chunk among many: an earlier one may have the key of the row.
+    """
 
     spec: FileSpec
     chunk: Chunk
     values: dict[str, pa.Array] = field(default_factory=dict)
     output: dict[str, pa.Array] = field(default_factory=dict)
+    may_repeat: np.ndarray | None = None
     _against: dict[int, list[Reason]] = field(default_factory=dict)  # by position in the chunk
     _missing: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
     _unfit: dict[str, np.ndarray] = field(default_factory=dict)  # by column: refused at stage schema
@@ -89,6 +93,11 @@ class Batch:
         self._missing.setdefault(position, []).append((column, key))
 
     @property
+    def records(self) -> int:
+        """How many records the chunk has, malformed ones among them."""
+        return len(self.chunk.numbers) + len(self.chunk.malformed)
+
+    @property
     def good(self) -> np.ndarray:
         """Boolean mask of the rows that nothing is held against so far."""
         mask = np.ones(len(self.chunk.numbers), dtype=bool)
@@ -96,8 +105,13 @@ class Batch:
         return mask
 
     def rows(self) -> pa.Table:
-        """The good rows: `_row` (number in the file) and the output columns, named as in the source."""
+        """The good rows: `_row` (number in the file) and the output columns, named as in the source.
+
+        And `_may_repeat`, if that is known.
+        """
         table = pa.table({"_row": self.chunk.numbers, **self.output})
+        if self.may_repeat is not None:
+            table = table.append_column("_may_repeat", pa.array(self.may_repeat))
         return table.filter(pa.array(self.good)) if self._against else table
 
     def rejections(self) -> list[Rejection]:
