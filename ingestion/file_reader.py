@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import math
 import os
 import stat
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_LINE_BYTES = 4 << 20  # a CSV record longer than this fails its file
+BLOCKS_AHEAD, BLOCK_SECONDS = 3, 1.0  # of MAX_LINE_BYTES; how long one is waited for to be used up
 HASHED_BYTES = 1 << 18  # at a time
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -140,10 +143,15 @@ def byte_stream(file: OpenFile, name: str) -> Iterator[IO[bytes]]:
 
 
 class _CsvStream(io.RawIOBase):
-    """What Arrow reads: the file's bytes, ended by a line feed, while the quotes in it are counted."""
+    """What Arrow reads: the file's bytes, ended by a line feed, while the quotes in it are counted.
+
+    Arrow reads in a thread of its own, 32 blocks ahead if it is let, which is 128 MB: it is held up after a few.
+    """
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
+        self._changed = threading.Condition()  # guards _ahead
+        self._ahead = 0.0
         self._start = raw.read(3)
         self._ended = False
         self.quotes = 0
@@ -154,7 +162,16 @@ class _CsvStream(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def taken(self, blocks: float = 1) -> None:
+        """So many of the blocks that were read are used up; what is unsure is asked for again."""
+        with self._changed:
+            self._ahead = max(self._ahead - blocks, 0)
+            self._changed.notify_all()
+
     def read(self, size: int = -1) -> bytes:
+        with self._changed:  # not for ever: a block may come to nothing
+            self._changed.wait_for(lambda: self._ahead < BLOCKS_AHEAD, BLOCK_SECONDS)
+            self._ahead += 1
         data, self._start = self._start, b""
         data += self._raw.read(size - len(data) if size >= 0 else -1)
         at_end = size < 0 or len(data) < size  # these streams read in full
@@ -179,6 +196,7 @@ def _read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk
     malformed: list[Rejection] = []
 
     def note(row: pacsv.InvalidRow) -> str:
+        stream.taken(BLOCKS_AHEAD)
         malformed.append(_malformed(row.number - 1, row.text, row.actual_columns, row.expected_columns))
         return "skip"
 
@@ -194,12 +212,20 @@ def _read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk
         )
         check_columns(schema, reader.schema.names)
         counter = _RecordCounter(malformed)
-        yield from _rechunked(reader, counter, names, chunk_rows)
+        yield from _rechunked(_batches(reader, stream), counter, names, chunk_rows)
     except pa.ArrowInvalid as error:
         raise FileRejected(_csv_problem(str(error))) from None
+    finally:
+        stream.taken(math.inf)
     last_is_open = counter.last_text_has_newline or (malformed and "\n" in malformed[-1].raw[MALFORMED])
     if stream.ends_within_quotes or (stream.quotes % 2 == 1 and last_is_open):
         raise FileRejected("a quote is opened and never closed: the file was cut, or a value holds a bare quote")
+
+
+def _batches(reader: pacsv.CSVStreamingReader, stream: _CsvStream) -> Iterator[pa.RecordBatch]:
+    for batch in reader:
+        stream.taken()
+        yield batch
 
 
 def _malformed(number: int, text: str, found: int, expected: int) -> Rejection:
@@ -233,7 +259,7 @@ class _RecordCounter:
 
 
 def _rechunked(
-    reader: pacsv.CSVStreamingReader, counter: _RecordCounter, names: list[str], chunk_rows: int
+    batches: Iterator[pa.RecordBatch], counter: _RecordCounter, names: list[str], chunk_rows: int
 ) -> Iterator[Chunk]:
     """Arrow's batches, whose size follows from bytes, as chunks of `chunk_rows` rows."""
     held: list[pa.RecordBatch] = []
@@ -248,7 +274,7 @@ def _rechunked(
         counter.last_text_has_newline = bool(len(last)) and "\n" in (last[-1].as_py() or "")
         return Chunk(numbers, columns, malformed)
 
-    for batch in reader:
+    for batch in batches:
         held.append(batch)
         while sum(b.num_rows for b in held) >= chunk_rows:
             yield chunk(chunk_rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from config.errors import FileChanged, FileRejected
 from config.model import Column, Dtype, PipelineConfig, Schema
-from ingestion import json_reader
+from ingestion import file_reader, json_reader
 from ingestion.file_reader import get_file_type, opened, read_chunks, read_file
 from ingestion.plain_records import PlainRecords
 
@@ -285,3 +286,26 @@ def test_the_quick_decoder_takes_what_exports_look_like() -> None:
 )
 def test_the_quick_decoder_leaves_the_unusual_to_the_general_one(text: str) -> None:
     assert PlainRecords("ab").array(text) is None
+
+
+def test_a_long_csv_is_not_read_far_ahead_of_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_reader, "MAX_LINE_BYTES", 1 << 14)
+    path = tmp_path / "things.csv"
+    path.write_bytes(HEADER + b"1,some text to fill the line\n" * 50_000)  # about 90 blocks
+    with opened(path) as file:
+        chunks = read_chunks(file, path.name, SCHEMA, 500)
+        next(chunks)
+        time.sleep(0.3)  # as long as it takes to load the chunk
+        blocks = file.handle.tell() / (1 << 14)
+        assert sum(len(chunk.numbers) for chunk in chunks) == 49_500
+    assert blocks < 2 * (file_reader.BLOCKS_AHEAD + 2)
+
+
+@pytest.mark.parametrize("line", [b"1,2,3\n", b"1\n"])
+def test_a_long_csv_of_malformed_lines_is_read_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    monkeypatch.setattr(file_reader, "MAX_LINE_BYTES", 1 << 14)
+    monkeypatch.setattr(file_reader, "BLOCK_SECONDS", 60.0)
+    rows, malformed = read(tmp_path, HEADER + line * 40_000)
+    assert (len(rows), len(malformed)) == (0, 40_000)
