@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import re
 import select
@@ -321,15 +322,16 @@ class Warehouse:
         self._free_slot()
 
     @contextmanager
-    def quick(self, seconds: float) -> Iterator[None]:
+    def quick(self, seconds: float, lock_seconds: float = math.inf) -> Iterator[None]:
         """Inside, a statement of this thread's transactions takes `seconds` at most, instead of the full timeout.
 
         A live server ends it then, and gives its locks back; one that stays silent for 1 s more is frozen, and
-        the connection is cut. A lock is waited for no longer than database.answer_seconds. Both raise
-        WarehouseUnavailable. Transactions with a deadline of their own are not concerned.
+        the connection is cut. A lock is waited for no longer than `lock_seconds` or database.answer_seconds. Both
+        raise WarehouseUnavailable. Transactions with a deadline of their own are not concerned.
         """
         before = getattr(self._quick, "seconds", None)
-        self._quick.seconds = min(seconds, self._config.statement_timeout_seconds)
+        allowed = min(seconds, self._config.statement_timeout_seconds)
+        self._quick.seconds = allowed, min(allowed, lock_seconds, self._config.answer_seconds)
         try:
             yield
         finally:
@@ -374,11 +376,11 @@ class Warehouse:
     # ------------------------------------------------------------ inside
 
     def _be_quick(self, connection: Connection, tx: Cursor) -> None:
-        seconds = getattr(self._quick, "seconds", None)
-        if seconds is None or not isinstance(connection, WatchedConnection):
+        allowed = getattr(self._quick, "seconds", None)
+        if allowed is None or not isinstance(connection, WatchedConnection):
             return
+        seconds, lock_seconds = allowed
         connection.limit_seconds = seconds + SHORT_PATIENCE_SECONDS
-        lock_seconds = min(seconds, self._config.answer_seconds)
         tx.execute(
             sql.SQL("SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}").format(
                 sql.Literal(round(seconds * 1000)), sql.Literal(round(lock_seconds * 1000))

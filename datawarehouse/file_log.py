@@ -50,10 +50,11 @@ def claim(tx: Cursor, job: FileJob, *, again: bool = False) -> Claim:
     return Claim(file_id, FileOutcome(job, Status.FAILED, file_id=earlier_id, error=why, told=told))
 
 
-def claim_new(tx: Cursor, jobs: Sequence[FileJob]) -> list[int | None]:
+def claim_new(tx: Cursor, jobs: Sequence[FileJob]) -> tuple[list[int | None], list[int]]:
     """Take those of `jobs` that nobody has in hand and whose content the file log does not have.
 
-    Returns a file id for each of `jobs`, None for the others. Waits for nobody; no two of `jobs` have one content.
+    Returns a file id for each of `jobs`, in their order, None for the others; and the positions of those that are
+    in the hands of another process. Waits for nobody; no two of `jobs` have one content.
     """
     tx.execute(query("file_log", "try_lock"), {"contents": [_content(job) for job in jobs]})
     free = {content for (content,) in tx.fetchall()}
@@ -68,7 +69,8 @@ def claim_new(tx: Cursor, jobs: Sequence[FileJob]) -> list[int | None]:
         query("file_log", "claim_new"), wanted
     )  # a statement of its own: it sees what others have committed
     file_ids = dict(tx.fetchall())
-    return [file_ids.get(position) for position in range(len(jobs))]
+    everyone = range(len(jobs))
+    return [file_ids.get(position) for position in everyone], sorted({*everyone} - {*taken})
 
 
 def close(tx: Cursor, outcomes: Sequence[FileOutcome], pii_key_id: str | None) -> None:

@@ -105,20 +105,20 @@ class BatchLoad:
             batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
         return loaded
 
-    def refused(self, batch: Batch) -> list[Rejection]:
-        """The rejections of a batch that was loaded."""
-        rejections = batch.rejections()
-        return [replace(r, raw=self._erased.blank_raw(r.raw)) for r in rejections] if self._erased else rejections
-
     def refused_text(self, batch: Batch, job: FileJob, file_id: int) -> tuple[list[Rejection], QuarantineText]:
         """The rejections of a batch that was loaded, of one file, and what is to be written of them."""
-        rejections = self.refused(batch)
+        rejections = batch.rejections()
         return rejections, self.quarantine_text(RefusedRows(job, file_id, rejections))
 
     def quarantine_text(self, *files: RefusedRows) -> QuarantineText:
-        """Refused rows of the batch as they are to be written."""
+        """Refused rows as they are to be written, without what is personal of the erased."""
         with metrics.stage("quarantine"):
+            if self._erased:
+                files = tuple(replace(file, rejections=self._blanked(file.rejections)) for file in files)
             return quarantine_loader.as_text(files, self._config, self._pii)
+
+    def _blanked(self, rejections: Sequence[Rejection]) -> list[Rejection]:
+        return [replace(rejection, raw=self._erased.blank_raw(rejection.raw)) for rejection in rejections]
 
     def quarantine(self, text: QuarantineText) -> None:
         """Write refused rows."""

@@ -15,6 +15,7 @@ from config.model import FileJob, FileOutcome, PipelineConfig
 from ingestion.cluster_worker import Answer, config_id, error_of, perform
 from ingestion.file_load import Stopped
 from ingestion.file_work import FileWork
+from ingestion.group_load import Together
 from utils import metrics
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -60,9 +61,9 @@ class Cluster:
             self._healed[answer.outcome.file_id] = answer.healed
         return answer.outcome
 
-    def load_together(self, jobs: Sequence[FileJob]) -> list[FileOutcome]:  # noqa: ARG002
+    def load_together(self, jobs: Sequence[FileJob]) -> Together:  # noqa: ARG002
         """Of none: the cluster loads files side by side, each by itself."""
-        return []
+        return Together([], [])
 
     def heal(self, outcomes: Sequence[FileOutcome]) -> int:
         """How many orphans that these outcomes concern were healed with them, or are healed now."""

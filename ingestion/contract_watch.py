@@ -84,7 +84,7 @@ class ContractWatch:
         self._specs = [spec for spec in config.files if spec.contract is not None]
 
     def after(self, outcome: FileOutcome) -> None:
-        """Judge a file that is finished. Raises WarehouseUnavailable.
+        """Judge a file that is finished, also where later ones are. Raises WarehouseUnavailable.
 
         That files are late or silent can end here, but not begin: others may be on their way.
         """
@@ -93,8 +93,9 @@ class ContractWatch:
             return
         now = self._now()
         done = [] if outcome.status is Status.FAILED else [(str(job.path), job.md5, now)]
+        upto = None if outcome.status is Status.ALREADY_DONE else outcome.file_id
         with self._warehouse.transaction() as tx:
-            findings = self._findings(tx, spec, spec.contract, done, now)
+            findings = self._findings(tx, spec, spec.contract, done, now, upto)
             wanted = [f for f in findings if not (f.broken and f.kind in OF_ARRIVALS)]
             alerts = list(_keep(tx, spec, wanted, now))
         _send(alerts)
@@ -117,14 +118,20 @@ class ContractWatch:
     # ---------------------------------------------------------------- inside
 
     def _findings(
-        self, tx: Cursor, spec: FileSpec, contract: Contract, done: list[Done], now: dt.datetime
+        self,
+        tx: Cursor,
+        spec: FileSpec,
+        contract: Contract,
+        done: list[Done],
+        now: dt.datetime,
+        upto: int | None = None,
     ) -> list[Finding]:
         tx.execute(query("contract", "since"))
         since = (tx.fetchone() or (None,))[0]
         if since is None:
             return []
         wanted = {"logical_name": spec.name, "file_type": spec.feed.value, "since": now - WINDOW}
-        tx.execute(query("contract", "files"), {**wanted, "limit": MOST_FILES})
+        tx.execute(query("contract", "files"), {**wanted, "limit": MOST_FILES, "upto": upto})
         files = [LoggedFile(*row) for row in tx]
         arrivals = [Arrival(file.path, file.at) for file in files if file.status == Status.SUCCESS]
         arrivals += _really_loaded(tx, spec, done, {arrival.path for arrival in arrivals})

@@ -8,7 +8,7 @@ from typing import Protocol
 from config.model import FileJob, FileOutcome, PipelineConfig
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
-from ingestion.group_load import MOST_FILES, GroupLoad
+from ingestion.group_load import MOST_FILES, GroupLoad, Together
 
 WORKER_POOL = 2  # connections of one worker process of a cluster: it has one thread
 
@@ -22,7 +22,7 @@ class Engine(Protocol):
         """Load the file in one transaction, or record why it can't be."""
         ...
 
-    def load_together(self, jobs: Sequence[FileJob]) -> list[FileOutcome]:
+    def load_together(self, jobs: Sequence[FileJob]) -> Together:
         """Load small files of one spec in one transaction; those of them for which that can be done."""
         ...
 
@@ -47,7 +47,7 @@ class FileWork:
         """Load the file in one transaction, or record why it can't be."""
         return self._load.run(job)
 
-    def load_together(self, jobs: Sequence[FileJob]) -> list[FileOutcome]:
+    def load_together(self, jobs: Sequence[FileJob]) -> Together:
         """Load small files of one spec in one transaction; those of them for which that can be done."""
         return self._group.run(jobs)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,19 +24,28 @@ from ingestion.contract import refuse_if_dirty
 from ingestion.file_load import judged
 from ingestion.file_reader import OpenFile, read_chunks
 from ingestion.object_file import opened
+from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
 from validation.pii_handler import PiiHandler
 
-MOST_FILES, MOST_ROWS = 100, 10_000  # in one transaction
+MOST_FILES, MOST_ROWS = 50, 10_000  # in one transaction
+
+
+class Together(NamedTuple):
+    """Of files that were to be loaded together: those that were, and those in another process's hands."""
+
+    loaded: list[FileOutcome]
+    held: list[FileJob]
 
 
 class _LeftOut(PipelineError):
     """Files that can't be loaded with the others: nothing was loaded, try again without them."""
 
-    def __init__(self, members: Sequence[_Member]) -> None:
+    def __init__(self, members: Sequence[_Member], held: Sequence[_Member] = ()) -> None:
         super().__init__("some files can't be loaded with the others")
         self.members = members
+        self.held = held  # by another process
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +73,23 @@ class GroupLoad:
         self._config = config
         self._pii = pii
 
-    def run(self, jobs: Sequence[FileJob]) -> list[FileOutcome]:
+    def run(self, jobs: Sequence[FileJob]) -> Together:
         """Load those of `jobs`, all of one spec, that can be loaded together; nothing is done about the others.
 
         Raises what FileLoad.run raises, and whatever else comes up; nothing was loaded then.
         """
         started = time.monotonic()
+        held: list[FileJob] = []
         with ExitStack() as files:
-            members = list(self._members(jobs, files))
+            with metrics.stage("read"):
+                members = list(self._members(jobs, files))
             while len(members) > 1:
                 try:
-                    return self._load(members, started)
+                    return Together(self._load(members, started), held)
                 except _LeftOut as left:
-                    members = [member for member in members if member not in left.members]
-        return []
+                    held += [member.job for member in left.held]
+                    members = [member for member in members if member not in {*left.members, *left.held}]
+        return Together([], held)
 
     def _members(self, jobs: Sequence[FileJob], files: ExitStack) -> Iterator[_Member]:
         """Open and read `jobs`, each content once, until there are MOST_ROWS or one has several chunks."""
@@ -86,11 +99,13 @@ class GroupLoad:
             try:
                 file = files.enter_context(opened(found.path))
                 job = found.evolve(size=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns, md5=file.md5())
-                chunks = list(islice(read_chunks(file, job.path.name, job.spec.schema, chunk_rows), 2))
+                chunks = list(islice(read_chunks(file, job.path.name, job.spec.schema, chunk_rows), 3))
             except (FileRejected, FileChanged, OSError):
                 continue
             if not chunks or (job.md5, job.size) in contents:
                 continue
+            if len(chunks) == 2 and not len(chunks[1].numbers):  # malformed records at the end
+                chunks = [replace(chunks[0], malformed=chunks[0].malformed + chunks[1].malformed)]
             member = _Member(job, file, chunks[0])
             rows += member.records
             if len(chunks) > 1 or rows > MOST_ROWS:
@@ -105,11 +120,12 @@ class GroupLoad:
         owners = np.searchsorted(ends, batch.chunk.numbers)  # of each row, the position of its file
         _leave_out([members[position] for position in _with_earlier_keys(batch, owners)])
         with CommitTimer() as commit, self._warehouse.transaction() as tx:
-            file_ids = file_log.claim_new(tx, [member.job for member in members])
-            _leave_out([m for m, file_id in zip(members, file_ids, strict=True) if file_id is None])
+            file_ids, held = file_log.claim_new(tx, [member.job for member in members])
+            known = [m for m, file_id in zip(members, file_ids, strict=True) if file_id is None]
+            _leave_out(known, [members[position] for position in held])
             load = BatchLoad(tx, spec, self._config, self._pii, of_many=True)
             loaded = load.load(batch, np.array(file_ids, np.int64)[owners])
-            refused = _by_member(members, ends, load.refused(batch))
+            refused = _by_member(members, ends, batch.rejections())
             ids = [file_id or 0 for file_id in file_ids]
             texts = (RefusedRows(m.job, i, r) for m, i, r in zip(members, ids, refused, strict=True))
             load.quarantine(load.quarantine_text(*texts))
@@ -131,9 +147,9 @@ class GroupLoad:
         return outcomes
 
 
-def _leave_out(members: Sequence[_Member]) -> None:
-    if members:
-        raise _LeftOut(members)
+def _leave_out(members: Sequence[_Member], held: Sequence[_Member] = ()) -> None:
+    if members or held:
+        raise _LeftOut(members, held)
 
 
 def _joined(members: Sequence[_Member]) -> Chunk:
@@ -181,7 +197,11 @@ def _shares(loaded: Loaded, good: Sequence[int], ends: np.ndarray) -> list[Loade
 
     present, updated = counted(loaded.present_rows), counted(loaded.updated_rows)
     changed = counted(loaded.changed_rows)
-    return [
+    shares = [
         Loaded(inserted=g - p - u, updated=u, already_present=p, changed=c)
         for g, p, u, c in zip(good, present, updated, changed, strict=True)
     ]
+    for name in ("inserted", "updated", "already_present", "changed"):
+        if sum(getattr(share, name) for share in shares) != getattr(loaded, name):
+            raise PipelineError(f"the files' shares of {name} are not what the database counted")
+    return shares

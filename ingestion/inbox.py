@@ -19,8 +19,7 @@ from ingestion.load_order import LoadOrder
 from ingestion.object_store import ObjectEntry, ObjectStat, input_folder, is_object, place
 
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
-SMALL_BYTES = 64 << 10  # a file that is larger is loaded by itself
-TOGETHER_BYTES = 1 << 20  # of all small files that are loaded together
+TOGETHER_BYTES = 1 << 20  # of files that are loaded together
 IGNORED_SUFFIXES = (".tmp", ".part", "~")
 Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable), path, message
 Stamp = tuple[int, int]  # size in bytes, time of change in ns
@@ -151,23 +150,31 @@ class Inbox:
                     return None
                 self._changed.wait(min(left, self._settle_seconds / 4) if self._settling else left)
 
-    def get_alike(self, first: FileJob, most: int) -> list[FileJob]:
-        """`first`, just got, and up to `most` - 1 more files that may be loaded with it now, in their order.
+    def get_alike(self, first: FileJob, most: int, fits: Callable[[FileJob], bool]) -> list[FileJob]:
+        """`first`, just got, and up to `most` - 1 more files of its spec that may be loaded with it now.
 
-        They are of its spec, small, and wait for no other.
+        They are the next ones in their order, up to one that does not `fit`, is too much, or waits for another.
         """
         jobs, size = [first], first.size
         with self._changed:
             others: list[FileJob] = []
-            ahead = [self._ready.popleft() for _ in range(min(LOOK_AHEAD, len(self._ready)))]
-            for job in ahead:
-                alike = job.spec is first.spec and job.size <= SMALL_BYTES and size + job.size <= TOGETHER_BYTES
-                if alike and len(jobs) < most and not self._order.must_wait(job):
-                    found = self._as_it_is_now(job)
-                    jobs += [found] if found else []
-                    size += found.size if found else 0
-                else:
+            for _ in range(min(LOOK_AHEAD, len(self._ready))):
+                job: FileJob | None = self._ready.popleft()
+                assert job is not None  # noqa: S101
+                if job.spec is not first.spec:
                     others.append(job)
+                    continue
+                if len(jobs) == most or self._order.must_wait(job):
+                    others.append(job)
+                    break
+                job = self._as_it_is_now(job)
+                if job is None:  # it has to settle
+                    continue
+                size += job.size
+                if size > TOGETHER_BYTES or not fits(job):
+                    others.append(job)
+                    break
+                jobs.append(job)
             self._ready.extendleft(reversed(others))
         return jobs
 

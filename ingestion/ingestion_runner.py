@@ -22,8 +22,9 @@ from ingestion.file_load import FileLoad, Stopped
 from ingestion.file_tracker import FileTracker
 from ingestion.file_work import Engine, FileWork
 from ingestion.group_load import GroupLoad
-from ingestion.inbox import SMALL_BYTES, Inbox
+from ingestion.inbox import Inbox
 from ingestion.object_file import opened
+from ingestion.object_store import is_object
 from utils import metrics
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -35,6 +36,8 @@ GRACE_SECONDS = 7.0  # a load that takes longer than this after a stop is rolled
 PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0  # between two looks at a database that is away
 BYTES_PER_SECOND = 1_000_000  # a statement has a second more for so much of its file; it handles a chunk of it
+SMALL_BYTES = 64 << 10  # a file that is larger is loaded by itself
+GROUP_LOCK_SECONDS = 0.5  # for a lock on a row of one of many files; the file itself waits longer
 TRIES_BEFORE_ALERT = 3  # a file that a live database could not take so often is worth a word
 FOLLOW_UP_SECONDS = 60.0  # for a statement of what follows a commit: its work does not depend on the file's size
 
@@ -103,7 +106,9 @@ class IngestionRunner:
         self._outage = threading.Lock()  # held by the worker that watches a database which is away
         self._late: Counter[Path] = Counter()  # how often a live database could not take each file
         self._unreadable: Counter[Path] = Counter()  # how often in a row the bytes of each file could not be had
+        self._telling = threading.Lock()  # guards _in_trouble
         self._in_trouble: set[Path] = set()  # those of which somebody was told, or would have been
+        self._alone: set[Path] = set()  # files that could not be loaded with others, and come next
         self.summary = Summary()
         self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
         self.retry = OrphanRetry(warehouse, config)
@@ -144,23 +149,33 @@ class IngestionRunner:
 
     def _process(self, job: FileJob) -> None:
         """Load a file, together with small ones like it that are queued, and do what follows."""
-        small = job.size <= SMALL_BYTES and not self._late[job.path]
-        jobs = self._inbox.get_alike(job, self.engine.most_files) if small else [job]
-        rest = self._process_together(jobs) if len(jobs) > 1 else jobs
-        while rest and not self._stop.is_set():
-            self.process_file(rest.pop(0))
+        jobs = [job]
+        if self._fits_a_group(job):
+            jobs = self._inbox.get_alike(job, self.engine.most_files, self._fits_a_group)
+        if len(jobs) == 1:
+            self._alone.discard(job.path)
+            self.process_file(job)
+            return
+        rest = self._process_together(jobs)
+        self._alone.update(left.path for left in rest)  # so each of them comes next, by itself
         for left in reversed(rest):
             self._inbox.put_back(left)
 
-    def _process_together(self, jobs: list[FileJob]) -> list[FileJob]:
-        """Load what can be loaded in one transaction, and do what follows; returns the others.
+    def _fits_a_group(self, job: FileJob) -> bool:
+        """May the file be loaded together with others? Not one that is large, or that was trouble before."""
+        unknown_size = job.path.name.endswith(".gz") or is_object(job.path)
+        return not (job.size > SMALL_BYTES or unknown_size or self._late.get(job.path) or job.path in self._alone)
 
-        Whatever goes wrong with one file is found out by loading them one by one.
+    def _process_together(self, jobs: list[FileJob]) -> list[FileJob]:
+        """Load what can be loaded in one transaction, and do what follows; returns those to be loaded one by one.
+
+        Whatever goes wrong with a file is found out then.
         """
         outcomes: list[FileOutcome] = []
+        held: list[FileJob] = []
         try:
-            with self._warehouse.quick(self._config.database.answer_seconds / 2):
-                outcomes = self.engine.load_together(jobs)
+            with self._warehouse.quick(self._config.database.answer_seconds / 2, GROUP_LOCK_SECONDS):
+                outcomes, held = self.engine.load_together(jobs)
         except WarehouseUnavailable as problem:
             if not self._reachable():
                 for job in reversed(jobs):
@@ -172,8 +187,10 @@ class IngestionRunner:
             logger.warning(f"[runner] {len(jobs)} files together: {_in_our_words(error)}; one by one")
         if outcomes:
             self._conclude(outcomes)
-        loaded = {outcome.job.path for outcome in outcomes}
-        return [job for job in jobs if job.path not in loaded]
+        for job in held:  # by another process, which may take its time
+            self._inbox.retry_later(job)
+        finished = {outcome.job.path for outcome in outcomes} | {job.path for job in held}
+        return [job for job in jobs if job.path not in finished]
 
     def process_file(self, job: FileJob) -> FileOutcome | None:
         """Load one file and do what follows; None when it is to be looked at again. Nothing is raised."""
@@ -213,7 +230,11 @@ class IngestionRunner:
             logger.info(f"[runner] {job.path.name} {problem}; trying again", extra=job.log_context())
             self._inbox.retry_later(job)
             return None
-        failure = FileOutcome(job, Status.FAILED, error=problem, told=tries > TRIES_BEFORE_ALERT)
+        if tries > TRIES_BEFORE_ALERT:  # it has failed before, and nothing is new
+            logger.info(f"[runner] {job.path.name} {problem}", extra=job.log_context())
+            self._inbox.done(job)
+            return None
+        failure = FileOutcome(job, Status.FAILED, error=problem)
         self._conclude([failure])
         return failure
 
@@ -231,9 +252,11 @@ class IngestionRunner:
         for outcome in outcomes:
             job = outcome.job
             self._late.pop(job.path, None)
-            self._in_trouble.discard(job.path)
-            if outcome.status is not Status.FAILED:
+            with self._telling:
+                self._in_trouble.discard(job.path)
+            if job.md5:
                 self._unreadable.pop(job.path, None)
+            if outcome.status is not Status.FAILED:
                 self._tracker.mark_as_done(job)
             elif job.md5:  # without it the file could not be opened: the next scan says why, or offers it again
                 self._tracker.mark_as_failed(job, outcome.error or "")
@@ -339,12 +362,14 @@ class IngestionRunner:
         """One alert until all files are through, or gone, that a live database could not take."""
         if self._late[job.path] < TRIES_BEFORE_ALERT:
             return
-        self._in_trouble = {path for path in self._in_trouble if self._inbox.holds(path)}
-        if not self._in_trouble:
+        with self._telling:
+            self._in_trouble = {path for path in self._in_trouble if self._inbox.holds(path)}
+            news = not self._in_trouble
+            self._in_trouble.add(job.path)
+        if news:
             send_alert(
                 "Loading held up", f"{job.path.name}: {problem}. It is tried again and again; nothing is lost."
             )
-        self._in_trouble.add(job.path)
 
     def _reachable(self) -> bool:
         metrics.turn()  # an outage is no reason to start the service again

@@ -3,10 +3,11 @@
 SELECT min(processed_at) FROM pipeline_file_log
 
 -- name: files
--- The newest files of one kind. Orphans may heal and are not counted as refused, whatever became of them.
+-- The newest files of one kind, with `upto` that file and older ones. Orphans may heal and are not counted as refused, whatever became of them.
 SELECT file_id, file_path, status, total_records, quarantined - orphan_count + resolved_orphans, error, processed_at
 FROM pipeline_file_log
 WHERE logical_name = %(logical_name)s AND file_type = %(file_type)s AND processed_at >= %(since)s
+  AND (%(upto)s::bigint IS NULL OR file_id <= %(upto)s)
 ORDER BY file_id DESC
 LIMIT %(limit)s
 

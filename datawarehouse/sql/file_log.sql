@@ -14,12 +14,15 @@ SELECT content FROM unnest(%(contents)s::text[]) AS wanted (content)
 WHERE pg_try_advisory_xact_lock(hashtext('fastfeast file'), hashtext(content))
 
 -- name: claim_new
-SELECT wanted.position, nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id'))
-FROM unnest(%(positions)s::int[], %(logical_names)s::text[], %(hashes)s::text[], %(sizes)s::bigint[])
-    AS wanted (position, logical_name, hash, size)
-WHERE NOT EXISTS (SELECT FROM pipeline_file_log l
-                  WHERE l.logical_name = wanted.logical_name AND l.file_hash = wanted.hash
-                    AND l.file_size = wanted.size)
+-- OFFSET 0 keeps the planner from giving out the numbers before the files are in their order.
+SELECT position, nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id'))
+FROM (SELECT wanted.position
+      FROM unnest(%(positions)s::int[], %(logical_names)s::text[], %(hashes)s::text[], %(sizes)s::bigint[])
+          AS wanted (position, logical_name, hash, size)
+      WHERE NOT EXISTS (SELECT FROM pipeline_file_log l
+                        WHERE l.logical_name = wanted.logical_name AND l.file_hash = wanted.hash
+                          AND l.file_size = wanted.size)
+      ORDER BY wanted.position OFFSET 0) AS new
 
 -- name: forget
 DELETE FROM pipeline_file_log WHERE file_id = %(file_id)s AND status IN ('failed', 'undone')

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from config.errors import WarehouseUnavailable
-from config.model import Contract, DatabaseConfig, FileJob, FileOutcome, FileSpec, PipelineConfig, Status
+from config.errors import Collision, WarehouseUnavailable
+from config.model import Contract, DatabaseConfig, FileJob, FileOutcome, FileSpec, PipelineConfig, Schema, Status
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
-from ingestion import ingestion_runner
+from ingestion import contract_watch, file_reader, ingestion_runner
 from ingestion.file_load import FileLoad
 from ingestion.file_watcher import scan_everything, scan_master
-from ingestion.group_load import GroupLoad
+from ingestion.group_load import GroupLoad, Together
 from tests.acceptance import samples
 from tests.conftest import opened, with_files
 from tests.integration.test_ingestion_runner import runner_of
@@ -72,9 +75,10 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[list[FileOutcome]]:
     groups: list[list[FileOutcome]] = []
     run = GroupLoad.run
 
-    def noted(group: GroupLoad, jobs: Any) -> list[FileOutcome]:
-        groups.append(run(group, jobs))
-        return groups[-1]
+    def noted(group: GroupLoad, jobs: Any) -> Together:
+        result = run(group, jobs)
+        groups.append(result.loaded)
+        return result
 
     monkeypatch.setattr(GroupLoad, "run", noted)
     return groups
@@ -207,7 +211,7 @@ def test_a_database_that_goes_away_takes_no_file_along(
     run = GroupLoad.run
     tried: list[list[str]] = []
 
-    def away_at_first(group: GroupLoad, jobs: Any) -> list[FileOutcome]:
+    def away_at_first(group: GroupLoad, jobs: Any) -> Together:
         if jobs[0].spec.name == "orders":
             tried.append([job.path.parent.name for job in jobs])
             if len(tried) == 1:
@@ -228,3 +232,191 @@ def test_a_database_that_goes_away_takes_no_file_along(
     assert tried == [["0", "1", "2", "3", "4"]] * 2
     assert alerts == ["Database unavailable", "Database available again"]
     assert site.one("SELECT count(*) FROM fact_order") == 20
+
+
+# ---------------------------------------------------------------- the order of files
+
+SHARED = samples.uid("order", 100)
+FIRST, SECOND = {"order_amount": 1.0, "total_amount": 16.0}, {"order_amount": 2.0, "total_amount": 17.0}
+
+
+def amount(site: Site) -> float:
+    return float(site.one(f"SELECT order_amount FROM fact_order WHERE order_id = '{SHARED}'"))
+
+
+def test_a_large_file_is_not_overtaken_by_small_ones_behind_it(site: Site) -> None:
+    site.put("0", orders(0))
+    site.put("1", [*(samples.order(5000 + n) for n in range(300)), samples.order(100, **FIRST)])
+    site.put("2", [*orders(2), samples.order(100, **SECOND)])
+    site.drain()
+    assert amount(site) == 1.0
+
+
+def test_a_file_that_has_to_be_tried_again_is_not_overtaken(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.put("0", orders(0))
+    site.put("1", [samples.order(0), samples.order(100, **FIRST)])
+    site.put("2", [samples.order(1), samples.order(100, **SECOND)])
+    run = FileLoad.run
+    hit: list[FileJob] = []
+
+    def collides_once(load: FileLoad, job: FileJob) -> FileOutcome:
+        if job.path.parent.name == "1" and not hit:
+            hit.append(job)
+            raise Collision("a deadlock")
+        return run(load, job)
+
+    monkeypatch.setattr(FileLoad, "run", collides_once)
+    site.drain()
+    assert hit
+    assert amount(site) == 1.0
+
+
+# ---------------------------------------------------------------- what each file is held to
+
+
+@pytest.mark.parametrize("dirty", range(4))
+def test_each_file_is_held_to_its_contract_in_the_order_of_the_files(
+    site: Site, monkeypatch: pytest.MonkeyPatch, dirty: int
+) -> None:
+    contract = Contract.model_validate({"max_reject_pct": 20})
+    site.config = with_files(site.config, tuple(_held_to(contract, spec) for spec in site.config.files))
+    alerts: list[str] = []
+    monkeypatch.setattr(contract_watch, "send_alert", lambda kind, _text: alerts.append(kind))
+    for hour in range(4):
+        site.put(f"{hour}", orders(hour, payment_method="gold") if hour == dirty else orders(hour))
+    site.drain()
+    kept_again = ["Dirty file: the next one is clean"] if dirty < 3 else []
+    assert alerts == ["Dirty file", *kept_again]
+    folders = "array_agg(split_part(file_path, '/', -2) ORDER BY file_id)"
+    assert site.one(f"SELECT {folders} FROM pipeline_file_log WHERE file_type = 'stream'") == list("0123")
+
+
+def test_what_is_personal_of_an_erased_person_is_blanked_in_malformed_records_too(site: Site) -> None:
+    spec = site.config.by_logical_name["orders"]
+    columns = tuple(
+        column.model_copy(update={"personal": True}) if column.name == "payment_method" else column
+        for column in spec.schema.columns
+    )
+    changed = replace(spec, schema=Schema(name="orders", primary_key="order_id", columns=columns))
+    site.config = with_files(site.config, tuple(changed if s is spec else s for s in site.config.files))
+    with site.warehouse.transaction() as tx:
+        tx.execute("INSERT INTO erased (source_table, key, erased_by) VALUES ('dim_customer', '5', 'me')")
+    site.put("0", [*orders(0), samples.order(1000, customer_id=5, payment_method="CANARY", surplus=1)])
+    site.put("1", orders(1))
+    site.drain()
+    raw = site.one("SELECT raw_data::text FROM quarantine")
+    assert "surplus" in raw
+    assert "CANARY" not in raw
+
+
+def test_the_books_are_what_the_database_counted(site: Site) -> None:
+    swallow = """
+        CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RETURN CASE WHEN NEW.order_id = '{}' THEN NULL ELSE NEW END; END $$;
+        CREATE TRIGGER swallow BEFORE INSERT ON fact_order FOR EACH ROW EXECUTE FUNCTION swallow();
+        ALTER TABLE fact_order ENABLE ALWAYS TRIGGER swallow
+    """
+    with site.warehouse.transaction() as tx:
+        tx.execute(swallow.format(samples.uid("order", 101)))
+    for hour in range(3):
+        site.put(f"{hour}", orders(hour))
+    assert site.drain() == {"0": "success", "1": "failed", "2": "success"}
+    assert site.one("SELECT count(*) FROM fact_order") == 8
+
+
+def test_a_ragged_last_line_does_not_keep_a_file_from_the_group(
+    site: Site, together: list[list[FileOutcome]]
+) -> None:
+    site.put("0", orders(0, 40))
+    site.drain()
+    for hour in range(3):
+        tickets = [samples.ticket(10 * hour + n) for n in range(3)]
+        site.put(f"1{hour}", samples.csv_text(tickets) + "one,two\n", "tickets.csv")
+    assert set(site.drain().values()) == {"success"}
+    assert [len(outcomes) for outcomes in together if outcomes][-1] == 3
+    assert site.one("SELECT array_agg(row_number) FROM quarantine") == [4, 4, 4]
+
+
+def test_packed_files_are_not_held_together(site: Site, together: list[list[FileOutcome]]) -> None:
+    """Nobody knows how much there is in them before they are unpacked."""
+    for hour in range(3):
+        path = site.put(f"{hour}", "", "orders.json.gz")
+        path.write_bytes(gzip.compress(samples.json_text(orders(hour)).encode()))
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert set(site.drain().values()) == {"success"}
+    assert [outcomes for outcomes in together if outcomes] == []
+
+
+# ---------------------------------------------------------------- nobody waits for another's trouble
+
+
+def test_files_in_a_frozen_daemons_hands_hold_up_no_other(
+    site: Site, database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[str] = []
+    monkeypatch.setattr(
+        ingestion_runner.IngestionRunner, "_report", lambda _, outcome: reported.append(outcome.job.path.name)
+    )
+    with (
+        opened(database, site.config.home) as frozen,
+        runner_of(site.warehouse, site.config) as (runner, inbox),
+        frozen.transaction() as tx,
+    ):
+        scan_master(site.config, inbox)
+        runner.drain()
+        for hour in range(6):
+            job = FileJob(site.put(f"{hour}", orders(hour)), site.config.by_logical_name["orders"], 0, 0)
+            with file_reader.opened(job.path) as file:
+                file_log.claim(tx, job.evolve(size=file.stat.st_size, md5=file.md5()))
+        site.put("6", [samples.event(1)], "ticket_events.json")
+        scan_everything(site.config, inbox)
+        inbox._order._ancestors = {
+            table: set() for table in inbox._order._ancestors
+        }  # nobody waits for parents here
+        worker = threading.Thread(target=runner.run_loop)
+        worker.start()
+        deadline = time.monotonic() + 5
+        while "ticket_events.json" not in reported and time.monotonic() < deadline:
+            time.sleep(0.05)
+        runner._stop.set()
+        worker.join()
+    assert reported[-1] == "ticket_events.json"
+
+
+SAME_KEY = """
+    CREATE TEMPORARY TABLE copied AS SELECT * FROM fact_order WHERE order_id = '{there}';
+    UPDATE copied SET order_id = '{key}', order_sk = -1;
+    INSERT INTO fact_order OVERRIDING SYSTEM VALUE SELECT * FROM copied
+"""
+
+
+def test_files_behind_one_whose_key_is_locked_load_soon(
+    site: Site, database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[str] = []
+    monkeypatch.setattr(
+        ingestion_runner.IngestionRunner,
+        "_report",
+        lambda _, outcome: reported.append(outcome.job.path.parent.name),
+    )
+    with opened(database, site.config.home) as other, runner_of(site.warehouse, site.config) as (runner, inbox):
+        scan_master(site.config, inbox)
+        site.put("9", [samples.order(9000)])
+        scan_everything(site.config, inbox)
+        runner.drain()
+        reported.clear()
+        for hour in range(5):
+            site.put(f"{hour}", orders(hour))
+        scan_everything(site.config, inbox)
+        with other.transaction() as tx:
+            tx.execute(SAME_KEY.format(there=samples.uid("order", 9000), key=samples.uid("order", 0)))
+            started = time.monotonic()
+            worker = threading.Thread(target=runner.run_loop)
+            worker.start()
+            while len(reported) < 4 and time.monotonic() < started + 10:
+                time.sleep(0.05)
+            seconds = time.monotonic() - started
+            tx.connection.rollback()
+        runner._stop.set()
+        worker.join()
+    assert seconds < 5

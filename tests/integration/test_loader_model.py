@@ -169,7 +169,7 @@ class Desk:
     def load_together(self, spec: FileSpec, files: list[list[Row]]) -> tuple[list[FileOutcome], int]:
         """As the runner does it: what can be loaded together, then the others; how many were the former."""
         jobs = [self.job(spec, rows, number) for number, rows in enumerate(files, 1)]
-        together = GroupLoad(self.warehouse, self.config, PII).run(jobs)
+        together = GroupLoad(self.warehouse, self.config, PII).run(jobs).loaded
         loaded = {outcome.job.path: outcome for outcome in together}
         alone = FileLoad(self.warehouse, self.config, PII)
         return [loaded.get(job.path) or alone.run(job) for job in jobs], len(together)

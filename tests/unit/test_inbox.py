@@ -16,7 +16,7 @@ import pytest
 from config.model import Feed, FileJob, PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import FolderScanner, scan_everything, scan_master
-from ingestion.inbox import SMALL_BYTES, Inbox
+from ingestion.inbox import Inbox
 
 SETTLE = 2.0  # as shipped
 
@@ -263,16 +263,20 @@ def test_a_file_to_be_looked_at_later_settles_first(desk: Desk) -> None:
     assert desk.get() is not None
 
 
+def small(job: FileJob) -> bool:
+    return job.size < 500
+
+
 def test_small_files_of_one_kind_are_handed_out_together_in_their_order(desk: Desk) -> None:
     names = ["00/orders.json", "00/tickets.csv", "01/orders.json", "02/orders.json", "03/tickets.csv"]
     paths = {name: desk.write(name, name) for name in names}
-    large = desk.write("04/orders.json", "x" * (SMALL_BYTES + 1))
+    large = desk.write("04/orders.json", "x" * 1000)
     last = desk.write("05/orders.json", "last")
     for path in (*paths.values(), large, last):
         desk.offer(path, closed=True)
     first = desk.get()
     assert first is not None
-    together = desk.inbox.get_alike(first, 3)
+    together = desk.inbox.get_alike(first, 9, small)  # up to the large one, or those after it would overtake it
     assert [job.path for job in together] == [paths[f"{n:02d}/orders.json"] for n in (0, 1, 2)]
     assert desk.get().path == large  # type: ignore[union-attr]
     assert desk.get().path == last  # type: ignore[union-attr]
@@ -282,7 +286,7 @@ def test_small_files_of_one_kind_are_handed_out_together_in_their_order(desk: De
     tickets = desk.get()
     assert tickets is not None
     assert tickets.path == paths["00/tickets.csv"]
-    assert [job.path for job in desk.inbox.get_alike(tickets, 9)] == [
+    assert [job.path for job in desk.inbox.get_alike(tickets, 9, small)] == [
         paths["00/tickets.csv"],
         paths["03/tickets.csv"],
     ]
@@ -295,7 +299,7 @@ def test_a_file_rewritten_while_it_is_queued_is_not_handed_out_with_others(desk:
     first = desk.get()
     assert first is not None
     desk.write("01/orders.json", "longer than it was")
-    assert [job.path for job in desk.inbox.get_alike(first, 9)] == [paths[0], paths[2]]
+    assert [job.path for job in desk.inbox.get_alike(first, 9, small)] == [paths[0], paths[2]]
 
 
 def test_a_file_that_is_put_back_is_the_next_one_again(desk: Desk) -> None:
