@@ -193,11 +193,11 @@ class _CsvStream(io.RawIOBase):
 def _read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk]:
     """Arrow's streaming reader tells the record number of every line it can't split; the others fill the gaps."""
     stream = _CsvStream(raw)
-    malformed: list[Rejection] = []
+    counter = _RecordCounter()
 
     def note(row: pacsv.InvalidRow) -> str:
         stream.taken(BLOCKS_AHEAD)
-        malformed.append(_malformed(row.number - 1, row.text, row.actual_columns, row.expected_columns))
+        counter.skip(_malformed(row.number - 1, row.text, row.actual_columns, row.expected_columns))
         return "skip"
 
     names = [column.name for column in schema.columns]
@@ -211,13 +211,12 @@ def _read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk
             ),
         )
         check_columns(schema, reader.schema.names)
-        counter = _RecordCounter(malformed)
         yield from _rechunked(_batches(reader, stream), counter, names, chunk_rows)
     except pa.ArrowInvalid as error:
         raise FileRejected(_csv_problem(str(error))) from None
     finally:
         stream.taken(math.inf)
-    last_is_open = counter.last_text_has_newline or (malformed and "\n" in malformed[-1].raw[MALFORMED])
+    last_is_open = counter.last_text_has_newline or counter.last_skipped_has_newline
     if stream.ends_within_quotes or (stream.quotes % 2 == 1 and last_is_open):
         raise FileRejected("a quote is opened and never closed: the file was cut, or a value holds a bare quote")
 
@@ -237,25 +236,30 @@ def _malformed(number: int, text: str, found: int, expected: int) -> Rejection:
 class _RecordCounter:
     """Gives the rows that could be split their ordinals: the numbers that the malformed ones leave free."""
 
-    def __init__(self, malformed: list[Rejection]) -> None:
-        self._malformed = malformed
+    def __init__(self) -> None:
+        self._malformed: list[Rejection] = []  # behind the rows numbered so far
         self._next = 1
-        self._taken = 0
         self.last_text_has_newline = False
+        self.last_skipped_has_newline = False
+
+    def skip(self, record: Rejection) -> None:
+        """Note a record that could not be split."""
+        self._malformed.append(record)
+        self.last_skipped_has_newline = "\n" in record.raw[MALFORMED]
 
     def number(self, count: int) -> tuple[np.ndarray, tuple[Rejection, ...]]:
         """Ordinals of the next `count` rows, and the malformed records before the last of them."""
-        taken = [m.number for m in self._malformed[self._taken :]]
+        taken = [m.number for m in self._malformed]
         numbers = np.arange(self._next, self._next + count + len(taken), dtype=np.int64)
         numbers = numbers[~np.isin(numbers, taken)][:count]
         self._next = int(numbers[-1]) + 1 if count else self._next
-        passed = [m for m in self._malformed[self._taken :] if m.number < self._next]
-        self._taken += len(passed)
-        return numbers, tuple(passed)
+        passed = tuple(m for m in self._malformed if m.number < self._next)
+        del self._malformed[: len(passed)]
+        return numbers, passed
 
     def rest(self) -> tuple[Rejection, ...]:
         """The malformed records after the last row."""
-        return tuple(self._malformed[self._taken :])
+        return tuple(self._malformed)
 
 
 def _rechunked(

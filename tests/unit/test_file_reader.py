@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +310,18 @@ def test_a_long_csv_of_malformed_lines_is_read_without_a_pause(
     monkeypatch.setattr(file_reader, "BLOCK_SECONDS", 60.0)
     rows, malformed = read(tmp_path, HEADER + line * 40_000)
     assert (len(rows), len(malformed)) == (0, 40_000)
+
+
+def test_malformed_lines_are_forgotten_once_they_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_reader, "MAX_LINE_BYTES", 1 << 16)
+    path = tmp_path / "things.csv"
+    path.write_bytes(HEADER + (b"1,x\n" + b"too,many," + b"y" * 500 + b"\n") * 20_000)
+    tracemalloc.start()
+    try:
+        with opened(path) as file:
+            told = sum(len(chunk.malformed) for chunk in read_chunks(file, path.name, SCHEMA, 100))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert told == 20_000
+    assert peak < 4_000_000  # of 10 MB of text
