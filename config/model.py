@@ -254,7 +254,7 @@ class FileSpec:
 
     @property
     def key_table(self) -> str:
-        """Where the source keys are unique, and what children refer to: the table itself, unless it is partitioned.
+        """Where the source keys are unique, and what children refer to: the table itself unless partitioned.
 
         A unique constraint of a partitioned table holds the column that it is partitioned by; so its keys are in a
         table of their own, each with its row's value of that column.

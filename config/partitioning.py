@@ -19,7 +19,7 @@ def partition_problems(spec: FileSpec, by: PartitionBy, specs: Iterable[FileSpec
     if not spec.is_fact:
         yield f": {spec.table} is no fact table; only these can be partitioned"
     elif len(spec.table) > _LONGEST_TABLE_NAME:
-        yield f": the table's name has more than {_LONGEST_TABLE_NAME} characters, too many for those of partitions"
+        yield f".interval: a partition's name would be too long; {_LONGEST_TABLE_NAME} characters for the table's"
     if column is None:
         yield f".column: {by.column!r} is not a column of schemas.{spec.name}"
     elif column.dtype is not Dtype.DATETIME:

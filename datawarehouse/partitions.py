@@ -18,8 +18,8 @@ from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-# Making a partition waits for who writes to the fact or to what it refers to, and others wait behind it: rather give
-# up and come again.
+# Making a partition waits for whoever writes to the fact or to what it refers to, and others wait behind it:
+# rather give up and come again.
 LOCK_TIMEOUT = "1s"
 
 

@@ -1,4 +1,4 @@
-"""What happens by the clock: orphans retried and promoted, backup mended, old things removed, partitions made, contracts judged."""
+"""What happens by the clock: orphans retried and promoted, backup mended, old things removed, and so on."""
 
 from __future__ import annotations
 

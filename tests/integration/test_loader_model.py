@@ -198,12 +198,12 @@ class Desk:
         self.execute(f"TRUNCATE {tables} CASCADE; INSERT INTO dim_owner (owner_id, _file_id) VALUES (1, 0)")
 
     def stored(self, spec: FileSpec) -> dict[int, tuple[Row, int]]:
-        """The table's rows; those of a partitioned one each have their key, with the same time, and no other is there."""
+        """The table's rows. In a partitioned one each has its key, with the same time, and there is no other."""
         with self.warehouse.transaction() as tx:
             if spec.partition_by:
                 tx.execute(
-                    f"SELECT count(*) FROM {spec.table} t FULL JOIN {spec.key_table} k USING (thing_id, updated_at) "
-                    "WHERE t.thing_id IS NULL OR k.thing_id IS NULL"
+                    f"SELECT count(*) FROM {spec.table} t FULL JOIN {spec.key_table} k"
+                    " USING (thing_id, updated_at) WHERE t.thing_id IS NULL OR k.thing_id IS NULL"
                 )
                 assert tx.fetchone() == (0,)
             columns = "thing_id, value, owner_id, extract(day FROM updated_at), _file_id"
