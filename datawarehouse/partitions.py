@@ -24,13 +24,14 @@ LOCK_TIMEOUT = "1s"
 
 
 def partitioned(config: PipelineConfig) -> list[FileSpec]:
-    """One spec of each partitioned fact."""
-    return [spec for spec in config.by_logical_name.values() if spec.partition_by]
+    """One spec of each partitioned fact, parents first."""
+    facts = [spec for spec in config.by_logical_name.values() if spec.partition_by]
+    return sorted(facts, key=lambda spec: spec.level)
 
 
 def prepare(tx: Cursor, spec: FileSpec) -> None:
     """Give a fact, just created, its default partition, and the trigger that takes keys away with their rows."""
-    tx.execute(sql.SQL(query("partitions", "prepare")).format(**_names(spec)))
+    tx.execute(sql.SQL(query("partitions", "prepare")).format(**names_of(spec)))
 
 
 def differences(tx: Cursor, config: PipelineConfig) -> Iterator[str]:
@@ -64,9 +65,9 @@ def keep_up(warehouse: Warehouse, config: PipelineConfig) -> int:
 
 def _keep_up(warehouse: Warehouse, spec: FileSpec, today: dt.date) -> int:
     with warehouse.transaction() as tx:
-        missing = _missing(tx, spec, today)
         tx.execute(query("rights", "owned"))
         is_owner = spec.table in {row[0] for row in tx}
+        missing = _missing(tx, spec, today, waiting=is_owner)
     if missing and not is_owner:
         logger.warning(
             f"[partitions] {spec.table} lacks {len(missing)} partitions, and this role does not own it; "
@@ -88,17 +89,18 @@ def _keep_up(warehouse: Warehouse, spec: FileSpec, today: dt.date) -> int:
     return made
 
 
-def _missing(tx: Cursor, spec: FileSpec, today: dt.date) -> list[tuple[dt.date, dt.date]]:
-    """Intervals that there are to be, or whose rows wait, without those that overlap with a partition."""
+def _missing(tx: Cursor, spec: FileSpec, today: dt.date, *, waiting: bool) -> list[tuple[dt.date, dt.date]]:
+    """Intervals that there are to be, and those whose rows are `waiting`, unless they overlap with a partition."""
     by = spec.partition_by
     assert by is not None  # noqa: S101  (asked for partitioned facts only)
     tx.execute(query("partitions", "bounds"), {"table": spec.table})
     there = [tuple(re.findall(r"'(\d{4,}-\d\d-\d\d) ", row[0])) for row in tx.fetchall()]
     taken = [(dt.date.fromisoformat(pair[0]), dt.date.fromisoformat(pair[1])) for pair in there if pair]
     wanted = intervals(by, today)
-    statement = sql.SQL(query("partitions", "waiting")).format(**_names(spec))
-    tx.execute(statement, {"horizon": wanted[-1][1]})
-    wanted += [bounds(by.interval, day) for (day,) in tx.fetchall()]
+    if waiting:  # only the owner may read a partition by its name
+        statement = sql.SQL(query("partitions", "waiting")).format(**names_of(spec))
+        tx.execute(statement, {"horizon": wanted[-1][1]})
+        wanted += [bounds(by.interval, day) for (day,) in tx.fetchall()]
     return [
         (first, end)
         for first, end in sorted(set(wanted))
@@ -107,11 +109,7 @@ def _missing(tx: Cursor, spec: FileSpec, today: dt.date) -> list[tuple[dt.date, 
 
 
 def _add(tx: Cursor, spec: FileSpec, first: dt.date, end: dt.date) -> int:
-    names = _names(spec) | {
-        "partition": sql.Identifier(f"{spec.table}_p{first:%Y%m%d}"),
-        "first": sql.Literal(first.isoformat()),
-        "end": sql.Literal(end.isoformat()),
-    }
+    names = names_of(spec) | names_of_partition(spec, first, end)
     tx.execute(sql.SQL(query("partitions", "lock")).format(**names, timeout=sql.SQL(LOCK_TIMEOUT)))
     moved = 0
     for part in ("add", "move", "attach"):
@@ -120,7 +118,25 @@ def _add(tx: Cursor, spec: FileSpec, first: dt.date, end: dt.date) -> int:
     return moved
 
 
-def _names(spec: FileSpec) -> dict[str, sql.Composable]:
+def intervals_of(spec: FileSpec, earliest: dt.date | None) -> list[tuple[dt.date, dt.date]]:
+    """The bounds of all partitions that there are to be, with those since the `earliest` row."""
+    by, today = spec.partition_by, dt.datetime.now(dt.UTC).date()
+    assert by is not None  # noqa: S101  (asked for partitioned facts only)
+    since = min(by.since or today, earliest or today)
+    return intervals(by.model_copy(update={"since": since}), today)
+
+
+def names_of_partition(spec: FileSpec, first: dt.date, end: dt.date) -> dict[str, sql.Composable]:
+    """What the SQL calls a partition and its bounds."""
+    return {
+        "partition": sql.Identifier(f"{spec.table}_p{first:%Y%m%d}"),
+        "first": sql.Literal(first.isoformat()),
+        "end": sql.Literal(end.isoformat()),
+    }
+
+
+def names_of(spec: FileSpec) -> dict[str, sql.Composable]:
+    """What the SQL calls the tables and columns of a partitioned fact."""
     return {
         "table": sql.Identifier(spec.table),
         "keys": sql.Identifier(spec.key_table),

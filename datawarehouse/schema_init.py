@@ -226,10 +226,19 @@ def _type_name(column: sa.Column[Any]) -> str:
     )
 
 
+def create_statements(table: sa.Table) -> list[str]:
+    """CREATE TABLE, and CREATE INDEX of each of its indexes."""
+    indexes = sorted(table.indexes, key=lambda index: str(index.name))
+    elements: list[sa.schema.ExecutableDDLElement] = [
+        sa.schema.CreateTable(table),
+        *map(sa.schema.CreateIndex, indexes),
+    ]
+    return [str(element.compile(dialect=_DIALECT)).strip() for element in elements]
+
+
 def _create(tx: Cursor, table: sa.Table) -> None:
-    tx.execute(str(sa.schema.CreateTable(table).compile(dialect=_DIALECT)))
-    for index in sorted(table.indexes, key=lambda index: str(index.name)):
-        tx.execute(str(sa.schema.CreateIndex(index).compile(dialect=_DIALECT)))
+    for statement in create_statements(table):
+        tx.execute(statement)
     logger.info(f"[schema] created {table.name}", extra={"table": table.name})
 
 

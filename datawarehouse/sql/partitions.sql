@@ -47,3 +47,43 @@ INSERT INTO {partition} SELECT * FROM moved
 -- ATTACH holds up readers less than CREATE TABLE … PARTITION OF.
 ALTER TABLE {default} ENABLE TRIGGER {gone};
 ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ({first}) TO ({end})
+
+-- name: make
+CREATE TABLE {partition} PARTITION OF {table} FOR VALUES FROM ({first}) TO ({end})
+
+-- name: children
+-- The foreign keys to a table.
+SELECT child.relname, k.conname, a.attname
+FROM pg_constraint k
+JOIN pg_class child ON child.oid = k.conrelid
+JOIN pg_class parent ON parent.oid = k.confrelid
+JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+WHERE k.contype = 'f' AND k.connamespace = current_schema()::regnamespace AND parent.relname = %(table)s
+  AND parent.relnamespace = current_schema()::regnamespace AND k.conparentid = 0
+ORDER BY 1, 2
+
+-- name: earliest
+SELECT min({by})::date FROM {table}
+
+-- name: set_aside_schema
+CREATE SCHEMA before_partitions
+
+-- name: drop_foreign_key
+ALTER TABLE {child} DROP CONSTRAINT {constraint}
+
+-- name: set_aside
+ALTER TABLE {table} SET SCHEMA before_partitions
+
+-- name: copy_keys
+INSERT INTO {keys} ({key}, {by}) SELECT {key}, {by} FROM before_partitions.{table}
+
+-- name: copy_rows
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM before_partitions.{table}
+
+-- name: go_on_counting
+SELECT setval(pg_get_serial_sequence(quote_ident({table_text}), {surrogate_text}), max({surrogate}))
+FROM {table}
+HAVING max({surrogate}) IS NOT NULL
+
+-- name: add_foreign_key
+ALTER TABLE {child} ADD CONSTRAINT {constraint} FOREIGN KEY ({column}) REFERENCES {keys} ({key})

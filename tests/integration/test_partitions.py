@@ -26,6 +26,7 @@ from datawarehouse.schema_init import init_schema
 from datawarehouse.views import views_of
 from ingestion.file_load import FileLoad
 from scripts.create_roles import create_roles
+from scripts.partition import statements
 from tests.acceptance import samples
 from tests.acceptance.daemon import SHIPPED_CONFIG, wait_until
 from tests.conftest import opened, with_files
@@ -112,6 +113,13 @@ def orders(numbers: Iterable[int], **changes: Any) -> list[samples.Fields]:
     return [samples.order(n, **{"order_created_at": TIMES[n % 3], **changes}) for n in numbers]
 
 
+def contents(place: Place, table: str) -> list[Any]:
+    """The rows of a fact without what differs from load to load."""
+    surrogate = f"{table.rpartition('_')[2]}_sk"
+    rows = place.rows(f"SELECT to_jsonb(t) - %s - '_loaded_at' FROM {table} t ORDER BY {FACTS[table]}", surrogate)
+    return [row[0] for row in rows]
+
+
 def a_day(place: Place) -> dict[str, Any]:
     """Files with everything that happens to keys; what they leave in tables, quarantine and books."""
     reader = place.config.reader.model_copy(update={"chunk_rows": 4})
@@ -126,10 +134,8 @@ def a_day(place: Place) -> dict[str, Any]:
     )
     place.load("tickets.csv", early)
     found: dict[str, Any] = {}
-    for table, key in FACTS.items():
-        surrogate = f"{table.rpartition('_')[2]}_sk"
-        rows = place.rows(f"SELECT to_jsonb(t) - %s - '_loaded_at' FROM {table} t ORDER BY {key}", surrogate)
-        found[table] = [row[0] for row in rows]
+    for table in FACTS:
+        found[table] = contents(place, table)
     for table in ("pipeline_file_log", "quarantine", "orphan_wait"):
         volatile = (
             "- 'processed_at' - 'duration_ms' - 'quarantined_at' - 'resolved_at' - 'quarantine_id' - 'file_path'"
@@ -161,9 +167,13 @@ def test_the_rows_and_the_books_are_those_of_a_plain_table(
 
 
 def updating(config: PipelineConfig) -> PipelineConfig:
-    changed = {"on_conflict": OnConflict.UPDATE_IF_NEWER, "newer_by": "delivered_at"}
-    specs = [dataclasses.replace(s, **changed) if s.name == "orders" else s for s in config.files]
-    return with_files(config, tuple(specs))
+    newer = OnConflict.UPDATE_IF_NEWER
+    files = [
+        dataclasses.replace(s, on_conflict=newer, newer_by="delivered_at")
+        for s in config.files
+        if s.name == "orders"
+    ]
+    return with_files(config, tuple(files[0] if spec.name == "orders" else spec for spec in config.files))
 
 
 @pytest.mark.parametrize("triggers", ["off", "on"])
@@ -249,8 +259,9 @@ def test_foreign_keys_hold_for_everybody(place: Place) -> None:
     refused(place, "UPDATE fact_order SET customer_id = 999", "23503")
     place.rows("DELETE FROM fact_order WHERE order_id = %s", other)
     place.rows("DELETE FROM fact_order_key WHERE order_id = %s", third)
-    assert len(place.rows("SELECT order_id FROM fact_order")) == 4
-    place.check()
+    rows = place.rows("SELECT order_id, created_at FROM fact_order ORDER BY 1")
+    assert len(rows) == 4
+    assert rows == place.rows("SELECT order_id, created_at FROM fact_order_key ORDER BY 1")
 
 
 def test_a_parent_can_not_be_deleted_while_its_child_is_loaded(place: Place) -> None:
@@ -330,6 +341,7 @@ def test_while_somebody_loads_no_partition_is_made_and_nothing_is_lost(
 ) -> None:
     place = one_place
     monkeypatch.setattr(partitions, "LOCK_TIMEOUT", "100ms")
+    caplog.set_level("INFO")
     place.load("orders.json", orders(range(3)))
     with place.warehouse.transaction() as tx:
         tx.execute("INSERT INTO fact_order_key VALUES ('in hand', now())")
@@ -399,6 +411,29 @@ def test_a_table_that_is_there_is_refused_with_one_message(
         init_schema(warehouse, config)
 
 
+def test_facts_that_are_there_are_partitioned_by_the_printed_statements(
+    any_warehouse: Warehouse, config: PipelineConfig, by_month: PipelineConfig, tmp_path: Path
+) -> None:
+    every = with_partitions(by_month, "week", "tickets", column="created_at")
+    place = Place(any_warehouse, config, tmp_path)
+    plain = a_day(place.begin())
+    with any_warehouse.transaction() as tx:
+        printed = statements(tx, every)
+    assert (printed[0], printed[-1]) == ("BEGIN", "COMMIT")
+    with any_warehouse.transaction() as tx:
+        for statement in printed[1:-1]:
+            tx.execute(statement)
+    init_schema(any_warehouse, every)
+    place.config = every
+    assert {table: contents(place, table) for table in FACTS} == {table: plain[table] for table in FACTS}
+    place.check()
+    refused(place, "DELETE FROM fact_order", "23503.*fact_ticket")
+    assert place.load("orders.json", orders(range(10, 30))).inserted == 18
+    assert place.load("tickets.csv", [samples.ticket(20)]).inserted == 1
+    with any_warehouse.transaction() as tx:
+        assert statements(tx, every) == []
+
+
 def test_the_second_start_changes_nothing(
     place: Place, by_month: PipelineConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -431,6 +466,7 @@ def test_a_role_without_ddl_rights_loads_and_says_what_is_missing(
         assert owners == [('"p owner"',)]
         url = make_dsn(**{**place.warehouse.parameters, "user": "p loader", "password": "y"})
         with opened(DatabaseConfig(url=url), tmp_path) as loading:
+            place.rows("DROP TABLE fact_order_p20260201")
             init_schema(loading, config)
             other = Place(loading, config, tmp_path / "loader")
             at = {"delivered_at": "2026-02-20 10:00:00"}
@@ -448,7 +484,7 @@ def test_a_role_without_ddl_rights_loads_and_says_what_is_missing(
 
 
 def test_a_file_is_undone_with_its_keys_when_nothing_depends_on_it(
-    site: Site, by_month: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
     files = config["watcher"]["stream"]["expected_files"]
