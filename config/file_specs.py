@@ -23,6 +23,7 @@ from config.model import (
     Schema,
     SchemaConfig,
 )
+from config.partitioning import partition_problems
 
 EXTENSIONS = (".csv", ".json", ".ndjson", ".jsonl")
 RESERVED_TABLES = frozenset(
@@ -142,6 +143,7 @@ def _spec(
             newer_by=entry.newer_by,
             indexes=entry.indexes,
             contract=entry.contract,
+            partition_by=entry.partition_by,
         )
 
 
@@ -169,12 +171,17 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
     for spec in specs:
         where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
         first = by_name[spec.name]
-        if (first.table, set(first.foreign_keys), first.indexes) != (
+        if (first.table, set(first.foreign_keys), first.indexes, first.partition_by) != (
             spec.table,
             set(spec.foreign_keys),
             spec.indexes,
+            spec.partition_by,
         ):
-            problems.append(f"{where}: files of type {spec.name!r} must agree on table, foreign_keys and indexes")
+            problems.append(
+                f"{where}: files of type {spec.name!r} must agree on table, foreign_keys, indexes and partition_by"
+            )
+        if spec.partition_by is not None:
+            problems += [f"{where}.partition_by{p}" for p in partition_problems(spec, spec.partition_by, specs)]
         if tables.setdefault(spec.table, spec.name) != spec.name:
             problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
         for foreign_key in spec.foreign_keys:

@@ -214,6 +214,17 @@ class Contract(Model):
     abort: bool = False
 
 
+class PartitionBy(Model):
+    """A fact's partitions: ranges of `interval` by `column`, made from `since` on, or from now on.
+
+    What is outside of them is in the default partition.
+    """
+
+    column: str
+    interval: Literal["day", "week", "month", "year"]
+    since: dt.date | None = None
+
+
 @dataclass(frozen=True)
 class FileSpec:
     """Everything the pipeline knows of one kind of file. Built by config_loader; the rest ask it."""
@@ -229,6 +240,7 @@ class FileSpec:
     newer_by: str | None = None
     indexes: tuple[str, ...] = ()  # columns with a btree of their own, beside the keys
     contract: Contract | None = None
+    partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
 
     @property
@@ -239,6 +251,20 @@ class FileSpec:
     def surrogate_key(self) -> str | None:
         """A fact's own key column: order_sk for fact_order, event_sk for fact_ticket_event."""
         return f"{self.table.rsplit('_', 1)[-1]}_sk" if self.is_fact else None
+
+    @property
+    def key_table(self) -> str:
+        """Where the source keys are unique, and what children refer to: the table itself unless partitioned.
+
+        A unique constraint of a partitioned table holds the column that it is partitioned by; so its keys are in a
+        table of their own, each with its row's value of that column.
+        """
+        return f"{self.table}_key" if self.partition_by else self.table
+
+    @property
+    def partition_column(self) -> str | None:
+        """The table's name of the column that it is partitioned by."""
+        return self.schema.by_name[self.partition_by.column].target if self.partition_by else None
 
     @cached_property
     def has_pii(self) -> bool:
@@ -351,6 +377,7 @@ class ExpectedFile(Model):
     newer_by: str | None = None
     indexes: tuple[str, ...] = ()
     contract: Contract | None = None
+    partition_by: PartitionBy | None = None
 
 
 class MasterConfig(Model):

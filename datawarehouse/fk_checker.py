@@ -18,6 +18,12 @@ from validation.orphan_validator import Keys, ParentLookup
 if TYPE_CHECKING:
     import pandas as pd
 
+_IN_TABLE = "SELECT {columns} FROM {keys} AS t WHERE t.{key} = ANY(%s::{type}[])"
+# The key tells in which partition its row is: each look-up is in that one alone.
+_IN_PARTITIONS = """SELECT {columns} FROM {keys} AS k
+CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = k.{key} AND t.{by} = k.{by} LIMIT 1) AS t
+WHERE k.{key} = ANY(%s::{type}[])"""
+
 
 def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -> tuple[str, str]:
     """Logical file name → (its table, its primary key column)."""
@@ -71,10 +77,12 @@ def rows_by_key(
 def _by_key(spec: FileSpec, *columns: str) -> sql.Composed:
     key = spec.schema.key
     names = [key.target, *(spec.schema.by_name[name].target for name in columns)]
-    return sql.SQL("SELECT {columns} FROM {table} WHERE {key} = ANY(%s::{type}[])").format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+    return sql.SQL(_IN_PARTITIONS if columns and spec.partition_by else _IN_TABLE).format(
+        columns=sql.SQL(", ").join([sql.Identifier("t", name) for name in names]),
         table=sql.Identifier(spec.table),
+        keys=sql.Identifier(spec.key_table),
         key=sql.Identifier(key.target),
+        by=sql.Identifier(spec.partition_column or ""),
         type=sql.SQL(str(key.sql)),
     )
 

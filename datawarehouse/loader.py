@@ -102,7 +102,9 @@ class Loader:
         self._list_present = list_present
         self._table = sql.Identifier(spec.table)
         self._stage = sql.Identifier(f"stage_{spec.table}"[:63])
+        self._keys = sql.Identifier(spec.key_table)
         self._key = sql.Identifier(spec.schema.key.target)
+        self._by = sql.Identifier(spec.partition_column or "")
         self._seen = sql.Identifier(f"seen_{spec.table}"[:63])
         self._has_stage = False
         self._remembers = False
@@ -182,7 +184,7 @@ class Loader:
         if rows.num_rows == 0:
             return Loaded()
         try:
-            return self._within_savepoint(lambda: Loaded(inserted=self._copy(self._table, self._names, rows)))
+            return self._within_savepoint(lambda: self._copy_new(rows))
         except DataError:
             self._asks_for_all = True
             return self._merge(rows, more=more)
@@ -198,6 +200,12 @@ class Loader:
             raise
         self._tx.execute("RELEASE SAVEPOINT chunk")
         return loaded
+
+    def _copy_new(self, rows: pa.Table) -> Loaded:
+        if self._spec.partition_by:
+            columns = (self._spec.schema.primary_key, self._spec.partition_by.column)
+            self._copy(self._keys, {name: self._names[name] for name in columns}, rows)
+        return Loaded(inserted=self._copy(self._table, self._names, rows))
 
     def _copy(self, table: sql.Identifier, names: dict[str, str], rows: pa.Table) -> int:
         """COPY the columns `names` (of the rows → of the table); returns the number of rows."""
@@ -294,6 +302,7 @@ class Loader:
             stage=self._stage,
             key=self._key,
             changed=self._differ("t", "s"),
+            **self._partition,
             seen_join=remembering(" LEFT JOIN {seen} AS k ON k.{key} = s.{key}"),
             or_seen=remembering(" OR k.{key} IS NOT NULL"),
             remember=remembering(query("loader", "remember")),
@@ -303,17 +312,33 @@ class Loader:
     def _insert(self) -> sql.Composed:
         spec = self._spec
         columns = [sql.Identifier(name) for name in self._names.values()]
-        assignments = [sql.SQL("{0} = excluded.{0}").format(c) for c in columns if c != self._key]
+        form = "insert" if self._ignores_known else "upsert"
+        assignment = sql.SQL("{0} = n.{0}" if spec.partition_by else "{0} = excluded.{0}")
+        assignments = [assignment.format(c) for c in columns if c != self._key]
         newer = spec.schema.by_name[spec.newer_by].target if spec.newer_by else ""
-        return sql.SQL(query("loader", "insert" if self._ignores_known else "upsert")).format(
+        return sql.SQL(query("loader", f"{form}_partitioned" if spec.partition_by else form)).format(
             table=self._table,
             stage=self._stage,
             key=self._key,
             columns=sql.SQL(", ").join(columns),
             assignments=sql.SQL(", ").join(assignments),
             newer=sql.Identifier(newer),
-            differs=self._differ("t", "excluded"),
+            differs=self._differ("t", "s" if spec.partition_by else "excluded"),
+            keys=self._keys,
+            by=self._by,
+            **self._partition,
         )
+
+    @cached_property
+    def _partition(self) -> dict[str, sql.Composable]:
+        """Of a partitioned table: what finds the partition of a staged row's key, and looks in that one alone."""
+        if not self._spec.partition_by:
+            return {"partition": sql.SQL(""), "in_partition": sql.SQL("")}
+        names = {"keys": self._keys, "key": self._key, "by": self._by}
+        return {
+            "partition": sql.SQL(query("loader", "partition") + " ").format(**names),
+            "in_partition": sql.SQL(" AND t.{by} = p.{by}").format(**names),
+        }
 
     def _differ(self, one: str, other: str) -> sql.Composable:
         """Do the rows `one` and `other` differ in a source column other than the key?"""

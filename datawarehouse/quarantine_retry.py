@@ -122,7 +122,7 @@ class OrphanRetry:
         """Lock and read orphans of `spec`, or of some files, that waited on `parent` and whose parent has come."""
         parent_spec = next(s for s in self._config.files if s.table == parent)
         statement = sql.SQL(query("quarantine", "satisfied")).format(
-            parent=sql.Identifier(parent),
+            parent=sql.Identifier(parent_spec.key_table),
             key=sql.Identifier(parent_spec.schema.key.target),
             key_type=sql.SQL(str(parent_spec.schema.key.sql)),
         )

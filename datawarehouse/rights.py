@@ -106,6 +106,9 @@ def _file_rights(config: PipelineConfig) -> Iterator[Right]:
         yield Right(spec.table, "INSERT")
         if spec.on_conflict is OnConflict.UPDATE_IF_NEWER:
             yield Right(spec.table, "UPDATE")
-        elif spec.name in parents:
+        elif spec.name in parents and not spec.partition_by:
             # FOR KEY SHARE asks for UPDATE on a column, whichever
             yield Right(spec.table, "UPDATE", "_loaded_at")
+        if spec.partition_by:
+            yield from (Right(spec.key_table, privilege) for privilege in ("SELECT", "INSERT"))
+            yield Right(spec.key_table, "UPDATE", spec.partition_column)

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from config.config_loader import get_config
 from config.errors import ConfigError
 from config.model import PipelineConfig
+from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import ADVICE, current_role, require_rights
@@ -38,10 +39,17 @@ class Plan:
 def plan(tx: Cursor | None, config: PipelineConfig) -> Plan:
     """Compare the database with `config`; nothing is changed. Without `tx` there is no database yet."""
     metadata = build_metadata(config)
-    return _plan(tx, metadata, _columns(tx) if tx is not None else {})
+    return _plan(tx, config, metadata, _columns(tx) if tx is not None else {})
 
 
-def _plan(tx: Cursor | None, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]) -> Plan:
+def _plan(
+    tx: Cursor | None,
+    config: PipelineConfig,
+    metadata: sa.MetaData,
+    existing: dict[str, dict[str, tuple[str, bool]]],
+) -> Plan:
+    if tx is not None and (otherwise := tuple(partitions.differences(tx, config))):
+        return Plan(differences=otherwise)  # what differs beside these follows from them
     tables = metadata.sorted_tables
     return Plan(
         tables=tuple(table.name for table in tables if table.name not in existing),
@@ -68,7 +76,7 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
     with warehouse.transaction() as tx:
         tx.execute(query("schema_init", "lock"))
         existing = _columns(tx)
-        todo = _plan(tx, metadata, existing)
+        todo = _plan(tx, config, metadata, existing)
         if todo.differences:
             raise ConfigError(
                 "the database and the configuration differ; change one of them:\n"
@@ -80,6 +88,9 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
                 _create(tx, table)
             else:
                 _add_columns(tx, table, existing[table.name])
+        for spec in partitions.partitioned(config):
+            if spec.table not in existing:
+                partitions.prepare(tx, spec)
         for name, statement in todo.checks:
             tx.execute(statement)
             logger.info(f"[schema] brought a check of {name} up to date", extra={"table": name})
@@ -91,6 +102,7 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
         tx.execute(query("schema_init", "warehouse_id"))
         year = dt.datetime.now(dt.UTC).year
         grow_dates(tx, year - 1, year + 1)
+    partitions.keep_up(warehouse, config)
 
 
 def _require_ddl_rights(tx: Cursor, todo: Plan) -> None:
@@ -151,7 +163,9 @@ def _differences(
 ) -> Iterator[str]:
     """What can't be mended by adding a column."""
     tx.execute(query("schema_init", "foreign_keys"))
-    foreign_keys = {(child, column): parent for child, column, parent in tx.fetchall()}
+    foreign_keys: dict[tuple[str, str], set[str]] = {}
+    for child, column, parent in tx.fetchall():
+        foreign_keys.setdefault((child, column), set()).add(parent)
     for table in metadata.sorted_tables:
         there = existing.get(table.name)
         if there is None:
@@ -171,11 +185,12 @@ def _differences(
                 yield f"{where}: the table has {found}, the configuration {wanted}"
             if not_null != (not column.nullable):
                 yield f"{where}: the table has {'NOT NULL' if not_null else 'NULL'}, the configuration not"
-            parent = next((key.column.table.name for key in column.foreign_keys), None)
-            if parent != foreign_keys.get((table.name, column.name)):
+            parents = {key.column.table.name for key in column.foreign_keys}
+            referred = foreign_keys.get((table.name, column.name), set())
+            if parents != referred:
                 yield (
-                    f"{where}: the table refers to {foreign_keys.get((table.name, column.name)) or 'nothing'}, "
-                    f"the configuration to {parent or 'nothing'}"
+                    f"{where}: the table refers to {', '.join(sorted(referred)) or 'nothing'}, "
+                    f"the configuration to {', '.join(sorted(parents)) or 'nothing'}"
                 )
         for name in there.keys() - {column.name for column in table.columns}:
             yield f"{table.name}.{name}: the table has it, the configuration not; drop it there, or name it here"
@@ -211,10 +226,19 @@ def _type_name(column: sa.Column[Any]) -> str:
     )
 
 
+def create_statements(table: sa.Table) -> list[str]:
+    """CREATE TABLE, and CREATE INDEX of each of its indexes."""
+    indexes = sorted(table.indexes, key=lambda index: str(index.name))
+    elements: list[sa.schema.ExecutableDDLElement] = [
+        sa.schema.CreateTable(table),
+        *map(sa.schema.CreateIndex, indexes),
+    ]
+    return [str(element.compile(dialect=_DIALECT)).strip() for element in elements]
+
+
 def _create(tx: Cursor, table: sa.Table) -> None:
-    tx.execute(str(sa.schema.CreateTable(table).compile(dialect=_DIALECT)))
-    for index in sorted(table.indexes, key=lambda index: str(index.name)):
-        tx.execute(str(sa.schema.CreateIndex(index).compile(dialect=_DIALECT)))
+    for statement in create_statements(table):
+        tx.execute(statement)
     logger.info(f"[schema] created {table.name}", extra={"table": table.name})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,7 +61,9 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
 
     Facts have a surrogate key beside the unique source key. Indexes: btree on the columns that the config
     names (each costs about 3 s a million rows); BRIN on times and `_file_id`, which follow the order of loading.
+    A partitioned fact has its time in every unique key; that of its source key alone is in its key table.
     """
+    by = spec.partition_column
     parents = {key.column: config.by_logical_name[key.parent] for key in spec.foreign_keys}
     items: list[sa.schema.SchemaItem] = []
     if spec.surrogate_key:
@@ -69,15 +71,15 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     for column in spec.schema.columns:
         is_key = column.name == spec.schema.primary_key
         parent = parents.get(column.name)
-        references = [sa.ForeignKey(f"{parent.table}.{parent.schema.key.target}")] if parent else []
+        references = [sa.ForeignKey(f"{parent.key_table}.{parent.schema.key.target}")] if parent else []
         items.append(
             sa.Column(
                 column.target,
                 column_type(column),
                 *references,
-                nullable=column.nullable,
-                primary_key=is_key and not spec.is_fact,
-                unique=True if is_key and spec.is_fact else None,
+                nullable=column.nullable and column.target != by,
+                primary_key=(is_key and not spec.is_fact) or column.target == by,
+                unique=True if is_key and spec.is_fact and not by else None,
                 autoincrement=False,
             )
         )
@@ -95,7 +97,36 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
         sa.Column("_loaded_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
         _index(spec.table, "_file_id", "brin"),
     ]
-    sa.Table(spec.table, metadata, *items)
+    if by:
+        items += _keys_apart(metadata, spec)
+    sa.Table(spec.table, metadata, *items, postgresql_partition_by=_range(by) if by else None)
+
+
+def _keys_apart(metadata: sa.MetaData, spec: FileSpec) -> Iterator[sa.schema.SchemaItem]:
+    """Make the table of a partitioned fact's keys; returns the constraints that tie the fact to it.
+
+    So a source key is unique in all partitions, whoever writes: each row has its key here, with the same time.
+    """
+    key, by = (
+        spec.schema.key,
+        spec.schema.by_name[spec.partition_by.column] if spec.partition_by else spec.schema.key,
+    )
+    both = [key.target, by.target]
+    sa.Table(
+        spec.key_table,
+        metadata,
+        sa.Column(key.target, column_type(key), primary_key=True, autoincrement=False),
+        sa.Column(by.target, column_type(by), nullable=False),
+        sa.UniqueConstraint(*both),
+    )
+    yield sa.UniqueConstraint(*both)
+    yield sa.ForeignKeyConstraint(
+        both, [f"{spec.key_table}.{name}" for name in both], onupdate="CASCADE", ondelete="CASCADE"
+    )
+
+
+def _range(column: str) -> str:
+    return 'RANGE ("{}")'.format(column.replace('"', '""'))
 
 
 def _index(table: str, column: str, method: str) -> sa.Index:

@@ -1,4 +1,4 @@
-"""What happens by the clock: orphans retried and promoted, backup mended, old things removed, contracts judged."""
+"""What happens by the clock: orphans retried and promoted, backup mended, old things removed, and so on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from config.errors import PipelineError
 from config.model import PipelineConfig
+from datawarehouse.partitions import keep_up
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.retention import Retention
 from utils.logger import get_logger
@@ -39,11 +40,14 @@ def maintain(
     def prune() -> None:
         retention.prune()
 
+    def make_partitions() -> None:
+        keep_up(retention.warehouse, config)
+
     def judge_contracts() -> None:
         if contracts:
             runner.contracts.turn()
 
-    for part in (heal, promote, back_up, prune, judge_contracts):
+    for part in (heal, promote, back_up, prune, make_partitions, judge_contracts):
         _attempt(part)
 
 

@@ -26,7 +26,7 @@ class Retention:
         self, config: PipelineConfig, warehouse: Warehouse, tracker: FileTracker, backup: QuarantineBackup
     ) -> None:
         self._config = config
-        self._warehouse = warehouse
+        self.warehouse = warehouse
         self._tracker = tracker
         self._backup = backup
         self._pruned_on: dt.date | None = None
@@ -63,7 +63,7 @@ class Retention:
 
     def _prune_quarantine(self, before: dt.datetime) -> int:
         """Rows first: whatever ends this halfway, the backup is mended from the table in a later turn."""
-        with self._warehouse.transaction() as tx:
+        with self.warehouse.transaction() as tx:
             tx.execute(query("retention", "prune_quarantine"), {"before": before})
             return int((tx.fetchone() or (0,))[0])
 

@@ -19,6 +19,7 @@ if not __package__:  # run as a file
 from config.config_loader import get_config
 from config.errors import ConfigError, PipelineError
 from config.model import PipelineConfig
+from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from datawarehouse.rights import loader_rights, readable_tables
@@ -99,7 +100,7 @@ def _make_role(tx: Cursor, role: str, password: str | None) -> None:
 
 
 def _hand_over(tx: Cursor, config: PipelineConfig, owner: str) -> None:
-    names = [*build_metadata(config).tables, *VIEWS]
+    names = [*build_metadata(config).tables, *VIEWS, *map(partitions.gone, partitions.partitioned(config))]
     tx.execute(query("roles", "foreign_owned"), {"names": names, "owner": owner})
     for name, kind in tx.fetchall():
         statement = sql.SQL("ALTER {} {} OWNER TO {}")

@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.partitions import partitioned
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.queries import query
 from datawarehouse.tables import build_metadata
@@ -21,6 +22,7 @@ from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open
 SHOWN = 50  # differences on the screen
 
 Row = dict[str, Any]
+_EQUAL = sql.SQL("p.{} = c.{}")
 
 
 @dataclass
@@ -90,16 +92,29 @@ def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:
 def _foreign_keys(tx: Cursor, config: PipelineConfig) -> Check:
     check = Check("foreign keys hold")
     for table in build_metadata(config).sorted_tables:
-        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
+        for key in sorted(table.foreign_key_constraints, key=lambda key: key.elements[0].parent.name):
+            pairs = [(element.parent.name, element.column.name) for element in key.elements]
             names = {
                 "table": sql.Identifier(table.name),
-                "column": sql.Identifier(key.parent.name),
-                "parent": sql.Identifier(key.column.table.name),
-                "key": sql.Identifier(key.column.name),
+                "column": sql.Identifier(pairs[0][0]),
+                "parent": sql.Identifier(key.referred_table.name),
+                "matches": sql.SQL(" AND ").join(
+                    [_EQUAL.format(sql.Identifier(p), sql.Identifier(c)) for c, p in pairs]
+                ),
             }
-            what = f"{key.parent.name} without its row in {key.column.table.name}"
+            what = f"{pairs[0][0]} without its row in {key.referred_table.name}"
             check.differences += _differing(tx, "foreign_key", names, what=what, table=table.name)
             check.compared += 1
+    for spec in partitioned(config):
+        names = {
+            "keys": sql.Identifier(spec.key_table),
+            "table": sql.Identifier(spec.table),
+            "key": sql.Identifier(spec.schema.key.target),
+            "by": sql.Identifier(spec.partition_column or ""),
+        }
+        what = f"keys of {spec.key_table} without a row"
+        check.differences += _differing(tx, "keys", names, what=what, table=spec.table)
+        check.compared += 1
     return check
 
 

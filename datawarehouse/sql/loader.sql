@@ -16,7 +16,7 @@ SELECT (SELECT min(date_key) / 10000 FROM dim_date), (SELECT max(date_key) / 100
 WITH found AS (
     SELECT s._row, s.{key}, t._file_id = s._file_id{or_seen} AS in_this_file, {changed} AS changed
     FROM {stage} AS s
-    CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = s.{key} LIMIT 1) AS t{seen_join}
+    {partition}CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = s.{key}{in_partition} LIMIT 1) AS t{seen_join}
 ){remember}
 SELECT count(*) FILTER (WHERE NOT in_this_file),
        count(*) FILTER (WHERE NOT in_this_file AND changed),
@@ -27,6 +27,10 @@ FROM found
 
 -- name: remember
 , remembered AS (INSERT INTO {seen} SELECT {key} FROM found WHERE NOT in_this_file ON CONFLICT DO NOTHING)
+
+-- name: partition
+-- The key tells in which partition the row is.
+CROSS JOIN LATERAL (SELECT {by} FROM {keys} AS k WHERE k.{key} = s.{key} LIMIT 1) AS p
 
 -- name: insert
 -- The keys that are there are left out first, since each attempt would use up a surrogate key.
@@ -48,3 +52,44 @@ SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted),
        array_agg((SELECT s._row FROM {stage} AS s WHERE s.{key} = m.{key}))
            FILTER (WHERE NOT inserted AND %(list_present)s)
 FROM merged AS m
+
+-- name: insert_partitioned
+WITH new_keys AS (
+    INSERT INTO {keys} AS t ({key}, {by})
+    SELECT {key}, {by} FROM {stage} AS s
+    WHERE NOT EXISTS (SELECT FROM {keys} AS o WHERE o.{key} = s.{key})
+    ON CONFLICT ({key}) DO NOTHING
+    RETURNING t.{key}
+)
+INSERT INTO {table} ({columns})
+SELECT {columns} FROM {stage} AS s WHERE s.{key} IN (SELECT n.{key} FROM new_keys AS n)
+
+-- name: upsert_partitioned
+-- Known keys are locked first, in one order: what is found of their rows then stays so. A row that has another time now
+-- goes to another partition, and its key follows: foreign keys are checked when both are done.
+SELECT FROM {keys} AS k JOIN {stage} AS s ON s.{key} = k.{key} ORDER BY k.{key} FOR NO KEY UPDATE OF k;
+WITH newer AS (
+    SELECT s.*, t.{by} AS _before
+    FROM {stage} AS s
+    {partition}CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = s.{key}{in_partition} LIMIT 1) AS t
+    WHERE t.{newer} < s.{newer} AND {differs}
+), updated AS (
+    UPDATE {table} AS t SET {assignments}, _loaded_at = now()
+    FROM newer AS n
+    WHERE t.{key} = n.{key} AND t.{by} = n._before AND t.{newer} < n.{newer}
+    RETURNING t.{key}, t.{by}
+), moved AS (
+    UPDATE {keys} AS k SET {by} = u.{by} FROM updated AS u WHERE k.{key} = u.{key} AND k.{by} <> u.{by}
+), new_keys AS (
+    INSERT INTO {keys} AS t ({key}, {by})
+    SELECT {key}, {by} FROM {stage} AS s
+    WHERE NOT EXISTS (SELECT FROM {keys} AS o WHERE o.{key} = s.{key})
+    ON CONFLICT ({key}) DO NOTHING
+    RETURNING t.{key}
+), inserted AS (
+    INSERT INTO {table} AS t ({columns})
+    SELECT {columns} FROM {stage} AS s WHERE s.{key} IN (SELECT n.{key} FROM new_keys AS n)
+    RETURNING t.{key}
+)
+SELECT (SELECT count(*) FROM inserted), (SELECT count(*) FROM updated),
+       (SELECT array_agg(s._row) FROM {stage} AS s JOIN updated AS u ON u.{key} = s.{key} WHERE %(list_present)s)

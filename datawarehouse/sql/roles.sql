@@ -25,13 +25,15 @@ GRANT USAGE ON SCHEMA {schema} TO {loader}
 -- What an earlier start under another role has made: it changes hands.
 SELECT c.relname, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END
 FROM pg_class c
-WHERE c.relname = ANY (%(names)s) AND c.relkind IN ('r', 'p', 'v')
+LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+LEFT JOIN pg_class root ON root.oid = i.inhparent
+WHERE coalesce(root.relname, c.relname) = ANY (%(names)s) AND c.relkind IN ('r', 'p', 'v')
   AND c.relnamespace = current_schema()::regnamespace
   AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = %(owner)s)
 UNION ALL
-SELECT p.proname, 'PROCEDURE'
+SELECT p.proname, CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END
 FROM pg_proc p
-WHERE p.proname = 'promote_true_orphans' AND p.pronamespace = current_schema()::regnamespace
+WHERE (p.proname = 'promote_true_orphans' OR p.proname = ANY (%(names)s) AND p.prorettype = 'trigger'::regtype) AND p.pronamespace = current_schema()::regnamespace
   AND p.proowner <> (SELECT oid FROM pg_roles WHERE rolname = %(owner)s)
 
 -- name: withdraw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +21,13 @@ from config.model import (
     FileSpec,
     ForeignKey,
     OnConflict,
+    PartitionBy,
     PipelineConfig,
     Schema,
     Stage,
     Status,
 )
+from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
@@ -119,12 +122,12 @@ OWNERS = FileSpec(
 )
 
 
-def things(table: str, dtype: Dtype, on_conflict: OnConflict) -> FileSpec:
+def things(table: str, dtype: Dtype, on_conflict: OnConflict, partition_by: PartitionBy | None = None) -> FileSpec:
     columns = (
         Column(name="thing_id", dtype=dtype, nullable=False),
         Column(name="value", dtype=Dtype.INT),
         Column(name="owner_id", dtype=Dtype.INT),
-        Column(name="updated_at", dtype=Dtype.DATETIME),
+        Column(name="updated_at", dtype=Dtype.DATETIME, nullable=partition_by is None),
     )
     return FileSpec(
         table,
@@ -135,15 +138,19 @@ def things(table: str, dtype: Dtype, on_conflict: OnConflict) -> FileSpec:
         foreign_keys=(ForeignKey("owner_id", "owners"),),
         on_conflict=on_conflict,
         newer_by="updated_at" if on_conflict is OnConflict.UPDATE_IF_NEWER else None,
+        partition_by=partition_by,
         level=1,
     )
 
 
+BY_DAY = PartitionBy(column="updated_at", interval="day")
 SPECS = [
     things("dim_number", Dtype.INT, OnConflict.NOTHING),
     things("fact_text", Dtype.STR, OnConflict.NOTHING),
     things("dim_newer", Dtype.INT, OnConflict.UPDATE_IF_NEWER),
     things("fact_newer", Dtype.STR, OnConflict.UPDATE_IF_NEWER),
+    things("fact_part", Dtype.STR, OnConflict.NOTHING, BY_DAY),
+    things("fact_newer_part", Dtype.INT, OnConflict.UPDATE_IF_NEWER, BY_DAY),
 ]
 ROWS = st.builds(
     Row,
@@ -152,7 +159,7 @@ ROWS = st.builds(
     owner=st.sampled_from([1, 1, 1, LATE_OWNER]),
     day=st.integers(0, 3),
 )
-FILES = st.lists(st.lists(ROWS, min_size=1, max_size=12), min_size=1, max_size=3)
+DATED = ROWS.map(lambda row: row._replace(day=max(row.day, 1)))
 
 
 @dataclass
@@ -187,11 +194,18 @@ class Desk:
 
     def begin(self, spec: FileSpec) -> None:
         """Empty tables, and the one owner who is there from the start."""
-        tables = f"{spec.table}, dim_owner, quarantine, orphan_wait, pipeline_file_log"
+        tables = f"{spec.key_table}, dim_owner, quarantine, orphan_wait, pipeline_file_log"
         self.execute(f"TRUNCATE {tables} CASCADE; INSERT INTO dim_owner (owner_id, _file_id) VALUES (1, 0)")
 
     def stored(self, spec: FileSpec) -> dict[int, tuple[Row, int]]:
+        """The table's rows. In a partitioned one each has its key, with the same time, and there is no other."""
         with self.warehouse.transaction() as tx:
+            if spec.partition_by:
+                tx.execute(
+                    f"SELECT count(*) FROM {spec.table} t FULL JOIN {spec.key_table} k"
+                    " USING (thing_id, updated_at) WHERE t.thing_id IS NULL OR k.thing_id IS NULL"
+                )
+                assert tx.fetchone() == (0,)
             columns = "thing_id, value, owner_id, extract(day FROM updated_at), _file_id"
             tx.execute(f"SELECT {columns} FROM {spec.table}")
             return {int(k): (Row(int(k), v, o, int(d or 0)), f) for k, v, o, d, f in tx}
@@ -209,6 +223,9 @@ def desk(warehouse: Warehouse, config: PipelineConfig, tmp_path: Path) -> Desk:
     desk = Desk(warehouse, config, tmp_path)
     for spec in SPECS:
         desk.execute(f"ALTER TABLE {spec.table} ADD CHECK (thing_id::integer <> {REFUSED_KEY})")
+        if spec.partition_by:  # the second day has a partition, the others are in the default one
+            with warehouse.transaction() as tx:
+                partitions._add(tx, spec, dt.date(2026, 1, 2), dt.date(2026, 1, 3))
     return desk
 
 
@@ -223,7 +240,7 @@ def check_books(outcome: FileOutcome, expected: Books) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.table)
 def test_files_loaded_together_are_as_if_one_had_come_after_the_other(desk: Desk, spec: FileSpec) -> None:
     together = []
-    rows = st.lists(ROWS, min_size=1, max_size=4)
+    rows = st.lists(DATED if spec.partition_by else ROWS, min_size=1, max_size=4)
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(before=rows, files=st.lists(rows, min_size=2, max_size=4))
@@ -248,8 +265,10 @@ def test_files_loaded_together_are_as_if_one_had_come_after_the_other(desk: Desk
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.table)
 def test_the_counts_and_the_table_are_those_of_the_model(desk: Desk, spec: FileSpec) -> None:
+    rows = st.lists(DATED if spec.partition_by else ROWS, min_size=1, max_size=12)
+
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(files=FILES, chunk_rows=st.integers(2, 5))
+    @given(files=st.lists(rows, min_size=1, max_size=3), chunk_rows=st.integers(2, 5))
     def compare(files: list[list[Row]], chunk_rows: int) -> None:
         desk.begin(spec)
         model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
