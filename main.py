@@ -17,7 +17,7 @@ import typer
 
 from config.errors import PipelineError
 from config.model import PipelineConfig, Status
-from ingestion.ingestion_runner import Summary
+from ingestion.file_report import Summary
 from ingestion.pipeline import Pipeline
 from utils import logger
 from workbench import check, config_check, explain, files, infer, quarantine, repairs, sql_shell, status, verify

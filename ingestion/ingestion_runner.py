@@ -5,20 +5,20 @@ from __future__ import annotations
 import random
 import threading
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from config.errors import Collision, FileChanged, FileUnreadable, PipelineError, WarehouseUnavailable
-from config.model import FileJob, FileOutcome, PipelineConfig, Stage, Status
+from config.model import FileJob, FileOutcome, PipelineConfig, Status
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.contract_watch import ContractWatch
 from ingestion.file_load import FileLoad, Stopped
+from ingestion.file_report import Summary, in_our_words, report, tell_of_crash
 from ingestion.file_tracker import FileTracker
 from ingestion.file_work import Engine, FileWork
 from ingestion.group_load import GroupLoad
@@ -40,41 +40,6 @@ SMALL_BYTES = 64 << 10  # a file that is larger is loaded by itself
 GROUP_LOCK_SECONDS = 0.5  # for a lock on a row of one of many files; the file itself waits longer
 TRIES_BEFORE_ALERT = 3  # a file that a live database could not take so often is worth a word
 FOLLOW_UP_SECONDS = 60.0  # for a statement of what follows a commit: its work does not depend on the file's size
-
-
-@dataclass
-class Summary:
-    """What this run did. Several threads may add to it."""
-
-    files: Counter[Status] = field(default_factory=Counter)
-    rows: int = 0
-    loaded: int = 0
-    quarantined: int = 0
-    healed: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, outcome: FileOutcome) -> None:
-        """Count a file and its rows."""
-        with self._lock:
-            self.files[outcome.status] += 1
-            if outcome.status is Status.SUCCESS:
-                self.rows += outcome.total
-                self.loaded += outcome.inserted + outcome.updated
-                self.quarantined += outcome.quarantined
-
-    def add_healed(self, count: int) -> None:
-        """Count orphans that were loaded after all."""
-        with self._lock:
-            self.healed += count
-
-    def text(self) -> str:
-        """One line for the console."""
-        done, failed = self.files[Status.SUCCESS], self.files[Status.FAILED]
-        unchanged = self.files[Status.ALREADY_DONE]
-        return (
-            f"{done} files loaded, {failed} failed, {unchanged} already done: {self.rows:,} rows, "
-            f"{self.loaded:,} loaded, {self.quarantined:,} quarantined, {self.healed:,} orphans healed"
-        )
 
 
 class _Told(threading.local):
@@ -184,7 +149,7 @@ class IngestionRunner:
                 return []
             logger.info(f"[runner] {len(jobs)} files together: {problem}; one by one")
         except Exception as error:  # noqa: BLE001  (as in process_file, which records what is wrong)
-            logger.warning(f"[runner] {len(jobs)} files together: {_in_our_words(error)}; one by one")
+            logger.warning(f"[runner] {len(jobs)} files together: {in_our_words(error)}; one by one")
         if outcomes:
             self._conclude(outcomes)
         for job in held:  # by another process, which may take its time
@@ -262,7 +227,7 @@ class IngestionRunner:
                 self._tracker.mark_as_failed(job, outcome.error or "")
         try:
             for outcome in outcomes:
-                self._report(outcome)
+                report(outcome, self.summary, self._config.quarantine.alert_above)
             self._follow_up_until_done(outcomes)
         finally:
             for outcome in outcomes:  # now the files that wait for this one find the orphans healed, too
@@ -298,7 +263,7 @@ class IngestionRunner:
             self._wait_for_warehouse(problem)
             return False
         except Exception as error:  # noqa: BLE001  (nor may one here: the files themselves are loaded)
-            _tell_of_crash(job, f"after {job.path.name}", error)
+            tell_of_crash(job, f"after {job.path.name}", error)
         return True
 
     def _reconcile_backup(self) -> None:
@@ -309,7 +274,7 @@ class IngestionRunner:
 
     def _record_crash(self, job: FileJob, error: Exception) -> FileOutcome | None:
         """A fault of ours, or of the database's schema: the file counts as failed, the rest goes on."""
-        what = _tell_of_crash(job, job.path.name, error)
+        what = tell_of_crash(job, job.path.name, error)
         if not job.md5:
             job = job.evolve(md5=_hash_or_nothing(job.path))
         try:
@@ -396,79 +361,6 @@ class IngestionRunner:
                 f"[runner] {job.path.name}: {rows} rows so far",
                 extra={**job.log_context(), "screen": f"… {job.path.name:<24} {rows:>10,} rows so far"},
             )
-
-    def _report(self, outcome: FileOutcome) -> None:
-        """Log line, console line, alerts and sums."""
-        job = outcome.job
-        metrics.concluded(outcome)
-        self.summary.add(outcome)
-        extra = {**job.log_context(), "file_id": outcome.file_id, "status": outcome.status.value}
-        if outcome.status is Status.ALREADY_DONE:
-            logger.info(
-                f"[runner] {job.path.name} has the content of file {outcome.file_id}: nothing to do", extra=extra
-            )
-        elif outcome.status is Status.FAILED:
-            screen = f"✗ {job.path.name:<24} failed: {outcome.error}"
-            logger.error(f"[runner] {job.path.name} failed: {outcome.error}", extra={**extra, "screen": screen})
-            if not outcome.told:
-                send_alert("File failed", f"{job.path}: {outcome.error}")
-        else:
-            logger.info(
-                f"[runner] loaded {job.path.name}",
-                extra={**extra, **_figures(outcome), "screen": console_line(outcome)},
-            )
-            self._alert_on_rows(outcome)
-
-    def _alert_on_rows(self, outcome: FileOutcome) -> None:
-        name = outcome.job.path.name
-        if outcome.quarantined > self._config.quarantine.alert_above:
-            stages = ", ".join(f"{stage.value} {count}" for stage, count in outcome.rejected_by_stage.items())
-            message = f"{name} (file {outcome.file_id}): {outcome.quarantined} of {outcome.total} rows ({stages})"
-            send_alert("High quarantine volume", message)
-        if refused := outcome.rejected_by_stage.get(Stage.LOAD):
-            send_alert("Load error", f"{name} (file {outcome.file_id}): PostgreSQL refused {refused} rows")
-
-
-def _figures(outcome: FileOutcome) -> dict[str, object]:
-    return {
-        "table": outcome.job.spec.table,
-        "total": outcome.total,
-        "inserted": outcome.inserted,
-        "already_present": outcome.already_present,
-        "updated": outcome.updated,
-        "quarantined": {stage.value: count for stage, count in outcome.rejected_by_stage.items()},
-        "ms": round(outcome.seconds * 1000),
-    }
-
-
-def console_line(outcome: FileOutcome) -> str:
-    parts = [f"✓ {outcome.job.path.name:<24} {outcome.total:>9,} rows {outcome.inserted:>9,} loaded"]
-    if outcome.updated:
-        parts.append(f"{outcome.updated:,} updated")
-    if outcome.already_present:
-        parts.append(f"{outcome.already_present:,} already there")
-    if outcome.quarantined:
-        stages = ", ".join(
-            f"{s.value} {outcome.rejected_by_stage[s]:,}" for s in Stage if s in outcome.rejected_by_stage
-        )
-        parts.append(f"{outcome.quarantined:,} quarantined ({stages})")
-    return f"{', '.join(parts)}, {outcome.seconds * 1000:,.0f} ms"
-
-
-def _tell_of_crash(job: FileJob, place: str, error: Exception) -> str:
-    """Log line and alert about a fault of ours; returns what it is."""
-    what = _in_our_words(error)
-    logger.critical(f"[runner] {place}: {what}", exc_info=error, extra=job.log_context())
-    send_alert("Pipeline exception", f"{place}: {what}")
-    return what
-
-
-def _in_our_words(error: Exception) -> str:
-    """An error without what others say in it: that may quote the data."""
-    if isinstance(error, PipelineError):
-        return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _hash_or_nothing(path: Path) -> str:

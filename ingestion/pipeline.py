@@ -17,9 +17,10 @@ from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
 from datawarehouse.views import replaceable, views_of
 from ingestion.cluster import Cluster
+from ingestion.file_report import Summary
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_days, scan_everything, scan_master
-from ingestion.ingestion_runner import IngestionRunner, Summary
+from ingestion.ingestion_runner import IngestionRunner
 from ingestion.maintenance import maintain, maintenance_loop
 from ingestion.presence import announced
 from ingestion.retention import Retention

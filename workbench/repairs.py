@@ -14,7 +14,7 @@ from datawarehouse.erasure import erase as erase_person
 from datawarehouse.undo import lock_file
 from datawarehouse.undo import undo as undo_file
 from ingestion.file_load import FileLoad
-from ingestion.ingestion_runner import console_line
+from ingestion.file_report import console_line
 from ingestion.reprocess import Reprocessed, job_of
 from ingestion.reprocess import reprocess as reprocess_file
 from validation.pii_handler import PiiHandler

@@ -14,12 +14,12 @@ import pytest
 from config.model import Contract, FileJob, FileOutcome, PipelineConfig, Status
 from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse
-from ingestion import contract_watch, ingestion_runner
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import scan_everything
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from tests.conftest import with_files
+from tests.integration.alerts import caught_alerts
 
 HEADER = "category_id,category_name\n"
 
@@ -66,11 +66,9 @@ class Services:
     """Makes services one after the other, and collects the alerts of all."""
 
     def __init__(self, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.alerts: list[tuple[str, str]] = []
+        self.alerts = caught_alerts(monkeypatch)
         self.warehouse = warehouse
         self.running: list[Service] = []
-        for module in (contract_watch, ingestion_runner):
-            monkeypatch.setattr(module, "send_alert", lambda *alert: self.alerts.append(alert))
 
     def start(self, config: PipelineConfig) -> Service:
         self.stop()

@@ -17,12 +17,13 @@ from config.errors import Collision, WarehouseUnavailable
 from config.model import Contract, DatabaseConfig, FileJob, FileOutcome, FileSpec, PipelineConfig, Schema, Status
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
-from ingestion import contract_watch, file_reader, ingestion_runner
+from ingestion import file_reader, ingestion_runner
 from ingestion.file_load import FileLoad
 from ingestion.file_watcher import scan_everything, scan_master
 from ingestion.group_load import GroupLoad, Together
 from tests.acceptance import samples
 from tests.conftest import opened, with_files
+from tests.integration.alerts import caught_alerts, titles
 from tests.integration.test_ingestion_runner import runner_of
 from validation.pii_handler import PiiHandler
 
@@ -198,16 +199,8 @@ def test_files_in_another_daemons_hands_are_waited_for_one_by_one(
     assert site.one("SELECT sum(inserted_records) FROM pipeline_file_log WHERE file_type = 'stream'") == 16
 
 
-@pytest.fixture
-def alerts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    told: list[str] = []
-    monkeypatch.setattr(ingestion_runner, "send_alert", lambda kind, _text: told.append(kind))
-    return told
-
-
-def test_a_database_that_goes_away_takes_no_file_along(
-    site: Site, monkeypatch: pytest.MonkeyPatch, alerts: list[str]
-) -> None:
+def test_a_database_that_goes_away_takes_no_file_along(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    alerts = caught_alerts(monkeypatch)
     run = GroupLoad.run
     tried: list[list[str]] = []
 
@@ -230,7 +223,7 @@ def test_a_database_that_goes_away_takes_no_file_along(
         site.put(f"{hour}", orders(hour))
     assert len(site.drain()) == 5
     assert tried == [["0", "1", "2", "3", "4"]] * 2
-    assert alerts == ["Database unavailable", "Database available again"]
+    assert titles(alerts) == ["Database unavailable", "Database available again"]
     assert site.one("SELECT count(*) FROM fact_order") == 20
 
 
@@ -280,13 +273,12 @@ def test_each_file_is_held_to_its_contract_in_the_order_of_the_files(
 ) -> None:
     contract = Contract.model_validate({"max_reject_pct": 20})
     site.config = with_files(site.config, tuple(_held_to(contract, spec) for spec in site.config.files))
-    alerts: list[str] = []
-    monkeypatch.setattr(contract_watch, "send_alert", lambda kind, _text: alerts.append(kind))
+    alerts = caught_alerts(monkeypatch)
     for hour in range(4):
         site.put(f"{hour}", orders(hour, payment_method="gold") if hour == dirty else orders(hour))
     site.drain()
     kept_again = ["Dirty file: the next one is clean"] if dirty < 3 else []
-    assert alerts == ["Dirty file", *kept_again]
+    assert titles(alerts) == ["Dirty file", *kept_again]
     folders = "array_agg(split_part(file_path, '/', -2) ORDER BY file_id)"
     assert site.one(f"SELECT {folders} FROM pipeline_file_log WHERE file_type = 'stream'") == list("0123")
 
@@ -354,9 +346,7 @@ def test_files_in_a_frozen_daemons_hands_hold_up_no_other(
     site: Site, database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reported: list[str] = []
-    monkeypatch.setattr(
-        ingestion_runner.IngestionRunner, "_report", lambda _, outcome: reported.append(outcome.job.path.name)
-    )
+    monkeypatch.setattr(ingestion_runner, "report", lambda outcome, *_: reported.append(outcome.job.path.name))
     with (
         opened(database, site.config.home) as frozen,
         runner_of(site.warehouse, site.config) as (runner, inbox),
@@ -395,9 +385,7 @@ def test_files_behind_one_whose_key_is_locked_load_soon(
 ) -> None:
     reported: list[str] = []
     monkeypatch.setattr(
-        ingestion_runner.IngestionRunner,
-        "_report",
-        lambda _, outcome: reported.append(outcome.job.path.parent.name),
+        ingestion_runner, "report", lambda outcome, *_: reported.append(outcome.job.path.parent.name)
     )
     with opened(database, site.config.home) as other, runner_of(site.warehouse, site.config) as (runner, inbox):
         scan_master(site.config, inbox)

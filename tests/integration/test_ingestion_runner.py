@@ -21,6 +21,7 @@ from ingestion.file_watcher import scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from tests.conftest import opened
+from tests.integration.alerts import caught_alerts, titles
 
 
 @contextmanager
@@ -63,8 +64,7 @@ def test_a_bug_in_what_follows_a_file_ends_neither_the_service_nor_the_timer(
     warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_master(config, categories="category_id,category_name\n1,x\n", teams="team_id,team_name\n1,x\n")
-    alerts: list[tuple[str, str]] = []
-    monkeypatch.setattr(ingestion_runner, "send_alert", lambda *words: alerts.append(words))
+    alerts = caught_alerts(monkeypatch)
 
     def fail(*_: object) -> int:
         raise ValueError("a value of the data")
@@ -75,7 +75,7 @@ def test_a_bug_in_what_follows_a_file_ends_neither_the_service_nor_the_timer(
         runner.drain()
         assert runner.summary.files == {Status.SUCCESS: 2}
         maintenance._attempt(lambda: runner.summary.add_healed(fail()))
-    assert [title for title, _ in alerts] == ["Pipeline exception"] * 2
+    assert titles(alerts) == ["Pipeline exception"] * 2
     assert "a value of the data" not in str(alerts)
 
 
@@ -83,15 +83,14 @@ def test_content_that_failed_fails_again_and_alerts_once_a_name(
     warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_master(config, teams="team_id,title\n1,x\n")
-    alerts: list[str] = []
-    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+    alerts = caught_alerts(monkeypatch)
     for _ in range(2):  # with a tracker that starts anew, as after the file log was asked for what is done
         with runner_of(warehouse, config) as (runner, inbox):
             runner._tracker.keep_only(set())
             scan_master(config, inbox)
             runner.drain()
             assert runner.summary.files == {Status.FAILED: 1}
-    assert alerts == ["File failed"]
+    assert titles(alerts) == ["File failed"]
 
 
 def test_a_backup_whose_commit_is_lost_has_its_rows_once(
@@ -168,8 +167,7 @@ def test_a_file_that_the_disk_does_not_give_is_told_of_once_and_holds_up_no_othe
 ) -> None:
     config = soon_settled(config)
     put_master(config, categories="category_id,category_name\n1,x\n", teams="team_id,team_name\n1,x\n")
-    alerts: list[str] = []
-    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+    alerts = caught_alerts(monkeypatch)
     read = file_reader.read_chunks
 
     def broken(file: Any, name: str, *rest: Any) -> Any:
@@ -184,7 +182,7 @@ def test_a_file_that_the_disk_does_not_give_is_told_of_once_and_holds_up_no_othe
                 scan_master(config, inbox)
                 runner.drain()
         assert runner.summary.files == {Status.FAILED: 1, Status.SUCCESS: 1}
-        assert alerts == ["File failed"]
+        assert titles(alerts) == ["File failed"]
         scan_master(config, inbox)
         runner.drain()
         assert runner.summary.files[Status.SUCCESS] == 2
@@ -195,8 +193,7 @@ def test_a_file_that_another_daemon_loads_for_long_is_waited_for_without_an_aler
 ) -> None:
     config = soon_settled(config)
     put_master(config, teams="team_id,team_name\n1,x\n")
-    alerts: list[str] = []
-    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+    alerts = caught_alerts(monkeypatch)
     monkeypatch.setattr(ingestion_runner, "FIRST_WAIT_SECONDS", 0.05)
     job = FileJob(config.path(config.watcher.master.dir) / "teams.csv", config.by_logical_name["teams"], 0, 0)
     hurried = database.model_copy(update={"answer_seconds": 1})
@@ -216,15 +213,14 @@ def test_a_file_that_another_daemon_loads_for_long_is_waited_for_without_an_aler
         other.connection.rollback()
         drain.join()
         assert runner.summary.files == {Status.SUCCESS: 1}
-    assert alerts == []
+    assert titles(alerts) == []
 
 
 def test_a_fault_of_ours_is_alerted_once(
     warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_master(config, teams="team_id,team_name\n1,x\n")
-    alerts: list[str] = []
-    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+    alerts = caught_alerts(monkeypatch)
 
     def fail(*_: object) -> None:
         raise ValueError("a value of the data")
@@ -234,7 +230,7 @@ def test_a_fault_of_ours_is_alerted_once(
         scan_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.FAILED: 1}
-    assert alerts == ["Pipeline exception"]
+    assert titles(alerts) == ["Pipeline exception"]
 
 
 def test_a_file_in_trouble_that_is_taken_away_does_not_hide_the_next_trouble(
@@ -242,8 +238,7 @@ def test_a_file_in_trouble_that_is_taken_away_does_not_hide_the_next_trouble(
 ) -> None:
     config = soon_settled(config)
     put_master(config, categories="category_id,category_name\n1,x\n")
-    alerts: list[str] = []
-    monkeypatch.setattr(ingestion_runner, "send_alert", lambda title, _text: alerts.append(title))
+    alerts = caught_alerts(monkeypatch)
     monkeypatch.setattr(ingestion_runner, "FIRST_WAIT_SECONDS", 0.01)
     folder = config.path(config.watcher.master.dir)
     run = file_load.FileLoad.run
@@ -261,10 +256,10 @@ def test_a_file_in_trouble_that_is_taken_away_does_not_hide_the_next_trouble(
     with runner_of(warehouse, config) as (runner, inbox):
         scan_master(config, inbox)
         runner.drain()
-        assert alerts == ["Loading held up"]
+        assert titles(alerts) == ["Loading held up"]
         (folder / "teams.csv").write_text("team_id,team_name\n1,x\n")
         (folder / "segments.csv").write_text("segment_id,segment_name\n1,x\n")
         tries.clear()
         scan_master(config, inbox)
         runner.drain()
-    assert alerts == ["Loading held up"] * 2
+    assert titles(alerts) == ["Loading held up"] * 2

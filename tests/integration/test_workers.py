@@ -13,12 +13,12 @@ import pytest
 from config.errors import WarehouseUnavailable
 from config.model import FileJob, PipelineConfig, Status
 from datawarehouse.db_connection import Warehouse
-from ingestion import ingestion_runner
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from tests.acceptance import samples
+from tests.integration.alerts import caught_alerts, titles
 
 ROWS = 40
 
@@ -59,10 +59,8 @@ def one(warehouse: Warehouse, statement: str) -> Any:
 
 
 @pytest.fixture
-def alerts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    sent: list[str] = []
-    monkeypatch.setattr(ingestion_runner, "send_alert", lambda subject, _text: sent.append(subject))
-    return sent
+def alerts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    return caught_alerts(monkeypatch)
 
 
 def test_what_comes_in_one_run_has_no_orphan_with_any_number_of_workers(
@@ -85,7 +83,7 @@ def test_what_comes_in_one_run_has_no_orphan_with_any_number_of_workers(
 
 
 def test_files_with_the_same_keys_in_opposite_order_both_load_without_an_alert(
-    warehouse: Warehouse, config: PipelineConfig, alerts: list[str]
+    warehouse: Warehouse, config: PipelineConfig, alerts: list[tuple[str, str]]
 ) -> None:
     orders = [samples.order(n) for n in range(ROWS)]
     put(config, "a/orders.json", orders)
@@ -108,7 +106,7 @@ def test_files_with_the_same_keys_in_opposite_order_both_load_without_an_alert(
         assert runner.summary.loaded == ROWS + sum(map(len, samples.master_rows().values()))
     assert one(warehouse, "SELECT count(*) FROM pipeline_file_log WHERE logical_name = 'orders'") == 2
     assert one(warehouse, "SELECT sum(already_present) FROM pipeline_file_log") == ROWS
-    assert alerts == []
+    assert titles(alerts) == []
 
 
 def test_a_parent_that_came_while_its_child_was_loaded_heals_it_at_once(
@@ -138,7 +136,7 @@ def test_a_parent_that_came_while_its_child_was_loaded_heals_it_at_once(
 
 
 def test_an_outage_is_told_once_however_many_workers_meet_it(
-    warehouse: Warehouse, config: PipelineConfig, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, config: PipelineConfig, alerts: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for hour in range(8):
         put(config, f"{hour:02d}/orders.json", [samples.order(hour)])
@@ -170,7 +168,7 @@ def test_an_outage_is_told_once_however_many_workers_meet_it(
         monkeypatch.setattr(runner, "_reachable", reachable)
         scan_everything(config, inbox)
         runner.drain()
-    assert alerts == ["Database unavailable", "Database available again"]
+    assert titles(alerts) == ["Database unavailable", "Database available again"]
     assert one(warehouse, "SELECT count(*) FROM fact_order") == 8
 
 

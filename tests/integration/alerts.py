@@ -1,0 +1,19 @@
+"""Alerts that the pipeline raises, caught before they are mailed."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingestion import contract_watch, file_report, ingestion_runner
+
+
+def caught_alerts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The alerts from now on, title and text."""
+    alerts: list[tuple[str, str]] = []
+    for module in (contract_watch, file_report, ingestion_runner):
+        monkeypatch.setattr(module, "send_alert", lambda *alert: alerts.append(alert))
+    return alerts
+
+
+def titles(alerts: list[tuple[str, str]]) -> list[str]:
+    return [title for title, _ in alerts]
