@@ -142,6 +142,7 @@ def test_an_outage_is_told_once_however_many_workers_meet_it(
         put(config, f"{hour:02d}/orders.json", [samples.order(hour)])
     with workers(warehouse, config, 4) as (runner, inbox):
         seed(config, runner, inbox)
+        runner.work.most_files = 1  # else one worker takes them all
         away = threading.Event()
         all_in = threading.Barrier(4, action=away.set)
         load = runner._load.run
@@ -179,6 +180,7 @@ def test_a_stop_ends_every_worker_and_what_they_left_is_loaded_next_time(
         put(config, f"{hour:02d}/orders.json", json.loads(json.dumps([samples.order(hour)])))
     with workers(warehouse, config, 3) as (runner, inbox):
         seed(config, runner, inbox)
+        runner.work.most_files = 1
         runner._load._progress = lambda _job, _rows: runner._stop.set()
         scan_everything(config, inbox)
         runner.run_loop()
