@@ -30,6 +30,7 @@ def statements(config: PipelineConfig) -> list[str]:
     dimensions = ["dim_date", "dim_time", *(spec.table for spec in specs if not spec.is_fact)]
     return [
         query("distribution", "head"),
+        query("distribution", "sequential"),
         *_foreign_keys(facts, config, "drop_foreign_key", distributed=False),
         *(_of_fact(spec, block) for spec in facts for block in ("drop_primary_key", "add_primary_key")),
         *(_text("reference_table", table_text=_literal(table)) for table in dimensions),

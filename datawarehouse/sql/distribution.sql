@@ -8,6 +8,10 @@
 -- Written against Citus's documentation, never run on Citus.
 BEGIN
 
+-- name: sequential
+-- Changes of reference tables and of what refers to them, in one transaction, go over one connection a server.
+SET LOCAL citus.multi_shard_modify_mode TO 'sequential'
+
 -- name: drop_foreign_key
 ALTER TABLE {child} DROP CONSTRAINT IF EXISTS {constraint}
 
