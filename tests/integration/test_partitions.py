@@ -8,6 +8,7 @@ import itertools
 import random
 import re
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -521,7 +522,7 @@ def test_loads_side_by_side_that_move_rows_leave_the_newest_of_each_and_its_key(
     place = one_place
     place.config = updating(place.config)
     place.load("orders.json", orders(range(12), delivered_at="2026-01-01 00:00:00"))
-    loads = [(turn, worker) for turn in range(1, 9) for worker in range(3)]
+    loads = [(turn, worker) for turn in range(1, 6) for worker in range(3)]
     months = [f"2025-{month:02d}-10 08:00:00" for month in range(4, 13)]
 
     def newest(number: int) -> tuple[int, int]:
@@ -529,7 +530,7 @@ def test_loads_side_by_side_that_move_rows_leave_the_newest_of_each_and_its_key(
 
     def work(worker: int) -> None:
         dice = random.Random(worker)
-        for turn in range(1, 9):
+        for turn in range(1, 6):
             at = {"delivered_at": f"2026-02-{turn:02d} {worker:02d}:00:00"}
             rows = [
                 samples.order(n, order_created_at=dice.choice(months), **at)
@@ -547,6 +548,7 @@ def test_loads_side_by_side_that_move_rows_leave_the_newest_of_each_and_its_key(
     def make_partitions() -> None:
         while any(thread.is_alive() for thread in threads):
             keep_up(place.warehouse, place.config)
+            time.sleep(0.1)
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(3)]
     maker = threading.Thread(target=make_partitions)
