@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from config.distribution import distribution_problems
 from config.model import (
     SQL_TYPES_OF_DTYPE,
     Column,
@@ -61,6 +62,7 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
     if not problems:
         problems += _check_together(specs, by_name)
         problems += _check_contracts(specs, file.watcher.batch.trigger_hour)
+        problems += distribution_problems(specs) if file.database.distributed else ()
     if problems:
         return (), problems
     return _in_load_order(specs, by_name, problems), problems

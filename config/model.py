@@ -366,6 +366,7 @@ class DatabaseConfig(Model):
     connect_timeout_seconds: int = Field(5, ge=1)
     statement_timeout_seconds: int = Field(600, ge=1)
     answer_seconds: int = Field(3, ge=1)  # for a statement on a small file
+    distributed: bool = False  # over several servers, by Citus: facts by their source keys
     transaction_pooling: bool = False  # PgBouncer's: settings go with each transaction, not with the session
 
 

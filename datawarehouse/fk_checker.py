@@ -36,9 +36,9 @@ def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> P
 
     It reads by the index of each parent's key, never the whole parent. FOR KEY SHARE is the lock that a foreign
     key's own trigger takes: what was found can't be deleted before the transaction ends. Without `lock` it only
-    looks.
+    looks; so it does at facts that are distributed, whose rows can be locked on one server at a time only.
     """
-    locking = sql.SQL(" FOR KEY SHARE" if lock else "")
+    distributed = config.database.distributed
 
     def present(keys: Keys) -> dict[ForeignKey, pa.Array]:
         asked = list(keys.items())
@@ -46,6 +46,7 @@ def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> P
         for number, (foreign_key, _) in enumerate(asked):
             parent = config.by_logical_name[foreign_key.parent]
             name = sql.Identifier(f"parent_{number}")
+            locking = sql.SQL(" FOR KEY SHARE" if lock and not (distributed and parent.is_fact) else "")
             parents.append(sql.SQL("{} AS ({}{})").format(name, _by_key(parent), locking))
             parts.append(
                 sql.SQL("SELECT {}, {}::text FROM {}").format(

@@ -250,7 +250,7 @@ class Loader:
             statement = sql.SQL("DELETE FROM {} WHERE _row = ANY (%s)").format(self._stage)
             self._tx.execute(statement, (duplicates,))
         self._tx.execute(self._insert, {"list_present": self._list_present})
-        inserted, updated, updated_rows = (self._tx.rowcount, 0, None) if self._ignores_known else self._row()
+        inserted, updated, updated_rows = (self._count(), 0, None) if self._ignores_known else self._row()
         present = rows.num_rows - inserted - updated - len(duplicates or [])
         if present + updated != known:
             raise _Overtaken
@@ -265,6 +265,10 @@ class Loader:
             updated_rows=updated_rows or [],
             changed_rows=sorted({*(changed_rows or [])} - replaced),
         )
+
+    def _count(self) -> int:
+        """How many rows the last INSERT brought."""
+        return len(self._tx.fetchall()) if self._tx.description else int(self._tx.rowcount)
 
     @property
     def _ignores_known(self) -> bool:
@@ -302,7 +306,7 @@ class Loader:
             stage=self._stage,
             key=self._key,
             changed=self._differ("t", "s"),
-            **self._partition,
+            there=self._there,
             seen_join=remembering(" LEFT JOIN {seen} AS k ON k.{key} = s.{key}"),
             or_seen=remembering(" OR k.{key} IS NOT NULL"),
             remember=remembering(query("loader", "remember")),
@@ -316,7 +320,7 @@ class Loader:
         assignment = sql.SQL("{0} = n.{0}" if spec.partition_by else "{0} = excluded.{0}")
         assignments = [assignment.format(c) for c in columns if c != self._key]
         newer = spec.schema.by_name[spec.newer_by].target if spec.newer_by else ""
-        return sql.SQL(query("loader", f"{form}_partitioned" if spec.partition_by else form)).format(
+        return sql.SQL(query("loader", form + self._kind)).format(
             table=self._table,
             stage=self._stage,
             key=self._key,
@@ -326,19 +330,21 @@ class Loader:
             differs=self._differ("t", "s" if spec.partition_by else "excluded"),
             keys=self._keys,
             by=self._by,
-            **self._partition,
+            there=self._there,
         )
 
-    @cached_property
-    def _partition(self) -> dict[str, sql.Composable]:
-        """Of a partitioned table: what finds the partition of a staged row's key, and looks in that one alone."""
-        if not self._spec.partition_by:
-            return {"partition": sql.SQL(""), "in_partition": sql.SQL("")}
-        names = {"keys": self._keys, "key": self._key, "by": self._by}
-        return {
-            "partition": sql.SQL(query("loader", "partition") + " ").format(**names),
-            "in_partition": sql.SQL(" AND t.{by} = p.{by}").format(**names),
-        }
+    @property
+    def _there(self) -> sql.Composed:
+        """What joins staged rows `s` with the rows `t` that have their keys."""
+        names = {"table": self._table, "keys": self._keys, "key": self._key, "by": self._by}
+        return sql.SQL(query("loader", "there" + self._kind)).format(**names)
+
+    @property
+    def _kind(self) -> str:
+        """The end of the names of the statements for this kind of table."""
+        if self._spec.partition_by:
+            return "_partitioned"
+        return "_distributed" if self._config.database.distributed and self._spec.is_fact else ""
 
     def _differ(self, one: str, other: str) -> sql.Composable:
         """Do the rows `one` and `other` differ in a source column other than the key?"""

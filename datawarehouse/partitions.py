@@ -20,7 +20,7 @@ logger = get_logger(__name__)
 
 # Making a partition waits for whoever writes to the fact or to what it refers to, and others wait behind it:
 # rather give up and come again.
-LOCK_TIMEOUT = "1s"
+LOCK_TIMEOUT, SHORT_LOCK_TIMEOUT = "1s", "100ms"
 
 
 def partitioned(config: PipelineConfig) -> list[FileSpec]:
@@ -110,7 +110,8 @@ def _missing(tx: Cursor, spec: FileSpec, today: dt.date, *, waiting: bool) -> li
 
 def _add(tx: Cursor, spec: FileSpec, first: dt.date, end: dt.date) -> int:
     names = names_of(spec) | names_of_partition(spec, first, end)
-    tx.execute(sql.SQL(query("partitions", "lock")).format(**names, timeout=sql.SQL(LOCK_TIMEOUT)))
+    limits = {"timeout": sql.SQL(LOCK_TIMEOUT), "short": sql.SQL(SHORT_LOCK_TIMEOUT)}
+    tx.execute(sql.SQL(query("partitions", "lock")).format(**names, **limits))
     moved = 0
     for part in ("add", "move", "attach"):
         tx.execute(sql.SQL(query("partitions", part)).format(**names))

@@ -62,8 +62,10 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     Facts have a surrogate key beside the unique source key. Indexes: btree on the columns that the config
     names (each costs about 3 s a million rows); BRIN on times and `_file_id`, which follow the order of loading.
     A partitioned fact has its time in every unique key; that of its source key alone is in its key table.
+    A distributed one has its source key in every unique key, and no foreign key to another fact: their rows may be
+    on different servers.
     """
-    by = spec.partition_column
+    by, distributed = spec.partition_column, config.database.distributed and spec.is_fact
     parents = {key.column: config.by_logical_name[key.parent] for key in spec.foreign_keys}
     items: list[sa.schema.SchemaItem] = []
     if spec.surrogate_key:
@@ -71,14 +73,17 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     for column in spec.schema.columns:
         is_key = column.name == spec.schema.primary_key
         parent = parents.get(column.name)
-        references = [sa.ForeignKey(f"{parent.key_table}.{parent.schema.key.target}")] if parent else []
+        is_checked = parent is not None and not (distributed and parent.is_fact)
+        references = (
+            [sa.ForeignKey(f"{parent.key_table}.{parent.schema.key.target}")] if parent and is_checked else []
+        )
         items.append(
             sa.Column(
                 column.target,
                 column_type(column),
                 *references,
                 nullable=column.nullable and column.target != by,
-                primary_key=(is_key and not spec.is_fact) or column.target == by,
+                primary_key=(is_key and (distributed or not spec.is_fact)) or column.target == by,
                 unique=True if is_key and spec.is_fact and not by else None,
                 autoincrement=False,
             )

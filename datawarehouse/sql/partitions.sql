@@ -30,9 +30,12 @@ WHERE root.relname = %(table)s AND root.relnamespace = current_schema()::regname
 SELECT DISTINCT {by}::date FROM {default} WHERE {by} < %(horizon)s
 
 -- name: lock
--- Whoever writes rows writes their keys first: while this is held, nobody is in the middle of that. Reading goes on.
+-- Who writes to the fact is waited for; then nobody is in the middle of that. A load that has read the default
+-- partition, and waits here to write, would be a deadlock: so the second lock is had at once or not at all.
 SET LOCAL lock_timeout = '{timeout}';
-LOCK TABLE {keys} IN SHARE ROW EXCLUSIVE MODE
+LOCK TABLE {keys} IN SHARE ROW EXCLUSIVE MODE;
+SET LOCAL lock_timeout = '{short}';
+LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE
 
 -- name: add
 CREATE TABLE {partition} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS);

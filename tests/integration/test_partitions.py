@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
+import random
 import re
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import yaml
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extensions import make_dsn
 
-from config.errors import ConfigError, DataError
+from config.errors import Collision, ConfigError, DataError
 from config.model import DatabaseConfig, FileJob, FileOutcome, OnConflict, PipelineConfig
 from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse
@@ -50,7 +53,7 @@ class Place:
         self.warehouse = warehouse
         self.config = config
         self.folder = folder
-        self.number = 0
+        self.numbers = itertools.count()
 
     def begin(self, config: PipelineConfig | None = None) -> Place:
         """The tables of the configuration, with the master data."""
@@ -62,8 +65,7 @@ class Place:
 
     def load(self, name: str, rows: Iterable[samples.Fields]) -> FileOutcome:
         """Load a file, and heal what waited for it."""
-        self.number += 1
-        path = samples.write(self.folder / str(self.number) / name, list(rows))
+        path = samples.write(self.folder / str(next(self.numbers)) / name, list(rows))
         spec = next(spec for spec in reversed(self.config.files) if spec.name == name.partition(".")[0])
         outcome = FileLoad(self.warehouse, self.config, PII).run(FileJob(path, spec, path.stat().st_size, 0))
         assert outcome.error is None
@@ -513,3 +515,49 @@ def test_verify_finds_keys_whose_rows_are_gone(one_place: Place) -> None:
     *_, check, _backup = run_checks(one_place.warehouse, one_place.config)
     (found,) = [row for row in check.differences if "without a row" in row["what"]]
     assert (found["table"], found["found"]) == ("fact_order", 2)
+
+
+def test_loads_side_by_side_that_move_rows_leave_the_newest_of_each_and_its_key(one_place: Place) -> None:
+    """While partitions are made, too. Deadlocks are repeated, as the service does."""
+    place = one_place
+    place.config = updating(place.config)
+    place.load("orders.json", orders(range(12), delivered_at="2026-01-01 00:00:00"))
+    loads = [(turn, worker) for turn in range(1, 6) for worker in range(3)]
+    months = [f"2025-{month:02d}-10 08:00:00" for month in range(4, 13)]
+
+    def newest(number: int) -> tuple[int, int]:
+        return max((turn, worker) for turn, worker in loads if (number + turn + worker) % 3)
+
+    def work(worker: int) -> None:
+        dice = random.Random(worker)
+        for turn in range(1, 6):
+            at = {"delivered_at": f"2026-02-{turn:02d} {worker:02d}:00:00"}
+            rows = [
+                samples.order(n, order_created_at=dice.choice(months), **at)
+                for n in range(12)
+                if (n + turn + worker) % 3
+            ]
+            dice.shuffle(rows)
+            while True:
+                try:
+                    place.load("orders.json", rows)
+                    break
+                except Collision:
+                    continue
+
+    def make_partitions() -> None:
+        while any(thread.is_alive() for thread in threads):
+            keep_up(place.warehouse, place.config)
+            time.sleep(0.1)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(3)]
+    maker = threading.Thread(target=make_partitions)
+    for thread in (*threads, maker):
+        thread.start()
+    for thread in (*threads, maker):
+        thread.join()
+    found = dict(place.rows("SELECT order_id, delivered_at FROM fact_order"))
+    assert {key: (at.day, at.hour) for key, at in found.items()} == {
+        samples.uid("order", n): newest(n) for n in range(12)
+    }
+    place.check()
