@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.partitions import partitioned
+from datawarehouse.partitions import names_of, partitioned
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.queries import query
 from datawarehouse.tables import build_metadata
@@ -107,14 +107,8 @@ def _foreign_keys(tx: Cursor, config: PipelineConfig) -> Check:
             check.differences += _differing(tx, "foreign_key", names, what=what, table=table.name)
             check.compared += 1
     for spec in partitioned(config):
-        names = {
-            "keys": sql.Identifier(spec.key_table),
-            "table": sql.Identifier(spec.table),
-            "key": sql.Identifier(spec.schema.key.target),
-            "by": sql.Identifier(spec.partition_column or ""),
-        }
         what = f"keys of {spec.key_table} without a row"
-        check.differences += _differing(tx, "keys", names, what=what, table=spec.table)
+        check.differences += _differing(tx, "keys", names_of(spec), what=what, table=spec.table)
         check.compared += 1
     return check
 
