@@ -103,25 +103,22 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
         _index(spec.table, "_file_id", "brin"),
     ]
     if by:
-        items += _keys_apart(metadata, spec)
+        items += _keys_apart(metadata, spec, by)
     sa.Table(spec.table, metadata, *items, postgresql_partition_by=_range(by) if by else None)
 
 
-def _keys_apart(metadata: sa.MetaData, spec: FileSpec) -> Iterator[sa.schema.SchemaItem]:
-    """Make the table of a partitioned fact's keys; returns the constraints that tie the fact to it.
+def _keys_apart(metadata: sa.MetaData, spec: FileSpec, by: str) -> Iterator[sa.schema.SchemaItem]:
+    """Make the table of the keys of a fact partitioned `by` a column; returns what ties the fact to it.
 
     So a source key is unique in all partitions, whoever writes: each row has its key here, with the same time.
     """
-    key, by = (
-        spec.schema.key,
-        spec.schema.by_name[spec.partition_by.column] if spec.partition_by else spec.schema.key,
-    )
-    both = [key.target, by.target]
+    key, time = spec.schema.key, next(column for column in spec.schema.columns if column.target == by)
+    both = [key.target, by]
     sa.Table(
         spec.key_table,
         metadata,
         sa.Column(key.target, column_type(key), primary_key=True, autoincrement=False),
-        sa.Column(by.target, column_type(by), nullable=False),
+        sa.Column(by, column_type(time), nullable=False),
         sa.UniqueConstraint(*both),
     )
     yield sa.UniqueConstraint(*both)
