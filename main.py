@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import faulthandler
 import os
 import signal
 import sys
@@ -151,4 +152,5 @@ def _stop_on_signals(stop: threading.Event) -> None:
 log = logger.get_logger("main")
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)  # prints what each thread is at, for when it seems to hang
     app()

@@ -29,6 +29,7 @@ from config.file_specs import logical_stem, spec_for
 from config.model import Feed, FileSpec, PipelineConfig
 from ingestion.inbox import Inbox, is_ignored
 from ingestion.object_store import ObjectEntry, ObjectScanner, input_folder, is_object, place
+from utils.alerter import send_alert
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -77,15 +78,22 @@ class _Watcher:
         raise NotImplementedError
 
     def _run(self) -> None:
-        problem = None
+        told: str | None = None
         while True:
+            problem: str | None = None
             try:
                 self.turn()
-                problem = None
             except OSError as error:
-                if error.strerror != problem:
-                    logger.error(f"[watcher] {self._thread.name}: {error.strerror}; trying again and again")
-                problem = error.strerror
+                problem = error.strerror or type(error).__name__
+                if problem != told:
+                    logger.error(f"[watcher] {self._thread.name}: {problem}; trying again and again")
+            except Exception as error:  # a fault of ours: files are found nonetheless, if it passes
+                problem = type(error).__name__
+                if problem != told:
+                    message = f"{self._thread.name}: {problem}; trying again and again"
+                    logger.critical(f"[watcher] {message}", exc_info=error)
+                    send_alert("Pipeline exception", message)
+            told = problem
             if self._stop.wait(self._config.watcher.rescan_seconds):
                 return
 

@@ -40,6 +40,7 @@ class Server:
     def __init__(self, **settings: str) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="fastfeast-test-pg-"))
         self.port = free_port()
+        self.log = self.dir / "server.log"
         self.bin = postgres_binaries()
         self._as_nobody: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -54,7 +55,7 @@ class Server:
             conf.writelines(f"{name} = '{value}'\n" for name, value in {**lines, **settings}.items())
 
     def start(self) -> Server:
-        self._run("pg_ctl", "-D", self.data, "-l", self.dir / "server.log", "-w", "-t", "60", "start")
+        self._run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start")
         return self
 
     def stop(self, mode: str = "fast") -> None:

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
 from config.model import Feed, FileJob, PipelineConfig
+from ingestion import file_watcher
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, FolderScanner, StreamWatcher
 from ingestion.inbox import Inbox
@@ -366,6 +368,33 @@ def test_a_folder_that_can_not_be_made_is_told_once_and_tried_again(
         desk.wait_for(path)
     finally:
         watcher.stop()
+
+
+def test_a_fault_of_ours_is_told_once_and_does_not_end_the_watch(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alerts: list[str] = []
+    monkeypatch.setattr(file_watcher, "send_alert", lambda title, _: alerts.append(title))
+    faults = iter([RuntimeError("secret"), RuntimeError("secret")])
+    whole = desk.inbox.offer_found
+
+    def faulty(*args: Any) -> None:
+        for fault in faults:
+            raise fault
+        whole(*args)
+
+    monkeypatch.setattr(desk.inbox, "offer_found", faulty)
+    path = desk.write("2026-02-20/09/orders.json")
+    watcher = StreamWatcher(desk.with_rescan(0.02), desk.inbox)
+    watcher.start()
+    try:
+        desk.wait_for(path)
+    finally:
+        watcher.stop()
+    assert alerts == ["Pipeline exception"]
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("CRITICAL", "[watcher] stream-watcher: RuntimeError; trying again and again")
+    ]
 
 
 # ---------------------------------------------------------------- batch

@@ -32,6 +32,7 @@ class Tally:
     lost: int = 0
     doubled: int = 0
     unbalanced: int = 0
+    stuck: int = 0
 
     def add(self, audit: Audit) -> None:
         self.lost += audit.lost

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +19,7 @@ from pathlib import Path
 import psycopg2
 
 from tests.acceptance.books import Audit
-from tests.acceptance.daemon import Product
+from tests.acceptance.daemon import Daemon, Product
 from tests.acceptance.faults import kills
 from tests.acceptance.faults.outage import MASTER, caught_up_after_outage, overflow
 from tests.acceptance.faults.proxy import Proxy
@@ -26,6 +28,11 @@ from tests.acceptance.mails import mail_server
 
 Game = Callable[[Bench, random.Random, Tally], Audit]
 ROUNDS = 8
+DRAIN_SECONDS = 120
+STUCK = AssertionError, subprocess.TimeoutExpired, psycopg2.Error
+SESSIONS = """
+SELECT pid, state, wait_event_type, wait_event, now() - xact_start AS age, left(query, 80) AS query
+FROM pg_stat_activity WHERE datname = current_database()"""
 
 
 def named_kills(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
@@ -63,7 +70,7 @@ def daemon_kills(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
 
 def server_crashes(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
     product = bench.clone()
-    with product.running():
+    with product.running() as daemon:
         for number in range(ROUNDS):
             put_round(product, number)
             time.sleep(dice.uniform(0, 1))
@@ -72,13 +79,13 @@ def server_crashes(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
             tally.injected += 1
             time.sleep(dice.uniform(0, 3))
             bench.server.start()
-        _drain(product, ROUNDS)
+        _drain(product, daemon)
     return settle(product)
 
 
 def terminated_backends(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
     product = bench.clone()
-    with product.running():
+    with product.running() as daemon:
         for number in range(ROUNDS):
             put_round(product, number)
             for _ in range(5):
@@ -87,19 +94,19 @@ def terminated_backends(bench: Bench, dice: random.Random, tally: Tally) -> Audi
                 with suppress(psycopg2.Error):
                     for pid in backends(product):
                         tally.injected += bool(product.value("SELECT pg_terminate_backend(%s)", pid))
-        _drain(product, ROUNDS)
+        _drain(product, daemon)
     return settle(product)
 
 
 def lost_commits(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
     with Proxy(bench.server.port) as proxy:
         product = bench.clone(port=proxy.port)
-        with product.running():
+        with product.running() as daemon:
             for number in range(ROUNDS):
                 proxy.swallow_commits(dice.randint(1, 3))
                 put_round(product, number)
                 time.sleep(dice.uniform(0, 1))
-            _drain(product, ROUNDS)
+            _drain(product, daemon)
             tally.injected += proxy.swallowed
             tally.in_transaction += proxy.swallowed
         return settle(product)
@@ -108,14 +115,14 @@ def lost_commits(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
 def cut_connections(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
     with Proxy(bench.server.port) as proxy:
         product = bench.clone(port=proxy.port)
-        with product.running():
+        with product.running() as daemon:
             for number in range(ROUNDS):
                 put_round(product, number)
                 for _ in range(5):
                     time.sleep(dice.uniform(0, 0.2))
                     tally.in_transaction += in_transaction(product)
                     tally.injected += proxy.cut()
-            _drain(product, ROUNDS)
+            _drain(product, daemon)
         return settle(product)
 
 
@@ -169,46 +176,76 @@ GAMES: dict[str, Game] = {
 ONLY_ONCE = ("long outage, small files arriving", "20,000 files at once, daemon stopped")
 
 
-def _drain(product: Product, rounds: int, seconds: float = 120) -> None:
-    """Wait until all files of `rounds` rounds are in the file log."""
-    product.wait_for_files(files_of(rounds), seconds=seconds)
+def _drain(product: Product, daemon: Daemon) -> None:
+    """Wait until all files are in the file log; what doesn't come in time is looked into before all ends."""
+    try:
+        product.wait_for_files(files_of(ROUNDS), seconds=DRAIN_SECONDS)
+    except AssertionError:
+        known = {row["file_path"] for row in product.file_log()}
+        files = [path for path in (product.home / "data/input").rglob("*") if path.is_file()]
+        _say(f"missing: {[str(path) for path in files if str(path) not in known]}")
+        _say(f"sessions: {product.rows(SESSIONS)}")
+        daemon.process.send_signal(signal.SIGUSR1)  # what each thread is at goes to the console
+        time.sleep(1)
+        raise
 
 
 def soak(minutes: float, seed: int) -> list[Tally]:
-    """Play all games, again and again, for `minutes`, each at least once."""
+    """Play all games, again and again, for `minutes`, each at least once.
+
+    A game that can't go on ends the turn, and leaves its folder for whoever wants to know why.
+    """
     games: dict[str, Game] = {**GAMES, ONLY_ONCE[0]: partial(long_outage, minutes)}
     tallies = {name: Tally(name) for name in games}
     dice = random.Random(seed)
     deadline = time.monotonic() + 60 * minutes
     turn = 0
     while turn == 0 or time.monotonic() < deadline:
-        with tempfile.TemporaryDirectory(prefix="fastfeast-soak-") as folder:
-            bench = Bench(Path(folder))
-            try:
-                for name, game in games.items():
-                    if turn and time.monotonic() > deadline:
-                        break
-                    if turn and name in ONLY_ONCE:
-                        continue
+        folder = Path(tempfile.mkdtemp(prefix="fastfeast-soak-"))
+        bench = Bench(folder)
+        kept = False
+        try:
+            for name, game in games.items():
+                if turn and time.monotonic() > deadline:
+                    break
+                if turn and name in ONLY_ONCE:
+                    continue
+                try:
                     audit = game(bench, dice, tallies[name])
                     for difference in audit.run()[:20]:
                         _say(f"{name}: {difference}")
-                    tallies[name].add(audit)
-                    _say(f"turn {turn + 1}: {name}: {tallies[name].injected} so far")
-            finally:
-                bench.close()
+                except STUCK as problem:
+                    tallies[name].stuck += 1
+                    kept = True
+                    shutil.copy(bench.server.log, folder)
+                    _say(f"{name}: it can't go on; see {folder}: {problem}")
+                    break
+                tallies[name].add(audit)
+                _say(f"turn {turn + 1}: {name}: {tallies[name].injected} so far")
+        finally:
+            bench.close()
+            if not kept:
+                shutil.rmtree(folder)
         turn += 1
     return list(tallies.values())
 
 
 def table(tallies: list[Tally]) -> str:
     """The soak table in Markdown."""
-    head = "| fault | times injected | hit an open transaction | rows lost | rows doubled | files out of balance |"
+    heads = (
+        "fault",
+        "times injected",
+        "hit an open transaction",
+        "rows lost",
+        "rows doubled",
+        "files out of balance",
+        "games stuck",
+    )
     lines = [
-        f"| {t.fault} | {t.injected} | {t.in_transaction} | {t.lost} | {t.doubled} | {t.unbalanced} |"
+        f"| {t.fault} | {t.injected} | {t.in_transaction} | {t.lost} | {t.doubled} | {t.unbalanced} | {t.stuck} |"
         for t in tallies
     ]
-    return "\n".join([head, "|---|---:|---:|---:|---:|---:|", *lines])
+    return "\n".join([f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---:|---:|---:|", *lines])
 
 
 def _say(text: str) -> None:
@@ -217,7 +254,7 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Run the soak; exits with 1 when anything was lost, doubled or out of balance."""
+    """Run the soak; exits with 1 when anything was lost, doubled, out of balance or stuck."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
@@ -225,7 +262,7 @@ def main() -> None:
     _say(f"seed {options.seed}")
     tallies = soak(options.minutes, options.seed)
     _say(table(tallies))
-    sys.exit(any(tally.lost or tally.doubled or tally.unbalanced for tally in tallies))
+    sys.exit(any(tally.lost or tally.doubled or tally.unbalanced or tally.stuck for tally in tallies))
 
 
 if __name__ == "__main__":
