@@ -44,6 +44,7 @@ __all__ = [
     "scan_master",
 ]
 
+TRIES_BEFORE_ALERT = 3  # a folder that can't be used so often in a row is worth a word
 FULL_RESCAN_EVERY = 12  # rescans; the others skip folders whose own time of change is the same
 JOIN_SECONDS = 5.0
 GRANULARITY_NS = 2_000_000_000  # two changes so close together may bear one time
@@ -78,24 +79,33 @@ class _Watcher:
         raise NotImplementedError
 
     def _run(self) -> None:
-        told: str | None = None
+        troubles = 0  # in a row
         while True:
-            problem: str | None = None
             try:
                 self.turn()
-            except OSError as error:
-                problem = error.strerror or type(error).__name__
-                if problem != told:
-                    logger.error(f"[watcher] {self._thread.name}: {problem}; trying again and again")
-            except Exception as error:  # a fault of ours: files are found nonetheless, if it passes
-                problem = type(error).__name__
-                if problem != told:
-                    message = f"{self._thread.name}: {problem}; trying again and again"
-                    logger.critical(f"[watcher] {message}", exc_info=error)
-                    send_alert("Pipeline exception", message)
-            told = problem
+                if troubles >= TRIES_BEFORE_ALERT:
+                    send_alert("Input folders available again", f"{self._thread.name} finds files again.")
+                troubles = 0
+            except Exception as error:  # noqa: BLE001  (a fault of ours, too, may pass: files are found then)
+                troubles += 1
+                self._tell(error, troubles)
             if self._stop.wait(self._config.watcher.rescan_seconds):
                 return
+
+    def _tell(self, error: Exception, troubles: int) -> None:
+        """A log line of the first trouble, an alert when it lasts."""
+        name = self._thread.name
+        if isinstance(error, OSError):
+            level, title = logging.ERROR, "Input folders unavailable"
+            what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+        else:
+            level, title = logging.CRITICAL, "Pipeline exception"
+            what = type(error).__name__
+        if troubles == 1:
+            fault = None if isinstance(error, OSError) else error
+            logger.log(level, f"[watcher] {name}: {what}; trying again and again", exc_info=fault)
+        if troubles == TRIES_BEFORE_ALERT:
+            send_alert(title, f"{name}: {what}. It is tried again and again; nothing is lost.")
 
 
 class BatchWatcher(_Watcher):

@@ -348,8 +348,10 @@ def test_finished_files_cost_a_scan_one_stat_each(desk: Desk, monkeypatch: pytes
 
 
 def test_a_folder_that_can_not_be_made_is_told_once_and_tried_again(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    alerts: list[tuple[str, str]] = []
+    monkeypatch.setattr(file_watcher, "send_alert", lambda *alert: alerts.append(alert))
     desk.stream.parent.mkdir(parents=True)
     desk.stream.write_text("in the way")
     watcher = StreamWatcher(desk.with_rescan(0.02), desk.inbox)
@@ -359,7 +361,9 @@ def test_a_folder_that_can_not_be_made_is_told_once_and_tried_again(
         while not caplog.records and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.2)
-        assert len(caplog.records) == 1
+        told = f"stream-watcher: {desk.stream}: File exists"
+        assert [record.getMessage() for record in caplog.records] == [f"[watcher] {told}; trying again and again"]
+        assert alerts == [("Input folders unavailable", f"{told}. It is tried again and again; nothing is lost.")]
         desk.stream.unlink()
         path = desk.stream / "orders.json"
         while not desk.stream.is_dir() and time.monotonic() < deadline:
@@ -375,7 +379,7 @@ def test_a_fault_of_ours_is_told_once_and_does_not_end_the_watch(
 ) -> None:
     alerts: list[str] = []
     monkeypatch.setattr(file_watcher, "send_alert", lambda title, _: alerts.append(title))
-    faults = iter([RuntimeError("secret"), RuntimeError("secret")])
+    faults = iter([RuntimeError("secret")] * 4)
     whole = desk.inbox.offer_found
 
     def faulty(*args: Any) -> None:
@@ -391,7 +395,7 @@ def test_a_fault_of_ours_is_told_once_and_does_not_end_the_watch(
         desk.wait_for(path)
     finally:
         watcher.stop()
-    assert alerts == ["Pipeline exception"]
+    assert alerts == ["Pipeline exception", "Input folders available again"]
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
         ("CRITICAL", "[watcher] stream-watcher: RuntimeError; trying again and again")
     ]
