@@ -16,7 +16,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError
 from config.model import FileSpec, Lookup, OnConflict, PipelineConfig
-from datawarehouse.db_connection import translated
+from datawarehouse.db_errors import translated
 from datawarehouse.derivations import derive
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.queries import query

@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, DataError
 from config.model import FileSpec, PipelineConfig, Status
-from datawarehouse.db_connection import translated
+from datawarehouse.db_errors import translated
 from datawarehouse.queries import query
 
 

@@ -9,7 +9,8 @@ import typer
 
 from config.errors import ConfigError
 from config.model import PipelineConfig
-from datawarehouse.db_connection import NoDatabaseYet, Warehouse
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.login import NoDatabaseYet
 from datawarehouse.schema_init import Plan, plan
 from workbench.output import AsJson, print_json, say
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command

@@ -23,7 +23,8 @@ import sqlalchemy
 from config.errors import Collision, ConfigError, DataError, PipelineError, WarehouseUnavailable
 from config.model import DatabaseConfig, PipelineConfig, PoolConfig
 from datawarehouse import db_connection
-from datawarehouse.db_connection import SHORT_PATIENCE_SECONDS, Warehouse, translated
+from datawarehouse.db_connection import SHORT_PATIENCE_SECONDS, Warehouse
+from datawarehouse.db_errors import translated
 from tests.conftest import opened
 from tests.servers import PASSWORD, SystemServer
 

@@ -12,8 +12,9 @@ import yaml
 from config.config_loader import PROJECT_ROOT, get_config
 from config.errors import ConfigError
 from config.model import PipelineConfig
-from datawarehouse.db_connection import Warehouse, WatchedCursor
+from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
+from datawarehouse.watched_connection import WatchedCursor
 from scripts.distribute import statements
 from tests.acceptance import samples
 from tests.acceptance.daemon import SHIPPED_CONFIG

@@ -13,7 +13,8 @@ import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileJob, FileOutcome, PipelineConfig
-from datawarehouse.db_connection import Warehouse, WatchedCursor
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.watched_connection import WatchedCursor
 from ingestion.file_load import FileLoad
 from ingestion.file_reader import opened, read_chunks
 from ingestion.group_load import GroupLoad

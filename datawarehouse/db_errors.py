@@ -1,0 +1,63 @@
+"""The driver's errors in our own terms, by what the caller does next; never with the server's text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import psycopg2.errorcodes
+import psycopg2.pool
+import sqlalchemy.exc
+
+from config.errors import Collision, DataError, PipelineError, WarehouseUnavailable
+
+# SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+COLLISION = ("40",)  # deadlocks and the like
+UNAVAILABLE = ("08", "53", "57", "58", "25006", "25P03", "25P04", "55006", "55P03")
+BAD_DATA = ("22", "23", "54")  # 54: a row or a document beyond the server's limits
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's and SQLAlchemy's errors into ours, by what the caller does next.
+
+    Raises WarehouseUnavailable (wait and repeat), DataError (isolate the row) or PipelineError. The messages
+    hold SQLSTATE and the names of table, column and constraint, and nothing that the server says beyond them:
+    that may quote the row.
+    """
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise translate(error) from None
+    except sqlalchemy.exc.DBAPIError as error:
+        if not isinstance(error.orig, psycopg2.Error):
+            raise PipelineError(f"SQLAlchemy: {type(error).__name__}") from None
+        raise translate(error.orig) from None
+
+
+def translate(error: psycopg2.Error) -> PipelineError:
+    """The error of ours that stands for the driver's."""
+    code = error.pgcode
+    if code is None:
+        # A plain DatabaseError without a code is a reply cut short
+        lost = isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.pool.PoolError))
+        if lost or type(error) is psycopg2.DatabaseError:
+            return WarehouseUnavailable(f"the connection to PostgreSQL is lost ({type(error).__name__})")
+        return PipelineError(f"the database driver refused a call ({type(error).__name__})")
+    try:
+        name = psycopg2.errorcodes.lookup(code).lower()
+    except KeyError:
+        name = "unknown to the driver"
+    names = {
+        "table": error.diag.table_name,
+        "column": error.diag.column_name,
+        "constraint": error.diag.constraint_name,
+    }
+    place = ", ".join(f"{kind} {value}" for kind, value in names.items() if value)
+    message = f"PostgreSQL: {code} {name}" + (f" ({place})" if place else "")
+    if code.startswith(COLLISION):
+        return Collision(message)
+    if code.startswith(UNAVAILABLE):
+        return WarehouseUnavailable(message)
+    return DataError(message) if code.startswith(BAD_DATA) else PipelineError(message)
