@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from config.errors import ConfigError
+from datawarehouse.service_account import account_of, make_readable, make_searchable, name_of, service_account
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -30,7 +31,6 @@ logger = get_logger(__name__)
 MAJOR_VERSION = 18
 SUPERUSER = "postgres"
 PORT = 5432  # only the name of the socket: no TCP port is opened
-SERVICE_ACCOUNTS = ("postgres", "pgserver")  # whom root runs the server as; the last one is created
 SOCKET_PATH_BYTES = 100  # the kernels' limits are 104 and 108
 START_SECONDS = 600  # crash recovery of a large write-ahead log takes minutes
 STOP_SECONDS = 30
@@ -151,7 +151,7 @@ class EmbeddedServer:
         if os.geteuid() != 0:
             return None
         if self.data_dir.exists() and (owner := self.data_dir.stat().st_uid) != 0:
-            return _account_of(owner)
+            return account_of(owner)
         return service_account()
 
     def _prepare_folders(self) -> None:
@@ -159,9 +159,9 @@ class EmbeddedServer:
         if self._account is not None:
             make_searchable(self.data_dir, self._account)
             make_searchable(self.bin_dir / "postgres", self._account)
-            _make_readable(self.bin_dir.parent, self._account)
+            make_readable(self.bin_dir.parent, self._account)
         elif self.data_dir.exists() and self.data_dir.stat().st_uid != os.geteuid():
-            owner = _name_of(self.data_dir.stat().st_uid)
+            owner = name_of(self.data_dir.stat().st_uid)
             raise ConfigError(
                 f"{self.data_dir} belongs to {owner}; start as {owner} or as root, "
                 "or name another folder in database.data_dir"
@@ -188,7 +188,7 @@ class EmbeddedServer:
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o077:
                 raise ConfigError(
                     f"{short}, meant for the server's socket, is not a private folder of "
-                    f"{_name_of(owner)}; remove it, or name a shorter database.data_dir"
+                    f"{name_of(owner)}; remove it, or name a shorter database.data_dir"
                 ) from None
         return short
 
@@ -446,73 +446,3 @@ def _tail(log: Path, lines: int = 10) -> str:
         return "\n".join(log.read_text(encoding="utf-8", errors="replace")[-4000:].splitlines()[-lines:])
     except OSError:
         return ""
-
-
-def service_account() -> pwd.struct_passwd:
-    """The unprivileged account that runs PostgreSQL for root; created if the machine has none."""
-    for name in SERVICE_ACCOUNTS:
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    name = SERVICE_ACCOUNTS[-1]
-    logger.warning("creating an account to run PostgreSQL, which refuses to run as root", extra={"account": name})
-    try:
-        subprocess.run(
-            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name],
-            check=True,
-            capture_output=True,
-        )
-        return pwd.getpwnam(name)
-    except (OSError, subprocess.CalledProcessError, KeyError):
-        raise ConfigError(
-            f"PostgreSQL refuses to run as root, and the account {name} can't be created; "
-            f"create it, or start as an ordinary user"
-        ) from None
-
-
-def _account_of(uid: int) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwuid(uid)
-    except KeyError:  # usual in containers: an owner without a name
-        return pwd.struct_passwd((str(uid), "x", uid, uid, "", "/", ""))
-
-
-def _name_of(uid: int) -> str:
-    return _account_of(uid).pw_name
-
-
-def _permits(found: os.stat_result, account: pwd.struct_passwd, bits: int) -> bool:
-    """Has `account` the rights `bits` (4 read, 2 write, 1 execute or search) on what `found` describes?"""
-    if found.st_uid == account.pw_uid:
-        return (found.st_mode >> 6) & bits == bits
-    if found.st_gid == account.pw_gid:
-        return (found.st_mode >> 3) & bits == bits
-    return found.st_mode & bits == bits
-
-
-def make_searchable(path: Path, account: pwd.struct_passwd) -> None:
-    """Let `account` pass through the folders above `path`: search permission only, and only where it lacks."""
-    for folder in reversed(path.parents):
-        found = folder.stat()
-        if not _permits(found, account, 1):
-            folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
-            logger.info(
-                "a folder above PostgreSQL's files can now be passed through by other users (chmod o+x)",
-                extra={"folder": str(folder), "account": account.pw_name},
-            )
-
-
-def _make_readable(install_dir: Path, account: pwd.struct_passwd) -> None:
-    """Let `account` read PostgreSQL's own programs and libraries, which a strict umask has hidden from it."""
-    program = (install_dir / "bin" / "postgres").stat()
-    if _permits(program, account, 5) and _permits((install_dir / "bin").stat(), account, 5):
-        return
-    libraries = install_dir.parent.with_name(f"{install_dir.parent.name}.libs")
-    for root in (install_dir, libraries):
-        for path in (root, *root.rglob("*")):
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if path.is_symlink():
-                continue
-            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
-    logger.info("PostgreSQL's programs can now be read by other users", extra={"folder": str(install_dir)})

@@ -19,7 +19,9 @@ from datawarehouse.views import replaceable, views_of
 from ingestion.cluster import Cluster
 from ingestion.file_report import Summary
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import BatchWatcher, Inbox, StreamWatcher, scan_days, scan_everything, scan_master
+from ingestion.file_watcher import BatchWatcher, StreamWatcher
+from ingestion.folder_scan import scan_days, scan_everything, scan_master
+from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.maintenance import maintain, maintenance_loop
 from ingestion.presence import announced

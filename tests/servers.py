@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from datawarehouse.embedded_server import make_searchable, service_account
+from datawarehouse.service_account import make_searchable, service_account
 
 PASSWORD = "right-p4ssword"
 

@@ -13,7 +13,8 @@ from config.errors import ConfigError, WarehouseUnavailable
 from config.model import FileJob, PipelineConfig
 from datawarehouse import reports
 from ingestion.file_tracker import TrackerView, compute_hash
-from ingestion.file_watcher import Inbox, scan_due
+from ingestion.folder_scan import scan_due
+from ingestion.inbox import Inbox
 from ingestion.presence import running
 from workbench.output import AsJson, print_json, say, show_record, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse

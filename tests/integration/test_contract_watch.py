@@ -15,7 +15,7 @@ from config.model import Contract, FileJob, FileOutcome, PipelineConfig, Status
 from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import scan_everything
+from ingestion.folder_scan import scan_everything
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from tests.conftest import with_files

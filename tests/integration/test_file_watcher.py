@@ -18,7 +18,8 @@ from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, Inotify
 from config.model import Feed, FileJob, PipelineConfig
 from ingestion import file_watcher
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import BatchWatcher, FolderScanner, StreamWatcher
+from ingestion.file_watcher import BatchWatcher, StreamWatcher
+from ingestion.folder_scan import FolderScanner
 from ingestion.inbox import Inbox
 
 SETTLE, RESCAN = 0.45, 0.2  # seconds

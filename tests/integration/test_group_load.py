@@ -19,7 +19,7 @@ from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
 from ingestion import file_reader, ingestion_runner
 from ingestion.file_load import FileLoad
-from ingestion.file_watcher import scan_everything, scan_master
+from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.group_load import GroupLoad, Together
 from tests.acceptance import samples
 from tests.conftest import opened, with_files

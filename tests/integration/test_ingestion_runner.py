@@ -17,7 +17,7 @@ from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
 from ingestion import file_load, file_reader, ingestion_runner, maintenance
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import scan_master
+from ingestion.folder_scan import scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from tests.conftest import opened

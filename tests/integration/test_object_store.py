@@ -15,7 +15,8 @@ from config.model import DatabaseConfig, PipelineConfig, Status
 from datawarehouse.db_connection import Warehouse
 from ingestion import pipeline
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import StreamWatcher, scan_everything, scan_master
+from ingestion.file_watcher import StreamWatcher
+from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.object_file import opened

@@ -14,7 +14,7 @@ from config.errors import WarehouseUnavailable
 from config.model import FileJob, PipelineConfig, Status
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import scan_everything, scan_master
+from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from tests.acceptance import samples

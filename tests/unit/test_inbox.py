@@ -15,7 +15,7 @@ import pytest
 
 from config.model import Feed, FileJob, PipelineConfig
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import FolderScanner, scan_everything, scan_master
+from ingestion.folder_scan import FolderScanner, scan_everything, scan_master
 from ingestion.inbox import Inbox
 
 SETTLE = 2.0  # as shipped
