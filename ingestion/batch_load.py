@@ -20,6 +20,7 @@ from utils import metrics
 from validation.batch import Batch, Rejection
 from validation.orphan_validator import KnownParents
 from validation.pii_handler import PiiHandler
+from validation.records_validator import readmit_twins
 from validation.validation_runner import settle
 
 
@@ -92,9 +93,21 @@ class BatchLoad:
         """
         with metrics.stage("lookup"):
             settle(batch, self._parents)
+        loaded, wanted = Loaded(), batch.good
+        while wanted.any():
+            part = self._load_rows(batch, wanted, file_ids, more=more)
+            loaded.add(part)
+            wanted = np.zeros_like(wanted)
+            if part.refused:
+                refused = np.isin(batch.chunk.numbers, [row.row for row in part.refused])
+                wanted = readmit_twins(batch, refused)
+        return loaded
+
+    def _load_rows(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool) -> Loaded:
+        """Load the `wanted` rows (boolean); those that the database refuses, or calls duplicates, are rejected."""
         with metrics.stage("mask"):
-            rows = self._erased.blank_rows(self._pii.mask(self._spec, batch.rows()))
-        own = pa.array(file_ids[batch.good], pa.int64())
+            rows = self._erased.blank_rows(self._pii.mask(self._spec, batch.rows(wanted)))
+        own = pa.array(file_ids[wanted], pa.int64())
         with metrics.stage("load"):
             loaded = self._loader.load(rows.append_column("_file_id", own), more=more)
         numbers = batch.chunk.numbers

@@ -88,6 +88,13 @@ class Batch:
         for position in np.flatnonzero(mask).tolist():
             self._against.setdefault(position, []).append(Reason(stage, rule, column))
 
+    def withdraw(self, mask: np.ndarray, rule: str) -> None:
+        """Hold `rule` no longer against the rows where `mask` is true."""
+        for position in np.flatnonzero(mask).tolist():
+            left = [reason for reason in self._against.pop(position, []) if reason.rule != rule]
+            if left:
+                self._against[position] = left
+
     def note_missing(self, position: int, column: str, key: str) -> None:
         """Note which parent the row at `position` waits for."""
         self._missing.setdefault(position, []).append((column, key))
@@ -104,15 +111,16 @@ class Batch:
         mask[list(self._against)] = False
         return mask
 
-    def rows(self) -> pa.Table:
-        """The good rows: `_row` (number in the file) and the output columns, named as in the source.
+    def rows(self, wanted: np.ndarray | None = None) -> pa.Table:
+        """The good rows, or those `wanted` (boolean, one a row).
 
-        And `_may_repeat`, if that is known.
+        `_row` (number in the file), the output columns, named as in the source; `_may_repeat`, if that is known.
         """
         table = pa.table({"_row": self.chunk.numbers, **self.output})
         if self.may_repeat is not None:
             table = table.append_column("_may_repeat", pa.array(self.may_repeat))
-        return table.filter(pa.array(self.good)) if self._against else table
+        chosen = self.good if wanted is None else wanted
+        return table if chosen.all() else table.filter(pa.array(chosen))
 
     def rejections(self) -> list[Rejection]:
         """The refused rows, malformed ones among them, by row number; reasons in the order of the stages."""

@@ -41,3 +41,14 @@ def reject_duplicates(batch: Batch) -> None:
     mask = np.zeros(len(batch.chunk.numbers), dtype=bool)
     mask[np.delete(good, firsts)] = True
     batch.reject(mask, Stage.RECORDS, "duplicate", key)
+
+
+def readmit_twins(batch: Batch, refused: np.ndarray) -> np.ndarray:
+    """Of the duplicates of rows that were `refused` after all, the first is good again; which ones, boolean."""
+    keys = batch.output[batch.spec.schema.primary_key]
+    twins = as_mask(pc.is_in(keys, value_set=keys.filter(pa.array(refused))))
+    before = batch.good
+    batch.withdraw(twins, "duplicate")
+    reject_duplicates(batch)
+    good: np.ndarray = batch.good & ~before
+    return good

@@ -89,6 +89,22 @@ def test_what_only_postgresql_refuses_is_isolated_row_by_row(
         assert tx.fetchall() == [(4, "load"), (7, "load")]
 
 
+def test_a_row_that_only_postgresql_refuses_does_not_cost_a_good_one_of_the_same_key(
+    warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
+) -> None:
+    with warehouse.transaction() as tx:
+        tx.execute("ALTER TABLE dim_category ADD CONSTRAINT taste CHECK (category_name NOT LIKE 'bad%')")
+    rows = [(1, "a"), (4, "bad"), (4, "bad again"), (4, "good"), (4, "late"), (5, "bad"), (6, "f"), (6, "g")]
+    outcome = load(warehouse, config, tmp_path, "categories.csv", categories(*rows))
+    assert (outcome.inserted, outcome.duplicates) == (3, 2)
+    assert outcome.rejected_by_stage == {Stage.LOAD: 3, Stage.RECORDS: 2}
+    with warehouse.transaction() as tx:
+        tx.execute("SELECT row_number, rejection_stage FROM quarantine ORDER BY 1")
+        assert tx.fetchall() == [(2, "load"), (3, "load"), (5, "records"), (6, "load"), (8, "records")]
+        tx.execute("SELECT category_id, category_name FROM dim_category ORDER BY 1")
+        assert tx.fetchall() == [(1, "a"), (4, "good"), (6, "f")]
+
+
 def test_a_key_that_another_transaction_brings_during_the_merge_counts_as_what_it_is(
     warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
 ) -> None:

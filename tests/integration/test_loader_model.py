@@ -68,26 +68,23 @@ class Model:
     table: dict[int, tuple[Row, int]] = field(default_factory=dict)
     orphans: list[tuple[Row, int]] = field(default_factory=list)
 
-    def load(self, rows: list[Row], chunk_rows: int, file: int) -> Books:
+    def load(self, rows: list[Row], file: int) -> Books:
         books = Books()
         brought: set[int] = set()  # keys of rows that passed, in this file
-        for start in range(0, len(rows), chunk_rows):
-            refused: set[int] = set()  # in this chunk: who comes first is told before PostgreSQL is asked
-            for row in rows[start : start + chunk_rows]:
-                if row.value is None:
-                    books.rejected[Stage.SCHEMA] += 1
-                elif row.owner == LATE_OWNER:
-                    books.rejected[Stage.ORPHAN] += 1
-                    self.orphans.append((row, file))
-                elif row.key in brought | refused:
-                    books.rejected[Stage.RECORDS] += 1
-                    books.duplicates += 1
-                elif row.key == REFUSED_KEY:
-                    books.rejected[Stage.LOAD] += 1
-                    refused.add(row.key)
-                else:
-                    brought.add(row.key)
-                    self.merge(row, file, books)
+        for row in rows:
+            if row.value is None:
+                books.rejected[Stage.SCHEMA] += 1
+            elif row.owner == LATE_OWNER:
+                books.rejected[Stage.ORPHAN] += 1
+                self.orphans.append((row, file))
+            elif row.key in brought:
+                books.rejected[Stage.RECORDS] += 1
+                books.duplicates += 1
+            elif row.key == REFUSED_KEY:
+                books.rejected[Stage.LOAD] += 1
+            else:
+                brought.add(row.key)
+                self.merge(row, file, books)
         return books
 
     def merge(self, row: Row, file: int, books: Books) -> None:
@@ -248,11 +245,11 @@ def test_files_loaded_together_are_as_if_one_had_come_after_the_other(desk: Desk
         desk.begin(spec)
         model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
         earlier = desk.load(spec, before, 100, 10)
-        check_books(earlier, model.load(before, 100, earlier.file_id or 0))
+        check_books(earlier, model.load(before, earlier.file_id or 0))
         outcomes, count = desk.load_together(spec, files)
         together.append(count)
         for outcome, rows in zip(outcomes, files, strict=True):
-            check_books(outcome, model.load(rows, 100, outcome.file_id or 0))
+            check_books(outcome, model.load(rows, outcome.file_id or 0))
         assert desk.stored(spec) == model.table
         numbered = {(o.file_id, n) for o, of in zip(outcomes, files, strict=True) for n in range(1, len(of) + 1)}
         refused = desk.execute(f"SELECT file_id, row_number FROM quarantine WHERE file_id <> {earlier.file_id}")
@@ -274,7 +271,7 @@ def test_the_counts_and_the_table_are_those_of_the_model(desk: Desk, spec: FileS
         model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
         for number, rows in enumerate(files, 1):
             outcome = desk.load(spec, rows, chunk_rows, number)
-            check_books(outcome, model.load(rows, chunk_rows, outcome.file_id or 0))
+            check_books(outcome, model.load(rows, outcome.file_id or 0))
             assert desk.stored(spec) == model.table
         desk.execute(f"INSERT INTO dim_owner (owner_id, _file_id) VALUES ({LATE_OWNER}, 0)")
         assert OrphanRetry(desk.warehouse, desk.config).everything() == model.heal()
