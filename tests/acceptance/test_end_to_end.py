@@ -16,7 +16,7 @@ import pytest
 from tests.acceptance import mess, samples
 from tests.acceptance.books import Audit, assert_books_balance, snapshot, value_differences
 from tests.acceptance.conftest import MakeProduct
-from tests.acceptance.daemon import ROOT, Product
+from tests.acceptance.daemon import ROOT, Product, wait_until
 from tests.acceptance.oracle import Oracle
 
 HASH_KEY = "0123456789abcdef0123456789abcdef"
@@ -198,6 +198,15 @@ def test_an_embedded_server_serves_run_after_run_and_leaves_no_process(tmp_path:
     folder = str(product.home / "data/postgres")
     left = [process.pid for process in psutil.process_iter() if folder in " ".join(_command_line(process))]
     assert left == []
+
+
+def test_asked_by_sigusr1_it_says_what_each_thread_is_at_and_goes_on(make_product: MakeProduct) -> None:
+    product = make_product()
+    with product.running() as daemon:
+        daemon.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: "ingestion_runner.py" in daemon.output(), "the stack of the thread that loads")
+        product.stream("09", "orders.json", [samples.order(1)])
+        product.wait_for_files(1)
 
 
 def _command_line(process: psutil.Process) -> list[str]:
