@@ -25,6 +25,7 @@ from ingestion.group_load import GroupLoad
 from ingestion.inbox import Inbox
 from ingestion.object_file import opened
 from ingestion.object_store import is_object
+from ingestion.outage import Outage
 from utils import metrics
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -34,7 +35,7 @@ logger = get_logger(__name__)
 
 GRACE_SECONDS = 7.0  # a load that takes longer than this after a stop is rolled back
 PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0  # between two looks at a database that is away
+RETRY_SECONDS = 0.5  # after what a live database could not do now
 BYTES_PER_SECOND = 1_000_000  # a statement has a second more for so much of its file; it handles a chunk of it
 SMALL_BYTES = 64 << 10  # a file that is larger is loaded by itself
 GROUP_LOCK_SECONDS = 0.5  # for a lock on a row of one of many files; the file itself waits longer
@@ -68,7 +69,7 @@ class IngestionRunner:
         self._stopped_at: float | None = None
         self._workers = config.execution.workers
         self._told = _Told()
-        self._outage = threading.Lock()  # held by the worker that watches a database which is away
+        self._outage = Outage(warehouse, stop)
         self._late: Counter[Path] = Counter()  # how often a live database could not take each file
         self._unreadable: Counter[Path] = Counter()  # how often in a row the bytes of each file could not be had
         self._telling = threading.Lock()  # guards _in_trouble
@@ -142,10 +143,10 @@ class IngestionRunner:
             with self._warehouse.quick(self._config.database.answer_seconds / 2, GROUP_LOCK_SECONDS):
                 outcomes, held = self.engine.load_together(jobs)
         except WarehouseUnavailable as problem:
-            if not self._reachable():
+            if not self._outage.reachable():
                 for job in reversed(jobs):
                     self._inbox.put_back(job)
-                self._wait_for_warehouse(problem)
+                self._outage.wait(problem)
                 return []
             logger.info(f"[runner] {len(jobs)} files together: {problem}; one by one")
         except Exception as error:  # noqa: BLE001  (as in process_file, which records what is wrong)
@@ -170,7 +171,7 @@ class IngestionRunner:
             self._inbox.retry_later(job)
         except Collision as problem:
             logger.info(f"[runner] {job.path.name}: {problem}; once more", extra=job.log_context())
-            self._stop.wait(FIRST_WAIT_SECONDS * random.random())  # noqa: S311  (jitter)
+            self._stop.wait(RETRY_SECONDS * random.random())  # noqa: S311  (jitter)
             self._inbox.put_back(job)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem, job)
@@ -287,41 +288,23 @@ class IngestionRunner:
             return FileOutcome(job, Status.FAILED, error=what, told=True)
 
     def _wait_for_warehouse(self, problem: WarehouseUnavailable, job: FileJob | None = None) -> None:
-        """Wait until PostgreSQL answers, however long it takes; one alert at the start, one at the end.
+        """Wait until PostgreSQL answers, however long it takes.
 
         `job` is the file in hand: it stays the next one, but when PostgreSQL does answer, it goes behind the
-        others, which may fare better. One worker watches and alerts, the others wait for it.
+        others, which may fare better.
         """
-        if self._reachable():
+        if self._outage.reachable():
             name = f" {job.path.name}:" if job else ""
             logger.warning(f"[runner]{name} {problem}; trying again", extra=job.log_context() if job else {})
             if job:
                 self._late[job.path] += 1
                 self._tell_of_trouble(job, problem)
                 self._inbox.retry_later(job)
-            self._stop.wait(FIRST_WAIT_SECONDS)
+            self._stop.wait(RETRY_SECONDS)
             return
         if job:
             self._inbox.put_back(job)
-        while not self._outage.acquire(timeout=FIRST_WAIT_SECONDS):
-            if self._stop.is_set():
-                return
-        try:
-            if not self._reachable():  # else the one before has seen it come back
-                self._watch_outage(problem)
-        finally:
-            self._outage.release()
-
-    def _watch_outage(self, problem: WarehouseUnavailable) -> None:
-        started = time.monotonic()
-        wait = FIRST_WAIT_SECONDS
-        send_alert("Database unavailable", f"{problem}. Files wait in their folders; nothing is lost.")
-        while not self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (jitter)
-            if self._reachable():
-                minutes = (time.monotonic() - started) / 60
-                send_alert("Database available again", f"It was away for {minutes:.1f} minutes. Loading goes on.")
-                return
-            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+        self._outage.wait(problem)
 
     def _tell_of_trouble(self, job: FileJob, problem: WarehouseUnavailable) -> None:
         """One alert until all files are through, or gone, that a live database could not take."""
@@ -335,15 +318,6 @@ class IngestionRunner:
             send_alert(
                 "Loading held up", f"{job.path.name}: {problem}. It is tried again and again; nothing is lost."
             )
-
-    def _reachable(self) -> bool:
-        metrics.turn()  # an outage is no reason to start the service again
-        try:
-            with self._warehouse.transaction(deadline_seconds=10) as tx:
-                tx.execute("SELECT 1")
-        except PipelineError:
-            return False
-        return True
 
     def _give_up(self) -> bool:
         if not self._stop.is_set():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ingestion import contract_watch, file_report, ingestion_runner
+from ingestion import contract_watch, file_report, ingestion_runner, outage
 
 
 def caught_alerts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The alerts from now on, title and text."""
     alerts: list[tuple[str, str]] = []
-    for module in (contract_watch, file_report, ingestion_runner):
+    for module in (contract_watch, file_report, ingestion_runner, outage):
         monkeypatch.setattr(module, "send_alert", lambda *alert: alerts.append(alert))
     return alerts
 

@@ -17,7 +17,7 @@ from config.errors import Collision, WarehouseUnavailable
 from config.model import Contract, DatabaseConfig, FileJob, FileOutcome, FileSpec, PipelineConfig, Schema, Status
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
-from ingestion import file_reader, ingestion_runner
+from ingestion import file_reader, ingestion_runner, outage
 from ingestion.file_load import FileLoad
 from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.group_load import GroupLoad, Together
@@ -208,7 +208,7 @@ def test_a_database_that_goes_away_takes_no_file_along(site: Site, monkeypatch: 
         if jobs[0].spec.name == "orders":
             tried.append([job.path.parent.name for job in jobs])
             if len(tried) == 1:
-                monkeypatch.setattr(ingestion_runner.IngestionRunner, "_reachable", answers)
+                monkeypatch.setattr(outage.Outage, "reachable", answers)
                 raise WarehouseUnavailable("away")
         return run(group, jobs)
 

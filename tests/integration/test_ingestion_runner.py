@@ -194,7 +194,7 @@ def test_a_file_that_another_daemon_loads_for_long_is_waited_for_without_an_aler
     config = soon_settled(config)
     put_master(config, teams="team_id,team_name\n1,x\n")
     alerts = caught_alerts(monkeypatch)
-    monkeypatch.setattr(ingestion_runner, "FIRST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(ingestion_runner, "RETRY_SECONDS", 0.05)
     job = FileJob(config.path(config.watcher.master.dir) / "teams.csv", config.by_logical_name["teams"], 0, 0)
     hurried = database.model_copy(update={"answer_seconds": 1})
     config = config.model_copy(update={"database": hurried})
@@ -239,7 +239,7 @@ def test_a_file_in_trouble_that_is_taken_away_does_not_hide_the_next_trouble(
     config = soon_settled(config)
     put_master(config, categories="category_id,category_name\n1,x\n")
     alerts = caught_alerts(monkeypatch)
-    monkeypatch.setattr(ingestion_runner, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(ingestion_runner, "RETRY_SECONDS", 0.01)
     folder = config.path(config.watcher.master.dir)
     run = file_load.FileLoad.run
 

@@ -166,7 +166,7 @@ def test_an_outage_is_told_once_however_many_workers_meet_it(
             return not away.is_set()
 
         monkeypatch.setattr(runner._load, "run", run)
-        monkeypatch.setattr(runner, "_reachable", reachable)
+        monkeypatch.setattr(runner._outage, "reachable", reachable)
         scan_everything(config, inbox)
         runner.drain()
     assert titles(alerts) == ["Database unavailable", "Database available again"]

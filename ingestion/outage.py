@@ -1,0 +1,55 @@
+"""A database that is away: watched by one worker, with an alert at each end, while the others wait for it."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+from config.errors import PipelineError, WarehouseUnavailable
+from datawarehouse.db_connection import Warehouse
+from utils import metrics
+from utils.alerter import send_alert
+
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0  # between two looks
+
+
+class Outage:
+    """Called by any thread; `stop` ends all waiting."""
+
+    def __init__(self, warehouse: Warehouse, stop: threading.Event) -> None:
+        self._warehouse = warehouse
+        self._stop = stop
+        self._watching = threading.Lock()  # held by the one that watches
+
+    def reachable(self) -> bool:
+        """Does PostgreSQL answer?"""
+        metrics.turn()  # an outage is no reason to start the service again
+        try:
+            with self._warehouse.transaction(deadline_seconds=10) as tx:
+                tx.execute("SELECT 1")
+        except PipelineError:
+            return False
+        return True
+
+    def wait(self, problem: WarehouseUnavailable) -> None:
+        """Return when PostgreSQL answers, however long that takes, or `stop` is set."""
+        while not self._watching.acquire(timeout=FIRST_WAIT_SECONDS):
+            if self._stop.is_set():
+                return
+        try:
+            if not self.reachable():  # else the one before has seen it come back
+                self._watch(problem)
+        finally:
+            self._watching.release()
+
+    def _watch(self, problem: WarehouseUnavailable) -> None:
+        started = time.monotonic()
+        wait = FIRST_WAIT_SECONDS
+        send_alert("Database unavailable", f"{problem}. Files wait in their folders; nothing is lost.")
+        while not self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (jitter)
+            if self.reachable():
+                minutes = (time.monotonic() - started) / 60
+                send_alert("Database available again", f"It was away for {minutes:.1f} minutes. Loading goes on.")
+                return
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
