@@ -127,7 +127,8 @@ class Warehouse:
         broken = bool(connection.closed)
         try:
             if not broken and connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
-                connection.rollback()
+                connection.rollback()  # sends nothing after a COMMIT that failed: the driver takes it for an end
+                broken = connection.info.transaction_status != TRANSACTION_STATUS_IDLE
             if not broken and connection.autocommit:
                 connection.autocommit = False
         except psycopg2.Error:

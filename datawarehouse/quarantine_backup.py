@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import errno
 import fcntl
 import io
+import math
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +25,7 @@ from validation.fault_handler import BACKUP_COLUMNS, backup_line
 
 logger = get_logger(__name__)
 
+LOCK_SECONDS, LOOK_SECONDS = 10.0, 0.01  # how long a loaded file waits for its copy, and between two looks
 CELL_BYTES = 64 << 20  # of a backup file, when it is read
 
 
@@ -49,10 +53,10 @@ class QuarantineBackup:
     def append(self, file_ids: list[int], feed: Feed) -> None:
         """Copy the quarantined rows of files, just committed together.
 
-        OSError (disk full, no rights) is logged, and mended later by `reconcile`.
+        OSError (disk full, no rights, another writes for long) is logged, and mended later by `reconcile`.
         """
         try:
-            with self._locked(feed), self._warehouse.transaction() as tx:
+            with self._locked(feed, LOCK_SECONDS), self._warehouse.transaction() as tx:
                 tx.execute(query("quarantine", "take_backup"), {"file_ids": file_ids})
                 if taken := [file_id for (file_id,) in tx.fetchall()]:
                     tx.execute(query("quarantine", "backup_files"), {"file_ids": taken})
@@ -137,13 +141,16 @@ class QuarantineBackup:
         return self._directory / feed.value / f"quarantined_{day:%Y-%m-%d}.csv"
 
     @contextmanager
-    def _locked(self, feed: Feed) -> Iterator[None]:
-        """One writer of a feed's files at a time, among all processes that share the folder."""
+    def _locked(self, feed: Feed, seconds: float = math.inf) -> Iterator[None]:
+        """One writer of a feed's files at a time, among all processes that share the folder.
+
+        Raises TimeoutError (an OSError) when another has been writing for `seconds`.
+        """
         folder = self._directory / feed.value
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor, seconds)
             yield
         finally:
             os.close(descriptor)
@@ -157,6 +164,17 @@ class QuarantineBackup:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+
+
+def _lock(descriptor: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(errno.ETIMEDOUT, f"another has been writing for {seconds:.0f} s")
+        time.sleep(LOOK_SECONDS)
 
 
 def _line_hashes(path: Path) -> Iterator[int]:

@@ -224,7 +224,7 @@ class IngestionRunner:
                 self._unreadable.pop(job.path, None)
             if outcome.status is not Status.FAILED:
                 self._tracker.mark_as_done(job)
-            elif job.md5:  # without it the file could not be opened: the next scan says why, or offers it again
+            elif job.md5:  # without it there is no row of the file: the next scan says why, or offers it again
                 self._tracker.mark_as_failed(job, outcome.error or "")
         try:
             for outcome in outcomes:
@@ -279,12 +279,14 @@ class IngestionRunner:
         if not job.md5:
             job = job.evolve(md5=_hash_or_nothing(job.path))
         try:
-            return replace(self._load.record_failure(job, what, time.monotonic()), told=True)
+            with self._warehouse.quick(self._patience(job)):
+                return replace(self._load.record_failure(job, what, time.monotonic()), told=True)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem, job)
             return None
         except Exception as second:
             logger.critical(f"[runner] {job.path.name}: its failure can't be recorded", exc_info=second)
+            job = job.evolve(md5="")  # it is not known as failed: the next scan tries again
             return FileOutcome(job, Status.FAILED, error=what, told=True)
 
     def _wait_for_warehouse(self, problem: WarehouseUnavailable, job: FileJob | None = None) -> None:

@@ -10,6 +10,9 @@ from config.errors import PipelineError, WarehouseUnavailable
 from datawarehouse.db_connection import Warehouse
 from utils import metrics
 from utils.alerter import send_alert
+from utils.logger import get_logger
+
+logger = get_logger(__name__)
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0  # between two looks
 
@@ -28,7 +31,10 @@ class Outage:
         try:
             with self._warehouse.transaction(deadline_seconds=10) as tx:
                 tx.execute("SELECT 1")
-        except PipelineError:
+        except WarehouseUnavailable:
+            return False
+        except PipelineError as problem:
+            logger.warning(f"[runner] PostgreSQL is there, and does not answer as it should: {problem}")
             return False
         return True
 

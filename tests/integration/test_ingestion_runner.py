@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from config.errors import FileRejected, WarehouseUnavailable
-from config.model import DatabaseConfig, FileJob, PipelineConfig, Status
-from datawarehouse import file_log
+from config.model import DatabaseConfig, Feed, FileJob, PipelineConfig, Status
+from datawarehouse import file_log, quarantine_backup
 from datawarehouse.db_connection import Warehouse
 from ingestion import file_load, file_reader, ingestion_runner, maintenance
 from ingestion.file_tracker import FileTracker
@@ -91,6 +91,23 @@ def test_content_that_failed_fails_again_and_alerts_once_a_name(
             runner.drain()
             assert runner.summary.files == {Status.FAILED: 1}
     assert titles(alerts) == ["File failed"]
+
+
+def test_a_backup_that_another_writes_for_long_holds_up_no_file_and_is_mended_later(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, categories="category_id,category_name\n1,x\n-1,y\n", teams="team_id,team_name\n1,x\n")
+    monkeypatch.setattr(quarantine_backup, "LOCK_SECONDS", 0.2)
+    folder = config.path(config.quarantine.dir) / "batch"
+    with runner_of(warehouse, config) as (runner, inbox):
+        with runner.backup._locked(Feed.BATCH):
+            scan_master(config, inbox)
+            runner.drain()
+        assert runner.summary.files == {Status.SUCCESS: 2}
+        assert list(folder.glob("quarantined_*.csv")) == []
+        assert runner.backup.reconcile() == 1
+    (path,) = folder.glob("quarantined_*.csv")
+    assert len(path.read_text().splitlines()) == 2
 
 
 def test_a_backup_whose_commit_is_lost_has_its_rows_once(
@@ -230,6 +247,27 @@ def test_a_fault_of_ours_is_alerted_once(
         scan_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.FAILED: 1}
+    assert titles(alerts) == ["Pipeline exception"]
+
+
+def test_a_fault_of_ours_that_can_not_be_recorded_either_leaves_the_file_for_the_next_scan(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, teams="team_id,team_name\n1,x\n")
+    alerts = caught_alerts(monkeypatch)
+
+    def fail(*_: object) -> None:
+        raise ValueError
+
+    with runner_of(warehouse, config) as (runner, inbox):
+        with monkeypatch.context() as faulty:
+            faulty.setattr(file_load, "judged", fail)
+            faulty.setattr(file_load.FileLoad, "record_failure", fail)
+            scan_master(config, inbox)
+            runner.drain()
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.files == {Status.FAILED: 1, Status.SUCCESS: 1}
     assert titles(alerts) == ["Pipeline exception"]
 
 

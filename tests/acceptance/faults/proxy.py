@@ -9,13 +9,16 @@ import threading
 from types import TracebackType
 
 COMMIT = b"COMMIT"
+CANCELLED = b"SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(5)"  # instead of it
 
 
 class Proxy:
     """Listens on `port` of 127.0.0.1 and passes bytes on to `target`, until told otherwise.
 
     `swallow_commits(n)`: the next n COMMITs reach the server, but their answers never come back: the
-    connection is closed instead. `frozen`: nothing is passed on while it is set.
+    connection is closed instead. `cancel_commits(n)`: the next n COMMITs are cancelled before they begin, as a
+    statement timeout may do; their transactions stay open, and failed. `frozen`: nothing is passed on while it
+    is set.
     """
 
     def __init__(self, target: int) -> None:
@@ -23,7 +26,8 @@ class Proxy:
         self.frozen = threading.Event()
         self.swallowed = 0
         self._to_swallow = 0
-        self._lock = threading.Lock()  # guards the two counts and the list of pairs
+        self._to_cancel = 0
+        self._lock = threading.Lock()  # guards the counts and the list of pairs
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._stopping = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -48,6 +52,10 @@ class Proxy:
     def swallow_commits(self, count: int) -> None:
         with self._lock:
             self._to_swallow += count
+
+    def cancel_commits(self, count: int) -> None:
+        with self._lock:
+            self._to_cancel += count
 
     def cut(self) -> int:
         """Close every connection; returns how many there were."""
@@ -83,7 +91,7 @@ class Proxy:
                     continue
                 if client in ready:
                     data = client.recv(65536)
-                    upstream.sendall(data)
+                    upstream.sendall(self._cancelled(data))
                     if not data or self._swallow(data, upstream):
                         return
                 if upstream in ready:
@@ -95,6 +103,16 @@ class Proxy:
             return
         finally:
             _close(client, upstream)
+
+    def _cancelled(self, data: bytes) -> bytes:
+        """The bytes, or, if this is a COMMIT to be cancelled, a statement that is cancelled in its place."""
+        if not data.endswith(COMMIT + b"\0"):
+            return data
+        with self._lock:
+            if self._to_cancel == 0:
+                return data
+            self._to_cancel -= 1
+        return b"Q" + (len(CANCELLED) + 5).to_bytes(4, "big") + CANCELLED + b"\0"
 
     def _swallow(self, data: bytes, upstream: socket.socket) -> bool:
         """Is this a COMMIT whose answer shall be lost? Then wait for the answer, so that it has happened."""

@@ -79,6 +79,8 @@ def server_crashes(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
             tally.injected += 1
             time.sleep(dice.uniform(0, 3))
             bench.server.start()
+            if dice.random() < 0.5:  # what a crash leaves behind must not be mended by the next one
+                _drain(product, daemon, rounds=number + 1)
         _drain(product, daemon)
     return settle(product)
 
@@ -176,15 +178,15 @@ GAMES: dict[str, Game] = {
 ONLY_ONCE = ("long outage, small files arriving", "20,000 files at once, daemon stopped")
 
 
-def _drain(product: Product, daemon: Daemon) -> None:
-    """Wait until all files are in the file log; what doesn't come in time is looked into before all ends."""
+def _drain(product: Product, daemon: Daemon, rounds: int = ROUNDS) -> None:
+    """Wait until all files of `rounds` are in the file log; what doesn't come in time is looked into."""
     try:
-        product.wait_for_files(files_of(ROUNDS), seconds=DRAIN_SECONDS)
+        product.wait_for_files(files_of(rounds), seconds=DRAIN_SECONDS)
     except AssertionError:
         known = {row["file_path"] for row in product.file_log()}
         files = [path for path in (product.home / "data/input").rglob("*") if path.is_file()]
         _say(f"missing: {[str(path) for path in files if str(path) not in known]}")
-        _say(f"sessions: {product.rows(SESSIONS)}")
+        _say(f"exit code: {daemon.process.poll()}; sessions: {product.rows(SESSIONS)}")
         daemon.process.send_signal(signal.SIGUSR1)  # what each thread is at goes to the console
         time.sleep(1)
         raise

@@ -89,6 +89,19 @@ def test_a_commit_whose_answer_is_lost_is_neither_lost_nor_repeated(bench: Bench
         assert settle(product).run() == []
 
 
+def test_a_commit_that_is_cancelled_leaves_no_failed_transaction_behind(bench: Bench) -> None:
+    with Proxy(bench.server.port) as proxy:
+        product = bench.clone(port=proxy.port)
+        with product.running():
+            for number in range(4):
+                proxy.cancel_commits(2)
+                put_round(product, number)
+                time.sleep(0.4)
+            product.wait_for_files(files_of(4))
+            assert failed_files(product) == []
+        assert settle(product).run() == []
+
+
 def test_connections_cut_again_and_again(bench: Bench) -> None:
     with Proxy(bench.server.port) as proxy:
         product = bench.clone(port=proxy.port, reader={"chunk_rows": 500})
