@@ -24,7 +24,7 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.target = target
         self.frozen = threading.Event()
-        self.swallowed = 0
+        self.swallowed = self.cancelled = 0
         self._to_swallow = 0
         self._to_cancel = 0
         self._lock = threading.Lock()  # guards the counts and the list of pairs
@@ -112,6 +112,7 @@ class Proxy:
             if self._to_cancel == 0:
                 return data
             self._to_cancel -= 1
+            self.cancelled += 1
         return b"Q" + (len(CANCELLED) + 5).to_bytes(4, "big") + CANCELLED + b"\0"
 
     def _swallow(self, data: bytes, upstream: socket.socket) -> bool:

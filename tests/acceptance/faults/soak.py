@@ -114,6 +114,20 @@ def lost_commits(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
         return settle(product)
 
 
+def cancelled_commits(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+    with Proxy(bench.server.port) as proxy:
+        product = bench.clone(port=proxy.port)
+        with product.running() as daemon:
+            for number in range(ROUNDS):
+                proxy.cancel_commits(dice.randint(1, 3))
+                put_round(product, number)
+                time.sleep(dice.uniform(0, 1))
+            _drain(product, daemon)
+            tally.injected += proxy.cancelled
+            tally.in_transaction += proxy.cancelled
+        return settle(product)
+
+
 def cut_connections(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
     with Proxy(bench.server.port) as proxy:
         product = bench.clone(port=proxy.port)
@@ -173,6 +187,7 @@ GAMES: dict[str, Game] = {
     "backends terminated": terminated_backends,
     "connections cut": cut_connections,
     "COMMIT's answer lost": lost_commits,
+    "COMMIT cancelled": cancelled_commits,
     "20,000 files at once, daemon stopped": overflowing_events,
 }
 ONLY_ONCE = ("long outage, small files arriving", "20,000 files at once, daemon stopped")
