@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from config.errors import ConfigError
 from config.file_specs import build_file_specs
-from config.model import ConfigFile, PipelineConfig, WebConfig
+from config.settings import ConfigFile, PipelineConfig, WebConfig
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = PROJECT_ROOT / "config" / "pipeline_config.yaml"

@@ -11,20 +11,18 @@ from config.distribution import distribution_problems
 from config.model import (
     SQL_TYPES_OF_DTYPE,
     Column,
-    ConfigFile,
     Contract,
     Derivation,
     Dtype,
-    ExpectedFile,
     Feed,
     FileSpec,
     ForeignKey,
     Lookup,
     OnConflict,
     Schema,
-    SchemaConfig,
 )
 from config.partitioning import partition_problems
+from config.settings import ConfigFile, ExpectedFile, SchemaConfig
 
 EXTENSIONS = (".csv", ".json", ".ndjson", ".jsonl")
 RESERVED_TABLES = frozenset(

@@ -20,7 +20,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.config_loader import get_config
 from config.errors import ConfigError, PipelineError, WarehouseUnavailable
-from config.model import DatabaseConfig, PipelineConfig
+from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_errors import translated
 from datawarehouse.embedded_server import EmbeddedServer
 from datawarehouse.login import Login, NoDatabaseYet

@@ -8,7 +8,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
-from config.model import Column, FileSpec, PipelineConfig
+from config.model import Column, FileSpec
+from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from validation.fault_handler import to_json
 from validation.personal import ErasedPersons, blank_value, derived_from_personal, key_text, naming_columns

@@ -11,7 +11,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.config_loader import get_config
-from config.model import FileSpec, ForeignKey, PipelineConfig
+from config.model import FileSpec, ForeignKey
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import default_warehouse
 from validation.orphan_validator import Keys, ParentLookup
 

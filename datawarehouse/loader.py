@@ -15,7 +15,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError
-from config.model import FileSpec, Lookup, OnConflict, PipelineConfig
+from config.model import FileSpec, Lookup, OnConflict
+from config.settings import PipelineConfig
 from datawarehouse.db_errors import translated
 from datawarehouse.derivations import derive
 from datawarehouse.fk_checker import rows_by_key

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg
 from psycopg2.extensions import parse_dsn
 
 from config.errors import ConfigError, PipelineError, WarehouseUnavailable
-from config.model import DatabaseConfig
+from config.settings import DatabaseConfig
 from datawarehouse.db_errors import translate
 from datawarehouse.watched_connection import Watch, WatchedConnection
 from utils.logger import get_logger

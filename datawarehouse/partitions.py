@@ -10,8 +10,9 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import Collision, WarehouseUnavailable
-from config.model import FileSpec, PipelineConfig
+from config.model import FileSpec
 from config.partitioning import bounds, intervals
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from utils.logger import get_logger

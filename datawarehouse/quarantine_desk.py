@@ -9,7 +9,8 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, PipelineError
-from config.model import Column, FileSpec, PipelineConfig, Stage
+from config.model import Column, FileSpec, Stage
+from config.settings import PipelineConfig
 from datawarehouse.erasure import read_erasures
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec, PipelineConfig, Stage
+from config.model import FileSpec, Stage
+from config.settings import PipelineConfig
 from datawarehouse import late_rows, quarantine_loader
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup

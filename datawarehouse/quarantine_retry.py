@@ -12,7 +12,8 @@ import pyarrow as pa
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec, PipelineConfig, Stage
+from config.model import FileSpec, Stage
+from config.settings import PipelineConfig
 from datawarehouse import late_rows, quarantine_loader
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import parent_lookup, resolve_ref_table

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
-from config.model import OnConflict, PipelineConfig
+from config.model import OnConflict
+from config.settings import PipelineConfig
 from datawarehouse.queries import query
 
 FILE_LOG_HEAL = (

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 
 from config.config_loader import get_config
 from config.errors import ConfigError
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
-from config.model import Column, Derivation, FileSpec, PipelineConfig, SqlType
+from config.model import Column, Derivation, FileSpec, SqlType
+from config.settings import PipelineConfig
 
 _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
     "text": lambda _: sa.Text(),

@@ -10,7 +10,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, DataError
-from config.model import FileSpec, PipelineConfig, Status
+from config.model import FileSpec, Status
+from config.settings import PipelineConfig
 from datawarehouse.db_errors import translated
 from datawarehouse.queries import query
 

@@ -6,7 +6,7 @@ import re
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.queries import names, query
 from datawarehouse.rights import may_replace_view
 from datawarehouse.tables import build_metadata

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileJob, FileOutcome, FileSpec, PipelineConfig, Stage, Status
+from config.model import FileJob, FileOutcome, FileSpec, Stage, Status
+from config.settings import PipelineConfig
 from datawarehouse import quarantine_loader
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from config.config_loader import get_config
 from config.errors import Collision, ConfigError, FileChanged, PipelineError, WarehouseUnavailable
-from config.model import FileJob, FileOutcome, PipelineConfig, PoolConfig
+from config.model import FileJob, FileOutcome
+from config.settings import PipelineConfig, PoolConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_specs import spec_for
-from config.model import Contract, Feed, FileOutcome, FileSpec, PipelineConfig, Status
+from config.model import Contract, Feed, FileOutcome, FileSpec, Status
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from ingestion.contract import (

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from config.errors import FileRejected, FileUnreadable, PipelineError
-from config.model import Dtype, FileJob, FileOutcome, FileSpec, PipelineConfig, Status
+from config.model import Dtype, FileJob, FileOutcome, FileSpec, Status
+from config.settings import PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loaded

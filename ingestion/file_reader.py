@@ -22,7 +22,8 @@ import pyarrow.csv as pacsv
 from config.config_loader import get_config
 from config.errors import FileChanged, FileRejected
 from config.file_specs import logical_stem
-from config.model import PipelineConfig, Schema, Stage
+from config.model import Schema, Stage
+from config.settings import PipelineConfig
 from ingestion.json_reader import read_json
 from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import MALFORMED, malformed_raw

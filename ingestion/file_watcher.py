@@ -24,7 +24,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from config.model import Feed, PipelineConfig
+from config.model import Feed
+from config.settings import PipelineConfig
 from ingestion.folder_scan import FolderScanner, made, scan_batch, scanner_of
 from ingestion.inbox import Inbox
 from ingestion.object_store import ObjectScanner

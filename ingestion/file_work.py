@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from config.model import FileJob, FileOutcome, PipelineConfig
+from config.model import FileJob, FileOutcome
+from config.settings import PipelineConfig
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from ingestion.group_load import MOST_FILES, GroupLoad, Together

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from config.file_specs import logical_stem, spec_for
-from config.model import BatchConfig, Feed, FileSpec, PipelineConfig
+from config.model import Feed, FileSpec
+from config.settings import BatchConfig, PipelineConfig
 from ingestion.inbox import Inbox, is_ignored
 from ingestion.object_store import ObjectEntry, ObjectScanner, input_folder, is_object, place
 

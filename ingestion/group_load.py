@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.errors import FileChanged, FileRejected, PipelineError
-from config.model import FileJob, FileOutcome, PipelineConfig
+from config.model import FileJob, FileOutcome
+from config.settings import PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loaded

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from config.file_specs import spec_for
-from config.model import Feed, FileJob, FileSpec, PipelineConfig
+from config.model import Feed, FileJob, FileSpec
+from config.settings import PipelineConfig
 from ingestion.load_order import LoadOrder
 from ingestion.object_store import ObjectEntry, ObjectStat, input_folder, is_object, place
 

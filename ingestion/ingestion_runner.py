@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from config.errors import Collision, FileChanged, FileUnreadable, PipelineError, WarehouseUnavailable
-from config.model import FileJob, FileOutcome, PipelineConfig, Status
+from config.model import FileJob, FileOutcome, Status
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry

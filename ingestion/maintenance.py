@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from config.errors import PipelineError
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.partitions import keep_up
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.retention import Retention

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PosixPath
 from typing import Any, NamedTuple
 
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 
 FULL_LISTING_SECONDS = 3600.0  # between two listings of everything, old days too
 ADVICE = "install what it needs, for s3:// with: pip install -r requirements-object-storage.txt"

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from config.errors import ConfigError, WarehouseUnavailable
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema

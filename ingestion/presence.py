@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from utils.logger import get_logger
 
 logger = get_logger(__name__)

@@ -13,7 +13,8 @@ import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
-from config.model import FileJob, FileSpec, PipelineConfig, Stage
+from config.model import FileJob, FileSpec, Stage
+from config.settings import PipelineConfig
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup
 from datawarehouse.late_rows import ALREADY_PRESENT, LOADED, UPDATED

@@ -11,7 +11,7 @@ from pathlib import Path
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from ingestion.file_work import WORKER_POOL
 from ingestion.object_store import unusable

@@ -18,7 +18,7 @@ if not __package__:  # run as a file
 
 from config.config_loader import get_config
 from config.errors import ConfigError, PipelineError
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from config.model import PartitionBy, PipelineConfig
+from config.model import PartitionBy
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
 from tests.conftest import with_files

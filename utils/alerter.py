@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import format_datetime
 
-from config.model import AlertingConfig, SmtpConfig
+from config.settings import AlertingConfig, SmtpConfig
 from utils import metrics
 from utils.logger import get_logger
 

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, FileSpec, PipelineConfig
+from config.model import Column, FileSpec
+from config.settings import PipelineConfig
 from validation.conversions import convert
 
 ERASED = "erased"  # in a column that can't be null

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 
-from config.model import Column, Dtype, PipelineConfig, Schema
+from config.model import Column, Dtype, Schema
+from config.settings import PipelineConfig
 
 Columns = Mapping[str, pa.Array]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from config.config_loader import get_config
-from config.model import PipelineConfig, Schema
+from config.model import Schema
+from config.settings import PipelineConfig
 
 
 class SchemaRegistry:

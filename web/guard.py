@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from config.model import WebConfig
+from config.settings import WebConfig
 
 COOKIE = "fastfeast_session"
 SESSION_SECONDS = 12 * 3600

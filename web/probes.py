@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from config.config_loader import PROJECT_ROOT
 from config.errors import PipelineError
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.db_connection import PATIENCE_SECONDS
 from datawarehouse.queries import query

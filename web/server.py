@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from config.model import PipelineConfig, WebConfig
+from config.settings import PipelineConfig, WebConfig
 from ingestion.pipeline import Pipeline
 from utils.logger import get_logger
 from web.app import build_app

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from config.errors import ConfigError
-from config.model import FileSpec, PipelineConfig
+from config.model import FileSpec
+from config.settings import PipelineConfig
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 

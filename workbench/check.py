@@ -18,7 +18,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_specs import spec_for
-from config.model import Feed, FileSpec, ForeignKey, PipelineConfig, Stage
+from config.model import Feed, FileSpec, ForeignKey, Stage
+from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.fk_checker import parent_lookup
 from ingestion.file_reader import OpenFile, get_file_type, opened, read_chunks

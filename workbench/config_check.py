@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from config.errors import ConfigError
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.login import NoDatabaseYet
 from datawarehouse.schema_init import Plan, plan

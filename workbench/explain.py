@@ -14,7 +14,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
-from config.model import Column, Derivation, Dtype, FileSpec, PipelineConfig
+from config.model import Column, Derivation, Dtype, FileSpec
+from config.settings import PipelineConfig
 from datawarehouse import reports
 from ingestion.file_reader import opened, read_chunks
 from validation.conversions import convert

@@ -16,7 +16,8 @@ import yaml
 
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_specs import RESERVED_TABLES, logical_stem
-from config.model import Column, Dtype, Feed, FileSpec, PipelineConfig, Schema
+from config.model import Column, Dtype, Feed, FileSpec, Schema
+from config.settings import PipelineConfig
 from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
 from ingestion.json_reader import record_keys
 from validation.conversions import clean

@@ -10,7 +10,8 @@ import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
-from config.model import PipelineConfig, Stage
+from config.model import Stage
+from config.settings import PipelineConfig
 from datawarehouse import quarantine_desk, reports
 from datawarehouse.quarantine_replay import Replayed, replay
 from validation.pii_handler import PiiHandler

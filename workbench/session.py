@@ -11,7 +11,7 @@ import typer
 
 from config.config_loader import get_config
 from config.errors import ConfigError, PipelineError
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from validation import rules

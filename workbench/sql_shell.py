@@ -18,7 +18,7 @@ import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, PipelineError
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.embedded_server import EmbeddedServer
 from workbench.output import AsJson, say, show_rows
 from workbench.session import EXIT_OK, checked_config, command, open_warehouse

@@ -10,7 +10,8 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, WarehouseUnavailable
-from config.model import FileJob, PipelineConfig
+from config.model import FileJob
+from config.settings import PipelineConfig
 from datawarehouse import reports
 from ingestion.file_tracker import TrackerView, compute_hash
 from ingestion.folder_scan import scan_due

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.partitions import names_of, partitioned
 from datawarehouse.quarantine_backup import QuarantineBackup

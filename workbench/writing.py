@@ -13,7 +13,7 @@ import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, PipelineError, WarehouseUnavailable
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.quarantine_desk import require_operator

@@ -9,7 +9,8 @@ import numpy as np
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileJob, FileSpec, PipelineConfig
+from config.model import FileJob, FileSpec
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_load import FileLoad
 from scripts.benchmarks.data import Expected, blocks, write_copy, write_csv, write_json

@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from config.model import FileJob, FileSpec, PipelineConfig
+from config.model import FileJob, FileSpec
+from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from scripts.benchmarks.server import Database, check
 

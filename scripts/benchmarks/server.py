@@ -17,7 +17,7 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from config.config_loader import DEFAULT_CONFIG, get_config
-from config.model import DatabaseConfig, PipelineConfig
+from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.embedded_server import EmbeddedServer
 from datawarehouse.schema_init import init_schema

@@ -26,7 +26,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from config.config_loader import get_config
-from config.model import ConfigFile, Dtype
+from config.model import Dtype
+from config.settings import ConfigFile
 from tests.acceptance.conftest import MakeProduct
 from tests.acceptance.daemon import ROOT, SHIPPED_CONFIG, Daemon, Product, merged
 from validation import rules

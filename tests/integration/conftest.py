@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from config.model import DatabaseConfig
+from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 from tests.conftest import SETTINGS_FROM_OUTSIDE
 from tests.integration.putting_right import KEY, Site

@@ -20,7 +20,7 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from config.model import AlertingConfig, SmtpConfig
+from config.settings import AlertingConfig, SmtpConfig
 from utils import alerter
 from utils.alerter import send_alert
 

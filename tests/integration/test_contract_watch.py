@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from config.model import Contract, FileJob, FileOutcome, PipelineConfig, Status
+from config.model import Contract, FileJob, FileOutcome, Status
+from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker

@@ -21,7 +21,7 @@ import pytest
 import sqlalchemy
 
 from config.errors import Collision, ConfigError, DataError, PipelineError, WarehouseUnavailable
-from config.model import DatabaseConfig, PipelineConfig, PoolConfig
+from config.settings import DatabaseConfig, PipelineConfig, PoolConfig
 from datawarehouse import db_connection
 from datawarehouse.db_connection import SHORT_PATIENCE_SECONDS, Warehouse
 from datawarehouse.db_errors import translated

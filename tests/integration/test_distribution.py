@@ -11,7 +11,7 @@ import yaml
 
 from config.config_loader import PROJECT_ROOT, get_config
 from config.errors import ConfigError
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
 from datawarehouse.watched_connection import WatchedCursor

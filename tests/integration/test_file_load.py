@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from config.errors import DataError, FileChanged, WarehouseUnavailable
-from config.model import FileJob, FileOutcome, OnConflict, PipelineConfig, Stage, Status
+from config.model import FileJob, FileOutcome, OnConflict, Stage, Status
+from config.settings import PipelineConfig
 from datawarehouse import loader as loader_module
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
-from config.model import Feed, FileJob, PipelineConfig
+from config.model import Feed, FileJob
+from config.settings import PipelineConfig
 from ingestion import file_watcher
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, StreamWatcher

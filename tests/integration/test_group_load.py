@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from config.errors import Collision, WarehouseUnavailable
-from config.model import Contract, DatabaseConfig, FileJob, FileOutcome, FileSpec, PipelineConfig, Schema, Status
+from config.model import Contract, FileJob, FileOutcome, FileSpec, Schema, Status
+from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
 from ingestion import file_reader, ingestion_runner, outage

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from config.errors import FileRejected, WarehouseUnavailable
-from config.model import DatabaseConfig, Feed, FileJob, PipelineConfig, Status
+from config.model import Feed, FileJob, Status
+from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import file_log, quarantine_backup
 from datawarehouse.db_connection import Warehouse
 from ingestion import file_load, file_reader, ingestion_runner, maintenance

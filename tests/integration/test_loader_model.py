@@ -22,11 +22,11 @@ from config.model import (
     ForeignKey,
     OnConflict,
     PartitionBy,
-    PipelineConfig,
     Schema,
     Stage,
     Status,
 )
+from config.settings import PipelineConfig
 from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry

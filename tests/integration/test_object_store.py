@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from config.errors import FileChanged
-from config.model import DatabaseConfig, PipelineConfig, Status
+from config.model import Status
+from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion import pipeline
 from ingestion.file_tracker import FileTracker

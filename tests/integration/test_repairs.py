@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config.model import DatabaseConfig, Status
+from config.model import Status
+from config.settings import DatabaseConfig
 from datawarehouse.erasure import erase, read_erasures
 from datawarehouse.quarantine_retry import OrphanRetry
 from tests.acceptance.daemon import SHIPPED_CONFIG, wait_until

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from config.model import FileJob, PipelineConfig
+from config.model import FileJob
+from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from config.model import Feed, FileJob, PipelineConfig, RetentionConfig
+from config.model import Feed, FileJob
+from config.settings import PipelineConfig, RetentionConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup
 from ingestion.file_load import FileLoad

@@ -18,7 +18,8 @@ from psycopg2.extensions import make_dsn
 
 from config.config_loader import PROJECT_ROOT
 from config.errors import ConfigError, DataError, PipelineError
-from config.model import DatabaseConfig, FileJob, FileOutcome, PipelineConfig
+from config.model import FileJob, FileOutcome
+from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import rights
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import QuarantineBackup

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from config.errors import ConfigError
-from config.model import Column, Dtype, FileSpec, PipelineConfig, Schema
+from config.model import Column, Dtype, FileSpec, Schema
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import grow_dates, init_schema
 from tests.conftest import with_files

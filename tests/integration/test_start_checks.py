@@ -16,7 +16,7 @@ import pytest
 
 from config.config_loader import PROJECT_ROOT
 from config.errors import ConfigError
-from config.model import DatabaseConfig, PiiConfig, PipelineConfig
+from config.settings import DatabaseConfig, PiiConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.start_checks import check_clock, check_connections, check_folders, check_pii_key
 from validation.pii_handler import PiiHandler

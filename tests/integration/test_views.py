@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from config.model import FileJob, FileSpec, PipelineConfig
+from config.model import FileJob, FileSpec
+from config.settings import PipelineConfig
 from datawarehouse import views
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry

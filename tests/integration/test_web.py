@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from config.errors import PipelineError
-from config.model import DatabaseConfig, PipelineConfig, WebConfig
+from config.settings import DatabaseConfig, PipelineConfig, WebConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.pipeline import Pipeline
 from tests.acceptance import samples

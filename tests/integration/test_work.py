@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileJob, FileOutcome, PipelineConfig
+from config.model import FileJob, FileOutcome
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.watched_connection import WatchedCursor
 from ingestion.file_load import FileLoad

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from config.errors import WarehouseUnavailable
-from config.model import FileJob, PipelineConfig, Status
+from config.model import FileJob, Status
+from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
 from ingestion.folder_scan import scan_everything, scan_master

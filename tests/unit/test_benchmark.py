@@ -13,7 +13,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from config.model import PipelineConfig
+from config.settings import PipelineConfig
 from ingestion.file_reader import read_file
 from scripts import benchmark
 from scripts.benchmarks import report

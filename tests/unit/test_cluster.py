@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from config.model import FileJob, FileOutcome, PipelineConfig
+from config.model import FileJob, FileOutcome
+from config.settings import PipelineConfig
 from ingestion.cluster import Cluster
 from ingestion.cluster_worker import Answer
 from utils import metrics

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.errors import FileChanged, FileRejected
-from config.model import Column, Dtype, PipelineConfig, Schema
+from config.model import Column, Dtype, Schema
+from config.settings import PipelineConfig
 from ingestion import file_reader, json_reader
 from ingestion.file_reader import get_file_type, opened, read_chunks, read_file
 from ingestion.plain_records import PlainRecords

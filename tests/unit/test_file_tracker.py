@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from config.model import FileJob, PipelineConfig
+from config.model import FileJob
+from config.settings import PipelineConfig
 from ingestion import file_tracker
 from ingestion.file_tracker import FileTracker, compute_hash
 

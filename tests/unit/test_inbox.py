@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from config.model import Feed, FileJob, PipelineConfig
+from config.model import Feed, FileJob
+from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.folder_scan import FolderScanner, scan_everything, scan_master
 from ingestion.inbox import Inbox

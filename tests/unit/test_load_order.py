@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from config.model import FileJob, PipelineConfig
+from config.model import FileJob
+from config.settings import PipelineConfig
 from ingestion.load_order import LoadOrder
 
 BATCH = Path("/batch")

@@ -13,8 +13,9 @@ import yaml
 
 from config.config_loader import get_config
 from config.errors import ConfigError
-from config.model import PartitionBy, PipelineConfig
+from config.model import PartitionBy
 from config.partitioning import bounds, intervals
+from config.settings import PipelineConfig
 from tests.acceptance.daemon import SHIPPED_CONFIG
 from tests.conftest import SETTINGS_FROM_OUTSIDE
 

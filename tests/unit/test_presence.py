@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from config.model import FileJob, PipelineConfig
+from config.model import FileJob
+from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker, TrackerView
 from ingestion.presence import announced, running
 

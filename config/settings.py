@@ -1,0 +1,200 @@
+"""The YAML, section by section, and the whole of it as the pipeline uses it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from config.model import Column, Contract, Derivation, FileSpec, Model, Name, OnConflict, PartitionBy
+
+
+class PoolConfig(Model):
+    min: int = Field(2, ge=1)
+    max: int = Field(10, ge=1)
+
+
+class DatabaseConfig(Model):
+    """Where PostgreSQL is. `embedded: true` starts a private one under `data_dir`."""
+
+    embedded: bool = True
+    data_dir: str = "data/postgres"
+    url: str | None = None  # set from DATABASE_URL; wins over the fields below, and over `embedded`
+    host: str = "localhost"
+    port: int = Field(5432, ge=1, le=65535)
+    user: str = "postgres"
+    password: str = ""
+    dbname: Name = "fastfeastapp"
+    pool: PoolConfig = PoolConfig()
+    connect_timeout_seconds: int = Field(5, ge=1)
+    statement_timeout_seconds: int = Field(600, ge=1)
+    answer_seconds: int = Field(3, ge=1)  # for a statement on a small file
+    distributed: bool = False  # over several servers, by Citus: facts by their source keys
+    transaction_pooling: bool = False  # PgBouncer's: settings go with each transaction, not with the session
+
+
+class ExpectedFile(Model):
+    table: Name
+    foreign_keys: dict[str, str] = Field(default_factory=dict)
+    derive: dict[str, Derivation] = Field(default_factory=dict)
+    on_conflict: OnConflict = OnConflict.NOTHING
+    newer_by: str | None = None
+    indexes: tuple[str, ...] = ()
+    contract: Contract | None = None
+    partition_by: PartitionBy | None = None
+
+
+class MasterConfig(Model):
+    dir: str = "data/master"
+
+
+class BatchConfig(Model):
+    dir: str = "data/input/batch"
+    trigger_hour: int = Field(0, ge=0, le=23)
+    catch_up_days: int = Field(7, ge=0)
+    expected_files: dict[str, ExpectedFile] = Field(default_factory=dict)
+
+
+class StreamConfig(Model):
+    dir: str = "data/input/stream"
+    polling: bool = False  # for file systems without inotify
+    expected_files: dict[str, ExpectedFile] = Field(default_factory=dict)
+
+
+class WatcherConfig(Model):
+    settle_seconds: float = Field(2.0, gt=0)
+    rescan_seconds: float = Field(5.0, gt=0)
+    master: MasterConfig = MasterConfig()
+    batch: BatchConfig
+    stream: StreamConfig
+
+
+class TrackerConfig(Model):
+    db_path: str = "data/tracker/pipeline_tracker.db"
+
+
+class ReaderConfig(Model):
+    chunk_rows: int = Field(25_000, ge=1)
+    file_type_map: dict[str, str] = Field(default_factory=dict)  # default: the file's stem
+
+
+class SchemaConfig(Model):
+    primary_key: str
+    columns: tuple[Column, ...] = Field(min_length=1)
+
+
+class ValidationConfig(Model):
+    """Dates outside `dates` are refused: dim_date grows only within them."""
+
+    dates: tuple[dt.date, dt.date] = (dt.date(2000, 1, 1), dt.date(2100, 12, 31))
+
+
+class QuarantineConfig(Model):
+    dir: str = "data/quarantine"
+    alert_above: int = Field(50, ge=0)
+    retry_minutes: float = Field(5, gt=0)
+    true_orphan_after_hours: float = Field(24, gt=0)
+
+
+class RetentionConfig(Model):
+    """After how many days what is no longer needed is removed; null keeps it. Open orphans always stay."""
+
+    logs_days: int | None = Field(90, ge=1)
+    tracker_days: int | None = Field(90, ge=1)  # of files that are gone from their folders
+    quarantine_days: int | None = Field(None, ge=1)
+
+
+class ExecutionConfig(Model):
+    """How many files are loaded at a time, and where: in threads here, or on a cluster.
+
+    `scheduler` is that of a dask cluster; without one, `workers` processes are started on this machine.
+    """
+
+    engine: Literal["local", "dask"] = "local"
+    workers: int = Field(1, ge=1)
+    scheduler: str | None = None
+
+
+class SlaConfig(Model):
+    refresh_minutes: float = Field(10, gt=0)
+
+
+class SmtpConfig(Model):
+    """`security`: starttls (port 587), tls (465), or none, which is only for a relay without login."""
+
+    host: str = ""
+    port: int = Field(587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: str | None = None
+    timeout_seconds: float = Field(10, gt=0)
+    user_name: str = ""
+    password: str = ""
+    sender: str = ""
+    receivers: tuple[str, ...] = ()
+
+
+class AlertingConfig(Model):
+    enabled: bool = False
+    repeat_minutes: float = Field(10, ge=0)
+    smtp: SmtpConfig = SmtpConfig()
+
+
+class LoggingConfig(Model):
+    dir: str = "logs"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class PiiConfig(Model):
+    hash_key: str | None = None
+    accept_key_id: str | None = None  # set from PII_ACCEPT_KEY_ID: hash with another key from now on
+
+
+class WebConfig(Model):
+    """Metrics, health and dashboard. Beyond this machine (`host` is no loopback address) a token is needed."""
+
+    enabled: bool = True
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8080, ge=0, le=65535)  # 0: any that is free
+    token: str | None = None  # set from WEB_TOKEN
+
+
+class ConfigFile(Model):
+    """The YAML as written."""
+
+    database: DatabaseConfig = DatabaseConfig()
+    watcher: WatcherConfig
+    tracker: TrackerConfig = TrackerConfig()
+    reader: ReaderConfig = ReaderConfig()
+    schemas: dict[str, SchemaConfig]
+    validation: ValidationConfig = ValidationConfig()
+    quarantine: QuarantineConfig = QuarantineConfig()
+    retention: RetentionConfig = RetentionConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    sla: SlaConfig = SlaConfig()
+    alerting: AlertingConfig = AlertingConfig()
+    logging: LoggingConfig = LoggingConfig()
+    pii: PiiConfig = PiiConfig()
+    web: WebConfig = WebConfig()
+
+
+class PipelineConfig(ConfigFile):
+    """The whole configuration, checked, with `files` worked out of `watcher`, `reader` and `schemas`.
+
+    Relative paths start at `home`; use `path()`.
+    """
+
+    home: Path
+    source: Path  # the YAML file itself
+    files: tuple[FileSpec, ...]  # in load order: parents before children
+
+    def path(self, relative: str) -> Path:
+        """`relative` as an absolute path, from `home`."""
+        return self.home / relative
+
+    @cached_property
+    def by_logical_name(self) -> dict[str, FileSpec]:
+        """The first spec of each logical name; all of one name share schema, table and foreign keys."""
+        return {spec.name: spec for spec in reversed(self.files)}
