@@ -83,18 +83,19 @@ class _Watcher:
 
     def _tell(self, error: Exception, troubles: int) -> None:
         """A log line of the first trouble, an alert when it lasts."""
-        name = self._thread.name
+        of_system, what = isinstance(error, OSError), type(error).__name__
         if isinstance(error, OSError):
-            level, title = logging.ERROR, "Input folders unavailable"
-            what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
-        else:
-            level, title = logging.CRITICAL, "Pipeline exception"
-            what = type(error).__name__
+            what = ": ".join(str(part) for part in (error.filename, error.strerror) if part) or what
+        text = f"{self._thread.name}: {what}"
         if troubles == 1:
-            fault = None if isinstance(error, OSError) else error
-            logger.log(level, f"[watcher] {name}: {what}; trying again and again", exc_info=fault)
+            level, fault = (logging.ERROR, None) if of_system else (logging.CRITICAL, error)
+            logger.log(level, f"[watcher] {text}; trying again and again", exc_info=fault)
         if troubles == TRIES_BEFORE_ALERT:
-            send_alert(title, f"{name}: {what}. It is tried again and again; nothing is lost.")
+            text += ". It is tried again and again; nothing is lost."
+            if of_system:
+                send_alert("Input folders unavailable", text)
+            else:
+                send_alert("Pipeline exception", text)
 
 
 class BatchWatcher(_Watcher):
