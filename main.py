@@ -153,5 +153,6 @@ def _stop_on_signals(stop: threading.Event) -> None:
 log = logger.get_logger("main")
 
 if __name__ == "__main__":
-    faulthandler.register(signal.SIGUSR1)  # prints what each thread is at, for when it seems to hang
+    if sys.stderr is not None:  # prints what each thread is at, for when it seems to hang
+        faulthandler.register(signal.SIGUSR1)
     app()

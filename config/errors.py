@@ -29,5 +29,9 @@ class Collision(WarehouseUnavailable):
     """PostgreSQL rolled this transaction back because another was in its way: repeat it, and it goes through."""
 
 
+class NumberTaken(Collision):
+    """PostgreSQL gave a row a number of its own that is taken: its sequence is behind."""
+
+
 class DataError(PipelineError):
     """PostgreSQL refused a value: find the guilty rows, quarantine them, load the rest."""

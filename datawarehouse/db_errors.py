@@ -10,12 +10,15 @@ import psycopg2.errorcodes
 import psycopg2.pool
 import sqlalchemy.exc
 
-from config.errors import Collision, DataError, PipelineError, WarehouseUnavailable
+from config.errors import Collision, DataError, NumberTaken, PipelineError, WarehouseUnavailable
 
 # SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 COLLISION = ("40",)  # deadlocks and the like
 UNAVAILABLE = ("08", "53", "57", "58", "25006", "25P03", "25P04", "55006", "55P03")
 BAD_DATA = ("22", "23", "54")  # 54: a row or a document beyond the server's limits
+TAKEN = "23505"  # unique_violation
+# Tables whose primary key is a number that the database gives; a fact's is, too
+NUMBERED = ("pipeline_file_log", "quarantine", "true_orphan", "quarantine_history", "contract_breach")
 
 
 @contextmanager
@@ -56,8 +59,16 @@ def translate(error: psycopg2.Error) -> PipelineError:
     }
     place = ", ".join(f"{kind} {value}" for kind, value in names.items() if value)
     message = f"PostgreSQL: {code} {name}" + (f" ({place})" if place else "")
+    if code == TAKEN and _is_number(names["table"] or "", names["constraint"]):
+        return NumberTaken(message)
     if code.startswith(COLLISION):
         return Collision(message)
     if code.startswith(UNAVAILABLE):
         return WarehouseUnavailable(message)
     return DataError(message) if code.startswith(BAD_DATA) else PipelineError(message)
+
+
+def _is_number(table: str, constraint: str | None) -> bool:
+    """Is this the primary key of a table whose rows are numbered by the database?"""
+    is_fact = table.startswith("fact_") and not table.endswith("_key")  # that holds the keys of a partitioned one
+    return constraint == f"{table}_pkey" and (is_fact or table in NUMBERED)

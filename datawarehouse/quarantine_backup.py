@@ -64,7 +64,7 @@ class QuarantineBackup:
                         self._write(feed, rows)
         except OSError as error:
             extra = {"file_ids": file_ids}
-            logger.error(f"[quarantine] CSV backup not written: {error.strerror}", extra=extra)
+            logger.warning(f"[quarantine] CSV backup not written: {error.strerror}", extra=extra)
 
     def _write(self, feed: Feed, rows: list[tuple[Any, ...]]) -> None:
         path = self._path(feed, rows[0][-1].astimezone(dt.UTC).date())
@@ -75,10 +75,11 @@ class QuarantineBackup:
             file.flush()
             os.fsync(file.fileno())
 
-    def reconcile(self, *, missing_files: bool = False) -> int:
+    def reconcile(self, *, missing_files: bool = False, seconds: float = math.inf) -> int:
         """Write anew every day that has rows not copied yet, and with `missing_files` those without a file.
 
-        Returns how many days were written. Raises OSError while the folder can't be written.
+        Returns how many days were written. Raises OSError while the folder can't be written, or when another
+        writes for more than `seconds`.
         """
         with self._warehouse.transaction() as tx:
             tx.execute(query("quarantine", "backup_pending"))
@@ -87,7 +88,8 @@ class QuarantineBackup:
                 tx.execute(query("quarantine", "backup_days"))
                 days |= {(Feed(f), day) for f, day in tx.fetchall() if not self._path(Feed(f), day).exists()}
         for feed, day in sorted(days):
-            self._rewrite(feed, day)
+            self._rewrite(feed, day, seconds)
+            time.sleep(2 * LOOK_SECONDS)  # whoever waits for the lock has its turn
         return len(days)
 
     def remove_before(self, day: dt.date) -> int:
@@ -124,10 +126,10 @@ class QuarantineBackup:
             found = Counter(_line_hashes(path))
         return ComparedDay(path, wanted.total(), (wanted - found).total(), (found - wanted).total())
 
-    def _rewrite(self, feed: Feed, day: dt.date) -> None:
+    def _rewrite(self, feed: Feed, day: dt.date, seconds: float) -> None:
         path = self._path(feed, day)
         of_day = {"day": day, "feed": feed.value}
-        with self._locked(feed), self._warehouse.transaction() as tx:
+        with self._locked(feed, seconds), self._warehouse.transaction() as tx:
             tx.execute(query("quarantine", "take_backup_day"), of_day)
             tx.execute(query("quarantine", "backup_day"), of_day)
             lines = [backup_line(row) for row in tx]

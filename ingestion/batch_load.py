@@ -24,6 +24,8 @@ from validation.pii_handler import PiiHandler
 from validation.records_validator import readmit_twins
 from validation.validation_runner import settle
 
+MOST_TWINS = 10  # of a row that the database refuses, in its chunk: the next is tried; others are duplicates
+
 
 @dataclass
 class Books:
@@ -94,14 +96,13 @@ class BatchLoad:
         """
         with metrics.stage("lookup"):
             settle(batch, self._parents)
-        loaded, wanted = Loaded(), batch.good
-        while wanted.any():
-            part = self._load_rows(batch, wanted, file_ids, more=more)
+        loaded = part = self._load_rows(batch, batch.good, file_ids, more=more)
+        for _ in range(MOST_TWINS):
+            if not part.refused:
+                break
+            twins = readmit_twins(batch, np.isin(batch.chunk.numbers, [row.row for row in part.refused]))
+            part = self._load_rows(batch, twins, file_ids, more=more)
             loaded.add(part)
-            wanted = np.zeros_like(wanted)
-            if part.refused:
-                refused = np.isin(batch.chunk.numbers, [row.row for row in part.refused])
-                wanted = readmit_twins(batch, refused)
         return loaded
 
     def _load_rows(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool) -> Loaded:

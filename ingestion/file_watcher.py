@@ -49,6 +49,9 @@ class _Watcher:
         self._inbox = inbox
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._failed_turns = 0  # in a row
+        self._trouble: str | None = None  # of the last of them
+        self._alerted: str | None = None  # the trouble that somebody was told of
 
     def start(self) -> None:
         """Begin; the first scan comes at once, in the watcher's thread."""
@@ -60,42 +63,53 @@ class _Watcher:
         _join(self._thread)
 
     def is_alive(self) -> bool:
-        """Does it watch?"""
+        """Does its thread run?"""
         return self._thread.is_alive()
+
+    def finds_files(self) -> bool:
+        """Can it look where it should? False when it could not for a few turns in a row."""
+        return self.is_alive() and self._alerted is None
 
     def turn(self) -> None:
         """Look once. Raises OSError when the folder itself can't be used."""
         raise NotImplementedError
 
     def _run(self) -> None:
-        troubles = 0  # in a row
         while True:
             try:
                 self.turn()
-                if troubles >= TRIES_BEFORE_ALERT:
-                    send_alert("Input folders available again", f"{self._thread.name} finds files again.")
-                troubles = 0
             except Exception as error:  # noqa: BLE001  (a fault of ours, too, may pass: files are found then)
-                troubles += 1
-                self._tell(error, troubles)
+                self._note(error)
+            else:
+                self._end_trouble()
             if self._stop.wait(self._config.watcher.rescan_seconds):
                 return
 
-    def _tell(self, error: Exception, troubles: int) -> None:
-        """A log line of the first trouble, an alert when it lasts."""
+    def _note(self, error: Exception) -> None:
+        """A log line of each new trouble, an alert when it lasts."""
         of_system, what = isinstance(error, OSError), type(error).__name__
         if isinstance(error, OSError):
             what = ": ".join(str(part) for part in (error.filename, error.strerror) if part) or what
         text = f"{self._thread.name}: {what}"
-        if troubles == 1:
+        if text != self._trouble:
             level, fault = (logging.ERROR, None) if of_system else (logging.CRITICAL, error)
             logger.log(level, f"[watcher] {text}; trying again and again", exc_info=fault)
-        if troubles == TRIES_BEFORE_ALERT:
-            text += ". It is tried again and again; nothing is lost."
-            if of_system:
-                send_alert("Input folders unavailable", text)
-            else:
-                send_alert("Pipeline exception", text)
+        self._trouble = text
+        self._failed_turns += 1
+        if self._failed_turns < TRIES_BEFORE_ALERT or text == self._alerted:
+            return
+        self._alerted = text
+        text += ". It is tried again and again; nothing is lost."
+        if of_system:
+            send_alert("Input folders unavailable", text)
+        else:
+            send_alert("Pipeline exception", text)
+
+    def _end_trouble(self) -> None:
+        if self._alerted:
+            send_alert("Input folders available again", f"{self._thread.name} finds files again.")
+        self._trouble = self._alerted = None
+        self._failed_turns = 0
 
 
 class BatchWatcher(_Watcher):
@@ -144,6 +158,8 @@ class StreamWatcher(_Watcher):
         if isinstance(self._scanner, ObjectScanner):  # no events come from there
             self._inbox.offer_found(self._scanner.entries(), Feed.STREAM)
             return
+        with os.scandir(root) as entries:  # the scanner reports folders that can't be listed; this one is all
+            next(entries, None)
         if not self._is_observed(root):  # what is there does not wait until all folders are watched
             self._inbox.offer_found(self._scanner.entries(full=True), Feed.STREAM)
             self._observe(root)

@@ -11,12 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from config.errors import Collision, FileChanged, FileUnreadable, PipelineError, WarehouseUnavailable
+from config.errors import (
+    Collision,
+    FileChanged,
+    FileUnreadable,
+    NumberTaken,
+    PipelineError,
+    WarehouseUnavailable,
+)
 from config.model import FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_backup import QuarantineBackup
+from datawarehouse.quarantine_backup import LOCK_SECONDS, QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.sequences import catch_up
 from ingestion.contract_watch import ContractWatch
 from ingestion.file_load import FileLoad, Stopped
 from ingestion.file_report import Summary, in_our_words, report, tell_of_crash
@@ -72,7 +80,7 @@ class IngestionRunner:
         self._told = _Told()
         self._outage = Outage(warehouse, stop)
         self._late: Counter[Path] = Counter()  # how often a live database could not take each file
-        self._unreadable: Counter[Path] = Counter()  # how often in a row the bytes of each file could not be had
+        self._fruitless: Counter[Path] = Counter()  # tries in a row that left no row of the file in the file log
         self._telling = threading.Lock()  # guards _in_trouble
         self._in_trouble: set[Path] = set()  # those of which somebody was told, or would have been
         self._alone: set[Path] = set()  # files that could not be loaded with others, and come next
@@ -172,6 +180,7 @@ class IngestionRunner:
             self._inbox.retry_later(job)
         except Collision as problem:
             logger.info(f"[runner] {job.path.name}: {problem}; once more", extra=job.log_context())
+            self.make_way(problem)
             self._stop.wait(RETRY_SECONDS * random.random())  # noqa: S311  (jitter)
             self._inbox.put_back(job)
         except WarehouseUnavailable as problem:
@@ -191,8 +200,8 @@ class IngestionRunner:
 
     def _put_off_unreadable(self, job: FileJob, problem: str) -> FileOutcome | None:
         """Look at it again; if that doesn't help, the file has failed, for now: each scan has another try."""
-        self._unreadable[job.path] += 1
-        tries = self._unreadable[job.path]
+        self._fruitless[job.path] += 1
+        tries = self._fruitless[job.path]
         if tries < TRIES_BEFORE_ALERT:
             logger.info(f"[runner] {job.path.name} {problem}; trying again", extra=job.log_context())
             self._inbox.retry_later(job)
@@ -222,7 +231,7 @@ class IngestionRunner:
             with self._telling:
                 self._in_trouble.discard(job.path)
             if job.md5:
-                self._unreadable.pop(job.path, None)
+                self._fruitless.pop(job.path, None)
             if outcome.status is not Status.FAILED:
                 self._tracker.mark_as_done(job)
             elif job.md5:  # without it there is no row of the file: the next scan says why, or offers it again
@@ -270,13 +279,14 @@ class IngestionRunner:
 
     def _reconcile_backup(self) -> None:
         try:
-            self.backup.reconcile()
+            self.backup.reconcile(seconds=LOCK_SECONDS)
         except OSError as error:  # the timer comes back to it
-            logger.error(f"[quarantine] CSV backup not written: {error.strerror}")
+            logger.warning(f"[quarantine] CSV backup not written: {error.strerror}")
 
     def _record_crash(self, job: FileJob, error: Exception) -> FileOutcome | None:
         """A fault of ours, or of the database's schema: the file counts as failed, the rest goes on."""
-        what = tell_of_crash(job, job.path.name, error)
+        told = self._fruitless[job.path] >= TRIES_BEFORE_ALERT
+        what = in_our_words(error) if told else tell_of_crash(job, job.path.name, error)
         if not job.md5:
             job = job.evolve(md5=_hash_or_nothing(job.path))
         try:
@@ -286,9 +296,13 @@ class IngestionRunner:
             self._wait_for_warehouse(problem, job)
             return None
         except Exception as second:
+            if told:
+                logger.info(f"[runner] {job.path.name}: {what}; its failure can't be recorded still")
+                self._inbox.done(job)
+                return None
             logger.critical(f"[runner] {job.path.name}: its failure can't be recorded", exc_info=second)
-            job = job.evolve(md5="")  # it is not known as failed: the next scan tries again
-            return FileOutcome(job, Status.FAILED, error=what, told=True)
+            self._fruitless[job.path] = TRIES_BEFORE_ALERT
+            return FileOutcome(job.evolve(md5=""), Status.FAILED, error=what, told=True)  # each scan tries again
 
     def _wait_for_warehouse(self, problem: WarehouseUnavailable, job: FileJob | None = None) -> None:
         """Wait until PostgreSQL answers, however long it takes.
@@ -297,6 +311,7 @@ class IngestionRunner:
         others, which may fare better.
         """
         if self._outage.reachable():
+            self.make_way(problem)
             name = f" {job.path.name}:" if job else ""
             logger.warning(f"[runner]{name} {problem}; trying again", extra=job.log_context() if job else {})
             if job:
@@ -308,6 +323,15 @@ class IngestionRunner:
         if job:
             self._inbox.put_back(job)
         self._outage.wait(problem)
+
+    def make_way(self, problem: PipelineError) -> None:
+        """Do what a repetition needs to fare better; nothing is raised."""
+        if isinstance(problem, NumberTaken):
+            try:
+                with self._warehouse.transaction() as tx:
+                    catch_up(tx)
+            except PipelineError as other:
+                logger.warning(f"[runner] sequences are behind still: {other}")
 
     def _tell_of_trouble(self, job: FileJob, problem: WarehouseUnavailable) -> None:
         """One alert until all files are through, or gone, that a live database could not take."""

@@ -48,7 +48,7 @@ def maintain(
             runner.contracts.turn()
 
     for part in (heal, promote, back_up, prune, make_partitions, judge_contracts):
-        _attempt(part)
+        _attempt(part, runner)
 
 
 def maintenance_loop(
@@ -59,11 +59,13 @@ def maintenance_loop(
         maintain(runner, config, retention)
 
 
-def _attempt(part: Callable[[], None]) -> None:
+def _attempt(part: Callable[[], None], runner: IngestionRunner) -> None:
     try:
         part()
     except (PipelineError, OSError) as error:
         reason = error if isinstance(error, PipelineError) else error.strerror
         logger.warning(f"[maintenance] {part.__name__} put off: {reason}")
+        if isinstance(error, PipelineError):
+            runner.make_way(error)
     except Exception as error:
         logger.critical(f"[maintenance] {part.__name__}: {type(error).__name__}", exc_info=error)

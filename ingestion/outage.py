@@ -34,7 +34,7 @@ class Outage:
         except WarehouseUnavailable:
             return False
         except PipelineError as problem:
-            logger.warning(f"[runner] PostgreSQL is there, and does not answer as it should: {problem}")
+            logger.info(f"[runner] PostgreSQL is there, and does not answer as it should: {problem}")
             return False
         return True
 

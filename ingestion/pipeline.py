@@ -141,6 +141,10 @@ class Pipeline:
         """Do both watchers run?"""
         return bool(self._watchers) and all(watcher.is_alive() for watcher in self._watchers)
 
+    def finds_files(self) -> bool:
+        """Do both watchers run, and can they look into their folders?"""
+        return bool(self._watchers) and all(watcher.finds_files() for watcher in self._watchers)
+
     def backlog(self) -> tuple[int, float]:
         """How many files are queued, in hand or settling; for how many seconds the oldest has waited."""
         return (self.inbox.size(), self.inbox.oldest_seconds()) if self._is_open else (0, 0.0)
@@ -159,9 +163,12 @@ class Pipeline:
                 scan(self._config, self.inbox)
             except OSError as problem:
                 if not wait:
-                    send_alert("Input folders unavailable", f"{problem.strerror}. Waiting for them.")
+                    what = ": ".join(str(part) for part in (problem.filename, problem.strerror) if part)
+                    send_alert("Input folders unavailable", f"{what}. Waiting for them.")
                 wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
             else:
+                if wait:
+                    send_alert("Input folders available again", "The start goes on.")
                 return
 
     def _start_timers(self) -> None:

@@ -50,11 +50,11 @@ class Chunk:
     malformed: tuple[Rejection, ...] = ()
 
     def ordered_by(self, name: str) -> Chunk:
-        """The same rows in the order of column `name`; those with one value stay in the order of the file.
+        """The same rows in the order of column `name`, trimmed; those with one value stay in the file's order.
 
         Keys that come in order go into an index at half the cost.
         """
-        order = pc.sort_indices(self.columns[name])  # stable
+        order = pc.sort_indices(pc.utf8_trim_whitespace(self.columns[name]))  # stable
         columns = {column: values.take(order) for column, values in self.columns.items()}
         return Chunk(self.numbers[order.to_numpy()], columns, self.malformed)
 
@@ -87,6 +87,12 @@ class Batch:
             mask = mask & ~unfit
         for position in np.flatnonzero(mask).tolist():
             self._against.setdefault(position, []).append(Reason(stage, rule, column))
+
+    def held(self, rule: str) -> np.ndarray:
+        """Boolean mask of the rows that `rule` is held against, and nothing else."""
+        mask = np.zeros(len(self.chunk.numbers), dtype=bool)
+        mask[[p for p, reasons in self._against.items() if [reason.rule for reason in reasons] == [rule]]] = True
+        return mask
 
     def withdraw(self, mask: np.ndarray, rule: str) -> None:
         """Hold `rule` no longer against the rows where `mask` is true."""

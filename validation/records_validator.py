@@ -46,9 +46,10 @@ def reject_duplicates(batch: Batch) -> None:
 def readmit_twins(batch: Batch, refused: np.ndarray) -> np.ndarray:
     """Of the duplicates of rows that were `refused` after all, the first is good again; which ones, boolean."""
     keys = batch.output[batch.spec.schema.primary_key]
-    twins = as_mask(pc.is_in(keys, value_set=keys.filter(pa.array(refused))))
-    before = batch.good
-    batch.withdraw(twins, "duplicate")
-    reject_duplicates(batch)
-    good: np.ndarray = batch.good & ~before
-    return good
+    of_refused = keys.filter(pa.array(refused))
+    rows = np.flatnonzero(as_mask(pc.is_in(keys, value_set=of_refused)) & batch.held("duplicate"))
+    codes = pc.index_in(keys.take(pa.array(rows)), value_set=of_refused).to_numpy(zero_copy_only=False)
+    readmitted = np.zeros(len(refused), dtype=bool)
+    readmitted[rows[np.unique(codes, return_index=True)[1]]] = True
+    batch.withdraw(readmitted, "duplicate")
+    return readmitted

@@ -83,8 +83,8 @@ class Probes:
         return JSONResponse(answer, 200 if alive else 503)
 
     async def readyz(self, _request: Request) -> Response:
-        """200 when the database answers and both watchers run, else 503 and which of them doesn't."""
-        answers = {"database": self.database_answers(), "watchers": self._pipeline.is_watching()}
+        """200 when the database answers and both watchers find files, else 503 and which of them doesn't."""
+        answers = {"database": self.database_answers(), "watchers": self._pipeline.finds_files()}
         ready = all(answers.values())
         return JSONResponse({"status": "ready" if ready else "not ready", **answers}, 200 if ready else 503)
 

@@ -377,7 +377,7 @@ def test_a_lock_is_not_waited_for_longer_because_there_is_more_time(
 OPEN = """
 import sys
 from pathlib import Path
-from config.model import DatabaseConfig
+from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 warehouse = Warehouse(DatabaseConfig(url=sys.argv[1]), Path("/"))
 warehouse.open()

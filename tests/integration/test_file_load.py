@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from config.errors import DataError, FileChanged, WarehouseUnavailable
-from config.model import FileJob, FileOutcome, OnConflict, Stage, Status
+from config.model import Column, Dtype, Feed, FileJob, FileOutcome, FileSpec, OnConflict, Schema, Stage, Status
 from config.settings import PipelineConfig
 from datawarehouse import loader as loader_module
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.schema_init import init_schema
+from ingestion import batch_load
 from ingestion.file_load import FileLoad, Stopped
 from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files
@@ -104,6 +106,39 @@ def test_a_row_that_only_postgresql_refuses_does_not_cost_a_good_one_of_the_same
         assert tx.fetchall() == [(2, "load"), (3, "load"), (5, "records"), (6, "load"), (8, "records")]
         tx.execute("SELECT category_id, category_name FROM dim_category ORDER BY 1")
         assert tx.fetchall() == [(1, "a"), (4, "good"), (6, "f")]
+
+
+def test_of_many_rows_of_one_key_that_postgresql_refuses_a_few_are_tried(
+    warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
+) -> None:
+    with warehouse.transaction() as tx:
+        tx.execute("ALTER TABLE dim_category ADD CONSTRAINT taste CHECK (category_id <> 4)")
+    rows = [(4, f"name {number}") for number in range(40)]
+    outcome = load(warehouse, config, tmp_path, "categories.csv", categories(*rows, (5, "good")))
+    tried = batch_load.MOST_TWINS + 1
+    assert (outcome.inserted, outcome.duplicates) == (1, 40 - tried)
+    assert outcome.rejected_by_stage == {Stage.LOAD: tried, Stage.RECORDS: 40 - tried}
+
+
+def test_of_text_keys_that_differ_in_blanks_the_first_in_the_file_counts(
+    warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
+) -> None:
+    key = Column(name="thing", dtype=Dtype.STR)
+    spec = FileSpec(
+        "things",
+        Feed.BATCH,
+        "things.csv",
+        "dim_thing",
+        Schema(name="things", primary_key="thing", columns=(key, Column(name="n", dtype=Dtype.INT))),
+    )
+    config = with_files(config, (spec,))
+    init_schema(warehouse, config)
+    (tmp_path / "things.csv").write_text("thing,n\nb,1\na ,2\na,3\n")
+    outcome = FileLoad(warehouse, config, PiiHandler("k" * 16)).run(FileJob(tmp_path / "things.csv", spec, 0, 0))
+    assert (outcome.inserted, outcome.duplicates) == (2, 1)
+    with warehouse.transaction() as tx:
+        tx.execute("SELECT thing, n FROM dim_thing ORDER BY 1")
+        assert tx.fetchall() == [("a", 2), ("b", 1)]
 
 
 def test_a_key_that_another_transaction_brings_during_the_merge_counts_as_what_it_is(

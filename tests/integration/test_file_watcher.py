@@ -6,6 +6,7 @@ import datetime as dt
 import errno
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, StreamWatcher
 from ingestion.folder_scan import FolderScanner
 from ingestion.inbox import Inbox
+from tests.acceptance.daemon import wait_until
 
 SETTLE, RESCAN = 0.45, 0.2  # seconds
 NEVER = 3600.0  # a rescan that does not come within the test: only events can find a file
@@ -401,6 +403,45 @@ def test_a_fault_of_ours_is_told_once_and_does_not_end_the_watch(
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
         ("CRITICAL", "[watcher] stream-watcher: RuntimeError; trying again and again")
     ]
+
+
+def test_each_lasting_trouble_of_a_watcher_is_told_and_the_end_of_all(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts: list[tuple[str, str]] = []
+    monkeypatch.setattr(file_watcher, "send_alert", lambda *alert: alerts.append(alert))
+    desk.stream.mkdir(parents=True)
+    watcher = StreamWatcher(desk.with_rescan(0.01, polling=True), desk.inbox)
+    denied = PermissionError(errno.EACCES, "Permission denied", str(desk.stream))
+    blip, lasting = OSError(errno.ESTALE, "Stale file handle", str(desk.stream)), RuntimeError()
+    troubles = iter([blip, None, *[denied] * 30, *[lasting] * 30])
+    found = threading.Event()
+    finds_files: list[bool] = []
+    scandir = os.scandir
+
+    def scanned(path: Any) -> Any:
+        if path == desk.stream:  # the scanner, which asks for text, is not meant
+            finds_files.append(watcher.finds_files())
+            trouble = next(troubles, None)
+            if trouble is not None:
+                raise trouble
+            if len(alerts) == 3:
+                found.set()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    watcher.start()
+    try:
+        wait_until(lambda: len(alerts) == 3, "three alerts")
+        assert found.wait(10)
+    finally:
+        watcher.stop()
+    where = f"stream-watcher: {desk.stream}: Permission denied. It is tried again and again; nothing is lost."
+    assert alerts[0] == ("Input folders unavailable", where)
+    assert [title for title, _ in alerts[1:]] == ["Pipeline exception", "Input folders available again"]
+    assert finds_files[0], "before anything went wrong"
+    assert not finds_files[20]
+    assert finds_files[-1]
 
 
 # ---------------------------------------------------------------- batch

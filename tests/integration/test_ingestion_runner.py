@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,10 @@ from datawarehouse import file_log, quarantine_backup
 from datawarehouse.db_connection import Warehouse
 from ingestion import file_load, file_reader, ingestion_runner, maintenance
 from ingestion.file_tracker import FileTracker
-from ingestion.folder_scan import scan_master
+from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from tests.acceptance import samples
 from tests.conftest import opened
 from tests.integration.alerts import caught_alerts, titles
 
@@ -75,7 +77,7 @@ def test_a_bug_in_what_follows_a_file_ends_neither_the_service_nor_the_timer(
         scan_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.SUCCESS: 2}
-        maintenance._attempt(lambda: runner.summary.add_healed(fail()))
+        maintenance._attempt(lambda: runner.summary.add_healed(fail()), runner)
     assert titles(alerts) == ["Pipeline exception"] * 2
     assert "a value of the data" not in str(alerts)
 
@@ -231,6 +233,50 @@ def test_a_file_that_another_daemon_loads_for_long_is_waited_for_without_an_aler
         other.connection.rollback()
         drain.join()
         assert runner.summary.files == {Status.SUCCESS: 1}
+    assert titles(alerts) == []
+
+
+PARENTS = """
+INSERT INTO dim_city VALUES (1, 'c', 'E', 'z', 0);
+INSERT INTO dim_region VALUES (1, 'r', 1, 1, 'c', 0);
+INSERT INTO dim_segment VALUES (1, 'Regular', 0, false, 0);
+INSERT INTO dim_restaurant (restaurant_id, restaurant_name, _file_id) VALUES (1, 'r', 0);
+INSERT INTO dim_driver (driver_id, driver_name, completed_deliveries, _file_id) VALUES (1, 'd', 1, 0);
+INSERT INTO dim_customer (customer_id, full_name, region_id, segment_id, _file_id) VALUES (1, 'n', 1, 1, 0)
+"""
+
+
+def test_numbers_that_the_database_gives_again_fail_no_file_and_refuse_no_row(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, teams="team_id,team_name\n1,x\n-1,y\n", categories="category_id,category_name\n1,x\n-1,y\n")
+    stream = config.path(config.watcher.stream.dir)
+    alerts = caught_alerts(monkeypatch)
+    behind = "SELECT setval(pg_get_serial_sequence('{}', '{}'), 1)"
+    numbered = {"pipeline_file_log": "file_id", "quarantine": "quarantine_id", "fact_order": "order_sk"}
+    with warehouse.transaction() as tx:
+        tx.execute(PARENTS)
+    with runner_of(warehouse, config) as (runner, inbox):
+        scan_master(config, inbox)
+        runner.drain()
+        for hour in range(4):
+            (stream / f"{hour}").mkdir(parents=True)
+            ids = dict.fromkeys(("customer_id", "restaurant_id", "driver_id", "region_id"), 1)
+            orders = [samples.order(3 * hour + number, **ids) for number in range(3)]
+            orders[1]["order_amount"] = -5
+            (stream / f"{hour}/orders.json").write_text(json.dumps(orders))
+            if hour:
+                with warehouse.transaction() as tx:
+                    for table, column in numbered.items():
+                        tx.execute(behind.format(table, column))
+            scan_everything(config, inbox)
+            runner.drain()
+        assert runner.summary.files == {Status.SUCCESS: 6}
+    with warehouse.transaction() as tx:
+        tx.execute("SELECT count(*), count(DISTINCT _file_id) FROM fact_order")
+        assert tx.fetchone() == (8, 4)
+        tx.execute("SELECT rejection_stage, count(*) FROM quarantine GROUP BY 1")
+        assert tx.fetchall() == [("records", 6)]
     assert titles(alerts) == []
 
 

@@ -37,7 +37,7 @@ from tests.conftest import with_files
 from validation.pii_handler import PiiHandler
 
 PII = PiiHandler("k" * 16)
-REFUSED_KEY = 4  # PostgreSQL itself refuses it, by a CHECK that the pipeline does not know of
+REFUSED_VALUE = 3  # PostgreSQL itself refuses it, by a CHECK that the pipeline does not know of
 LATE_OWNER = 2  # comes after all files
 
 
@@ -65,6 +65,7 @@ class Model:
     """What should be in the table, which file brought it, and who waits for an owner."""
 
     updates: bool
+    partitioned: bool
     table: dict[int, tuple[Row, int]] = field(default_factory=dict)
     orphans: list[tuple[Row, int]] = field(default_factory=list)
 
@@ -80,12 +81,21 @@ class Model:
             elif row.key in brought:
                 books.rejected[Stage.RECORDS] += 1
                 books.duplicates += 1
-            elif row.key == REFUSED_KEY:
+            elif self.refuses(row):
                 books.rejected[Stage.LOAD] += 1
             else:
                 brought.add(row.key)
                 self.merge(row, file, books)
         return books
+
+    def refuses(self, row: Row) -> bool:
+        """Does the CHECK see the row? Not where the key is there, and the row is not to be written."""
+        there = self.table.get(row.key)
+        if row.value != REFUSED_VALUE or there is None:
+            return row.value == REFUSED_VALUE
+        if self.partitioned:
+            return self.updates and 0 < there[0].day < row.day
+        return self.updates  # ON CONFLICT DO UPDATE checks the row before it looks for the key
 
     def merge(self, row: Row, file: int, books: Books) -> None:
         there = self.table.get(row.key)
@@ -99,15 +109,19 @@ class Model:
             books.present += 1
             books.changed += there[0] != row
 
-    def heal(self) -> int:
-        """The late owner has come; how many orphans are loaded."""
+    def heal(self) -> Books:
+        """The late owner has come; what becomes of the orphans."""
         books = Books()
         brought: set[tuple[int, int]] = set()
         for row, file in self.orphans:
-            if row.key != REFUSED_KEY and (row.key, file) not in brought:
+            if (row.key, file) in brought:
+                books.duplicates += 1
+            elif self.refuses(row):
+                books.rejected[Stage.LOAD] += 1
+            else:
                 brought.add((row.key, file))
                 self.merge(row, file, books)
-        return books.inserted + books.updated
+        return books
 
 
 OWNERS = FileSpec(
@@ -219,7 +233,7 @@ def desk(warehouse: Warehouse, config: PipelineConfig, tmp_path: Path) -> Desk:
     init_schema(warehouse, config)
     desk = Desk(warehouse, config, tmp_path)
     for spec in SPECS:
-        desk.execute(f"ALTER TABLE {spec.table} ADD CHECK (thing_id::integer <> {REFUSED_KEY})")
+        desk.execute(f"ALTER TABLE {spec.table} ADD CHECK (value <> {REFUSED_VALUE})")
         if spec.partition_by:  # the second day has a partition, the others are in the default one
             with warehouse.transaction() as tx:
                 partitions._add(tx, spec, dt.date(2026, 1, 2), dt.date(2026, 1, 3))
@@ -243,7 +257,7 @@ def test_files_loaded_together_are_as_if_one_had_come_after_the_other(desk: Desk
     @given(before=rows, files=st.lists(rows, min_size=2, max_size=4))
     def compare(before: list[Row], files: list[list[Row]]) -> None:
         desk.begin(spec)
-        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
+        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER, spec.partition_by is not None)
         earlier = desk.load(spec, before, 100, 10)
         check_books(earlier, model.load(before, earlier.file_id or 0))
         outcomes, count = desk.load_together(spec, files)
@@ -268,20 +282,20 @@ def test_the_counts_and_the_table_are_those_of_the_model(desk: Desk, spec: FileS
     @given(files=st.lists(rows, min_size=1, max_size=3), chunk_rows=st.integers(2, 5))
     def compare(files: list[list[Row]], chunk_rows: int) -> None:
         desk.begin(spec)
-        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
+        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER, spec.partition_by is not None)
         for number, rows in enumerate(files, 1):
             outcome = desk.load(spec, rows, chunk_rows, number)
             check_books(outcome, model.load(rows, outcome.file_id or 0))
             assert desk.stored(spec) == model.table
         desk.execute(f"INSERT INTO dim_owner (owner_id, _file_id) VALUES ({LATE_OWNER}, 0)")
-        assert OrphanRetry(desk.warehouse, desk.config).everything() == model.heal()
+        healed = model.heal()
+        assert OrphanRetry(desk.warehouse, desk.config).everything() == healed.inserted + healed.updated
         assert desk.stored(spec) == model.table
         # An orphan that PostgreSQL refuses is no orphan any more: its parent is there.
-        refused = sum(row.key == REFUSED_KEY for row, _ in model.orphans)
         still_open = "SELECT count(*) FILTER (WHERE rejection_stage = 'orphan') FROM quarantine"
         assert desk.execute(f"{still_open} WHERE resolution IS NULL") == [(0,)]
         moved = "SELECT count(*) FROM quarantine WHERE rejection_stage = 'load' AND retry_count = 1"
-        assert desk.execute(moved) == [(refused,)]
+        assert desk.execute(moved) == [(healed.rejected[Stage.LOAD],)]
         books = "SELECT sum(quarantined), sum(orphan_count - resolved_orphans) FROM pipeline_file_log"
         rows_open = desk.execute("SELECT count(*) FROM quarantine WHERE resolution IS NULL")[0][0]
         assert desk.execute(books) == [(rows_open, 0)]

@@ -189,7 +189,7 @@ def test_a_store_that_is_away_at_the_start_is_waited_for(
     monkeypatch.setattr(pipeline, "send_alert", lambda subject, _text: alerts.append(subject))
     with pipeline.Pipeline(config.model_copy(update={"database": database})) as running:
         running.run_once()
-    assert (looks, alerts) == (2, ["Input folders unavailable"])
+    assert (looks, alerts) == (2, ["Input folders unavailable", "Input folders available again"])
 
 
 def test_a_protocol_that_is_not_there_is_named_at_the_start() -> None:

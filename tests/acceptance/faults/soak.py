@@ -234,7 +234,8 @@ def soak(minutes: float, seed: int) -> list[Tally]:
                 except STUCK as problem:
                     tallies[name].stuck += 1
                     kept = True
-                    shutil.copy(bench.server.log, folder)
+                    with suppress(OSError):
+                        shutil.copy(bench.server.log, folder)
                     _say(f"{name}: it can't go on; see {folder}: {problem}")
                     break
                 tallies[name].add(audit)

@@ -98,6 +98,7 @@ def test_a_commit_that_is_cancelled_leaves_no_failed_transaction_behind(bench: B
                 put_round(product, number)
                 time.sleep(0.4)
             product.wait_for_files(files_of(4))
+            assert proxy.cancelled >= 6
             assert failed_files(product) == []
         assert settle(product).run() == []
 
