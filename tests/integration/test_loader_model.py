@@ -81,21 +81,22 @@ class Model:
             elif row.key in brought:
                 books.rejected[Stage.RECORDS] += 1
                 books.duplicates += 1
-            elif self.refuses(row):
+            elif self.refuses(row, file):
                 books.rejected[Stage.LOAD] += 1
             else:
                 brought.add(row.key)
                 self.merge(row, file, books)
         return books
 
-    def refuses(self, row: Row) -> bool:
+    def refuses(self, row: Row, file: int) -> bool:
         """Does the CHECK see the row? Not where the key is there, and the row is not to be written."""
         there = self.table.get(row.key)
         if row.value != REFUSED_VALUE or there is None:
             return row.value == REFUSED_VALUE
-        if self.partitioned:
-            return self.updates and 0 < there[0].day < row.day
-        return self.updates  # ON CONFLICT DO UPDATE checks the row before it looks for the key
+        if not self.updates or there[1] == file:
+            return False
+        # Else ON CONFLICT DO UPDATE checks the row before it looks for the key
+        return 0 < there[0].day < row.day if self.partitioned else True
 
     def merge(self, row: Row, file: int, books: Books) -> None:
         there = self.table.get(row.key)
@@ -116,7 +117,7 @@ class Model:
         for row, file in self.orphans:
             if (row.key, file) in brought:
                 books.duplicates += 1
-            elif self.refuses(row):
+            elif self.refuses(row, file):
                 books.rejected[Stage.LOAD] += 1
             else:
                 brought.add((row.key, file))
