@@ -229,7 +229,8 @@ def test_processes_that_start_at_once_on_a_new_folder_share_one_server(folder: P
 def test_ctrl_c_in_the_terminal_does_not_reach_the_server(data_dir: Path) -> None:
     user = join(data_dir)
     os.killpg(user.pid, signal.SIGINT)
-    user.communicate(timeout=60)
+    user.wait(timeout=60)  # its input is closed afterwards: the end of that would have it stop the server
+    user.communicate()
     assert processes(data_dir)
     server = EmbeddedServer(data_dir)
     assert ask(server.start(), "SELECT 1") == (1,)
