@@ -202,9 +202,13 @@ def test_an_embedded_server_serves_run_after_run_and_leaves_no_process(tmp_path:
 
 def test_asked_by_sigusr1_it_says_what_each_thread_is_at_and_goes_on(make_product: MakeProduct) -> None:
     product = make_product()
-    with product.running() as daemon:
+
+    def asked() -> bool:
         daemon.process.send_signal(signal.SIGUSR1)
-        wait_until(lambda: "ingestion_runner.py" in daemon.output(), "the stack of the thread that loads")
+        return "ingestion_runner.py" in daemon.output()
+
+    with product.running() as daemon:
+        wait_until(asked, "the stack of the thread that loads")
         product.stream("09", "orders.json", [samples.order(1)])
         product.wait_for_files(1)
 

@@ -22,10 +22,13 @@ import pytest
 from config.errors import ConfigError
 from datawarehouse.embedded_server import EmbeddedServer, server_settings
 
+# SIGINT may be ignored by whoever started the tests, and so by their children
 USER_OF_SERVER = """
+import signal
 import sys
 from pathlib import Path
 from datawarehouse.embedded_server import EmbeddedServer
+signal.signal(signal.SIGINT, signal.default_int_handler)
 server = EmbeddedServer(Path(sys.argv[1]))
 server.start()
 print("up", flush=True)
