@@ -26,7 +26,7 @@ from watchdog.observers.api import BaseObserver
 
 from config.model import Feed
 from config.settings import PipelineConfig
-from ingestion.folder_scan import FolderScanner, made, scan_batch, scanner_of
+from ingestion.folder_scan import FolderScanner, made, scan_batch, scanner_of, what_is_wrong
 from ingestion.inbox import Inbox
 from ingestion.object_store import ObjectScanner
 from utils.alerter import send_alert
@@ -87,9 +87,8 @@ class _Watcher:
 
     def _note(self, error: Exception) -> None:
         """A log line of each new trouble, an alert when it lasts."""
-        of_system, what = isinstance(error, OSError), type(error).__name__
-        if isinstance(error, OSError):
-            what = ": ".join(str(part) for part in (error.filename, error.strerror) if part) or what
+        of_system = isinstance(error, OSError)
+        what = what_is_wrong(error) if isinstance(error, OSError) else type(error).__name__
         text = f"{self._thread.name}: {what}"
         if text != self._trouble:
             level, fault = (logging.ERROR, None) if of_system else (logging.CRITICAL, error)

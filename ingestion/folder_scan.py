@@ -56,6 +56,11 @@ class FolderScanner:
         self._folders = listed
 
 
+def what_is_wrong(problem: OSError) -> str:
+    """The folder, where it is known, and what the system says of it."""
+    return ": ".join(str(part) for part in (problem.filename, problem.strerror) if part) or type(problem).__name__
+
+
 def made(config: PipelineConfig, relative: str) -> Path:
     """An input folder, made if need be, by its real path: it may itself be a link."""
     folder = input_folder(config, relative)
@@ -81,8 +86,8 @@ def _listed(root: Path) -> Iterator[os.DirEntry[str] | ObjectEntry]:
         yield from entries
 
 
-def _offer_days(config: PipelineConfig, inbox: Inbox, root: Path, is_due: Callable[[dt.date], bool]) -> None:
-    """Offer the files of the folders YYYY-MM-DD below `root`, day by day; report whatever else is there."""
+def _offer_days(config: PipelineConfig, inbox: Inbox, root: Path, wanted: Callable[[dt.date], bool]) -> None:
+    """Offer the files of `wanted` folders YYYY-MM-DD below `root`, day by day; report whatever else is there."""
     found = sorted((entry for entry in _listed(root) if not is_ignored(entry.name)), key=lambda entry: entry.name)
     for entry in found:
         day = _date(entry.name)
@@ -90,7 +95,7 @@ def _offer_days(config: PipelineConfig, inbox: Inbox, root: Path, is_due: Callab
             inbox.report_once("unexpected", place(entry.path), "is not a folder YYYY-MM-DD; it is not read")
         elif not entry.is_dir(follow_symlinks=False):
             inbox.report_once("refused", place(entry.path), "is not a folder; links are not followed")
-        elif is_due(day):
+        elif wanted(day):
             inbox.offer_found(scanner_of(config, place(entry.path), inbox).entries(full=True), Feed.BATCH)
 
 
@@ -116,7 +121,7 @@ def scan_master(config: PipelineConfig, inbox: Inbox) -> None:
         inbox.offer_found((e for e in _listed(root) if e.name != "metadata.json"), Feed.BATCH, spec_of)
 
 
-def is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:
+def _is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:
     """Today (`now` is in UTC) from `trigger_hour` on, and the `catch_up_days` before."""
     if day == now.date():
         return now.hour >= batch.trigger_hour
@@ -126,7 +131,7 @@ def is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:
 def scan_batch(config: PipelineConfig, inbox: Inbox, now: dt.datetime) -> None:
     """Offer the batch files of the days that are due. Raises OSError when the folder can't be used."""
     batch = config.watcher.batch
-    _offer_days(config, inbox, made(config, batch.dir), lambda day: is_due(day, now, batch))
+    _offer_days(config, inbox, made(config, batch.dir), lambda day: _is_due(day, now, batch))
 
 
 def scan_due(config: PipelineConfig, inbox: Inbox) -> None:

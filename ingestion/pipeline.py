@@ -20,7 +20,7 @@ from ingestion.cluster import Cluster
 from ingestion.file_report import Summary
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, StreamWatcher
-from ingestion.folder_scan import scan_days, scan_everything, scan_master
+from ingestion.folder_scan import scan_days, scan_everything, scan_master, what_is_wrong
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.maintenance import maintain, maintenance_loop
@@ -163,8 +163,7 @@ class Pipeline:
                 scan(self._config, self.inbox)
             except OSError as problem:
                 if not wait:
-                    what = ": ".join(str(part) for part in (problem.filename, problem.strerror) if part)
-                    send_alert("Input folders unavailable", f"{what}. Waiting for them.")
+                    send_alert("Input folders unavailable", f"{what_is_wrong(problem)}. Waiting for them.")
                 wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
             else:
                 if wait:

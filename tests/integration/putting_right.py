@@ -54,6 +54,17 @@ def update_if_newer(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str) ->
     monkeypatch.setenv("FASTFEAST_CONFIG", str(path))
 
 
+# Parents of customers and orders
+PARENTS = """
+INSERT INTO dim_city VALUES (1, 'c', 'E', 'z', 0);
+INSERT INTO dim_region VALUES (1, 'r', 1, 1, 'c', 0);
+INSERT INTO dim_segment VALUES (1, 'Regular', 0, false, 0);
+INSERT INTO dim_category VALUES (1, 'x', 0);
+INSERT INTO dim_restaurant (restaurant_id, restaurant_name, _file_id) VALUES (1, 'r', 0);
+INSERT INTO dim_driver (driver_id, driver_name, completed_deliveries, _file_id) VALUES (1, 'd', 1, 0);
+"""
+
+
 class Site:
     """A home folder and a database."""
 
@@ -67,15 +78,7 @@ class Site:
         return get_config()
 
     def seed(self) -> None:
-        """Parents of customers and orders."""
-        self.execute(
-            "INSERT INTO dim_city VALUES (1, 'c', 'E', 'z', 0);"
-            "INSERT INTO dim_region VALUES (1, 'r', 1, 1, 'c', 0);"
-            "INSERT INTO dim_segment VALUES (1, 'Regular', 0, false, 0);"
-            "INSERT INTO dim_category VALUES (1, 'x', 0);"
-            "INSERT INTO dim_restaurant (restaurant_id, restaurant_name, _file_id) VALUES (1, 'r', 0);"
-            "INSERT INTO dim_driver (driver_id, driver_name, completed_deliveries, _file_id) VALUES (1, 'd', 1, 0)"
-        )
+        self.execute(PARENTS)
 
     def load(self, relative: str, text: str) -> FileOutcome:
         """Load a file as the service does, with what follows a commit."""

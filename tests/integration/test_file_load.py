@@ -21,6 +21,7 @@ from ingestion import batch_load
 from ingestion.file_load import FileLoad, Stopped
 from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files
+from tests.integration.putting_right import PARENTS
 from validation.pii_handler import PiiHandler
 
 CATEGORIES = "category_id,category_name\n"
@@ -176,11 +177,7 @@ def test_a_newer_row_replaces_an_older_one_where_the_configuration_says_so(
     )
     config = with_files(config, specs)
     with warehouse.transaction() as tx:
-        tx.execute(
-            "INSERT INTO dim_city VALUES (1, 'c', 'E', 'z', 0);"
-            "INSERT INTO dim_region VALUES (1, 'r', 1, 1, 'c', 0);"
-            "INSERT INTO dim_segment VALUES (1, 'Regular', 0, false, 0)"
-        )
+        tx.execute(PARENTS)
     header = "customer_id,full_name,email,phone,region_id,segment_id,signup_date,gender,created_at,updated_at\n"
 
     def customer(number: int, name: str, updated: str) -> str:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import psycopg2
@@ -100,31 +101,23 @@ def terminated_backends(bench: Bench, dice: random.Random, tally: Tally) -> Audi
     return settle(product)
 
 
-def lost_commits(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
+def spoiled_commits(
+    spoil: Callable[[Proxy, int], None],
+    spoiled: Callable[[Proxy], int],
+    bench: Bench,
+    dice: random.Random,
+    tally: Tally,
+) -> Audit:
     with Proxy(bench.server.port) as proxy:
         product = bench.clone(port=proxy.port)
         with product.running() as daemon:
             for number in range(ROUNDS):
-                proxy.swallow_commits(dice.randint(1, 3))
+                spoil(proxy, dice.randint(1, 3))
                 put_round(product, number)
                 time.sleep(dice.uniform(0, 1))
             _drain(product, daemon)
-            tally.injected += proxy.swallowed
-            tally.in_transaction += proxy.swallowed
-        return settle(product)
-
-
-def cancelled_commits(bench: Bench, dice: random.Random, tally: Tally) -> Audit:
-    with Proxy(bench.server.port) as proxy:
-        product = bench.clone(port=proxy.port)
-        with product.running() as daemon:
-            for number in range(ROUNDS):
-                proxy.cancel_commits(dice.randint(1, 3))
-                put_round(product, number)
-                time.sleep(dice.uniform(0, 1))
-            _drain(product, daemon)
-            tally.injected += proxy.cancelled
-            tally.in_transaction += proxy.cancelled
+            tally.injected += spoiled(proxy)
+            tally.in_transaction += spoiled(proxy)
         return settle(product)
 
 
@@ -186,8 +179,8 @@ GAMES: dict[str, Game] = {
     "PostgreSQL crashes": server_crashes,
     "backends terminated": terminated_backends,
     "connections cut": cut_connections,
-    "COMMIT's answer lost": lost_commits,
-    "COMMIT cancelled": cancelled_commits,
+    "COMMIT's answer lost": partial(spoiled_commits, Proxy.swallow_commits, attrgetter("swallowed")),
+    "COMMIT cancelled": partial(spoiled_commits, Proxy.cancel_commits, attrgetter("cancelled")),
     "20,000 files at once, daemon stopped": overflowing_events,
 }
 ONLY_ONCE = ("long outage, small files arriving", "20,000 files at once, daemon stopped")
