@@ -22,7 +22,7 @@ from config.model import (
     Schema,
 )
 from config.partitioning import partition_problems
-from config.settings import ConfigFile, ExpectedFile, SchemaConfig
+from config.settings import ConfigFile, ExpectedFile, ReaderConfig, SchemaConfig
 
 EXTENSIONS = (".csv", ".json", ".ndjson", ".jsonl")
 RESERVED_TABLES = frozenset(
@@ -45,7 +45,7 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
             (Feed.STREAM, file.watcher.stream.expected_files),
         )
         for pattern, entry in expected.items()
-        for spec in _spec(feed, pattern, entry, file.reader.file_type_map, schemas, problems)
+        for spec in _spec(feed, pattern, entry, file.reader, schemas, problems)
     ]
     known_patterns = {spec.pattern for spec in specs}
     problems += [
@@ -112,13 +112,13 @@ def _spec(
     feed: Feed,
     pattern: str,
     entry: ExpectedFile,
-    file_type_map: dict[str, str],
+    reader: ReaderConfig,
     schemas: dict[str, Schema],
     problems: list[str],
 ) -> Iterator[FileSpec]:
     where = f"watcher.{feed.value}.expected_files.{pattern}"
     stem, extension = logical_stem(pattern)
-    name = file_type_map.get(pattern, stem)
+    name = reader.file_type_map.get(pattern, stem)
     table = entry.table.lower()
     if not extension or "/" in pattern:
         problems.append(f"{where}: a file name ends with one of {', '.join(EXTENSIONS)}")
@@ -143,6 +143,7 @@ def _spec(
             newer_by=entry.newer_by,
             indexes=entry.indexes,
             contract=entry.contract,
+            read=entry.read.over(reader),
             partition_by=entry.partition_by,
         )
 

@@ -201,6 +201,24 @@ def _length_of_time(value: Any) -> dt.timedelta:
     return dt.timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[match[2]]: int(match[1])})
 
 
+class ReadOptions(Model):
+    """How the text of a file is read: `read` of an expected file, whose defaults are under `reader`.
+
+    `null_values` are the words that mean null, beside an unquoted empty field (CSV) or null (JSON); `trim` cuts
+    blanks around text.
+    """
+
+    delimiter: str = Field(",", min_length=1)
+    null_values: tuple[str, ...] = ()
+    trim: bool = False
+
+    def over(self, defaults: ReadOptions) -> ReadOptions:
+        """These options where they were given, else `defaults`."""
+        given = {name: getattr(self, name) for name in ReadOptions.model_fields if name in self.model_fields_set}
+        known = {name: getattr(defaults, name) for name in ReadOptions.model_fields}
+        return ReadOptions(**{**known, **given})
+
+
 class Contract(Model):
     """What an expected file is held to; a key that is left out asks for nothing."""
 
@@ -240,6 +258,7 @@ class FileSpec:
     newer_by: str | None = None
     indexes: tuple[str, ...] = ()  # columns with a btree of their own, beside the keys
     contract: Contract | None = None
+    read: ReadOptions = field(default_factory=ReadOptions)
     partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
 

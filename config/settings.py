@@ -9,7 +9,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from config.model import Column, Contract, Derivation, FileSpec, Model, Name, OnConflict, PartitionBy
+from config.model import (
+    Column,
+    Contract,
+    Derivation,
+    FileSpec,
+    Model,
+    Name,
+    OnConflict,
+    PartitionBy,
+    ReadOptions,
+)
 
 
 class PoolConfig(Model):
@@ -44,6 +54,7 @@ class ExpectedFile(Model):
     newer_by: str | None = None
     indexes: tuple[str, ...] = ()
     contract: Contract | None = None
+    read: ReadOptions = ReadOptions()
     partition_by: PartitionBy | None = None
 
 
@@ -76,7 +87,9 @@ class TrackerConfig(Model):
     db_path: str = "data/tracker/pipeline_tracker.db"
 
 
-class ReaderConfig(Model):
+class ReaderConfig(ReadOptions):
+    """The defaults of `read`, and what holds for all files."""
+
     chunk_rows: int = Field(25_000, ge=1)
     file_type_map: dict[str, str] = Field(default_factory=dict)  # default: the file's stem
 
