@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -131,6 +132,42 @@ class ExecutionConfig(Model):
     scheduler: str | None = None
 
 
+class Weekday(StrEnum):
+    """The days of dim_date, from ISO's first on."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+    @property
+    def iso(self) -> int:
+        """1 for Monday to 7 for Sunday."""
+        return list(Weekday).index(self) + 1
+
+
+class CalendarConfig(Model):
+    """`weekend` are the days that dim_date calls one; null: as it does already, in a new one Saturday and Sunday."""
+
+    weekend: tuple[Weekday, ...] | None = None
+
+
+class Panel(Model):
+    """A table of the dashboard's first page: the rows of `query`, in which `:since` is the period's begin.
+
+    A column whose name ends with % is drawn as a share, too.
+    """
+
+    title: str = Field(min_length=1)
+    section: str = "More"
+    note: str = ""
+    empty: str = "Nothing in this time"
+    query: str = Field(min_length=1)
+
+
 class SlaConfig(Model):
     refresh_minutes: float = Field(10, gt=0)
 
@@ -187,6 +224,9 @@ class ConfigFile(Model):
     retention: RetentionConfig = RetentionConfig()
     execution: ExecutionConfig = ExecutionConfig()
     sla: SlaConfig = SlaConfig()
+    calendar: CalendarConfig = CalendarConfig()
+    views: tuple[str, ...] = ()
+    panels: tuple[Panel, ...] = ()
     alerting: AlertingConfig = AlertingConfig()
     logging: LoggingConfig = LoggingConfig()
     pii: PiiConfig = PiiConfig()
@@ -206,6 +246,12 @@ class PipelineConfig(ConfigFile):
     def path(self, relative: str) -> Path:
         """`relative` as an absolute path, from `home`."""
         return self.home / relative
+
+    @property
+    def view_files(self) -> tuple[Path, ...]:
+        """The SQL files under `views`: beside the YAML, or else among those that ship."""
+        shipped = Path(__file__).parent
+        return tuple(p if (p := self.source.parent / name).exists() else shipped / name for name in self.views)
 
     @cached_property
     def by_logical_name(self) -> dict[str, FileSpec]:

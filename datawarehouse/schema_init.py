@@ -23,6 +23,7 @@ from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
+SATURDAY_AND_SUNDAY = (6, 7)
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # a % stays one
 
 
@@ -101,7 +102,11 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
             tx.execute(query("schema_init", "fill_times"))
         tx.execute(query("schema_init", "warehouse_id"))
         year = dt.datetime.now(dt.UTC).year
-        grow_dates(tx, year - 1, year + 1)
+        weekend = config.calendar.weekend
+        days = SATURDAY_AND_SUNDAY if weekend is None else tuple(day.iso for day in weekend)
+        grow_dates(tx, year - 1, year + 1, days)
+        if weekend is not None:
+            _set_weekend(tx, days)
     partitions.keep_up(warehouse, config)
 
 
@@ -136,8 +141,25 @@ def _install_procedure(tx: Cursor) -> None:
         )
 
 
-def grow_dates(tx: Cursor, first_year: int, last_year: int) -> None:
-    """Fill dim_date with all days from `first_year` to `last_year`, and those between them and what is there."""
+def _set_weekend(tx: Cursor, days: tuple[int, ...]) -> None:
+    """Bring dim_date to the weekend of the configuration."""
+    tx.execute(query("schema_init", "other_weekend"), {"weekend": list(days)})
+    if tx.fetchone() != (True,):
+        return
+    tx.execute("SELECT has_table_privilege('dim_date', 'UPDATE')")
+    if tx.fetchone() == (True,):
+        tx.execute(query("schema_init", "set_weekend"), {"weekend": list(days)})
+    else:
+        logger.warning("[schema] calendar.weekend differs from dim_date; start once as its owner to change it")
+
+
+def grow_dates(
+    tx: Cursor, first_year: int, last_year: int, weekend: tuple[int, ...] = SATURDAY_AND_SUNDAY
+) -> None:
+    """Fill dim_date with all days from `first_year` to `last_year`, and those between them and what is there.
+
+    `weekend` (ISO days, 1 is Monday) is that of a new calendar; one that is there goes on with its own.
+    """
     tx.execute("SELECT min(year), max(year) FROM dim_date")
     low, high = tx.fetchone() or (None, None)
     if low is None:
@@ -146,7 +168,7 @@ def grow_dates(tx: Cursor, first_year: int, last_year: int) -> None:
         spans = [(min(first_year, low), low - 1), (high + 1, max(last_year, high))]
     for first, last in spans:
         if first <= last:
-            tx.execute(query("schema_init", "grow_dates"), {"first": first, "last": last})
+            tx.execute(query("schema_init", "grow_dates"), {"first": first, "last": last, "weekend": list(weekend)})
 
 
 def _columns(tx: Cursor) -> dict[str, dict[str, tuple[str, bool]]]:

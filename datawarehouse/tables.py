@@ -153,7 +153,7 @@ def _calendar_tables(metadata: sa.MetaData) -> None:
         column("day", sa.SmallInteger()),
         column("day_of_week", sa.SmallInteger()),  # ISO 8601: Monday is 1
         column("day_name", sa.String(9)),
-        column("is_weekend", sa.Boolean()),  # Friday and Saturday, as in Egypt
+        column("is_weekend", sa.Boolean()),  # as calendar.weekend says
     )
     sa.Table(
         "dim_time",

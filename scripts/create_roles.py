@@ -25,7 +25,7 @@ from datawarehouse.queries import query
 from datawarehouse.rights import loader_rights, readable_tables
 from datawarehouse.schema_init import init_schema
 from datawarehouse.tables import build_metadata
-from datawarehouse.views import VIEWS, existing, views_of
+from datawarehouse.views import all_views, existing, views_of
 from utils.sla_updater_job import update_views
 
 PARAMETER_PRIVILEGES_SINCE = 150000
@@ -100,7 +100,7 @@ def _make_role(tx: Cursor, role: str, password: str | None) -> None:
 
 
 def _hand_over(tx: Cursor, config: PipelineConfig, owner: str) -> None:
-    names = [*build_metadata(config).tables, *VIEWS, *map(partitions.gone, partitions.partitioned(config))]
+    names = [*build_metadata(config).tables, *all_views(config), *map(partitions.gone, partitions.partitioned(config))]
     tx.execute(query("roles", "foreign_owned"), {"names": names, "owner": owner})
     for name, kind in tx.fetchall():
         statement = sql.SQL("ALTER {} {} OWNER TO {}")
@@ -128,18 +128,18 @@ def _grant(tx: Cursor, config: PipelineConfig, names: dict[str, sql.Identifier])
         table, privilege = sql.Identifier(right.table), sql.SQL(right.privilege)
         tx.execute(statement.format(privilege=privilege, column=column, table=table, loader=names["loader"]))
     tx.execute(sql.SQL(query("roles", "extras")).format(**names))
-    _grant_views(tx, names["loader"])
+    _grant_views(tx, config, names["loader"])
 
 
-def _grant_views(tx: Cursor, role: sql.Identifier) -> None:
-    for view in existing(tx):
+def _grant_views(tx: Cursor, config: PipelineConfig, role: sql.Identifier) -> None:
+    for view in existing(tx, config):
         tx.execute(sql.SQL(query("roles", "view")).format(view=sql.Identifier(view), role=role))
 
 
 def _let_read(tx: Cursor, config: PipelineConfig, names: dict[str, sql.Identifier]) -> None:
     tables = sql.SQL(", ").join(map(sql.Identifier, readable_tables(config)))
     tx.execute(sql.SQL(query("roles", "reader")).format(**names, tables=tables))
-    _grant_views(tx, names["reader"])
+    _grant_views(tx, config, names["reader"])
 
 
 def _let_leave_out_triggers(tx: Cursor, names: dict[str, sql.Identifier]) -> bool:

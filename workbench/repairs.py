@@ -113,17 +113,21 @@ def _tell(place: Workplace, result: Reprocessed, job: FileJob, file_id: int) -> 
 
 @command
 def erase(
+    context: typer.Context,
     key: Annotated[str | None, typer.Option("--key", help="The row's key in --table.")] = None,
     table: Annotated[str | None, typer.Option("--table", help="Where the person has a row.")] = None,
-    customer_key: Annotated[str | None, typer.Option("--customer-key", help="The same for dim_customer.")] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Blank a person's personal values in tables, quarantine and CSV, and in every file to come. No way back."""
-    if customer_key is not None and table is None and key is None:
-        table, key = "dim_customer", customer_key
-    if table is None or key is None or (customer_key is not None and key != customer_key):
-        raise ConfigError("give --customer-key KEY, or --table TABLE and --key KEY")
+    """Blank a person's personal values in tables, quarantine and CSV, and in every file to come. No way back.
+
+    Any file type of the configuration may be named, too: --customer-key 17 is short for key 17 in the table of
+    customers.
+    """
+    if context.args and key is None and table is None:
+        table, key = _named_key(checked_config(), context.args)
+    if table is None or key is None or (context.args and key != context.args[-1]):
+        raise ConfigError("give --TYPE-key KEY, as in --customer-key 17, or --table TABLE and --key KEY")
     of_table, of_key = table.lower(), key
     with workplace(dry_run=dry_run) as place:
         if not dry_run:
@@ -138,3 +142,16 @@ def erase(
         if not result.rows:
             say("No row has this key now; it is blanked should a file bring it.")
         place.follow_up()
+
+
+def _named_key(config: PipelineConfig, arguments: Sequence[str]) -> tuple[str, str]:
+    """The table and the key that `--customer-key 17` says. Raises ConfigError."""
+    option, *keys = arguments
+    match = re.fullmatch(r"--(.+)-key", option)
+    names = {singular(name): name for name in config.by_logical_name}
+    if match is None or len(keys) != 1:
+        raise ConfigError(f"{option}: no such option; give --TYPE-key KEY, or --table TABLE and --key KEY")
+    name = names.get(match[1].replace("-", "_"), match[1])
+    if name not in config.by_logical_name:
+        raise ConfigError(f"{option}: no such file type; there are {', '.join(sorted(names))}")
+    return config.by_logical_name[name].table, keys[0]

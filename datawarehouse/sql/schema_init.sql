@@ -27,15 +27,23 @@ JOIN pg_class c ON c.oid = k.conrelid
 WHERE k.contype = 'c' AND k.connamespace = current_schema()::regnamespace
 
 -- name: grow_dates
--- Whole years, so that the calendar has no holes within them.
+-- Whole years, so that the calendar has no holes within them. New days have the weekend of those that are there.
 INSERT INTO dim_date (date_key, full_date, year, quarter, month, month_name, week, day, day_of_week, day_name,
                       is_weekend)
 SELECT to_char(d, 'YYYYMMDD')::integer, d::date, extract(year FROM d), extract(quarter FROM d),
        extract(month FROM d), trim(to_char(d, 'Month')), extract(week FROM d), extract(day FROM d),
-       extract(isodow FROM d), trim(to_char(d, 'Day')), extract(isodow FROM d) IN (5, 6)
+       extract(isodow FROM d), trim(to_char(d, 'Day')),
+       extract(isodow FROM d)::integer = ANY (CASE WHEN EXISTS (SELECT FROM dim_date) THEN w.known ELSE %(weekend)s END)
 FROM generate_series(make_date(%(first)s, 1, 1)::timestamp, make_date(%(last)s, 12, 31)::timestamp,
-                     interval '1 day') AS d
+                     interval '1 day') AS d,
+     (SELECT coalesce(array_agg(DISTINCT day_of_week::integer), '{}') AS known FROM dim_date WHERE is_weekend) AS w
 ON CONFLICT DO NOTHING
+
+-- name: other_weekend
+SELECT EXISTS (SELECT FROM dim_date WHERE is_weekend <> (day_of_week::integer = ANY (%(weekend)s::integer[])))
+
+-- name: set_weekend
+UPDATE dim_date SET is_weekend = NOT is_weekend WHERE is_weekend <> (day_of_week::integer = ANY (%(weekend)s::integer[]))
 
 -- name: fill_times
 INSERT INTO dim_time (time_key, hour, minute, period)
