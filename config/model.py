@@ -64,7 +64,7 @@ class SqlType(NamedTuple):
 
     base: str
     length: int | None = None  # varchar(n), char(n)
-    precision: int | None = None  # numeric(p, s)
+    precision: int | None = None  # numeric(p, s); numeric alone takes any number of digits
     scale: int = 0
 
     @classmethod
@@ -77,11 +77,11 @@ class SqlType(NamedTuple):
         first, second = (int(number) if number else None for number in match.groups()[1:])
         if base in {"varchar", "char"} and (first is None or second is not None):
             raise ValueError(f"{text!r} needs one length, as in varchar(36)")
-        if base == "numeric" and (first is None or not 0 <= (second or 0) <= first <= 1000):
-            raise ValueError(f"{text!r} needs precision and scale, as in numeric(10,2)")
+        if base == "numeric" and first is not None and not 0 <= (second or 0) <= first <= 1000:
+            raise ValueError(f"{text!r} needs precision and scale, as in numeric(10,2), or no limits: numeric")
         if base not in {"varchar", "char", "numeric"} and first is not None:
             raise ValueError(f"{text!r} takes no length")
-        if base == "numeric":
+        if base == "numeric" and first is not None:
             return cls(base, precision=first, scale=second or 0)
         return cls(base, length=first)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,20 +15,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 import yaml
+from psycopg2 import sql
 
-from config.errors import ConfigError, FileChanged, FileRejected
+from config.errors import ConfigError, FileChanged, FileRejected, PipelineError
 from config.file_specs import RESERVED_TABLES, logical_stem
 from config.model import Column, Dtype, Feed, FileSpec, Schema
 from config.settings import PipelineConfig
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.fk_checker import rows_by_key
 from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
 from ingestion.json_reader import record_keys
-from validation.conversions import clean
+from validation.conversions import convert
 from validation.pii_handler import looks_personal
-from workbench.guesses import FEW, guess, pii_of
+from workbench.guesses import blanked, guess
+from workbench.key_guess import ROW_KEY, KeyGuess, guess_key, parent_of, singular
 from workbench.output import AsJson, print_json, say
-from workbench.session import EXIT_OK, checked_config, command
+from workbench.session import EXIT_OK, checked_config, command, open_warehouse
 
-KEY_ENDINGS = ("_id", "_code", "_key", "_no", "_number")
+ENOUGH_THERE = 0.5  # this share of the values must be keys of the parent: some parents come later
 
 
 @dataclass(frozen=True)
@@ -53,16 +59,22 @@ def infer(
     name: Annotated[str, typer.Option(help="The logical name: the stem of the files' names.")],
     feed: Annotated[Feed, typer.Option(help="Where such files come; in the stream they are facts.")] = Feed.BATCH,
     key: Annotated[
-        str | None, typer.Option(help="The column that tells rows apart, where a guess is no good.")
+        list[str] | None,
+        typer.Option(help="The column that tells rows apart, where a guess is no good; several: give it again."),
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="How many rows to read.")] = 10_000,
     as_json: AsJson = False,
 ) -> int:
     """Propose the configuration of a new kind of file, ready to be pasted into the YAML.
 
-    It is a guess from some rows of one file: read it before you use it.
+    It is a guess from some rows of one file: read it before you use it. What is unsure goes to stderr, too. Keys
+    of other tables are looked for in the warehouse, where there is one.
     """
-    found = propose(checked_config(), file, name, feed=feed, key=key, rows=rows)
+    config = checked_config()
+    with _warehouse(config) as warehouse:
+        found = propose(config, file, name, feed=feed, key=key or (), rows=rows, warehouse=warehouse)
+    for note in found.notes:
+        typer.echo(f"? {note}", err=True)
     if as_json:
         print_json({"rows_read": found.rows, "notes": found.notes, "config": found.as_mapping()})
     else:
@@ -70,10 +82,31 @@ def infer(
     return EXIT_OK
 
 
+@contextmanager
+def _warehouse(config: PipelineConfig) -> Iterator[Warehouse | None]:
+    """The warehouse, or None where there is none yet or it can't be reached."""
+    with ExitStack() as stack:
+        try:
+            warehouse: Warehouse | None = stack.enter_context(open_warehouse(config))
+        except PipelineError:
+            warehouse = None
+        yield warehouse
+
+
 def propose(
-    config: PipelineConfig, path: Path, name: str, *, feed: Feed, key: str | None = None, rows: int = 10_000
+    config: PipelineConfig,
+    path: Path,
+    name: str,
+    *,
+    feed: Feed,
+    key: Sequence[str] = (),
+    rows: int = 10_000,
+    warehouse: Warehouse | None = None,
 ) -> Proposal:
-    """The proposal for files like `path`. Raises ConfigError when it can't be read, or no key is found."""
+    """The proposal for files like `path`; with `warehouse`, foreign keys are proposed whose values are there.
+
+    `key` are the columns of the key, where they are known. Raises ConfigError when the file can't be read.
+    """
     if not name.isidentifier() or not name.isascii() or name != name.lower():
         raise ConfigError(f"--name {name!r}: a name has small letters, digits and _")
     if name in config.by_logical_name:
@@ -89,7 +122,7 @@ def propose(
         raise ConfigError(f"{path.name}: {problem}") from None
     if sample.num_rows == 0:
         raise ConfigError(f"{path.name}: has no rows to judge by")
-    return _proposal(config, path, name, feed, key, sample)
+    return _proposal(config, path, name, feed, key, sample, warehouse)
 
 
 def read_sample(file: OpenFile, name: str, rows: int) -> pa.Table:
@@ -132,54 +165,69 @@ def _header(raw: IO[bytes]) -> list[str]:
 
 
 def _proposal(
-    config: PipelineConfig, path: Path, name: str, feed: Feed, key: str | None, sample: pa.Table
+    config: PipelineConfig,
+    path: Path,
+    name: str,
+    feed: Feed,
+    key: Sequence[str],
+    sample: pa.Table,
+    warehouse: Warehouse | None,
 ) -> Proposal:
-    parents = {spec.schema.primary_key: spec for spec in config.by_logical_name.values()}
-    notes: list[str] = []
-    if key is None:
-        key, notes = _key(sample, name, parents)
-    if key not in sample.column_names:
-        raise ConfigError(f"--key {key!r} is not a column of {path.name}")
+    if unknown := [column for column in key if column not in sample.column_names and key != (ROW_KEY,)]:
+        raise ConfigError(f"--key {unknown[0]!r} is not a column of {path.name}")
+    found_key = KeyGuess(tuple(key)) if key else guess_key(sample, name)
+    notes = list(found_key.notes)
     foreign_keys: dict[str, str] = {}
     columns = []
+    types = list(config.by_logical_name.values())
     for column in sample.column_names:
-        parent = parents.get(column) if column != key else None
-        found = guess(column, sample.column(column).combine_chunks(), is_key=column == key, parent=parent)
-        columns.append(found.entry)
-        notes += found.notes
+        values = sample.column(column).combine_chunks()
+        is_key = column in found_key.columns
+        parent, unsure = (
+            (None, None) if is_key and len(found_key.columns) == 1 else _parent(column, values, types, warehouse)
+        )
+        found = guess(column, values, is_key=is_key, parent=parent)
+        columns.append(found.entry | ({"nullable": False} if is_key else {}))
+        notes += [*found.notes, *([unsure] if unsure else [])]
         if parent is not None and found.fits_parent:
             foreign_keys[column] = parent.name
     file_entry: dict[str, Any] = {"table": _table(config, name, feed)}
     if foreign_keys:
         file_entry["foreign_keys"] = foreign_keys
     pattern = name + logical_stem(path.name)[1]
-    schema = {"primary_key": key, "columns": columns}
+    one = found_key.columns[0] if len(found_key.columns) == 1 else list(found_key.columns)
+    schema = {"primary_key": one, "columns": columns}
     return Proposal(pattern, feed, name, file_entry, schema, sample.num_rows, notes)
 
 
-def _key(sample: pa.Table, name: str, parents: dict[str, FileSpec]) -> tuple[str, list[str]]:
-    """The column that tells the rows apart, and a note where some rows break that: `name`'s own id, then others'.
+def _parent(
+    column: str, values: pa.Array, types: Sequence[FileSpec], warehouse: Warehouse | None
+) -> tuple[FileSpec | None, str | None]:
+    """The type that a column refers to, where its name says so and its values are there; what is unsure of it."""
+    parent = parent_of(column, types)
+    if parent is None:
+        return None, None
+    there = _share_there(values, parent, warehouse)
+    if there is not None and there >= ENOUGH_THERE:
+        return parent, None
+    found = "they could not be looked for in" if there is None else f"only {there:.0%} of them are in"
+    advice = f"if it refers to {parent.name}, add foreign_keys: {{{_flow(column)}: {parent.name}}}"
+    return None, f"{column}: its name says {parent.name}; of its values, {found} {parent.table}; {advice}"
 
-    Exports have bad rows: a key may be empty or come twice in one row of twenty.
-    """
-    whole: dict[str, int] = {}  # rows without a key of their own
-    for column in sample.column_names:
-        values = clean(sample.column(column).combine_chunks())
-        without = sample.num_rows - pc.count_distinct(values, mode="only_valid").as_py()
-        if without <= FEW * sample.num_rows and pii_of(column, values.drop_null()) is None:
-            whole[column] = without
 
-    def order(column: str) -> tuple[bool, bool, bool, int]:
-        own = column.startswith(f"{singular(name)}_") and column.endswith(KEY_ENDINGS)
-        return not own, not column.endswith(KEY_ENDINGS), column in parents, whole[column]
-
-    if not whole:
-        raise ConfigError(
-            "no column has a value in every row and none twice, so none can be the key; name one with --key"
-        )
-    key: str = min(whole, key=order)
-    note = f"{key}: {whole[key]} of the rows read have no key of their own; they would be refused"
-    return key, [note] if whole[key] else []
+def _share_there(values: pa.Array, parent: FileSpec, warehouse: Warehouse | None) -> float | None:
+    """The share of the distinct values that are keys of the parent's table; None where there is none to ask."""
+    if warehouse is None:
+        return None
+    keys = convert(parent.schema.key, pc.unique(blanked(values).drop_null())).values.drop_null()
+    try:
+        with warehouse.transaction() as tx:
+            tx.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(parent.key_table)))
+            if not len(keys) or tx.fetchone() != (True,):
+                return None
+            return len(rows_by_key(tx, parent, pa.chunked_array([keys]))) / len(keys)
+    except PipelineError:  # no such table yet
+        return None
 
 
 def _table(config: PipelineConfig, name: str, feed: Feed) -> str:
@@ -187,13 +235,6 @@ def _table(config: PipelineConfig, name: str, feed: Feed) -> str:
     prefix = "dim" if feed is Feed.BATCH else "fact"
     table = f"{prefix}_{singular(name)}"
     return table if table not in taken else f"{prefix}_{name}_file"
-
-
-def singular(name: str) -> str:
-    """`coupons` → `coupon`, `cities` → `city`."""
-    if name.endswith("ies"):
-        return f"{name[:-3]}y"
-    return name[:-1] if name.endswith("s") and not name.endswith("ss") else name
 
 
 def as_yaml(found: Proposal, file_name: str) -> str:

@@ -1,0 +1,140 @@
+"""Which columns tell the rows of a file apart, and which refer to another type: guesses that stay honest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from config.model import FileSpec
+from workbench.guesses import FEW, may_be_key, pii_of
+
+ROW_KEY = "row"  # no column tells the rows apart: file and row number do
+ENOUGH_ROWS = 20  # of fewer, that a value never comes twice says little
+MOST_COLUMNS = 12  # that are tried in pairs
+_ENDINGS = ("id", "uuid", "guid", "key", "code", "no", "nr", "number", "sku", "ref")
+_OWN = {"id", "uuid", "guid", "row_id", "record_id"}
+_IDENTIFIERS = {*_OWN, *_ENDINGS, "isbn", "ean", "gtin", "iso", "symbol", "slug", "hash"}
+_PLACES = {"line", "item", "position", "pos", "seq", "sequence", "version", "year", "part", "revision", "index"}
+
+
+@dataclass(frozen=True)
+class KeyGuess:
+    """The columns of the key, in the file's order, or (`row`,); and what is unsure of it."""
+
+    columns: tuple[str, ...]
+    notes: list[str] = field(default_factory=list)
+
+
+def snake(name: str) -> str:
+    """`Order ID`, `orderId` and `order-id` → `order_id`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[^0-9a-z]+", "_", spaced.lower()).strip("_") or name.lower()
+
+
+def singular(name: str) -> str:
+    """`coupons` → `coupon`, `cities` → `city`."""
+    if name.endswith("ies"):
+        return f"{name[:-3]}y"
+    return name[:-1] if name.endswith("s") and not name.endswith("ss") else name
+
+
+def guess_key(sample: pa.Table, name: str) -> KeyGuess:
+    """The key of files of type `name`, by names first and values second: its own id, a code, a pair, else `row`.
+
+    Never an amount, a time, a description or personal data. Exports have bad rows: an id of its own may be empty
+    or come twice in one row of twenty.
+    """
+    texts = {column: _text(sample.column(column)) for column in sample.column_names}
+    fit = {c: t for c, t in texts.items() if may_be_key(t) and pii_of(c, t.drop_null()) is None}
+    without = {c: sample.num_rows - pc.count_distinct(t, mode="only_valid").as_py() for c, t in fit.items()}
+    own = _first(fit, lambda c: _is_own(c, name) and without[c] <= FEW * sample.num_rows)
+    if own is not None:
+        bad = without[own]
+        return KeyGuess((own,), [f"{own}: {bad} of the rows read have no key of their own"] if bad else [])
+    unique = [column for column in fit if without[column] == 0]
+    code = _first(unique, lambda c: snake(c) in _IDENTIFIERS)
+    if code is not None:
+        return KeyGuess((code,), _few_rows(sample, code))
+    first = sample.column_names[0]
+    if first in unique and _ends_like_id(first) and sample.num_rows >= ENOUGH_ROWS:
+        return KeyGuess((first,), [f"{first}: taken for the key by its values; its name does not say so. Is it?"])
+    if pair := _pair([c for c in fit if c not in unique and fit[c].null_count == 0], fit, name):
+        return KeyGuess(pair, [f"{', '.join(pair)}: taken for the key together; no column is one by itself"])
+    notes = ["no column tells the rows apart by its name and values: each row of each file is kept (key: row)"]
+    if own := _first(fit, lambda c: _is_own(c, name)):
+        notes.append(f"{own}: comes more than once; if later rows are newer versions of it, say --key {own!r}")
+    notes += [f"{c}: no value comes twice in the rows read; if it is the key, say --key {c!r}" for c in unique[:3]]
+    return KeyGuess((ROW_KEY,), notes)
+
+
+def _text(values: pa.ChunkedArray) -> pa.Array:
+    """Without blanks around it; what is empty is null."""
+    text = pc.utf8_trim_whitespace(values.combine_chunks().cast(pa.string()))
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def _first(columns: Sequence[str] | dict[str, pa.Array], fits: Callable[[str], bool]) -> str | None:
+    return next((column for column in columns if fits(column)), None)
+
+
+def _is_own(column: str, name: str) -> bool:
+    """`id`, or `ticket_id` in a file of tickets; of `raw_tickets` too."""
+    plain, whole = snake(column), singular(name)
+    nouns = {whole, name, _last_word(name)}
+    return plain in _OWN or plain in {f"{noun}_{ending}" for noun in nouns for ending in _ENDINGS}
+
+
+def _ends_like_id(column: str) -> bool:
+    return snake(column).rpartition("_")[2] in _ENDINGS
+
+
+def _few_rows(sample: pa.Table, column: str) -> list[str]:
+    if sample.num_rows >= ENOUGH_ROWS:
+        return []
+    return [f"{column}: taken for the key from {sample.num_rows} rows; look whether it may come twice"]
+
+
+def _pair(columns: Sequence[str], texts: dict[str, pa.Array], name: str) -> tuple[str, ...]:
+    """Two columns that tell rows apart together: an id, and a second one or a place in a sequence; or nothing."""
+
+    def is_place(column: str) -> bool:
+        return bool({*snake(column).split("_")} & _PLACES)
+
+    codes = {c: pc.dictionary_encode(texts[c]).indices.to_numpy() for c in columns[:MOST_COLUMNS]}
+    found = []
+    for pair in combinations(codes, 2):
+        ids = sum(_ends_like_id(column) for column in pair)
+        places = sum(is_place(column) or _is_own(column, name) for column in pair)
+        one, other = (codes[column].astype(np.int64) for column in pair)
+        if ids and ids + places > 1 and len(np.unique(one * (other.max(initial=0) + 1) + other)) == len(one) > 2:
+            found.append((-places, pair))
+    return min(found, default=(0, ()), key=lambda item: item[0])[1]
+
+
+# ------------------------------------------------------------ parents
+
+
+def parent_of(column: str, specs: Sequence[FileSpec]) -> FileSpec | None:
+    """The type that `column` may refer to by its name; whether its values are there is another question.
+
+    `customer_id` refers to customers, or to raw_customers, whose key has that name or is a plain `id`. A plain
+    `id` refers to nothing.
+    """
+    plain = snake(column)
+    noun, _, ending = plain.rpartition("_")
+    if plain in _IDENTIFIERS or ending not in _ENDINGS:
+        return None
+    fit = [s for s in specs if snake(s.schema.primary_key) in {plain, *_IDENTIFIERS}]
+    named = [s for s in fit if singular(s.name) == noun] or [s for s in fit if _last_word(s.name) == noun]
+    named = named or [s for s in fit if snake(s.schema.primary_key) == plain]
+    return named[0] if len(named) == 1 else None
+
+
+def _last_word(name: str) -> str:
+    return singular(name).rpartition("_")[2]
