@@ -66,7 +66,7 @@ app.command(context_settings=sql_shell.PSQL_CONTEXT)(sql_shell.psql)
 app.add_typer(quarantine.app, name="quarantine")
 app.command()(repairs.undo)
 app.command()(repairs.reprocess)
-app.command()(repairs.erase)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(repairs.erase)
 
 
 def _watch(pipeline: Pipeline) -> int:

@@ -150,7 +150,7 @@ class Weekday(StrEnum):
 
 
 class CalendarConfig(Model):
-    """`weekend` are the days that dim_date calls one; null: as it does already, in a new one Saturday and Sunday."""
+    """`weekend` are the days that dim_date calls one; null: as it does already, at first Saturday and Sunday."""
 
     weekend: tuple[Weekday, ...] | None = None
 

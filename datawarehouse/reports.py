@@ -75,6 +75,11 @@ def read(tx: Cursor, name: str, /, **parameters: Any) -> list[Row]:
 
 def rows_of(tx: Cursor, file: str, name: str, /, **parameters: Any) -> list[Row]:
     """The rows of query `name` of sql/<file>.sql."""
-    tx.execute(query(file, name), parameters)
+    return rows_of_statement(tx, query(file, name), **parameters)
+
+
+def rows_of_statement(tx: Cursor, statement: str, /, **parameters: Any) -> list[Row]:
+    """The rows of a statement, in which a parameter is written %(name)s."""
+    tx.execute(statement, parameters)
     names = [column.name for column in tx.description or ()]
     return [dict(zip(names, row, strict=True)) for row in tx]

@@ -168,7 +168,9 @@ def grow_dates(
         spans = [(min(first_year, low), low - 1), (high + 1, max(last_year, high))]
     for first, last in spans:
         if first <= last:
-            tx.execute(query("schema_init", "grow_dates"), {"first": first, "last": last, "weekend": list(weekend)})
+            tx.execute(
+                query("schema_init", "grow_dates"), {"first": first, "last": last, "weekend": list(weekend)}
+            )
 
 
 def _columns(tx: Cursor) -> dict[str, dict[str, tuple[str, bool]]]:

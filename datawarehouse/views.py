@@ -18,7 +18,7 @@ _READ = re.compile(r"\b(?:FROM|JOIN) ((?:fact|dim|v)_\w+)")
 
 
 def all_views(config: PipelineConfig) -> dict[str, str]:
-    """Name → CREATE OR REPLACE VIEW of all views that `config` names. Raises ConfigError for a file that is no good."""
+    """Name → CREATE OR REPLACE VIEW of all views of `config`. Raises ConfigError where a file can't be read."""
     found: dict[str, str] = {}
     for path in (*config.view_files, _OWN):
         try:

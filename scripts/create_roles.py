@@ -100,7 +100,11 @@ def _make_role(tx: Cursor, role: str, password: str | None) -> None:
 
 
 def _hand_over(tx: Cursor, config: PipelineConfig, owner: str) -> None:
-    names = [*build_metadata(config).tables, *all_views(config), *map(partitions.gone, partitions.partitioned(config))]
+    names = [
+        *build_metadata(config).tables,
+        *all_views(config),
+        *map(partitions.gone, partitions.partitioned(config)),
+    ]
     tx.execute(query("roles", "foreign_owned"), {"names": names, "owner": owner})
     for name, kind in tx.fetchall():
         statement = sql.SQL("ALTER {} {} OWNER TO {}")

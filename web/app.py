@@ -80,8 +80,10 @@ class Pages:
     def overview(self, request: Request) -> Response:
         """Figures and charts of a period."""
         period, now = _period(request), dt.datetime.now(dt.UTC)
-        parts = Overview(self._reader, period, now).parts()
-        return self._page(request, "overview.html", parts=parts, period=period, periods=charts.PERIODS.values())
+        overview = Overview(self._reader, period, now)
+        parts, panels = overview.parts(), overview.panels(self._config.panels)
+        periods = charts.PERIODS.values()
+        return self._page(request, "overview.html", parts=parts, panels=panels, period=period, periods=periods)
 
     def files(self, request: Request) -> Response:
         """The file log: searched, filtered, page by page."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 NONE = "\N{EN DASH}"
@@ -18,12 +19,17 @@ def text(value: Any) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in written)
 
 
-def number(value: int | None) -> str:
+def number(value: float | Decimal | None) -> str:
     """1234567 → 1,234,567."""
     return NONE if value is None else f"{value:,}"
 
 
-def percent(value: float | None) -> str:
+def is_number(value: Any) -> bool:
+    """Is it a number, to be set to the right?"""
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def percent(value: float | Decimal | None) -> str:
     """Per cent, with one decimal."""
     return NONE if value is None else f"{value:.1f}%"
 
@@ -63,9 +69,10 @@ def size(count: int | None) -> str:
     return f"{value:,.1f} GB"
 
 
-FILTERS: dict[str, Callable[..., str]] = {
+FILTERS: dict[str, Callable[..., str | bool]] = {
     "text": text,
     "number": number,
+    "is_number": is_number,
     "percent": percent,
     "moment": moment,
     "iso": iso,

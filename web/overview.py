@@ -1,13 +1,16 @@
-"""What the first page shows: figures and charts of a period, reasons, SLA. Each part is read by itself."""
+"""What the first page shows: figures and charts of a period, reasons, panels of the YAML; each read by itself."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from config.errors import PipelineError, WarehouseUnavailable
+from config.settings import Panel
 from datawarehouse import reports
 from datawarehouse.reports import Row
 from utils.logger import get_logger
@@ -17,6 +20,7 @@ from web.reading import Reader, TooSlow
 logger = get_logger(__name__)
 
 TOP_REASONS = 8
+_SINCE = re.compile(r"(?<!:):since\b")
 
 FILES = (Series("loaded", "s1", "files_loaded"), Series("failed", "s4", "files_failed"))
 ROWS = (
@@ -56,7 +60,6 @@ class Overview:
             "flow": self._flow,
             "reasons": self._reasons,
             "orphans": self._orphans,
-            "sla": self._sla,
         }
         return {name: _part(maker) for name, maker in makers.items()}
 
@@ -96,19 +99,12 @@ class Overview:
             self._now,
         )
 
-    def _sla(self) -> dict[str, list[Row]] | None:
-        """None in a configuration without tickets."""
-        if self._reader.rows("has_sla") != [{"there": True}]:
-            return None
-        rows = self._reader.rows("sla", since=self.since)
-        for row in rows:
-            for what in ("response", "resolution"):
-                settled = row[f"{what}_met"] + row[f"{what}_breached"]
-                row[f"{what}_rate"] = rate(row[f"{what}_met"], settled)
-        return {
-            "teams": [row for row in rows if row["is_team"]],
-            "agents": [row for row in rows if not row["is_team"]],
-        }
+    def panels(self, panels: Sequence[Panel]) -> list[tuple[Panel, Part]]:
+        """The tables that the configuration asks for, each read by itself. Raises WarehouseUnavailable."""
+        return [(panel, _part(partial(self._panel, panel))) for panel in panels]
+
+    def _panel(self, panel: Panel) -> list[Row]:
+        return self._reader.statement(_SINCE.sub("%(since)s", panel.query.replace("%", "%%")), since=self.since)
 
 
 def rate(part: int, whole: int) -> float | None:
@@ -124,5 +120,5 @@ def _part(maker: Callable[[], Any]) -> Part:
     except TooSlow as problem:
         return Part(problem=str(problem))
     except PipelineError as problem:  # a right or a table that is missing: the other parts may be there
-        logger.warning(f"[web] {maker.__name__.strip('_')}: {problem}")
+        logger.warning(f"[web] a part of the overview is not shown: {problem}")
         return Part(problem=str(problem))

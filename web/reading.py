@@ -21,6 +21,7 @@ CONNECTIONS = 2  # of the pool's that pages may have at a time
 WAIT_SECONDS = 5.0  # for one of them
 ANSWER_SECONDS = 10.0  # the server itself ends a statement after 5 s
 CANCELED = "57014"  # SQLSTATE of a statement that took too long
+WRITES = "25006"  # and of one that writes in a transaction that may only read
 
 
 class TooSlow(PipelineError):
@@ -50,6 +51,8 @@ class Reader:
         except WarehouseUnavailable as problem:
             if CANCELED in str(problem):
                 raise TooSlow("this took longer than 5 s; choose a shorter time") from None
+            if WRITES in str(problem):
+                raise PipelineError("the statement writes; a page may only read") from None
             raise
         finally:
             self._free.release()
@@ -78,3 +81,8 @@ class Reader:
         """The rows of a query of sql/dashboard.sql, in a transaction of their own."""
         with self.transaction() as tx:
             return reports.rows_of(tx, "dashboard", name, **parameters)
+
+    def statement(self, text: str, **parameters: Any) -> list[Row]:
+        """The rows of a statement of the configuration, in a transaction of their own."""
+        with self.transaction() as tx:
+            return reports.rows_of_statement(tx, text, **parameters)

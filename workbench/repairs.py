@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
 from config.model import FileJob, Status
+from config.settings import PipelineConfig
 from datawarehouse.erasure import erase as erase_person
 from datawarehouse.undo import lock_file
 from datawarehouse.undo import undo as undo_file
@@ -19,8 +22,9 @@ from ingestion.reprocess import Reprocessed, job_of
 from ingestion.reprocess import reprocess as reprocess_file
 from validation.pii_handler import PiiHandler
 from workbench.arguments import FileId
+from workbench.key_guess import singular
 from workbench.output import say
-from workbench.session import EXIT_FOUND, EXIT_OK, command
+from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command
 from workbench.writing import DryRun, Workplace, Yes, ask, workplace
 
 

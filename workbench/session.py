@@ -12,6 +12,7 @@ import typer
 from config.config_loader import get_config
 from config.errors import ConfigError, PipelineError
 from config.settings import PipelineConfig
+from datawarehouse import views
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from validation import rules
@@ -26,7 +27,7 @@ EXIT_CANNOT = 2  # configuration, database, arguments: it could not do its work
 
 def checked_config() -> PipelineConfig:
     """The configuration, checked as at a start. Raises ConfigError."""
-    return get_config(checks=[rules.problems])
+    return get_config(checks=[rules.problems, views.problems])
 
 
 @contextmanager

@@ -42,28 +42,3 @@ SELECT source_table, count(*) AS rows, extract(epoch FROM now() - min(quarantine
 FROM quarantine
 WHERE rejection_stage = 'orphan' AND resolution IS NULL
 GROUP BY 1
-
--- name: has_sla
--- A configuration without tickets, agents or teams has no SLA to show.
-SELECT to_regclass('v_ticket_sla_performance') IS NOT NULL AND to_regclass('dim_agent') IS NOT NULL
-       AND to_regclass('dim_team') IS NOT NULL AS there
-
--- name: sla
--- By team, and by team and agent: tickets opened since then and how they stand as of now. `is_team` tells the two apart.
-SELECT grouping(a.agent_id) = 1 AS is_team, d.team_name AS team, a.agent_id, a.agent_name AS agent,
-       count(*) AS tickets,
-       count(*) FILTER (WHERE v.first_response_status = 'met') AS response_met,
-       count(*) FILTER (WHERE v.first_response_status = 'breached') AS response_breached,
-       count(*) FILTER (WHERE v.resolution_status = 'met') AS resolution_met,
-       count(*) FILTER (WHERE v.resolution_status = 'breached') AS resolution_breached,
-       count(*) FILTER (WHERE v.resolution_status = 'pending') AS pending
-FROM v_ticket_sla_performance v
-LEFT JOIN dim_agent a ON a.agent_id = v.agent_id
-LEFT JOIN dim_team d ON d.team_id = a.team_id
-WHERE v.created_at >= %(since)s::timestamptz AT TIME ZONE 'UTC'
-GROUP BY GROUPING SETS ((d.team_id, d.team_name), (d.team_id, d.team_name, a.agent_id, a.agent_name))
-ORDER BY 1 DESC,
-         count(*) FILTER (WHERE v.first_response_status = 'breached')
-             + count(*) FILTER (WHERE v.resolution_status = 'breached') DESC,
-         tickets DESC, team, agent
-LIMIT 200

@@ -285,7 +285,7 @@ def test_an_update_does_not_bring_an_erased_person_back(
 def test_only_persons_can_be_erased(site: Site) -> None:
     words(site.run("erase", "--table", "dim_region", "--key", "1", "--yes", expect=2), ["no table with personal"])
     words(site.run("erase", "--customer-key", "x", "--yes", expect=2), ["are of dtype int"])
-    words(site.run("erase", "--key", "1", "--yes", expect=2), ["give --customer-key KEY"])
+    words(site.run("erase", "--key", "1", "--yes", expect=2), ["give --TYPE-key KEY"])
     words(site.run("erase", "--customer-key", "77", "--yes"), ["No row has this key now"])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from config.errors import ConfigError
 from config.model import Column, Dtype, FileSpec, Schema
-from config.settings import PipelineConfig
+from config.settings import CalendarConfig, PipelineConfig, Weekday
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import grow_dates, init_schema
 from tests.conftest import with_files
@@ -150,3 +150,25 @@ def test_a_database_of_an_earlier_version_gets_the_checks_of_today(
     with warehouse.transaction() as tx:
         tx.execute("UPDATE pipeline_file_log SET status = 'undone'")
     init_schema(warehouse, config)
+
+
+def test_the_weekend_is_that_of_the_yaml_and_of_the_calendar_that_is_there(
+    warehouse: Warehouse, config: PipelineConfig
+) -> None:
+    def weekends() -> set[tuple[int, ...]]:
+        with warehouse.transaction() as tx:
+            tx.execute("SELECT year, array_agg(DISTINCT day_of_week) FROM dim_date WHERE is_weekend GROUP BY 1")
+            return {tuple(days) for _, days in tx}
+
+    assert weekends() == {(5, 6)}
+    unsaid = config.model_copy(update={"calendar": CalendarConfig()})
+    init_schema(warehouse, unsaid)
+    with warehouse.transaction() as tx:
+        grow_dates(tx, 1990, 1990)
+    assert weekends() == {(5, 6)}
+    init_schema(warehouse, config.model_copy(update={"calendar": CalendarConfig(weekend=(Weekday.SUN,))}))
+    assert weekends() == {(7,)}
+    init_schema(warehouse, config.model_copy(update={"calendar": CalendarConfig(weekend=())}))
+    with warehouse.transaction() as tx:
+        grow_dates(tx, 1989, 1989)
+    assert weekends() == set()

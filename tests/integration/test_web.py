@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from config.errors import PipelineError
-from config.settings import DatabaseConfig, PipelineConfig, WebConfig
+from config.settings import DatabaseConfig, Panel, PipelineConfig, WebConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.pipeline import Pipeline
 from tests.acceptance import samples
@@ -288,7 +288,7 @@ def test_a_query_that_takes_too_long_costs_its_part_of_the_page_only(
         monkeypatch.setattr(reading, "query", lambda *_names: slow)
         page = site.get("/")
         assert page.status == 200
-        assert page.text.count("choose a shorter time") == 4
+        assert page.text.count("choose a shorter time") == 3 + len(config.panels)
         assert site.get("/files").status == 503
 
 
@@ -413,3 +413,22 @@ def test_the_orphans_and_the_lag_are_seen_while_files_wait(
 
 
 _ignore: Callable[[str, Any, str], None] = lambda _kind, _path, _message: None  # noqa: E731
+
+
+def test_a_table_of_the_yaml_is_on_the_first_page_and_a_bad_one_costs_only_itself(
+    config: PipelineConfig, database: DatabaseConfig
+) -> None:
+    panels = (
+        Panel(title="Good", query='SELECT \'<b>\' AS name, 3 AS "Rows", 50.0 AS "Share %" WHERE :since < now()'),
+        Panel(title="Empty", empty="None today", query="SELECT 1 WHERE false"),
+        Panel(title="Bad", query="SELECT * FROM no_such_table"),
+        Panel(title="Writing", query="CREATE TABLE mine ()"),
+    )
+    asked = with_web(config, database).model_copy(update={"panels": panels})
+    with running(asked) as (site, _):
+        page = site.get("/")
+        assert page.status == 200
+        for words in ("&lt;b&gt;", "50.0%", "None today"):
+            assert words in page.text
+        assert page.text.count("Not shown:") == 2
+        assert "Files loaded" in page.text
