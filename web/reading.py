@@ -52,7 +52,7 @@ class Reader:
             if CANCELED in str(problem):
                 raise TooSlow("this took longer than 5 s; choose a shorter time") from None
             if WRITES in str(problem):
-                raise PipelineError("the statement writes; a page may only read") from None
+                raise PipelineError(f"{WRITES}: the statement writes; a page may only read") from None
             raise
         finally:
             self._free.release()
