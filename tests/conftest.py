@@ -126,7 +126,7 @@ def _make_template(url: str) -> None:
 
 
 @contextmanager
-def _fresh_database(url: str) -> Iterator[DatabaseConfig]:
+def fresh_database(url: str) -> Iterator[DatabaseConfig]:
     name = f"test_{next(_numbers)}"
     create = sql.SQL("CREATE DATABASE {} TEMPLATE fastfeast_template").format(sql.Identifier(name))
     drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
@@ -144,7 +144,7 @@ def _fresh_database(url: str) -> Iterator[DatabaseConfig]:
 @pytest.fixture
 def database(embedded_url: str) -> Iterator[DatabaseConfig]:
     """A database of the test's own, made from the template."""
-    with _fresh_database(embedded_url) as database:
+    with fresh_database(embedded_url) as database:
         yield database
 
 
@@ -159,7 +159,7 @@ def warehouse(database: DatabaseConfig, tmp_path: Path) -> Iterator[Warehouse]:
 def any_warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
     """The same, on the embedded PostgreSQL and then on the one that is installed on this machine."""
     url = request.getfixturevalue("embedded_url" if request.param == "18" else "system_url")
-    with _fresh_database(url) as database, opened(database, tmp_path) as warehouse:
+    with fresh_database(url) as database, opened(database, tmp_path) as warehouse:
         yield warehouse
 
 
