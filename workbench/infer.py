@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,9 +14,10 @@ import yaml
 
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_specs import RESERVED_TABLES, logical_stem
-from config.model import Column, Dtype, Feed, FileSpec, Schema
+from config.model import Column, Dtype, Feed, FileSpec, ReadOptions, Schema
 from config.settings import PipelineConfig
 from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
+from ingestion.formats.csv_format import column_names
 from ingestion.json_reader import record_keys
 from validation.conversions import clean
 from validation.pii_handler import looks_personal
@@ -111,7 +110,7 @@ def _column_names(file: OpenFile, name: str, rows: int) -> list[str]:
     """The header of a CSV file; the keys of the first records, where they are objects."""
     with byte_stream(file, name) as raw:
         if logical_stem(name)[1] == ".csv":
-            names = _header(raw)
+            names = column_names(raw, ReadOptions())
         else:
             names = list(dict.fromkeys(key for keys in islice(record_keys(raw), rows) for key in keys))
     if not names or "" in names:
@@ -119,16 +118,6 @@ def _column_names(file: OpenFile, name: str, rows: int) -> list[str]:
     if len(set(names)) < len(names):
         raise FileRejected("names a column twice")
     return names
-
-
-def _header(raw: IO[bytes]) -> list[str]:
-    text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-    try:
-        return next(csv.reader(text), [])
-    except csv.Error:
-        raise FileRejected("is not CSV that can be read") from None
-    finally:
-        text.detach()
 
 
 def _proposal(
