@@ -32,7 +32,7 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: ReadOptio
     begins on the line after it. Raises FileRejected for what is wrong with the file as a whole.
     """
     blocks = _Blocks(raw)
-    header = read_header(blocks.text, options)
+    header = read_header(blocks.text, options, schema.by_name)
     check_header(blocks.text, header, schema)
     blocks.use(header.end)
     yield from _rechunked(_parts(blocks, header, schema), [column.name for column in schema.columns], chunk_rows)
