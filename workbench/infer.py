@@ -83,7 +83,7 @@ def propose(
         raise ConfigError(f"{path}: no such file")
     try:
         with opened(path) as file:
-            sample = read_sample(file, path.name, rows)
+            sample = read_sample(file, path.name, rows, config.reader)
     except (FileRejected, FileChanged) as problem:
         raise ConfigError(f"{path.name}: {problem}") from None
     if sample.num_rows == 0:
@@ -91,26 +91,26 @@ def propose(
     return _proposal(config, path, name, feed, key, sample)
 
 
-def read_sample(file: OpenFile, name: str, rows: int) -> pa.Table:
+def read_sample(file: OpenFile, name: str, rows: int, options: ReadOptions) -> pa.Table:
     """The first `rows` records as text columns, whatever columns the file has."""
-    names = _column_names(file, name, rows)
+    names = _column_names(file, name, rows, options)
     for position, column in enumerate(names, 1):
         if looks_personal(column) or not 0 < len(column.encode()) <= 63 or column.replace(".", "").isdigit():
             raise FileRejected(f"the name of column {position} looks like a value; has the file a header line?")
     schema = Schema(name=name, primary_key=names[0], columns=tuple(Column(name=n, dtype=Dtype.STR) for n in names))
     tables: list[pa.Table] = []
-    for chunk in read_chunks(file, name, schema, min(rows, 50_000)):
+    for chunk in read_chunks(file, name, schema, min(rows, 50_000), options):
         tables.append(pa.table(chunk.columns))
         if sum(table.num_rows for table in tables) >= rows:
             break
     return pa.concat_tables(tables).slice(0, rows) if tables else pa.table({n: [] for n in names})
 
 
-def _column_names(file: OpenFile, name: str, rows: int) -> list[str]:
+def _column_names(file: OpenFile, name: str, rows: int, options: ReadOptions) -> list[str]:
     """The header of a CSV file; the keys of the first records, where they are objects."""
     with byte_stream(file, name) as raw:
         if logical_stem(name)[1] == ".csv":
-            names = column_names(raw, ReadOptions())
+            names = column_names(raw, options)
         else:
             names = list(dict.fromkeys(key for keys in islice(record_keys(raw), rows) for key in keys))
     if not names or "" in names:
