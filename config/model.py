@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -201,14 +201,21 @@ def _length_of_time(value: Any) -> dt.timedelta:
     return dt.timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[match[2]]: int(match[1])})
 
 
+def _delimiter(value: str) -> str:
+    delimiter = "\t" if value == "tab" else value
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
+        raise ValueError("a delimiter is one ASCII character, but no quote and no line end, or the word tab")
+    return delimiter
+
+
 class ReadOptions(Model):
     """How the text of a file is read: `read` of an expected file, whose defaults are under `reader`.
 
-    `null_values` are the words that mean null, beside an unquoted empty field (CSV) or null (JSON); `trim` cuts
-    blanks around text.
+    `delimiter` is between the fields of CSV: one character, or the word `tab`. `null_values` are the words that
+    mean null, beside an unquoted empty field (CSV) or null (JSON); `trim` cuts blanks around text.
     """
 
-    delimiter: str = Field(",", min_length=1)
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
     null_values: tuple[str, ...] = ()
     trim: bool = False
 

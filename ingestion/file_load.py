@@ -157,7 +157,7 @@ class FileLoad:
 
     def _judged(self, job: FileJob, file: OpenFile) -> Iterator[Batch]:
         most, memory = self._config.reader.chunk_rows, None
-        for chunk in metrics.timed("read", read_chunks(file, job.path.name, job.spec.schema, most)):
+        for chunk in metrics.timed("read", read_chunks(file, job.path.name, job.spec.schema, most, job.spec.read)):
             batch = judged(chunk, job.spec, self._config)
             if batch.records >= most:  # else it is the last one
                 memory = memory or KeyMemory()

@@ -100,7 +100,9 @@ class GroupLoad:
             try:
                 file = files.enter_context(opened(found.path))
                 job = found.evolve(size=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns, md5=file.md5())
-                chunks = list(islice(read_chunks(file, job.path.name, job.spec.schema, chunk_rows), 3))
+                chunks = list(
+                    islice(read_chunks(file, job.path.name, job.spec.schema, chunk_rows, job.spec.read), 3)
+                )
             except (FileRejected, FileChanged, OSError):
                 continue
             if not chunks or (job.md5, job.size) in contents:

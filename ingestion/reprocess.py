@@ -105,7 +105,9 @@ class _Turn:
 
     def run(self, file: OpenFile) -> None:
         self._read_quarantine()
-        for chunk in read_chunks(file, self._name, self._spec.schema, self._config.reader.chunk_rows):
+        for chunk in read_chunks(
+            file, self._name, self._spec.schema, self._config.reader.chunk_rows, self._spec.read
+        ):
             batch = validate(chunk, self._spec, self._config.validation.dates)
             reject_orphans(batch, self._parents)
             self._load(batch)

@@ -24,6 +24,7 @@ from scripts.benchmarks.server import Bench, CountError, private_bench
 
 CASES: dict[str, Callable[[Bench], list[Measure]]] = {
     "csv": load_cases.csv_case,
+    "quotes": load_cases.quotes_case,
     "json": load_cases.json_case,
     "small": daemon_cases.small_case,
     "latency": daemon_cases.latency_case,

@@ -173,7 +173,7 @@ class Checker:
         seen = _SeenKeys(spec)
         reasons: dict[Reason, ReasonCount] = {}
         by_stage: Counter[Stage] = Counter()
-        for chunk in read_chunks(file, name, spec.schema, self._config.reader.chunk_rows):
+        for chunk in read_chunks(file, name, spec.schema, self._config.reader.chunk_rows, spec.read):
             batch = validate(chunk, spec, self._config.validation.dates)
             settle(batch, parents)
             seen.reject(batch)

@@ -148,7 +148,7 @@ def _row_number(
         with opened(path) as source:
             if source.md5() != file["file_hash"]:
                 return None, "the file has other content now"
-            for chunk in read_chunks(source, path.name, spec.schema, config.reader.chunk_rows):
+            for chunk in read_chunks(source, path.name, spec.schema, config.reader.chunk_rows, spec.read):
                 same = pc.equal(convert(key, chunk.columns[key.name]).values, wanted)
                 for position in pc.indices_nonzero(same).to_pylist():
                     number = int(chunk.numbers[position])

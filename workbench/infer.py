@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,11 +17,12 @@ from psycopg2 import sql
 
 from config.errors import ConfigError, FileChanged, FileRejected, PipelineError
 from config.file_specs import RESERVED_TABLES, logical_stem
-from config.model import Column, Dtype, Feed, FileSpec, Schema
+from config.model import Column, Dtype, Feed, FileSpec, ReadOptions, Schema
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import rows_by_key
 from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
+from ingestion.formats.csv_format import column_names
 from ingestion.json_reader import record_keys
 from validation.conversions import convert
 from validation.pii_handler import looks_personal
@@ -117,7 +116,7 @@ def propose(
         raise ConfigError(f"{path}: no such file")
     try:
         with opened(path) as file:
-            sample = read_sample(file, path.name, rows)
+            sample = read_sample(file, path.name, rows, config.reader)
     except (FileRejected, FileChanged) as problem:
         raise ConfigError(f"{path.name}: {problem}") from None
     if sample.num_rows == 0:
@@ -125,26 +124,26 @@ def propose(
     return _proposal(config, path, name, feed, key, sample, warehouse)
 
 
-def read_sample(file: OpenFile, name: str, rows: int) -> pa.Table:
+def read_sample(file: OpenFile, name: str, rows: int, options: ReadOptions) -> pa.Table:
     """The first `rows` records as text columns, whatever columns the file has."""
-    names = _column_names(file, name, rows)
+    names = _column_names(file, name, rows, options)
     for position, column in enumerate(names, 1):
         if looks_personal(column) or not 0 < len(column.encode()) <= 63 or column.replace(".", "").isdigit():
             raise FileRejected(f"the name of column {position} looks like a value; has the file a header line?")
     schema = Schema(name=name, primary_key=names[0], columns=tuple(Column(name=n, dtype=Dtype.STR) for n in names))
     tables: list[pa.Table] = []
-    for chunk in read_chunks(file, name, schema, min(rows, 50_000)):
+    for chunk in read_chunks(file, name, schema, min(rows, 50_000), options):
         tables.append(pa.table(chunk.columns))
         if sum(table.num_rows for table in tables) >= rows:
             break
     return pa.concat_tables(tables).slice(0, rows) if tables else pa.table({n: [] for n in names})
 
 
-def _column_names(file: OpenFile, name: str, rows: int) -> list[str]:
+def _column_names(file: OpenFile, name: str, rows: int, options: ReadOptions) -> list[str]:
     """The header of a CSV file; the keys of the first records, where they are objects."""
     with byte_stream(file, name) as raw:
         if logical_stem(name)[1] == ".csv":
-            names = _header(raw)
+            names = column_names(raw, options)
         else:
             names = list(dict.fromkeys(key for keys in islice(record_keys(raw), rows) for key in keys))
     if not names or "" in names:
@@ -152,16 +151,6 @@ def _column_names(file: OpenFile, name: str, rows: int) -> list[str]:
     if len(set(names)) < len(names):
         raise FileRejected("names a column twice")
     return names
-
-
-def _header(raw: IO[bytes]) -> list[str]:
-    text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-    try:
-        return next(csv.reader(text), [])
-    except csv.Error:
-        raise FileRejected("is not CSV that can be read") from None
-    finally:
-        text.detach()
 
 
 def _proposal(

@@ -31,6 +31,7 @@ MEANINGS = {
     "parent_missing": "it refers to a row that is not there (yet)",
     "too_many_fields": "the row has more fields than the header",
     "too_few_fields": "the row has fewer fields than the header",
+    "bad_quotes": "the quotes of the row are not right: one too many, or one too few",
     "not_an_object": "the record is not an object",
     "not_json": "the line is not JSON",
     "unexpected_column": "the record has a key that is not agreed",

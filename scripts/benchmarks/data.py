@@ -38,6 +38,7 @@ PAYMENTS = ("card", "cash", "wallet")
 KEYS = ("customer_id", "restaurant_id", "driver_id", "region_id")
 NUMBERS = frozenset((*KEYS, "order_amount", "delivery_fee", "discount_amount", "total_amount"))
 _AS_IS = pacsv.WriteOptions(include_header=False, quoting_style="none")
+_QUOTED = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +152,24 @@ def _uuids(rng: np.random.Generator, rows: int) -> pa.Array:
 # ---------------------------------------------------------------- files
 
 
-def write_csv(path: Path, parts: Iterable[Orders]) -> Expected:
-    """Write a CSV file with a header line; returns what it should yield."""
+def write_csv(path: Path, parts: Iterable[Orders], *, quoted: bool = False) -> Expected:
+    """Write a CSV file with a header line, all values quoted or none; returns what it should yield."""
     expected = Expected()
     with path.open("wb") as file:
         for orders in parts:
             if not expected.total:
                 file.write(",".join(orders.rows.column_names).encode() + b"\n")
-            pacsv.write_csv(orders.rows, file, _AS_IS)
+            pacsv.write_csv(
+                _without_empty(orders.rows) if quoted else orders.rows, file, _QUOTED if quoted else _AS_IS
+            )
             expected += orders.expected
     return expected
+
+
+def _without_empty(rows: pa.Table) -> pa.Table:
+    """Null for an empty text, which is not quoted."""
+    columns = [pc.if_else(pc.equal(column, ""), None, column) for column in rows.columns]
+    return pa.table(columns, rows.column_names)
 
 
 def write_json(path: Path, parts: Iterable[Orders]) -> Expected:

@@ -9,10 +9,13 @@ import numpy as np
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileJob, FileSpec
+from config.model import FileJob, FileSpec, Schema
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_load import FileLoad
+from ingestion.formats.csv_format import BLOCK_BYTES, MAX_LINE_BYTES
+from ingestion.formats.csv_mend import Mender
+from ingestion.formats.csv_records import Grammar
 from scripts.benchmarks.data import Expected, blocks, write_copy, write_csv, write_json
 from scripts.benchmarks.measures import RATIO, Measure, ratios
 from scripts.benchmarks.server import CUSTOMERS, Bench, Database, check
@@ -86,6 +89,41 @@ def json_case(bench: Bench) -> list[Measure]:
         Measure("json", "JSON array", "s", tuple(seconds[as_json]), about),
         Measure("json", "JSON / CSV", RATIO, ratios(seconds[as_json], seconds[as_csv]), about),
     ]
+
+
+def quotes_case(bench: Bench) -> list[Measure]:
+    """One CSV with every value in quotes, and without any: how much of the load it takes to judge the quotes."""
+    rows = bench.size(ORDERS)
+    measures = []
+    with bench.database("quotes") as database, database.warehouse() as warehouse:
+        warm_up(bench, database, warehouse)
+        for name, quoted in (("every value quoted", True), ("no quotes", False)):
+            path = database.home / "orders.csv"
+            expected = write_csv(path, blocks(rows, ALL_CUSTOMERS, bench.seed), quoted=quoted)
+            loads, checks = [], []
+            for _ in range(bench.runs):
+                empty_tables(database)
+                loads.append(timed_load(warehouse, database.config(), path, expected))
+                checks.append(timed_quotes(path, database.config().by_logical_name["orders"].schema))
+            about = f"{rows:,} orders, {path.stat().st_size / 1e6:,.0f} MB"
+            measures.append(Measure("quotes", name, "s", tuple(loads), about))
+            measures.append(Measure("quotes", f"{name}: judging / loading", RATIO, ratios(checks, loads), about))
+    return measures
+
+
+def timed_quotes(path: Path, schema: Schema) -> float:
+    """Seconds to judge the quotes of a file whose lines are its records, block by block as the reader does."""
+    mender = Mender(Grammar(schema.columns, schema.primary_key, ","), MAX_LINE_BYTES)
+    seconds, rest = 0.0, b""
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            end = block.rfind(b"\n") + 1
+            text, rest = rest + block[:end], block[end:]
+            started = time.perf_counter()
+            used = mender.mend(text, last=False).used
+            seconds += time.perf_counter() - started
+            check("bytes whose quotes are right", used, len(text))
+    return seconds
 
 
 def fk_case(bench: Bench) -> list[Measure]:

@@ -24,6 +24,8 @@ TARGETS = {
     ("csv", "ours / \\copy with keys"): Target(0.4),
     ("csv", "ours / \\copy, triggers off"): Target(1.4),
     ("csv", "rows a second"): Target(55_000, at_least=True),
+    ("quotes", "every value quoted: judging / loading"): Target(0.05),
+    ("quotes", "no quotes: judging / loading"): Target(0.01),
     ("json", "JSON / CSV"): Target(1.3),
     ("small", "files a second"): Target(50, at_least=True),
     ("latency", "p50"): Target(50),

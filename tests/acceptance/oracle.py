@@ -6,13 +6,14 @@ import datetime as dt
 import fnmatch
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.acceptance.oracle_reader import Record, UnreadableFileError, read_records
-from tests.acceptance.oracle_rules import Spec, broken_rules, is_null, judge_value, read_specs
+from tests.acceptance.oracle_rules import Spec, broken_rules, is_null, judge_value, read_specs, typed_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ class Oracle:
         book = FileBook(path, spec)
         self.books.append(book)
         try:
-            records = read_records(path, [column.name for column in spec.columns])
+            names = [column.name for column in spec.columns]
+            records = read_records(path, names, partial(typed_values, spec), spec.delimiter)
         except UnreadableFileError as error:
             book.error = str(error)
             return book

@@ -6,14 +6,15 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.oracle_csv import NotCsvError, Values, csv_records
+
+RowFits = Callable[[dict[str, str | None]], int | None]
 COLUMNS_LOOKED_FOR_IN = 50_000  # records: a column that none of the first so many has is missing
-_FIELD = re.compile(r'"((?:[^"]|"")*)"|([^",\r\n][^,\r\n]*|)')
-_REST_OF_FIELD = re.compile(r"[^,\r\n]*")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _MALFORMED = None
 
@@ -31,12 +32,17 @@ class Record:
     extra: tuple[str, ...] = ()
 
 
-def read_records(path: Path, columns: list[str]) -> list[Record]:
-    """All records of `path`; raises UnreadableFileError when the file fails as a whole."""
+def read_records(
+    path: Path, columns: list[str], fits: RowFits = lambda _values: 0, comma: str = ","
+) -> list[Record]:
+    """All records of `path`; raises UnreadableFileError when the file fails as a whole.
+
+    `fits` tells how many values of a CSV row are no texts; None where they can be no row.
+    """
     text = _text(path)
     name = path.name.removesuffix(".gz")
     if name.endswith(".csv"):
-        return list(_csv(text, columns))
+        return list(_csv(text, columns, fits, comma))
     return list(_json(text, columns))
 
 
@@ -55,49 +61,21 @@ def _text(path: Path) -> str:
         raise UnreadableFileError("not UTF-8") from error
 
 
-def _csv(text: str, columns: list[str]) -> Iterator[Record]:
-    lines = _csv_lines(text)
-    header = next(lines, None)
-    if header is None:
-        raise UnreadableFileError("no header")
-    names = [name.strip() for name in header]
+def _csv(text: str, columns: list[str], fits: RowFits, comma: str) -> Iterator[Record]:
+    def fits_of(names: list[str]) -> Callable[[Values], int | None]:
+        return lambda values: fits(dict(zip(names, values, strict=True)))
+
+    try:
+        names, *records = csv_records(text, fits_of, comma)
+    except NotCsvError as error:
+        raise UnreadableFileError("no header") from error
+    assert names is not None
     if len(set(names)) != len(names):
         raise UnreadableFileError("a column name twice")
     if set(names) != set(columns):
         raise UnreadableFileError(f"missing {set(columns) - set(names)}, unexpected {set(names) - set(columns)}")
-    for number, fields in enumerate(lines, start=1):
-        if len(fields) != len(names):
-            yield Record(number, _MALFORMED)
-        else:
-            yield Record(number, dict(zip(names, fields, strict=True)))
-
-
-def _csv_lines(text: str) -> Iterator[list[str]]:
-    """The fields of each line that is not blank; a line with text after a closing quote comes as []."""
-    position = 0
-    while position < len(text):
-        fields: list[str] = []
-        sound = True
-        blank = True
-        while True:
-            match = _FIELD.match(text, position)
-            assert match is not None  # it matches the empty text, too
-            if match.end() == position and text[position : position + 1] == '"':
-                raise UnreadableFileError("a quote that is never closed")
-            fields.append(match[2] if match[1] is None else match[1].replace('""', '"'))
-            blank = blank and match.end() == position
-            position = match.end()
-            stray = _REST_OF_FIELD.match(text, position)
-            if stray and stray.end() > position:
-                sound, position = False, stray.end()
-            if text[position : position + 1] != ",":
-                break
-            blank = False
-            position += 1
-        end = _LINE_END.match(text, position)
-        position = end.end() if end else position
-        if not blank:
-            yield fields if sound else []
+    for number, values in enumerate(records, start=1):
+        yield Record(number, _MALFORMED if values is None else dict(zip(map(str, names), values, strict=True)))
 
 
 def _json(text: str, columns: list[str]) -> Iterator[Record]:

@@ -50,6 +50,7 @@ class Spec:
     key: str
     columns: tuple[Column, ...]
     foreign_keys: dict[str, str]  # column → logical name of the parent
+    delimiter: str = ","
 
     def stored(self, column: str) -> str:
         return next(item.target for item in self.columns if item.name == column)
@@ -80,6 +81,25 @@ def judge_value(column: Column, text: str | None) -> tuple[Any, list[str]]:
         if abs(rounded(value, scale)) >= Decimal(10) ** (precision - scale):
             broken.append("range")
     return value, broken
+
+
+def typed_values(spec: Spec, values: dict[str, str | None]) -> int | None:
+    """How many values of a row are more than text; None where they can be no row: no key, or of other types."""
+    count = 0
+    for column in spec.columns:
+        text = values[column.name]
+        if not text:
+            if column.name == spec.key:
+                return None
+            continue
+        try:
+            value = None if is_null(text) else READERS[column.dtype](text.strip())
+        except ValueError:
+            return None
+        if column.allowed is not None and value not in column.allowed:
+            return None
+        count += column.dtype != "str" or column.allowed is not None
+    return count
 
 
 def broken_rules(
@@ -174,7 +194,8 @@ SQL_OF_DTYPE = {
 
 def read_specs(config: dict[str, Any]) -> list[Spec]:
     """The kinds of file, parents before children; of equal depth in the order of the YAML."""
-    renamed = config.get("reader", {}).get("file_type_map") or {}
+    reader = config.get("reader", {})
+    renamed = reader.get("file_type_map") or {}
     specs = []
     for feed in ("batch", "stream"):
         for pattern, entry in config["watcher"][feed]["expected_files"].items():
@@ -182,9 +203,10 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
             schema = config["schemas"][name]
             columns = tuple(_column(column) for column in schema["columns"])
             foreign_keys = entry.get("foreign_keys", {})
-            specs.append(
-                Spec(name, feed, pattern, entry["table"].lower(), schema["primary_key"], columns, foreign_keys)
-            )
+            comma = (entry.get("read") or {}).get("delimiter") or reader.get("delimiter") or ","
+            comma = "\t" if comma == "tab" else comma
+            table, key = entry["table"].lower(), schema["primary_key"]
+            specs.append(Spec(name, feed, pattern, table, key, columns, foreign_keys, comma))
     by_name = {spec.name: spec for spec in specs}
 
     def level(name: str) -> int:

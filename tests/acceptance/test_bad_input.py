@@ -34,6 +34,15 @@ def with_more(column: str, rows: list[samples.Fields]) -> list[samples.Fields]:
     return [{**row, column: 1} for row in rows]
 
 
+def with_quotes(rows: list[samples.Fields], *changes: Any) -> str:
+    """A CSV in which the first value of some lines is put into a form: number, form, number, form ..."""
+    lines = samples.csv_text(rows).splitlines()
+    for number, form in zip(changes[::2], changes[1::2], strict=True):
+        key, comma, rest = lines[number].partition(",")
+        lines[number] = form.format(key) + comma + rest
+    return "\n".join(lines)
+
+
 def twice(column: str, rows: list[samples.Fields]) -> str:
     """A CSV with `column` once more at its end."""
     head, *lines = samples.csv_text(rows).splitlines()
@@ -77,6 +86,9 @@ def failing_files() -> dict[str, Failing]:
         "no header": Failing("tickets.csv", csv(tickets()).partition("\n")[2]),
         "empty CSV": Failing("tickets.csv", b"", "empty"),
         "empty JSON": Failing("orders.json", b"", "empty"),
+        "another delimiter": Failing(
+            "tickets.csv", csv(tickets()).replace(",", ";"), "looks separated by ';'; the YAML says ','"
+        ),
         "Latin-1": Failing("tickets.csv", csv(changed(tickets(), status="fermé")).encode("latin-1"), "UTF-8"),
         "UTF-16 CSV": Failing("tickets.csv", csv(tickets()).encode("utf-16"), "UTF-8"),
         "UTF-16 JSON": Failing("orders.json", array(orders()).encode("utf-16"), "UTF-8"),
@@ -84,7 +96,6 @@ def failing_files() -> dict[str, Failing]:
         "JSON without its last bracket": Failing("orders.json", array(orders()).rstrip().removesuffix("]")),
         "JSON with text after it": Failing("orders.json", array(orders()) + "[]"),
         "single quotes instead of JSON": Failing("orders.json", str(orders())),
-        "a quote that is never closed": Failing("tickets.csv", csv(tickets()) + '"open,1,2\n'),
         "truncated gzip": Failing("tickets.csv.gz", gzip.compress(csv(tickets()).encode())[:-20]),
         "not gzip at all": Failing("tickets.csv.gz", csv(tickets())),
     }
@@ -141,6 +152,14 @@ def partial_files() -> dict[str, Partial]:
         "an object where a number belongs": order_with("order_amount", {"amount": 1}),
         "a line too short": Partial("tickets.csv", "\n".join([*lines[:2], short, lines[3]]), {2: "schema"}),
         "a line too long": Partial("tickets.csv", "\n".join([*others[:2], long, others[3]]), {2: "schema"}),
+        "a quote that is never closed": Partial(
+            "tickets.csv", samples.csv_text(tickets()) + '"open,1,2\n', {4: "schema"}
+        ),
+        "text behind a closing quote": Partial("tickets.csv", with_quotes(tickets(), 2, '"{}" x'), {2: "schema"}),
+        "a stray quote": Partial("tickets.csv", with_quotes(tickets(), 1, '"{}'), {1: "schema"}),
+        "rows between two stray quotes": Partial(
+            "tickets.csv", with_quotes(tickets(), 1, '"{}', 3, '{}"'), {1: "schema", 3: "schema"}, "ticket_id"
+        ),
         "a broken line of NDJSON": Partial("orders.json", "\n".join([nd[0], nd[1][:-9], nd[2]]), {2: "schema"}),
         "an array element that is no object": Partial(
             "orders.json", array.rstrip().removesuffix("]") + ", 7]", {4: "schema"}

@@ -332,7 +332,7 @@ def test_every_record_rule_is_documented() -> None:
 
 
 def test_the_reasons_are_those_of_the_code() -> None:
-    code = "".join(p.read_text() for folder in ("validation", "ingestion") for p in (ROOT / folder).glob("*.py"))
+    code = "".join(p.read_text() for folder in ("validation", "ingestion") for p in (ROOT / folder).rglob("*.py"))
     for _, (stage, names, _meaning) in table_rows(CONFIGURATION, "| stage | rule | meaning |"):
         if stage != "load":
             assert [name for name in re.findall(r"\w+", names) if f'"{name}"' not in code] == []

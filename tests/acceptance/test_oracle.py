@@ -265,6 +265,23 @@ def test_a_ragged_line_is_one_malformed_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('1,"2\n3,4\n', [None, ("3", "4")]),
+        ('1,"2\n3,"4\n5,6\n', [None, None, ("5", "6")]),
+        ('1,"2\n2,2\n3,2\n4,2"\n5,6\n', [None, ("2", "2"), ("3", "2"), ("4", '2"'), ("5", "6")]),
+        ('1,"2, 2\n2, 2\n3, 2\n4, 2"\n5,6\n', [("1", "2, 2\n2, 2\n3, 2\n4, 2"), ("5", "6")]),
+        ('1,""\n,12" pizza\n', [("1", ""), (None, '12" pizza')]),
+    ],
+)
+def test_a_malformed_record_is_one_line(
+    tmp_path: Path, text: str, values: list[tuple[str | None, ...] | None]
+) -> None:
+    records = read_records(samples.write(tmp_path / "t.csv", f"a,b\n{text}"), COLUMNS)
+    assert [record.values and tuple(record.values.values()) for record in records] == values
+
+
+@pytest.mark.parametrize(
     ("name", "content"),
     [
         ("t.csv", b""),
@@ -272,7 +289,6 @@ def test_a_ragged_line_is_one_malformed_record(tmp_path: Path) -> None:
         ("t.csv", b"a,b,c\n1,2,3\n"),
         ("t.csv", b"a\n1\n"),
         ("t.csv", b"a,b,a\n1,2,3\n"),
-        ("t.csv", b'a,b\n1,"2\n3,4\n'),
         ("t.csv", "a,b\né,2\n".encode("latin-1")),
         ("t.csv", "a,b\n1,2\n".encode("utf-16")),
         ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-9]),

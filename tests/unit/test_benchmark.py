@@ -67,6 +67,11 @@ def test_the_case_of_one_file_measures_ours_and_the_bare_copy_each_run(bench: Be
     assert all(len(measure.samples) == bench.runs for measure in measures)
 
 
+def test_the_case_of_quotes_loads_the_same_rows_with_and_without(bench: Bench) -> None:
+    measures = benchmark.measure(bench, ["quotes"], say=lambda _: None)
+    assert [measure.unit for measure in measures] == ["s", "ratio"] * 2
+
+
 def test_the_case_of_small_files_runs_a_daemon_and_ends_it(bench: Bench) -> None:
     (measure,) = benchmark.measure(replace(bench, runs=1), ["small"], say=lambda _: None)
     assert measure.target is not None
@@ -106,5 +111,5 @@ def test_the_report_is_a_table_a_json_file_and_a_chart(bench: Bench, tmp_path: P
 
 
 def test_an_unknown_case_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(typer.BadParameter, match=r"cvs.*there are csv, json"):
+    with pytest.raises(typer.BadParameter, match=r"cvs.*there are csv, quotes, json"):
         benchmark._names("csv,cvs")

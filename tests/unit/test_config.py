@@ -268,3 +268,19 @@ def test_file_names_are_told_apart() -> None:
     assert found is not None
     assert found.table == "fact_order"
     assert spec_for(config.files, Feed.BATCH, "orders.json") is None
+
+
+@pytest.mark.parametrize(("given", "found"), [(";", ";"), ("tab", "\t"), ("\t", "\t"), (" ", " ")])
+def test_a_delimiter_is_one_character_or_tab_for_one_file_or_for_all(home: Path, given: str, found: str) -> None:
+    of_one = load(home, changed("watcher/batch/expected_files/people.csv/read", {"delimiter": given}))
+    assert {spec.name: spec.read.delimiter for spec in of_one.files} == {"people": found, "pets": ","}
+    of_all = changed("watcher/batch/expected_files/people.csv/read", {"delimiter": "|"})
+    loaded = load(home, {**of_all, "reader": {"delimiter": given}})
+    assert {spec.name: spec.read.delimiter for spec in loaded.files} == {"people": "|", "pets": found}
+
+
+@pytest.mark.parametrize("given", ["", ";;", "comma", '"', "\n", "§"])
+def test_any_other_delimiter_is_refused_by_its_key(home: Path, given: str) -> None:
+    text = problems(home, changed("watcher/batch/expected_files/people.csv/read", {"delimiter": given}))
+    assert "expected_files.people.csv.read.delimiter" in text
+    assert "a delimiter is one ASCII character" in text

@@ -1,0 +1,224 @@
+"""CSV → chunks of text columns, streamed: RFC 4180, read strictly, and no line costs its neighbours."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from config.errors import FileRejected
+from config.model import ReadOptions, Schema, Stage
+from ingestion.formats.csv_header import Header, check_header, not_utf8, read_header
+from ingestion.formats.csv_mend import Mended, Mender
+from ingestion.formats.csv_quotes import count_lines, lines_of_records
+from ingestion.formats.csv_records import TOO_FEW, TOO_MANY, Grammar
+from validation.batch import Chunk, Reason, Rejection
+from validation.pii_handler import malformed_raw
+
+BLOCK_BYTES = 4 << 20  # read at a time
+MAX_LINE_BYTES = 4 << 20  # a longer line fails its file; a record that spans more is malformed
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: ReadOptions) -> Iterator[Chunk]:
+    """The records as chunks of at most `chunk_rows` rows; an unquoted empty field is null, a quoted one is ''.
+
+    A record that can't be split into the columns is `malformed` of its chunk. It costs one line: the next record
+    begins on the line after it. Raises FileRejected for what is wrong with the file as a whole.
+    """
+    blocks = _Blocks(raw)
+    header = read_header(blocks.text, options, schema.by_name)
+    check_header(blocks.text, header, schema)
+    blocks.use(header.end)
+    yield from _rechunked(_parts(blocks, header, schema), [column.name for column in schema.columns], chunk_rows)
+
+
+def column_names(raw: IO[bytes], options: ReadOptions) -> list[str]:
+    """The names in the header of a file; raises FileRejected where there is none."""
+    return read_header(_Blocks(raw).text, options).names
+
+
+class _Blocks:
+    """A file in blocks. `text` are whole lines, none of them used yet, which begin on line `line` of the file.
+
+    When `last`, it goes to the end of the file.
+    """
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._rest = b""  # of a line that goes on
+        self.text, self.line, self.last = b"", 1, False
+        self.read()
+
+    def use(self, length: int) -> None:
+        """Go on behind the first `length` bytes of the text."""
+        self.line += count_lines(self.text, length)
+        self.text = self.text[length:]
+
+    def read(self) -> None:
+        """Add the next lines to the text."""
+        while True:
+            block = self._raw.read(BLOCK_BYTES)
+            self.last = len(block) < BLOCK_BYTES  # these streams read in full
+            text = b"".join((self.text, self._rest, block))
+            if self.last:
+                whole = text if text.endswith((b"\n", b"\r")) or not text else text + b"\n"
+                self.text, self._rest = self._checked(whole), b""
+                return
+            used = len(self.text)
+            if (
+                end := max(text.rfind(b"\n", used), text.rfind(b"\r", used, -1)) + 1
+            ):  # an LF may follow the last CR
+                self.text, self._rest = self._checked(text[:end]), text[end:]
+                return
+            self._rest = text[used:]
+            if len(self._rest) > MAX_LINE_BYTES:
+                line = self.line + count_lines(self.text, used)
+                raise FileRejected(f"line {line} is longer than {MAX_LINE_BYTES >> 20} MB")
+
+    def _checked(self, text: bytes) -> bytes:
+        offsets = pa.py_buffer(np.array([0, len(text)], np.int32))
+        try:
+            pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(text)]).validate(full=True)
+        except pa.ArrowInvalid:
+            raise FileRejected(not_utf8(text, self.line)) from None
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Records in the order of the file: rows with their ordinals, and the malformed ones between them."""
+
+    numbers: np.ndarray
+    rows: pa.Table
+    malformed: list[Rejection]
+
+    def cut(self, number: int) -> tuple[_Part, _Part]:
+        """The records up to `number`, and those behind it."""
+        at = int(np.searchsorted(self.numbers, number, side="right"))
+        bad = bisect_right(self.malformed, number, key=lambda one: one.number)
+        return (
+            _Part(self.numbers[:at], self.rows.slice(0, at), self.malformed[:bad]),
+            _Part(self.numbers[at:], self.rows.slice(at), self.malformed[bad:]),
+        )
+
+    def number_of(self, count: int) -> int:
+        """The number of the `count`th row, or malformed record, whichever comes first; 0 if there are too few."""
+        ends = [int(self.numbers[count - 1])] if len(self.numbers) >= count else []
+        if len(self.malformed) >= count:
+            ends.append(self.malformed[count - 1].number)
+        return min(ends, default=0)
+
+    def followed_by(self, other: _Part) -> _Part:
+        """Both in one."""
+        numbers = np.concatenate((self.numbers, other.numbers))
+        return _Part(numbers, pa.concat_tables([self.rows, other.rows]), self.malformed + other.malformed)
+
+
+def _parts(blocks: _Blocks, header: Header, schema: Schema) -> Iterator[_Part]:
+    """What each block holds."""
+    columns = [schema.by_name[name] for name in header.names]
+    mender = Mender(Grammar(columns, schema.primary_key, header.delimiter), MAX_LINE_BYTES)
+    parser = _Parser(header, [column.name for column in schema.columns], mender.mark)
+    count = 0
+    while True:
+        mended = mender.mend(blocks.text, last=blocks.last)
+        part = parser.parse(mended, count, blocks.line)
+        if part is None:
+            mended = mender.mend(blocks.text, last=blocks.last, closely=True)
+            part = parser.parse(mended, count, blocks.line)
+            assert part is not None  # noqa: S101  (no record that spans lines was left malformed)
+        count += len(part.numbers) + len(part.malformed)
+        yield part
+        if blocks.last:
+            return
+        blocks.use(mended.used)
+        blocks.read()
+
+
+class _Parser:
+    """Text whose quotes are right → columns `wanted`, by Arrow, which tells of the lines that it can't split."""
+
+    def __init__(self, header: Header, wanted: list[str], mark: bytes) -> None:
+        self._header = header
+        self._mark = mark.decode()
+        self._convert = pacsv.ConvertOptions(
+            column_types=dict.fromkeys(wanted, pa.string()),
+            include_columns=wanted,
+            check_utf8=False,  # it was
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        )
+        self._nothing = pa.table({name: pa.array([], pa.string()) for name in wanted})
+
+    def parse(self, mended: Mended, count: int, line: int) -> _Part | None:
+        """The records of `mended`, which come after `count` others and begin on `line`.
+
+        None if one of them spans lines and has too few or too many fields: it must give its lines back.
+        """
+        ragged: list[pacsv.InvalidRow] = []
+
+        def note(row: pacsv.InvalidRow) -> str:
+            ragged.append(row)
+            return "skip"
+
+        rows = self._table(mended.text, note)
+        if any("\n" in row.text or "\r" in row.text for row in ragged):
+            return None
+        numbers = np.arange(1, rows.num_rows + len(ragged) + 1)
+        numbers = np.delete(numbers, [row.number - 1 for row in ragged]) + count
+        return _Part(numbers, rows, self._malformed(mended, ragged, count, line) if ragged else [])
+
+    def _table(self, text: bytes, note: Callable[[pacsv.InvalidRow], str]) -> pa.Table:
+        if text.startswith(_BOM):
+            text = b"\n" + text  # else Arrow takes it for one; an empty line is no record
+        if not text:
+            return self._nothing
+        try:
+            return pacsv.read_csv(
+                pa.BufferReader(text),
+                pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._header.names),
+                pacsv.ParseOptions(
+                    delimiter=self._header.delimiter, newlines_in_values=b'"' in text, invalid_row_handler=note
+                ),
+                self._convert,
+            )
+        except pa.ArrowInvalid:
+            raise FileRejected("is not CSV that can be read") from None  # Arrow's own words may quote the data
+
+    def _malformed(self, mended: Mended, ragged: list[pacsv.InvalidRow], count: int, line: int) -> list[Rejection]:
+        lines = lines_of_records(mended.text, ord(self._header.delimiter)) + line
+        cuts = iter(mended.cuts)
+        malformed = []
+        for row in ragged:
+            if row.text.startswith(self._mark):
+                rule, text = next(cuts)
+            else:
+                rule, text = TOO_MANY if row.actual_columns > row.expected_columns else TOO_FEW, row.text
+            reasons = (Reason(Stage.SCHEMA, rule, ""),)
+            raw = malformed_raw(text, int(lines[row.number - 1]))
+            malformed.append(Rejection(row.number + count, reasons, raw))
+        return malformed
+
+
+def _rechunked(parts: Iterator[_Part], names: list[str], chunk_rows: int) -> Iterator[Chunk]:
+    """The records in chunks of `chunk_rows` rows, or fewer and as many malformed records."""
+
+    def chunk(part: _Part) -> Chunk:
+        columns = {name: part.rows.column(name).combine_chunks() for name in names}
+        return Chunk(part.numbers, columns, tuple(part.malformed))
+
+    held: _Part | None = None
+    for part in parts:
+        held = held.followed_by(part) if held else part
+        while last := held.number_of(chunk_rows):
+            whole, held = held.cut(last)
+            yield chunk(whole)
+    if held and (len(held.numbers) or held.malformed):
+        yield chunk(held)
