@@ -208,7 +208,10 @@ def _read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk
             read_options=pacsv.ReadOptions(block_size=MAX_LINE_BYTES, use_threads=False),
             parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
             convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(names, pa.string()),
+                strings_can_be_null=True,
+                null_values=[""],
+                quoted_strings_can_be_null=False,
             ),
         )
         check_columns(schema, reader.schema.names)

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype, FileSpec, PiiKind
+from config.model import Column, Dtype, FileSpec, PiiKind, ReadOptions
 from validation.conversions import clean, convert
-from validation.pii_handler import looks_personal
 from validation.rules import RULES
+from validation.strays import looks_personal
 
+AS_EXPORTED = ReadOptions(null_values=("", "nan", "null", "none", "na", "n/a"), trim=True)
 FEW = 0.05  # this share of the values may be bad: exports have bad rows
 MAX_SET = 8  # distinct values of a value set
 ROWS_A_VALUE = 5  # and each comes at least so often, on the average
@@ -39,7 +40,7 @@ class Guess:
 
 def guess(name: str, raw: pa.Array, *, is_key: bool, parent: FileSpec | None) -> Guess:
     """Judge the column `name` by `raw`, its text. `parent` is the spec whose key has this name."""
-    text = clean(raw)
+    text = clean(raw, AS_EXPORTED)
     values = text.drop_null()
     if len(values) == 0:
         unknown = {"name": name, "dtype": "str", "sql_type": "text"}

@@ -21,8 +21,8 @@ from config.settings import PipelineConfig
 from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
 from ingestion.json_reader import record_keys
 from validation.conversions import clean
-from validation.pii_handler import looks_personal
-from workbench.guesses import FEW, guess, pii_of
+from validation.strays import looks_personal
+from workbench.guesses import AS_EXPORTED, FEW, guess, pii_of
 from workbench.output import AsJson, print_json, say
 from workbench.session import EXIT_OK, checked_config, command
 
@@ -164,7 +164,7 @@ def _key(sample: pa.Table, name: str, parents: dict[str, FileSpec]) -> tuple[str
     """
     whole: dict[str, int] = {}  # rows without a key of their own
     for column in sample.column_names:
-        values = clean(sample.column(column).combine_chunks())
+        values = clean(sample.column(column).combine_chunks(), AS_EXPORTED)
         without = sample.num_rows - pc.count_distinct(values, mode="only_valid").as_py()
         if without <= FEW * sample.num_rows and pii_of(column, values.drop_null()) is None:
             whole[column] = without

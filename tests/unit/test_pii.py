@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from config.model import Column, Dtype, Feed, FileSpec, PiiKind, Schema
+from validation.canonical import canonical
 from validation.fault_handler import defused, to_json
-from validation.pii_handler import PiiHandler, canonical
+from validation.pii_handler import PiiHandler
 
 SPEC = FileSpec(
     "people",
