@@ -15,6 +15,7 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
 _BETWEEN_DIGITS = re.compile(r"[\s()\[\]{}./\\_\u00b7\u2010-\u2015\u2022\u2212-]")  # as people write phone numbers
+_BETWEEN_DIGITS_ASCII = r"[\t-\r\x1c-\x1f ()\[\]{}./\\_-]"  # those of them, for RE2
 _WHOLE_AS_FLOAT = r"^([0-9]+)\.0+$"  # an export writes whole numbers so where the column has gaps
 # Values that `tidied` leaves as they are, by kind: most are.
 _TIDY = {
@@ -58,6 +59,9 @@ def all_tidied(texts: pa.Array, kind: PiiKind) -> pa.Array:
     """`tidied` of each of `texts`, quick where they are tidy."""
     if kind is not PiiKind.EMAIL:
         texts = pc.replace_substring_regex(texts, _WHOLE_AS_FLOAT, r"\1")
+    if kind is PiiKind.PHONE:
+        digits = pc.replace_substring_regex(texts, _BETWEEN_DIGITS_ASCII, "")
+        texts = pc.if_else(pc.match_substring_regex(digits, r"^\+?[0-9]+$"), digits, texts)
     tidy = pc.match_substring_regex(texts, _TIDY[kind])
     if pc.all(tidy).as_py() is not False:
         return texts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,33 +29,31 @@ def stored_text(text: pa.Array, sql: SqlType, *, rounding: bool) -> pa.Array:
     if pc.all(held).as_py() is not False:
         return text
     others = pc.fill_null(pc.invert(held), fill_value=False)
-    distinct = pc.dictionary_encode(text.filter(others))
-    return pc.replace_with_mask(text, others, _fitted(distinct.dictionary, sql, rounding).take(distinct.indices))
+    return pc.replace_with_mask(text, others, _fitted(text.filter(others), sql, rounding))
 
 
 def _fitted(text: pa.Array, sql: SqlType, rounding: bool) -> pa.Array:
-    """`stored_text` of distinct texts that don't fit as they are."""
-    nothing = pa.nulls(len(text), pa.string())
+    """`stored_text` of numbers that are not held as they are."""
     digits = (sql.precision or 0) + 3  # one more decimal, and room for what is carried
-    exponents = pc.match_substring_regex(text, "[eE]")
-    by_one = exponents if digits <= _DIGITS_OF_DECIMAL256 else pa.array([True] * len(text))
-    result = nothing
-    if rounding and not pc.all(by_one).as_py():
-        result = pc.if_else(by_one, nothing, _rounded(pc.if_else(by_one, nothing, text), sql, digits))
-    if pc.any(by_one).as_py():
-        single = [_exact(one, sql, rounding) for one in text.filter(by_one).to_pylist()]
-        result = pc.replace_with_mask(result, by_one, pa.array(single, pa.string()))
-    return result
+    special, result = pa.repeat(pa.scalar(value=True), len(text)), pa.nulls(len(text), pa.string())
+    if digits <= _DIGITS_OF_DECIMAL256:
+        special = pc.match_substring_regex(text, "[eE]")
+        if rounding:
+            result = _rounded(pc.if_else(special, result, text), sql, digits)
+    if not pc.any(special).as_py():
+        return result
+    distinct = pc.dictionary_encode(text.filter(special))
+    exact = pa.array([_exact(one, sql, rounding) for one in distinct.dictionary.to_pylist()], pa.string())
+    return pc.replace_with_mask(result, special, exact.take(distinct.indices))
 
 
 def _rounded(text: pa.Array, sql: SqlType, digits: int) -> pa.Array:
     """Plain decimals, rounded; null where they are too large."""
     whole = (sql.precision or 0) - sql.scale
-    small = pc.match_substring_regex(text, rf"^[+-]?0*[0-9]{{0,{whole}}}(\.|$)")
-    text = pc.if_else(small, text, pa.scalar(None, pa.string()))
-    text = pc.replace_substring_regex(text, r"^([+-]?)0+([0-9])", r"\1\2")
     # The first decimal that is dropped decides; those behind it would only ask for more digits.
-    text = pc.replace_substring_regex(text, rf"^([^.]*\.[0-9]{{{sql.scale + 1}}})[0-9]+$", r"\1")
+    shape = rf"^([+-]?)0*([0-9]{{0,{whole}}}(?:\.[0-9]{{0,{sql.scale + 1}}})?)[0-9]*$"
+    small = pc.match_substring_regex(text, rf"^[+-]?0*[0-9]{{0,{whole}}}(\.|$)")
+    text = pc.replace_substring_regex(pc.if_else(small, text, pa.scalar(None, pa.string())), shape, r"\1\2")
     decimal = pa.decimal128 if digits <= _DIGITS_OF_DECIMAL128 else pa.decimal256
     numbers = pc.cast(text, decimal(digits, sql.scale + 1))
     numbers = pc.round(numbers, ndigits=sql.scale, round_mode="half_towards_infinity")
@@ -77,9 +75,8 @@ def _exact(text: str, sql: SqlType, rounding: bool) -> str | None:
         return None
     if value.adjusted() < -sql.scale - 1:
         return "0" if rounding else None
-    with localcontext() as context:
-        context.prec = (sql.precision or 0) + 3
-        result = value.quantize(Decimal(1).scaleb(-sql.scale), rounding=ROUND_HALF_UP)
+    context = Context(prec=(sql.precision or 0) + 3, rounding=ROUND_HALF_UP)
+    result = value.quantize(Decimal((0, (1,), -sql.scale)), context=context)
     if (result != value and not rounding) or (result and result.adjusted() >= whole):
         return None
     return format(result, "f")
@@ -94,9 +91,18 @@ def beyond_double(text: pa.Array, values: pa.Array) -> pa.Array:
     long = pc.match_substring_regex(text, _LONG_INTEGER)
     if not pc.any(long).as_py():
         return beyond
-    distinct = pc.dictionary_encode(pc.if_else(long, text, pa.scalar(None, pa.string())))
+    doubtful = pc.and_(long, pc.invert(_is_double(text, values)))
+    distinct = pc.dictionary_encode(pc.if_else(doubtful, text, pa.scalar(None, pa.string())))
     changed = pa.array([not _double_holds(one) for one in distinct.dictionary.to_pylist()], pa.bool_())
     return pc.or_(beyond, pc.fill_null(changed.take(distinct.indices), fill_value=False))
+
+
+def _is_double(text: pa.Array, values: pa.Array) -> pa.Array:
+    """Boolean: whole numbers of up to 18 digits that are the very double. False where it was not looked."""
+    short = pc.match_substring_regex(text, r"^[+-]?[0-9]{1,18}(\.0*)?$")
+    digits = pc.replace_substring_regex(pc.if_else(short, text, pa.scalar("0")), r"^\+|\.0*$", "")
+    doubles = pc.cast(pc.if_else(short, values, pa.scalar(1.0)), pa.int64(), safe=False)
+    return pc.fill_null(pc.equal(pc.cast(digits, pa.int64()), doubles), fill_value=False)
 
 
 def _double_holds(text: str) -> bool:

@@ -38,6 +38,7 @@ def log_a_file(warehouse: Warehouse, at: dt.datetime = NOW) -> None:
 
 def once(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    (home / ".env").touch()
     return subprocess.run(
         [sys.executable, str(PROJECT_ROOT / "main.py"), "once"],
         env={**env, "FASTFEAST_HOME": str(home), **environment},
