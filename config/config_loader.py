@@ -74,9 +74,9 @@ def without_pii_key(config: PipelineConfig) -> str | None:
     if config.pii.hash_key or not names:
         return None
     return (
-        f"PII_HASH_KEY is not set: the personal columns of {', '.join(names)} are stored as plain SHA-256, which can "
-        f"be reversed for phone numbers by trying them all. Set it in {_env_file(config.home)} before the first "
-        "file is loaded, for with another key one person gets another hash; make one with: "
+        f"PII_HASH_KEY is not set: the personal columns of {', '.join(names)} are stored as plain SHA-256, which "
+        f"can be reversed for phone numbers by trying them all. Set it in {_env_file(config.home)} before the "
+        "first file is loaded, for with another key one person gets another hash; make one with: "
         "python3 -c 'import secrets; print(secrets.token_hex(32))'"
     )
 
