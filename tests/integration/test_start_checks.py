@@ -194,6 +194,20 @@ def test_the_command_ends_with_2_on_another_key_and_takes_the_accepted_one(
     assert accepted.returncode == 0, accepted.stderr
 
 
+def test_a_start_that_would_hash_without_a_key_says_so_once(tmp_path: Path, database: DatabaseConfig) -> None:
+    url = str(database.url)
+    said = once(tmp_path, DATABASE_URL=url)
+    assert said.returncode == 0, said.stderr
+    assert said.stderr.count("PII_HASH_KEY is not set") == 1
+    assert f"Set it in {tmp_path / '.env'}" in said.stderr
+    (log,) = (tmp_path / "logs").glob("*.log")
+    assert log.read_text().count("PII_HASH_KEY is not set") == 1
+
+
+def test_a_start_with_a_key_has_nothing_to_say(tmp_path: Path, database: DatabaseConfig) -> None:
+    assert once(tmp_path, DATABASE_URL=str(database.url), PII_HASH_KEY=FIRST).stderr == ""
+
+
 def test_pools_that_ask_for_more_than_the_server_has_are_refused(
     warehouse: Warehouse, config: PipelineConfig
 ) -> None:
