@@ -27,14 +27,15 @@ Check = Callable[[PipelineConfig], Iterable[str]]
 def get_config(path: Path | None = None, *, checks: Iterable[Check] = ()) -> PipelineConfig:
     """Read and check the configuration.
 
-    `path` defaults to `FASTFEAST_CONFIG`, then to the shipped YAML. Relative paths in the YAML, and `.env`,
-    start at `FASTFEAST_HOME`, by default the project root; variables of the process win over `.env`.
+    `path` defaults to `FASTFEAST_CONFIG`, then to the shipped YAML. Relative paths in the YAML start at
+    `FASTFEAST_HOME`, by default the project root. `.env` is the home's, or else the project's; variables of the
+    process win over it.
     `checks` are further checks to report in the same message.
 
     Raises ConfigError that lists all problems, each with its key's path, the value and what was expected.
     """
     home = Path(os.environ.get("FASTFEAST_HOME") or PROJECT_ROOT).resolve()
-    env = {**{k: v or "" for k, v in dotenv_values(home / ".env").items()}, **os.environ}
+    env = {**{k: v or "" for k, v in dotenv_values(_env_file(home)).items()}, **os.environ}
     source = path or Path(env.get("FASTFEAST_CONFIG") or DEFAULT_CONFIG)
     source = source if source.is_absolute() else home / source
 
@@ -47,7 +48,7 @@ def get_config(path: Path | None = None, *, checks: Iterable[Check] = ()) -> Pip
         raise _config_error(source, [_describe(problem) for problem in error.errors()]) from None
 
     problems = [
-        f"{key}: the environment variable {variable} is not set; set it in {home / '.env'}"
+        f"{key}: the environment variable {variable} is not set; set it in {_env_file(home)}"
         for key, variable in missing.items()
         if _is_used(key, file)
     ]
@@ -65,6 +66,25 @@ def get_config(path: Path | None = None, *, checks: Iterable[Check] = ()) -> Pip
     if problems:
         raise _config_error(source, problems)
     return config
+
+
+def without_pii_key(config: PipelineConfig) -> str | None:
+    """What to say of a configuration that has personal columns and no key to hash them with, else None."""
+    names = sorted({spec.name for spec in config.files if spec.has_pii})
+    if config.pii.hash_key or not names:
+        return None
+    return (
+        f"PII_HASH_KEY is not set: the personal columns of {', '.join(names)} are stored as plain SHA-256, which "
+        f"can be reversed for phone numbers by trying them all. Set it in {_env_file(config.home)} before the "
+        "first file is loaded, for with another key one person gets another hash; make one with: "
+        "python3 -c 'import secrets; print(secrets.token_hex(32))'"
+    )
+
+
+def _env_file(home: Path) -> Path:
+    """The home's `.env`; the project's, which `make run` writes, where the home has none."""
+    own, shared = home / ".env", PROJECT_ROOT / ".env"
+    return shared if not os.access(own, os.F_OK) and os.access(shared, os.F_OK) else own
 
 
 def _config_error(source: Path, problems: list[str]) -> ConfigError:

@@ -106,6 +106,8 @@ def _column_problems(column: Column) -> Iterator[str]:
         return
     if sql.base not in SQL_TYPES_OF_DTYPE[column.dtype]:
         yield f"sql_type {sql} does not hold dtype {column.dtype.value}"
+    if column.round and sql.precision is None and column.dtype is not Dtype.DATETIME:
+        yield "round goes with sql_type numeric(p,s), or with dtype datetime"
 
 
 def _spec(

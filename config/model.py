@@ -49,9 +49,9 @@ class Dtype(StrEnum):
 class PiiKind(StrEnum):
     """How a sensitive value is written before it is hashed, so that one person hashes the same everywhere."""
 
-    EMAIL = "email"  # trimmed, lower case
-    PHONE = "phone"  # trimmed, 11 digits
-    TEXT = "text"  # trimmed
+    EMAIL = "email"  # lower case
+    PHONE = "phone"  # digits alone
+    TEXT = "text"  # as it is, but `.0` of a whole number is cut
 
 
 class OnConflict(StrEnum):
@@ -109,6 +109,7 @@ SQL_TYPES_OF_DTYPE = {
     Dtype.BOOL: ("boolean",),
     Dtype.DATETIME: ("timestamp without time zone",),
 }
+INT_LIMITS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 SQL_TYPES_OF_DTYPE_FLAT = frozenset(base for bases in SQL_TYPES_OF_DTYPE.values() for base in bases)
 
 
@@ -117,7 +118,8 @@ class Column(Model):
 
     `sql_type` defaults by dtype; `stored_as` is the table's name for it where that differs; `rules` are
     the record rules by name, as in `{required: true, at_least: 0}`. `personal`: it tells of a person, and is
-    blanked when that person is erased; what is `pii` is so in any case.
+    blanked when that person is erased; what is `pii` is so in any case. `round`: decimals beyond the scale of
+    numeric(p,s), or below a microsecond, are rounded half up and not refused.
     """
 
     name: Name
@@ -128,6 +130,7 @@ class Column(Model):
     pii: PiiKind | None = None
     personal: bool = False
     stored_as: Name | None = None
+    round: bool = False
     rules: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -208,16 +211,35 @@ def _delimiter(value: str) -> str:
     return delimiter
 
 
+def _word(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError("write it in quotes: YAML reads null, true, no and the like as something else")  # noqa: TRY004
+    return value
+
+
 class ReadOptions(Model):
     """How the text of a file is read: `read` of an expected file, whose defaults are under `reader`.
 
     `delimiter` is between the fields of CSV: one character, or the word `tab`. `null_values` are the words that
-    mean null, beside an unquoted empty field (CSV) or null (JSON); `trim` cuts blanks around text.
+    mean null, beside an unquoted empty field (CSV) or null (JSON), in any case and with blanks around them; `trim`
+    cuts blanks around text.
     """
 
     delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
-    null_values: tuple[str, ...] = ()
+    null_values: tuple[Annotated[str, BeforeValidator(_word)], ...] = ()
     trim: bool = False
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """`null_values` as they are compared."""
+        return frozenset(word.strip().lower() for word in self.null_values)
+
+    @cached_property
+    def has_digits(self) -> bool:
+        """Might a word that means null be a number or a date?"""
+        return any(character.isdigit() for word in self.words for character in word)
 
     def over(self, defaults: ReadOptions) -> ReadOptions:
         """These options where they were given, else `defaults`."""
@@ -291,6 +313,18 @@ class FileSpec:
     def partition_column(self) -> str | None:
         """The table's name of the column that it is partitioned by."""
         return self.schema.by_name[self.partition_by.column].target if self.partition_by else None
+
+    def read_as(self, column: Column) -> ReadOptions:
+        """How `column` is read: in keys, and in what is hashed, blanks don't count, and nothing else is null."""
+        return self._without_blanks if column.pii or self.is_key(column) else self.read
+
+    def is_key(self, column: Column) -> bool:
+        """Does `column` identify a row, of this table or of a parent's?"""
+        return column.name == self.schema.primary_key or column.name in {key.column for key in self.foreign_keys}
+
+    @cached_property
+    def _without_blanks(self) -> ReadOptions:
+        return ReadOptions(null_values=("", *self.read.null_values), trim=True)
 
     @cached_property
     def has_pii(self) -> bool:

@@ -45,7 +45,7 @@ def erase(tx: Cursor, config: PipelineConfig, table: str, key: str, who: str) ->
     if owner is None or not owner.personal:
         persons = sorted({spec.table for spec in config.files if spec.personal})
         raise ConfigError(f"{table!r} is no table with personal columns; there are {', '.join(persons)}")
-    found = key_text(owner.schema.key, key)
+    found = key_text(owner, owner.schema.key, key)
     if found is None:
         raise ConfigError(f"the keys of {table} are of dtype {owner.schema.key.dtype.value}, and --key is not")
     result = Erasure()

@@ -16,8 +16,9 @@ from datawarehouse.queries import query
 from datawarehouse.rights import current_role
 from validation.batch import Reason
 from validation.fault_handler import to_json
-from validation.pii_handler import MALFORMED, PiiHandler, looks_personal
+from validation.pii_handler import LINE, MALFORMED, PiiHandler
 from validation.rejudge import Refused, value_problem
+from validation.strays import is_stray
 
 REPLAYED, DISCARDED, TRUE_ORPHAN = "replayed", "discarded", "true_orphan"  # quarantine.resolution
 OWNED = ("pipeline_file_log", "quarantine", "quarantine_history", "orphan_wait", "true_orphan", "erased")
@@ -123,7 +124,7 @@ def _with(row: Row, spec: FileSpec, step: Mapping[str, list[Any]]) -> dict[str, 
     """The row's text after `step`; when it has every column, it can be split into them."""
     raw = row.refused.raw | {name: after for name, (_, after) in step.items()}
     if all(column.name in raw for column in spec.schema.columns):
-        return {name: value for name, value in raw.items() if name not in {MALFORMED, "_line"}}
+        return {name: value for name, value in raw.items() if name not in {MALFORMED, LINE}}
     return raw
 
 
@@ -191,7 +192,7 @@ def _problem(column: Column, spec: FileSpec, value: str | None) -> str | None:
     if value is None:
         return None
     if column.pii is not None:
-        return value_problem(column, value)
-    if spec.has_pii and looks_personal(value):
+        return value_problem(spec, column, value)
+    if spec.has_pii and is_stray(spec, column, value):
         return "looks like an e-mail address, a phone number or a national id, which this column may not hold"
     return None

@@ -26,7 +26,13 @@ from ingestion.ingestion_runner import IngestionRunner
 from ingestion.maintenance import maintain, maintenance_loop
 from ingestion.presence import announced
 from ingestion.retention import Retention
-from ingestion.start_checks import check_clock, check_connections, check_folders, check_pii_key
+from ingestion.start_checks import (
+    check_clock,
+    check_connections,
+    check_folders,
+    check_pii_key,
+    warn_without_pii_key,
+)
 from utils import alerter
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -61,6 +67,7 @@ class Pipeline:
     def __enter__(self) -> Self:
         config = self._config
         check_folders(config)
+        warn_without_pii_key(config)
         with ExitStack() as stack:
             stack.enter_context(announced(config))
             alerter.start(config.alerting)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.config_loader import without_pii_key
 from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
@@ -70,6 +71,12 @@ def check_connections(tx: Cursor, config: PipelineConfig) -> None:
             "max_connections or the role's limit, lower these keys, or put PgBouncer before it and set "
             "database.transaction_pooling"
         )
+
+
+def warn_without_pii_key(config: PipelineConfig) -> None:
+    """Say it aloud where personal columns would be hashed without a key."""
+    if warning := without_pii_key(config):
+        logger.warning(f"[start] {warning}")
 
 
 def check_pii_key(tx: Cursor, config: PipelineConfig) -> None:

@@ -63,6 +63,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PipelineConfig:
     for name in SETTINGS_FROM_OUTSIDE:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
+    (tmp_path / ".env").touch()
     return get_config()
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype
+from config.model import Column, Dtype, ReadOptions
+from validation.canonical import all_tidied
+from validation.decimals import beyond_double, fits, stored_text
 
-PLACEHOLDERS = frozenset({"", "nan", "null", "none", "na", "n/a"})
-_LONGEST_PLACEHOLDER = 4
+AS_WRITTEN = ReadOptions()
 
 _INT_PLAIN = r"^-?[0-9]{1,18}$"
 _INT = r"^[+-]?[0-9]+(\.0+)?$"
@@ -25,38 +26,69 @@ _OFFSET = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _DATETIME_PLAIN = rf"^{_DATE}([ T][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,6}})?)?)?$"
 _DATETIME_LOCAL = rf"^{_DATE}({_TIME})?$"
 _DATETIME_OFFSET = rf"^{_DATE}{_TIME}{_OFFSET}$"
+_BELOW_MICROSECOND = r"\.[0-9]{6}[0-9]*[1-9]"
 _TRUE = ["true", "t", "yes", "y", "1", "1.0"]
 _FALSE = ["false", "f", "no", "n", "0", "0.0"]
 TIMESTAMP = pa.timestamp("us")
 
 
 class Converted(NamedTuple):
-    """A column's reading: `values` typed, null where empty or unreadable; `text` is the trimmed text with
-    placeholders as null; `unreadable` is true where there is a text that the dtype can't hold."""
+    """A column's reading: `values` typed, null where empty or unreadable; `text` as it is stored, null where it
+    means null; `unreadable` is true where there is a text that the dtype can't hold, and `beyond`, where it is
+    given, where the column's type can't hold all of its digits."""
 
     values: pa.Array
     text: pa.Array
     unreadable: pa.Array
+    beyond: pa.Array | None = None
 
 
-def convert(column: Column, raw: pa.Array) -> Converted:
-    """Read `raw` (Arrow strings) as the column's dtype."""
-    return _READERS[column.dtype](raw)
+def convert(column: Column, raw: pa.Array, read: ReadOptions = AS_WRITTEN) -> Converted:
+    """Read `raw` (Arrow strings) as the column's dtype; `read` is what FileSpec.read_as() says of the column."""
+    plain = _plain(column)
+    if plain is not None and not read.has_digits and _all_match(raw, plain[0]):
+        with suppress(pa.ArrowInvalid):  # a day that the calendar doesn't have: find it below
+            return Converted(pc.cast(raw, plain[1]), raw, _nothing(raw))
+    text = clean(raw, read)
+    if column.dtype is Dtype.STR:
+        return _read_str(column, text)
+    found = _READERS[column.dtype](_without_blanks(text))
+    if column.dtype is Dtype.FLOAT:
+        return _fitted(column, found)
+    return _to_microseconds(column, found) if column.dtype is Dtype.DATETIME else found
 
 
-@cache
-def _placeholders() -> pa.Array:
-    return pa.array(sorted(PLACEHOLDERS))  # not at import: the first pa.array of a process imports pandas, 0.2 s
+def _plain(column: Column) -> tuple[str, pa.DataType] | None:
+    """What most values look like, and what they can be cast to as they are."""
+    match column.dtype:
+        case Dtype.INT:
+            return _INT_PLAIN, pa.int64()
+        case Dtype.DATETIME:
+            return _DATETIME_PLAIN, TIMESTAMP
+        case Dtype.FLOAT if column.sql.precision is None:
+            return _FLOAT_PLAIN, pa.float64()
+        case Dtype.FLOAT:
+            return fits(column.sql), pa.float64()
+    return None
 
 
-def clean(raw: pa.Array) -> pa.Array:
-    """Trim surrounding white space; placeholders ("", nan, null, none, na, n/a in any case) become null."""
-    text = pc.utf8_trim_whitespace(raw)
-    short = pc.less_equal(pc.binary_length(text), _LONGEST_PLACEHOLDER)
+def clean(raw: pa.Array, read: ReadOptions) -> pa.Array:
+    """The text with null where it means null; without blanks around it, where these don't count."""
+    text = pc.utf8_trim_whitespace(raw) if read.trim else raw
+    if not read.words:
+        return text
+    bare = text if read.trim else pc.utf8_trim_whitespace(raw)
+    short = pc.less_equal(pc.binary_length(bare), max(len(word.encode()) for word in read.words))
     if not pc.any(short).as_py():
         return text
-    placeholder = pc.is_in(pc.utf8_lower(text), value_set=_placeholders())
-    return pc.if_else(placeholder, pa.scalar(None, pa.string()), text)
+    means_null = pc.is_in(pc.utf8_lower(bare), value_set=pa.array(sorted(read.words)))
+    return _only(text, pc.invert(means_null))
+
+
+def _without_blanks(raw: pa.Array) -> pa.Array:
+    """Trimmed; nothing but blanks is null: there is no number, date or truth value in it."""
+    text = pc.utf8_trim_whitespace(raw)
+    return _only(text, pc.greater(pc.binary_length(text), 0))
 
 
 def _all_match(raw: pa.Array, pattern: str) -> bool:
@@ -76,47 +108,49 @@ def _unreadable(text: pa.Array, values: pa.Array) -> pa.Array:
     return pc.and_(pc.is_valid(text), pc.is_null(values))
 
 
-def _read_str(raw: pa.Array) -> Converted:
-    text = clean(raw)
-    return Converted(text, text, _nothing(raw))
+def _read_str(column: Column, text: pa.Array) -> Converted:
+    """As written; of a sensitive value the form that is judged and hashed."""
+    if column.pii is not None:
+        text = all_tidied(text, column.pii)
+    return Converted(text, text, _nothing(text))
 
 
-def _read_int(raw: pa.Array) -> Converted:
+def _read_int(text: pa.Array) -> Converted:
     """Exact 64-bit integers; `370.0` is 370 and `3.7` is unreadable."""
-    if _all_match(raw, _INT_PLAIN):
-        return Converted(pc.cast(raw, pa.int64()), raw, _nothing(raw))
-    text = clean(raw)
     digits = _only(text, pc.match_substring_regex(text, _INT))
     digits = pc.replace_substring_regex(digits, r"^\+|\.0+$", "")
     values = _cast_each(digits, pa.int64())
     return Converted(values, text, _unreadable(text, values))
 
 
-def _read_float(raw: pa.Array) -> Converted:
-    """Finite numbers, in decimal or exponent notation. `text` keeps every digit for numeric columns."""
-    if _all_match(raw, _FLOAT_PLAIN):
-        return Converted(pc.cast(raw, pa.float64()), raw, _nothing(raw))
-    text = clean(raw)
+def _read_float(text: pa.Array) -> Converted:
+    """Numbers in decimal or exponent notation. `text` keeps every digit for numeric columns."""
     readable = _only(text, pc.match_substring_regex(text, _FLOAT))
     values = _cast_each(pc.replace_substring_regex(readable, r"^\+", ""), pa.float64())
     return Converted(values, text, _unreadable(text, values))
 
 
-def _read_bool(raw: pa.Array) -> Converted:
-    text = clean(raw)
+def _fitted(column: Column, found: Converted) -> Converted:
+    """The numbers as the column's type stores them, and those that it can't."""
+    readable = _only(found.text, pc.invert(found.unreadable))
+    if column.sql.precision is None:
+        endless = column.sql.base == "numeric"
+        beyond = pc.is_inf(found.values) if endless else beyond_double(readable, found.values)
+        return found._replace(beyond=beyond)
+    stored = stored_text(readable, column.sql, rounding=column.round)
+    beyond = pc.and_(pc.is_valid(readable), pc.is_null(stored))
+    values = pc.coalesce(pc.cast(stored, pa.float64()), found.values) if column.round else found.values
+    return found._replace(values=values, text=stored, beyond=beyond)
+
+
+def _read_bool(text: pa.Array) -> Converted:
     index = pc.index_in(pc.utf8_lower(text), value_set=pa.array(_TRUE + _FALSE))
     values = pc.less(index, len(_TRUE))
     return Converted(values, text, _unreadable(text, values))
 
 
-def _read_datetime(raw: pa.Array) -> Converted:
-    """ISO 8601 → microseconds UTC. Without an offset the time is taken as UTC; digits past six are cut."""
-    if _all_match(raw, _DATETIME_PLAIN):
-        try:
-            return Converted(pc.cast(raw, TIMESTAMP), raw, _nothing(raw))
-        except pa.ArrowInvalid:
-            pass  # a day that the calendar doesn't have: find it below
-    text = clean(raw)
+def _read_datetime(text: pa.Array) -> Converted:
+    """ISO 8601 → microseconds UTC. Without an offset the time is taken as UTC."""
     short = pc.replace_substring_regex(text, r"(\.[0-9]{6})[0-9]{1,3}", r"\1")
     local = _cast_each(_only(short, pc.match_substring_regex(text, _DATETIME_LOCAL)), TIMESTAMP)
     offset = _only(short, pc.match_substring_regex(text, _DATETIME_OFFSET))
@@ -124,6 +158,15 @@ def _read_datetime(raw: pa.Array) -> Converted:
         shifted = pc.cast(_cast_each(offset, pa.timestamp("us", "UTC")), TIMESTAMP)
         local = pc.coalesce(local, shifted)
     return Converted(local, text, _unreadable(text, local))
+
+
+def _to_microseconds(column: Column, found: Converted) -> Converted:
+    """Times finer than a microsecond are beyond the column, or rounded half up where it says so."""
+    finer = pc.and_(pc.match_substring_regex(found.text, _BELOW_MICROSECOND), pc.is_valid(found.values))
+    if not column.round:
+        return found._replace(beyond=finer)
+    up = pc.cast(pc.match_substring_regex(found.text, r"\.[0-9]{6}[5-9]"), pa.int64())
+    return found._replace(values=pc.cast(pc.add(pc.cast(found.values, pa.int64()), up), TIMESTAMP))
 
 
 def _cast_each(text: pa.Array, to: pa.DataType) -> pa.Array:
@@ -146,7 +189,6 @@ def _cast_halving(text: pa.Array, to: pa.DataType) -> pa.Array:
 
 
 _READERS: dict[Dtype, Callable[[pa.Array], Converted]] = {
-    Dtype.STR: _read_str,
     Dtype.INT: _read_int,
     Dtype.FLOAT: _read_float,
     Dtype.BOOL: _read_bool,

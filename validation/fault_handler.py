@@ -23,15 +23,18 @@ BACKUP_COLUMNS = (
     "raw_data",
     "quarantined_at",
 )
+_OF_GOOD_VALUES = frozenset({"duplicate", "parent_missing"})  # what is held against the row, not against the value
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def quarantine_row(rejection: Rejection, spec: FileSpec, pii: PiiHandler) -> dict[str, Any]:
     """The row of the quarantine table: number, stage, reason (text), reasons and raw_data (JSON text), masked."""
+    unfit = {reason.column for reason in rejection.reasons if reason.rule not in _OF_GOOD_VALUES}
+    raw = pii.mask_raw(spec, rejection.raw, strays=rejection.stage is not Stage.ORPHAN, unfit=unfit)
     return {
         "row_number": rejection.number,
         **reason_fields(rejection.reasons),
-        "raw_data": to_json(pii.mask_raw(spec, rejection.raw, strays=rejection.stage is not Stage.ORPHAN)),
+        "raw_data": to_json(raw),
     }
 
 

@@ -72,14 +72,15 @@ class ErasedPersons:
     def named(self, raw: dict[str, Any]) -> bool:
         """Does the refused row name one of them?"""
         return any(
-            key_text(self._spec.schema.by_name[name], raw.get(name)) in keys
+            key_text(self._spec, self._spec.schema.by_name[name], raw.get(name)) in keys
             for name, keys in self._by_column.items()
         )
 
 
-def key_text(column: Column, value: Any) -> str | None:
+def key_text(spec: FileSpec, column: Column, value: Any) -> str | None:
     """A key of a refused row as the text of the key that it means (370.0 → 370); None when it can't be read."""
-    read = convert(column, pa.array([None if value is None else str(value)], pa.string())).values[0].as_py()
+    raw = pa.array([None if value is None else str(value)], pa.string())
+    read = convert(column, raw, spec.read_as(column)).values[0].as_py()
     return None if read is None else str(read)
 
 

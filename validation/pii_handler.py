@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
+from collections.abc import Collection
 from typing import Any
 
 import pyarrow as pa
 
 from config.model import FileSpec, PiiKind
-from validation.conversions import PLACEHOLDERS, clean
+from validation.canonical import canonical
+from validation.strays import is_stray
 
-MALFORMED = "_malformed"  # the text of a record that could not be split, in Rejection.raw
-_DATE_LIKE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]{5,18}(Z|[+-][\d:]{2,5})?)?")
-_SEPARATORS = re.compile(r"[ .()-]")
-_LONG_NUMBER = re.compile(r"\d{9}")
+MALFORMED, LINE = (
+    "_malformed",
+    "_line",
+)  # of a record that could not be split, in Rejection.raw: its text, its place
 _KEPT_CHARS = 100_000  # of such a text
 
 
 def malformed_raw(text: str, line: int) -> dict[str, Any]:
     """Rejection.raw of a record that could not be split into columns: its text and its line in the file."""
-    return {MALFORMED: text[:_KEPT_CHARS], "_line": line}
+    return {MALFORMED: text[:_KEPT_CHARS], LINE: line}
 
 
 class PiiHandler:
@@ -55,51 +56,36 @@ class PiiHandler:
         return rows
 
     def _mask_array(self, values: pa.ChunkedArray, kind: PiiKind) -> pa.Array:
-        texts = clean(values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)).to_pylist()
-        return pa.array([None if t is None else self.hash_value(t, kind) for t in texts], pa.string())
+        return pa.array([None if t is None else self.hash_value(t, kind) for t in values.to_pylist()], pa.string())
 
-    def mask_raw(self, spec: FileSpec, raw: dict[str, Any], *, strays: bool = True) -> dict[str, Any]:
-        """A refused row's text, fit to be kept: sensitive columns hashed as `mask` does, placeholders as they are.
+    def mask_raw(
+        self, spec: FileSpec, raw: dict[str, Any], *, strays: bool = True, unfit: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """A refused row's text, fit to be kept: sensitive columns hashed as `mask` does, but words for null.
 
         In a record that could not be split, or under a name that the schema doesn't have, nothing tells what is
         sensitive: where the file has sensitive columns at all, such text is hashed whole. So is a value in any
-        other column that looks like an e-mail or a long number: in a bad row, values stray. Without `strays` it is
-        left: an orphan is good but for its parent, and is loaded from this text as it would have been at once.
+        other column that looks like an e-mail or a long number and does not fit that column, as in the columns
+        `unfit` none does: in a bad row, values stray. Without `strays` it is left: an orphan is good but for its
+        parent, and is loaded from this text as it would have been at once.
         """
         if not spec.has_pii:
             return raw
-        return {self._masked_name(spec, k): self._masked_item(spec, k, v, strays) for k, v in raw.items()}
+
+        def masked(name: str, value: Any) -> Any:
+            if not isinstance(value, str):
+                return value
+            column = spec.schema.by_name.get(name)
+            if column is None:
+                return f"sha256:{self.hash_text(value)}"
+            if column.pii is not None:
+                means_null = value.strip().lower() in spec.read_as(column).words
+                return value if means_null else self.hash_value(value, column.pii)
+            stray = strays and is_stray(spec, column, value, fits=name not in unfit)
+            return f"sha256:{self.hash_text(value)}" if stray else value
+
+        return {self._masked_name(spec, name): masked(name, value) for name, value in raw.items()}
 
     def _masked_name(self, spec: FileSpec, name: str) -> str:
-        known = name in spec.schema.by_name or name.startswith("_")
+        known = name in spec.schema.by_name or name in {MALFORMED, LINE}
         return name if known else f"_unexpected_{self.hash_text(name)[:8]}"
-
-    def _masked_item(self, spec: FileSpec, name: str, value: Any, strays: bool) -> Any:
-        if not isinstance(value, str):
-            return value
-        column = spec.schema.by_name.get(name)
-        if column is None:
-            return f"sha256:{self.hash_text(value)}"
-        if value.strip().lower() in PLACEHOLDERS:
-            return value
-        if column.pii is None:
-            return f"sha256:{self.hash_text(value)}" if strays and looks_personal(value) else value
-        return self.hash_value(value, column.pii)
-
-
-def looks_personal(text: str) -> bool:
-    """Might it be an e-mail address, a phone number or a national id, that strayed into another column?"""
-    if _DATE_LIKE.fullmatch(text.strip()):
-        return False
-    return "@" in text or _LONG_NUMBER.search(_SEPARATORS.sub("", text)) is not None
-
-
-def canonical(text: str, kind: PiiKind) -> str:
-    """The one way to write a value: trimmed; e-mail in lower case; a mobile number as 11 digits."""
-    text = text.strip()
-    if kind is PiiKind.EMAIL:
-        return text.lower()
-    if kind is PiiKind.PHONE:
-        number = re.sub(r"\.0+$", "", text)
-        return f"0{number}" if re.fullmatch(r"1\d{9}", number) else number
-    return text

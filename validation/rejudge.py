@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from config.model import Column, FileSpec, Stage
 from validation.batch import Batch, Chunk, Reason
-from validation.conversions import clean
+from validation.conversions import convert
 from validation.pii_handler import MALFORMED
 from validation.rules import RULES
 from validation.validation_runner import validate
@@ -53,16 +53,16 @@ def judge_again(
     for column in spec.schema.columns:
         values = columns[column.name]
         if column.pii is not None:
-            _hold_what_stood(batch, column, [rows[n] for n in kept], clean(values))
+            _hold_what_stood(batch, column, [rows[n] for n in kept])
         elif spec.has_pii:
             stray = [bool(_STRAY.fullmatch(value or "")) for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
     return batch, unsplit
 
 
-def value_problem(column: Column, text: str) -> str | None:
+def value_problem(spec: FileSpec, column: Column, text: str) -> str | None:
     """The name of the rule that a new value of a sensitive column breaks, or None. An empty value breaks none."""
-    values = clean(pa.array([text], pa.string()))
+    values = convert(column, pa.array([text], pa.string()), spec.read_as(column)).values
     if values.null_count:
         return None
     if "\0" in text:
@@ -95,8 +95,8 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
     return dataclasses.replace(spec, schema=schema)
 
 
-def _hold_what_stood(batch: Batch, column: Column, rows: Sequence[Refused], text: pa.Array) -> None:
-    empty = text.is_null().to_pylist()
+def _hold_what_stood(batch: Batch, column: Column, rows: Sequence[Refused]) -> None:
+    empty = batch.values[column.name].is_null().to_pylist()
     for name in {r.rule for row in rows for r in row.reasons if r.column == column.name} - _OF_NULLS:
         if name not in column.rules and name not in _SCHEMA_RULES:
             continue  # it is no rule of this column any more

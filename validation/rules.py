@@ -63,14 +63,14 @@ def rule(*dtypes: Dtype) -> Callable[[Callable[..., pa.Array]], Callable[..., pa
 
 @rule()
 def required(values: pa.Array, wanted: bool) -> pa.Array:
-    """A null breaks it."""
-    return pc.is_null(values) if wanted else _none(values)
+    """A null breaks it, and a text of nothing but blanks."""
+    return _empty(values) if wanted else _none(values)
 
 
 @rule()
 def required_when(values: pa.Array, when: dict[str, list[str]], columns: Columns) -> pa.Array:
-    """A null breaks it where each named column holds one of the listed values."""
-    applies = pc.is_null(values)
+    """What breaks `required` breaks it where each named column holds one of the listed values."""
+    applies = _empty(values)
     for name, wanted in when.items():
         applies = pc.and_(applies, pc.is_in(columns[name], value_set=pa.array(wanted, pa.string())))
     return applies
@@ -113,6 +113,13 @@ def egyptian_mobile(values: pa.Array, wanted: bool) -> pa.Array:
     The leading 0 may be lost, and `.0` added, where an export wrote the column as numbers.
     """
     return matches(values, r"0?1[0125][0-9]{8}(?:\.0+)?") if wanted else _none(values)
+
+
+def _empty(values: pa.Array) -> pa.Array:
+    if not pa.types.is_string(values.type):
+        return pc.is_null(values)
+    blank = pc.or_(pc.equal(pc.binary_length(values), 0), pc.utf8_is_space(values))
+    return pc.fill_null(blank, fill_value=True)
 
 
 def _none(values: pa.Array) -> pa.Array:

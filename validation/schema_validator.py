@@ -7,11 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, Schema, Stage
+from config.model import INT_LIMITS, Column, Dtype, Schema, Stage
 from validation.batch import Batch
 from validation.conversions import Converted, as_mask, convert
-
-_INT_LIMITS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 
 
 def check_columns(schema: Schema, names: list[str]) -> None:
@@ -41,7 +39,7 @@ def validate_schema(batch: Batch) -> None:
     """Read every column as its dtype into `batch.values` and `batch.output`; reject what can't be."""
     for column in batch.spec.schema.columns:
         raw = batch.chunk.columns[column.name]
-        read = convert(column, raw)
+        read = convert(column, raw, batch.spec.read_as(column))
         batch.values[column.name] = read.values
         batch.output[column.name] = _output(column, read)
         _check_column(batch, column, read)
@@ -63,8 +61,10 @@ def _check_column(batch: Batch, column: Column, read: Converted) -> None:
             reject(pc.match_substring(read.text, "\0"), "nul_character")
         if column.sql.length is not None and column.pii is None:
             reject(_longer_than(read.text, column.sql.length), "too_long")
-    elif column.dtype in {Dtype.INT, Dtype.FLOAT}:
+    elif column.dtype is Dtype.INT:
         reject(_out_of_range(column, read.values), "out_of_range")
+    if read.beyond is not None:
+        reject(read.beyond, "out_of_range")
 
 
 def _output(column: Column, read: Converted) -> pa.Array:
@@ -81,14 +81,8 @@ def _longer_than(text: pa.Array, length: int) -> pa.Array:
 
 
 def _out_of_range(column: Column, values: pa.Array) -> pa.Array:
-    if column.dtype is Dtype.INT:
-        limit = _INT_LIMITS[column.sql.base]
-        return pc.or_(pc.greater(values, limit), pc.less(values, -limit - 1))
-    if column.sql.precision is None:
-        return pc.is_inf(values)
-    # PostgreSQL rounds to the scale first: 99999999.995 no longer fits numeric(10,2).
-    limit_after_rounding = 10.0 ** (column.sql.precision - column.sql.scale) - 0.5 * 10.0**-column.sql.scale
-    return pc.greater_equal(pc.abs(values), limit_after_rounding)
+    limit = INT_LIMITS[column.sql.base]
+    return pc.or_(pc.greater(values, limit), pc.less(values, -limit - 1))
 
 
 def _may_hold_nul(text: pa.Array) -> bool:

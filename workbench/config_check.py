@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from config.config_loader import without_pii_key
 from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
@@ -63,7 +64,9 @@ def describe(config: PipelineConfig, todo: Plan | None) -> dict[str, Any]:
         for spec in config.files
     ]
     database = dataclasses.asdict(todo) if todo is not None else None
-    return {"source": str(config.source), "load_order": order, "database": database, "problems": []}
+    warnings = [warning for warning in (without_pii_key(config),) if warning]
+    source = str(config.source)
+    return {"source": source, "load_order": order, "database": database, "problems": [], "warnings": warnings}
 
 
 def _plan(config: PipelineConfig) -> Plan:
@@ -87,6 +90,8 @@ def _show(found: dict[str, Any]) -> None:
     for file in order:
         refers = f" → {', '.join(file['parents'])}" if file["parents"] else ""
         say(f"  {file['pattern']:<24} {file['table']}{refers}")
+    for warning in found["warnings"]:
+        say(f"! {warning}")
     database = found["database"]
     if database is None:
         say("The database was not asked.")

@@ -149,7 +149,8 @@ def _row_number(
             if source.md5() != file["file_hash"]:
                 return None, "the file has other content now"
             for chunk in read_chunks(source, path.name, spec.schema, config.reader.chunk_rows, spec.read):
-                same = pc.equal(convert(key, chunk.columns[key.name]).values, wanted)
+                keys = convert(key, chunk.columns[key.name], spec.read_as(key)).values
+                same = pc.equal(keys, wanted)
                 for position in pc.indices_nonzero(same).to_pylist():
                     number = int(chunk.numbers[position])
                     if number not in refused:

@@ -25,7 +25,7 @@ from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
 from ingestion.formats.csv_format import column_names
 from ingestion.json_reader import record_keys
 from validation.conversions import convert
-from validation.pii_handler import looks_personal
+from validation.strays import looks_personal
 from workbench.guesses import blanked, guess
 from workbench.key_guess import ROW_KEY, KeyGuess, guess_key, parent_of, singular
 from workbench.output import AsJson, print_json, say

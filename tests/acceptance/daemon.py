@@ -94,6 +94,7 @@ class Product:
         self.archive = home.parent / f"{home.name}-archive"
         self.config = home / "config.yaml"
         home.mkdir(parents=True, exist_ok=True)
+        (home / ".env").touch()  # else the project's would be used, which a developer may have
         self.configure(**changes)
         self._consoles = 0
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from tests.acceptance.oracle_reader import Record, UnreadableFileError, read_records
-from tests.acceptance.oracle_rules import Spec, broken_rules, is_null, judge_value, read_specs, typed_values
+from tests.acceptance.oracle_rules import Spec, broken_rules, judge_value, meaning, read_specs, typed_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +160,7 @@ class Oracle:
         if record.values is None:
             return Row(record.number, "schema", (Reason("schema", "malformed"),), {})
         reasons = [Reason("schema", "unexpected column") for _ in record.extra[:1]]
-        texts = {
-            name: None if is_null(text) else text.strip()
-            for name, text in record.values.items()
-            if text is not None
-        }
+        texts = {c.name: meaning(record.values.get(c.name), c, spec) for c in spec.columns}
         values: dict[str, Any] = {}
         for column in spec.columns:
             text = texts.get(column.name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
-NULLS = frozenset({"", "nan", "null", "none", "na", "n/a"})
 BOOLS = {
     **dict.fromkeys(("true", "1", "1.0", "yes", "t", "y"), True),
     **dict.fromkeys(("false", "0", "0.0", "no", "f", "n"), False),
@@ -21,7 +21,9 @@ DATETIME = re.compile(
     r"(?:[ T]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?(Z|[+-][0-9]{2}(?::[0-9]{2})?)?)?"
 )
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.com")
+UNSEEN = frozenset("\u200b\u200c\u200d\u2060\ufeff\u00ad\u202e")
 EGYPTIAN_MOBILE = re.compile(r"01[0125][0-9]{8}|1[0125][0-9]{8}")
+FINER = re.compile(r"\.[0-9]{6}([0-9]+)")  # than a microsecond
 BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 
 
@@ -37,6 +39,7 @@ class Column:
     pii: str | None
     target: str
     rules: dict[str, Any]
+    rounds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +53,43 @@ class Spec:
     key: str
     columns: tuple[Column, ...]
     foreign_keys: dict[str, str]  # column → logical name of the parent
+    nulls: frozenset[str]  # words that mean null, in lower case
+    trims: bool
     delimiter: str = ","
 
     def stored(self, column: str) -> str:
         return next(item.target for item in self.columns if item.name == column)
 
 
-def is_null(text: str | None) -> bool:
-    return text is None or text.strip().lower() in NULLS
+def meaning(text: str | None, column: Column, spec: Spec) -> str | None:
+    """The text of a field as it is judged, or None where it means null."""
+    if text is None or text.strip().lower() in spec.nulls:
+        return None
+    is_key = column.name == spec.key or column.name in spec.foreign_keys
+    if column.dtype != "str" or is_key or column.pii:
+        text = text.strip() or None
+    elif spec.trims:
+        text = text.strip()
+    return _personal(text, column.pii) if text and column.pii else text
+
+
+def _personal(text: str, kind: str) -> str:
+    """Without what nobody sees; a whole number without `.0`, a phone without what is between its digits."""
+    text = "".join(c for c in unicodedata.normalize("NFKC", text) if c not in UNSEEN).strip()
+    if kind == "email":
+        return text
+    whole, _, zeros = text.partition(".")
+    if whole.isascii() and whole.isdigit() and zeros and not zeros.strip("0"):
+        text = whole
+    if kind == "phone":
+        bare = "".join(c for c in text if not (c.isspace() or c in "()[]{}./\\_-\u2010\u2212"))
+        number = bare.removeprefix("+")
+        return bare if number.isascii() and number.isdigit() else text
+    return text
 
 
 def judge_value(column: Column, text: str | None) -> tuple[Any, list[str]]:
-    """The value of a trimmed text, and what the schema stage finds wrong with it."""
+    """The value of a text that means something, and what the schema stage finds wrong with it."""
     if text is None:
         return None, [] if column.nullable else ["null"]
     broken = ["NUL"] if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text) else []
@@ -76,9 +104,20 @@ def judge_value(column: Column, text: str | None) -> tuple[Any, list[str]]:
         broken.append("length")
     if base in BITS and not -(2 ** (BITS[base] - 1)) <= value < 2 ** (BITS[base] - 1):
         broken.append("range")
-    if base == "numeric":
+    if base == "numeric" and limits:
         precision, scale = limits
-        if abs(rounded(value, scale)) >= Decimal(10) ** (precision - scale):
+        stored = rounded(value, scale)
+        if abs(stored) >= Decimal(10) ** (precision - scale) or (stored != value and not column.rounds):
+            broken.append("range")
+        value = stored
+    if base == "double precision" and value == value.to_integral_value() and "e" not in text.lower():
+        near = float(value)
+        if value not in {Decimal(near), Decimal(repr(near))}:
+            broken.append("range")
+    if column.dtype == "datetime" and (finer := FINER.search(text)):
+        if column.rounds:
+            value += dt.timedelta(microseconds=int(finer[1][0] >= "5"))
+        elif finer[1].strip("0"):
             broken.append("range")
     return value, broken
 
@@ -87,13 +126,13 @@ def typed_values(spec: Spec, values: dict[str, str | None]) -> int | None:
     """How many values of a row are more than text; None where they can be no row: no key, or of other types."""
     count = 0
     for column in spec.columns:
-        text = values[column.name]
+        text = meaning(values[column.name], column, spec)
         if not text:
             if column.name == spec.key:
                 return None
             continue
         try:
-            value = None if is_null(text) else READERS[column.dtype](text.strip())
+            value = READERS[column.dtype](text.strip())
         except ValueError:
             return None
         if column.allowed is not None and value not in column.allowed:
@@ -109,9 +148,9 @@ def broken_rules(
     broken = []
     for rule, bound in column.rules.items():
         if rule == "required":
-            ok = not bound or value is not None
+            ok = not bound or not _is_empty(value)
         elif rule == "required_when":
-            ok = value is not None or not any(texts.get(other) in among for other, among in bound.items())
+            ok = not _is_empty(value) or not any(texts.get(other) in among for other, among in bound.items())
         elif value is None or text is None:
             ok = True
         elif rule == "at_least":
@@ -123,7 +162,7 @@ def broken_rules(
         elif rule == "email":
             ok = EMAIL.fullmatch(text) is not None
         elif rule == "egyptian_mobile":
-            ok = EGYPTIAN_MOBILE.fullmatch(text.removesuffix(".0")) is not None
+            ok = EGYPTIAN_MOBILE.fullmatch(text) is not None
         else:
             raise ValueError(f"the oracle knows no rule {rule!r}")
         if not ok:
@@ -131,6 +170,10 @@ def broken_rules(
     if column.dtype == "datetime" and value is not None and not dates[0] <= value <= dates[1]:
         broken.append("dates")
     return broken
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def rounded(value: Decimal, scale: int) -> Decimal:
@@ -202,11 +245,22 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
             name = renamed.get(pattern, pattern.partition(".")[0])
             schema = config["schemas"][name]
             columns = tuple(_column(column) for column in schema["columns"])
-            foreign_keys = entry.get("foreign_keys", {})
-            comma = (entry.get("read") or {}).get("delimiter") or reader.get("delimiter") or ","
-            comma = "\t" if comma == "tab" else comma
-            table, key = entry["table"].lower(), schema["primary_key"]
-            specs.append(Spec(name, feed, pattern, table, key, columns, foreign_keys, comma))
+            read = {**(config.get("reader") or {}), **(entry.get("read") or {})}
+            comma = read.get("delimiter") or ","
+            specs.append(
+                Spec(
+                    name=name,
+                    feed=feed,
+                    pattern=pattern,
+                    table=entry["table"].lower(),
+                    key=schema["primary_key"],
+                    columns=columns,
+                    foreign_keys=entry.get("foreign_keys", {}),
+                    nulls=frozenset(str(word).strip().lower() for word in read.get("null_values", ())),
+                    trims=read.get("trim", False),
+                    delimiter="\t" if comma == "tab" else comma,
+                )
+            )
     by_name = {spec.name: spec for spec in specs}
 
     def level(name: str) -> int:
@@ -230,4 +284,5 @@ def _column(entry: dict[str, Any]) -> Column:
         pii=entry.get("pii"),
         target=entry.get("stored_as") or entry["name"],
         rules=entry.get("rules") or {},
+        rounds=entry.get("round", False),
     )

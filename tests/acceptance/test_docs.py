@@ -37,6 +37,7 @@ CONFIGURATION, OPERATIONS, REPAIRS = "docs/configuration.md", "docs/operations.m
 PROSE = ("CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/reliability.md", "docs/scaling.md")
 DOCUMENTS = (README, CONFIGURATION, OPERATIONS, REPAIRS, WAREHOUSE, "docs/bi.md", *PROSE)
 DEMO = "/tmp/fastfeast-demo"
+HASH_KEY = "what make run wrote into .env"
 LINEAGE = {"_file_id", "_loaded_at"}
 Check = Callable[[str, str, Callable[[], str]], None]  # command, what the document shows, what it gives
 
@@ -183,6 +184,7 @@ def session(embedded_server: dict[str, Any]) -> Iterator[Session]:
     folder = Path(tempfile.mkdtemp(prefix="ff-docs-", dir="/tmp"))  # short, for the server's socket
     folder.chmod(0o711)  # the server's own account must pass through, when the tests run as root
     session = Session(Product(folder / "home", web={"enabled": True}))
+    session.product.env["PII_HASH_KEY"] = HASH_KEY
     yield session
     if session.daemon is not None:
         session.daemon.kill()
@@ -205,6 +207,7 @@ def test_the_first_session_goes_as_printed(session: Session) -> None:
 
 def test_putting_things_right_goes_as_printed(make_product: MakeProduct) -> None:
     product = make_product()
+    product.env["PII_HASH_KEY"] = HASH_KEY
     home = product.home
     for block in [block for block in BLOCKS if block.language == "console" and block.document == REPAIRS]:
         for step in re.split(r"(?m)^\$ ", block.text)[1:]:

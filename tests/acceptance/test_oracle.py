@@ -47,7 +47,15 @@ def stages(book: FileBook) -> list[str | None]:
 
 
 def column(dtype: str, sql: tuple[Any, ...] = ("text",), **changes: Any) -> Column:
-    settings = {"nullable": True, "allowed": None, "pii": None, "target": "c", "rules": {}, **changes}
+    settings: dict[str, Any] = {
+        "nullable": True,
+        "allowed": None,
+        "pii": None,
+        "target": "c",
+        "rules": {},
+        "rounds": False,
+    }
+    settings |= changes
     return Column(name="c", dtype=dtype, sql=sql, **settings)
 
 
@@ -99,17 +107,20 @@ def test_a_float_is_decimal_and_finite(text: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "fits"),
+    ("text", "rounded_to"),
     [
-        ("99999999.99", True),
-        ("99999999.994", True),
-        ("99999999.995", False),
-        ("-99999999.994", True),
-        ("1e8", False),
+        ("99999999.99", "99999999.99"),
+        ("99999999.994", "99999999.99"),
+        ("99999999.995", None),
+        ("-10.005", "-10.01"),
+        ("1e8", None),
     ],
 )
-def test_a_numeric_column_holds_what_its_precision_says(text: str, fits: bool) -> None:
-    assert (readable("float", text, ("numeric", 10, 2)) != "broken") == fits
+def test_a_numeric_column_holds_what_its_precision_says(text: str, rounded_to: str | None) -> None:
+    number = ("numeric", 10, 2)
+    value, broken = judge_value(column("float", number, rounds=True), text)
+    assert (None if broken else str(value)) == rounded_to
+    assert (readable("float", text, number) == "broken") == (text != rounded_to)
 
 
 def test_rounding_is_half_away_from_zero() -> None:
@@ -125,7 +136,8 @@ def test_rounding_is_half_away_from_zero() -> None:
     [
         ("2026-02-20", dt.datetime(2026, 2, 20)),
         ("2026-02-20 09:05", dt.datetime(2026, 2, 20, 9, 5)),
-        ("2026-02-20T09:05:07.123456789", dt.datetime(2026, 2, 20, 9, 5, 7, 123456)),
+        ("2026-02-20T09:05:07.123456000", dt.datetime(2026, 2, 20, 9, 5, 7, 123456)),
+        ("2026-02-20T09:05:07.123456789", "broken"),
         ("2026-02-20T00:30:00+02:00", dt.datetime(2026, 2, 19, 22, 30)),
         ("2026-02-20T23:30:00-02", dt.datetime(2026, 2, 21, 1, 30)),
         ("2026-02-20 09:05:07Z", dt.datetime(2026, 2, 20, 9, 5, 7)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import sqlite3
 import stat
 import subprocess
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import yaml
 
 from tests.acceptance import samples
-from tests.acceptance.daemon import Product, wait_until
+from tests.acceptance.daemon import SHIPPED_CONFIG, Product, wait_until
 from tests.acceptance.mails import PASSWORD, Mailbox, mail_server
 from tests.acceptance.server import postgres_binaries
 
@@ -34,6 +36,11 @@ class Canaries:
 
     def phone(self) -> str:
         return "0" + self._plant(f"1069{self.kind}{len(self.planted):05d}")
+
+    def odd_phone(self, between: str) -> str:
+        """One as people write it."""
+        digits = self.phone()
+        return self._plant(between.join((digits[:3], digits[3:7], digits[7:])))
 
     def national_id(self) -> str:
         return self._plant(f"7730917{self.kind}{len(self.planted):07d}")
@@ -72,6 +79,10 @@ def plant(product: Product, canaries: Canaries, strays: Canaries) -> None:
         c(117, email=f"  {canaries.email()}\0", phone=canaries.phone()),
         c(100, full_name="Twin", **canaries.person()),
         c(118, region_id=strays.email(), updated_at=strays.phone(), **canaries.person()),
+        c(119, region_id=strays.odd_phone("\u00a0"), updated_at=strays.odd_phone("\u2011"), **canaries.person()),
+        c(121, segment_id=strays.odd_phone("_"), gender=strays.odd_phone("/"), **canaries.person()),
+        c(122, full_name=strays.odd_phone("\u200b"), gender="?", **canaries.person()),
+        c(123, gender=strays.email().replace("@", "\uff20"), **canaries.person()),
     ]
     lines = samples.csv_text([*good, *bad]).splitlines()
     cells = samples.csv_text([c(120, **canaries.person())]).splitlines()[1]
@@ -86,6 +97,10 @@ def plant(product: Product, canaries: Canaries, strays: Canaries) -> None:
     product.batch("customers.csv", latin, day="2026-02-23")
     twice = f"{lines[0]},{canaries.email()}\n{lines[1]},{canaries.phone()}\n"
     product.batch("customers.csv", twice, day="2026-02-24")
+
+    named = c(160, **canaries.person())
+    people = [json.dumps(named), json.dumps({**named, "customer_id": 161, f"_{strays.email()}": 1})]
+    product.batch("customers.ndjson", "\n".join(people), day="2026-02-25")
 
     riders = [d(n, **canaries.rider()) for n in (100, 101)]
     riders += [
@@ -129,7 +144,10 @@ def hunted(
     tmp_path_factory: pytest.TempPathFactory, canaries: Canaries, strays: Canaries, mailbox: Mailbox
 ) -> Product:
     """A product with its own server, run over all the canaries, so that its folder holds every trace there is."""
-    product = Product(tmp_path_factory.mktemp("hunt") / "home", alerting=mailbox.alerting)
+    shipped = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
+    customers = shipped["watcher"]["batch"]["expected_files"]["customers.csv"]
+    people = {"batch": {"expected_files": {"customers.ndjson": customers}}}
+    product = Product(tmp_path_factory.mktemp("hunt") / "home", alerting=mailbox.alerting, watcher=people)
     product.env["PII_HASH_KEY"] = HASH_KEY
     samples.write_master(product.home)
     plant(product, canaries, strays)

@@ -20,6 +20,7 @@ def site(
     for name in SETTINGS_FROM_OUTSIDE:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
+    (tmp_path / ".env").touch()
     monkeypatch.setenv("DATABASE_URL", str(database.url))
     monkeypatch.setenv("PII_HASH_KEY", KEY)
     site = Site(warehouse, tmp_path)

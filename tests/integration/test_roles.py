@@ -297,6 +297,7 @@ def test_the_command_runs_as_the_loader(administrator: Warehouse, split: Pipelin
     (master / "reasons.csv").write_text(REASONS + "1,late,1,2,0.5\n2,cold,9,2,0.5\n")
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     env |= {"FASTFEAST_HOME": str(tmp_path), "DATABASE_URL": url_as(administrator, "the loader")}
+    env["PII_HASH_KEY"] = "a key of some length"
     command = [sys.executable, str(PROJECT_ROOT / "main.py"), "once"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

@@ -38,6 +38,7 @@ def log_a_file(warehouse: Warehouse, at: dt.datetime = NOW) -> None:
 
 def once(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    (home / ".env").touch()
     return subprocess.run(
         [sys.executable, str(PROJECT_ROOT / "main.py"), "once"],
         env={**env, "FASTFEAST_HOME": str(home), **environment},
@@ -191,6 +192,20 @@ def test_the_command_ends_with_2_on_another_key_and_takes_the_accepted_one(
     accept = refused.stderr.partition("PII_ACCEPT_KEY_ID=")[2][:8]
     accepted = once(tmp_path, DATABASE_URL=url, PII_HASH_KEY=SECOND, PII_ACCEPT_KEY_ID=accept)
     assert accepted.returncode == 0, accepted.stderr
+
+
+def test_a_start_that_would_hash_without_a_key_says_so_once(tmp_path: Path, database: DatabaseConfig) -> None:
+    url = str(database.url)
+    said = once(tmp_path, DATABASE_URL=url)
+    assert said.returncode == 0, said.stderr
+    assert said.stderr.count("PII_HASH_KEY is not set") == 1
+    assert f"Set it in {tmp_path / '.env'}" in said.stderr
+    (log,) = (tmp_path / "logs").glob("*.log")
+    assert log.read_text().count("PII_HASH_KEY is not set") == 1
+
+
+def test_a_start_with_a_key_has_nothing_to_say(tmp_path: Path, database: DatabaseConfig) -> None:
+    assert once(tmp_path, DATABASE_URL=str(database.url), PII_HASH_KEY=FIRST).stderr == ""
 
 
 def test_pools_that_ask_for_more_than_the_server_has_are_refused(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from config.config_loader import DEFAULT_CONFIG, get_config
+from config import config_loader
+from config.config_loader import DEFAULT_CONFIG, get_config, without_pii_key
 from config.errors import ConfigError
 from config.file_specs import logical_stem, spec_for
 from config.model import Feed, SqlType
@@ -50,6 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("DATABASE_URL", "PII_HASH_KEY", "FASTFEAST_CONFIG", "PGPASSWORD", "ALERTING_ENABLED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
+    monkeypatch.setattr(config_loader, "PROJECT_ROOT", tmp_path / "project")
     return tmp_path
 
 
@@ -230,6 +232,33 @@ def test_variables_come_from_the_environment_then_env_then_default(
     monkeypatch.setenv("BOTH", "process")
     config = changed("database", {"user": "${BOTH}-${FROM_FILE}-${NOWHERE:-default}"})
     assert load(home, config).database.user == "process-file-default"
+
+
+def test_the_projects_env_is_used_where_the_home_has_none(home: Path) -> None:
+    (home / "project").mkdir()
+    (home / "project" / ".env").write_text(f"PII_HASH_KEY={'k' * 16}\n")
+    assert load(home, SMALL).pii.hash_key == "k" * 16
+    (home / ".env").write_text("")
+    assert load(home, SMALL).pii.hash_key is None
+
+
+def test_personal_columns_without_a_key_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert without_pii_key(load(home, SMALL)) is None
+    shipped = get_config(DEFAULT_CONFIG)
+    assert "agents, customers, drivers" in (without_pii_key(shipped) or "")
+    monkeypatch.setenv("PII_HASH_KEY", "k" * 16)
+    assert without_pii_key(get_config(DEFAULT_CONFIG)) is None
+
+
+def test_decimals_are_rounded_only_where_there_is_a_scale(home: Path) -> None:
+    text = problems(home, changed("schemas/people/columns/0/round", True))
+    assert "schemas.people.columns.person_id: round goes with sql_type numeric(p,s)" in text
+
+
+def test_a_word_for_null_that_yaml_reads_as_something_else_is_told(home: Path) -> None:
+    assert "reader.null_values.1: Value error, write it in quotes" in problems(
+        home, changed("reader", {"null_values": ["", None]})
+    )
 
 
 def test_a_variable_is_needed_only_by_what_is_switched_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,10 +44,10 @@ def read(dtype: Dtype, *texts: str | None) -> list[Any]:
         ("abc", "unreadable"),
         ("١٢", "unreadable"),
         ("", None),
-        (" N/A ", None),
-        ("NaN", None),
-        ("NULL", None),
-        ("None", None),
+        (" \u00a0", None),
+        (" N/A ", "unreadable"),
+        ("NaN", "unreadable"),
+        ("NULL", "unreadable"),
         (None, None),
     ],
 )
@@ -70,7 +70,8 @@ def test_integers_are_exact(text: str | None, value: Any) -> None:
         ("-Infinity", "unreadable"),
         ("1,5", "unreadable"),
         ("0x1p3", "unreadable"),
-        ("nan", None),
+        ("nan", "unreadable"),
+        ("", None),
     ],
 )
 def test_floats_are_finite_numbers(text: str, value: Any) -> None:
@@ -102,7 +103,7 @@ def test_booleans_take_the_usual_spellings(text: str, value: Any) -> None:
         ("2026-02-20 10:11", dt.datetime(2026, 2, 20, 10, 11)),
         ("2026-02-20T10:11:12", dt.datetime(2026, 2, 20, 10, 11, 12)),
         ("2026-02-20 10:11:12.5", dt.datetime(2026, 2, 20, 10, 11, 12, 500000)),
-        ("2026-02-20 10:11:12.123456789", dt.datetime(2026, 2, 20, 10, 11, 12, 123456)),
+        ("2026-02-20 10:11:12.123456000", dt.datetime(2026, 2, 20, 10, 11, 12, 123456)),
         ("2026-02-20T10:11:12Z", dt.datetime(2026, 2, 20, 10, 11, 12)),
         ("2026-02-20T10:11:12+02:00", dt.datetime(2026, 2, 20, 8, 11, 12)),
         ("2026-02-20 10:11:12.25-0530", dt.datetime(2026, 2, 20, 15, 41, 12, 250000)),
@@ -115,7 +116,8 @@ def test_booleans_take_the_usual_spellings(text: str, value: Any) -> None:
         ("20260220", "unreadable"),
         ("20/02/2026", "unreadable"),
         ("invalid", "unreadable"),
-        ("N/A", None),
+        ("N/A", "unreadable"),
+        (" ", None),
     ],
 )
 def test_dates_are_iso_8601_and_utc(text: str, value: Any) -> None:

@@ -57,6 +57,7 @@ def read(folder: Path, data: bytes, name: str = "things.csv", chunk_rows: int = 
         (b"a,b\r1,x\r2,y\r", [(1, "1", "x"), (2, "2", "y")]),
         (b"b,a\nx,1\n", [(1, "1", "x")]),
         (HEADER + b'1,"x, ""y""\nz"\n2,\n', [(1, "1", 'x, "y"\nz'), (2, "2", None)]),
+        (HEADER + b'1,""\n', [(1, "1", "")]),
         (HEADER + b'1,5" pipe\n2,y\n', [(1, "1", '5" pipe'), (2, "2", "y")]),
         (HEADER + b"1,x\n\n\n2,y\n", [(1, "1", "x"), (2, "2", "y")]),
         (HEADER + b"1,NaN\n", [(1, "1", "NaN")]),
@@ -206,7 +207,8 @@ def test_read_file_gives_text_and_the_logical_name(tmp_path: Path, config: Pipel
     path.write_text("channel_id,channel_name\n1,app\n2,\n")
     frame, name = read_file(path, config)
     assert name == "channels"
-    assert frame.fillna("").to_dict("list") == {"channel_id": ["1", "2"], "channel_name": ["app", ""]}
+    assert frame["channel_id"].tolist() == ["1", "2"]
+    assert frame["channel_name"].tolist()[0] == "app"
     assert frame["channel_name"].isna().tolist() == [False, True]
     assert set(map(str, frame.dtypes)) == {"str"}
     with pytest.raises(FileRejected, match="no expected file"):

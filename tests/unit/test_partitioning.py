@@ -27,6 +27,7 @@ def no_settings_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in SETTINGS_FROM_OUTSIDE:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
+    (tmp_path / ".env").touch()
 
 
 def load(
