@@ -1,4 +1,4 @@
-"""One file → chunks of text columns, streamed; CSV through Arrow, JSON through json_reader."""
+"""One file → chunks of text columns, streamed; CSV through Arrow, JSON through formats/json_format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from config.errors import FileChanged, FileRejected
 from config.file_specs import logical_stem
 from config.model import Schema, Stage
 from config.settings import PipelineConfig
-from ingestion.json_reader import read_json
+from ingestion.formats.json_format import read_json
 from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import MALFORMED, malformed_raw
 from validation.schema_validator import check_columns

@@ -19,7 +19,7 @@ from config.file_specs import RESERVED_TABLES, logical_stem
 from config.model import Column, Dtype, Feed, FileSpec, Schema
 from config.settings import PipelineConfig
 from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
-from ingestion.json_reader import record_keys
+from ingestion.formats.json_format import record_keys
 from validation.conversions import clean
 from validation.pii_handler import looks_personal
 from workbench.guesses import FEW, guess, pii_of
