@@ -57,15 +57,14 @@ def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:
 
 
 def decode_record(text: str, start: int, plain: PlainRecords) -> tuple[Fields, int]:
-    """The JSON object that begins at `start` of `text`, and where it ends; `plain` learns where nested values are.
+    """The JSON object that begins at `start` of `text`, and where it ends; `plain` learns of it.
 
     Raises ValueError or RecursionError.
     """
     fields = Fields()
+    nested: list[str] = []
     at = _skip(text, start + 1)
-    if text[at : at + 1] == "}":
-        return fields, at + 1
-    while True:
+    while text[at : at + 1] != "}" or fields:
         if text[at : at + 1] != '"':
             raise json.JSONDecodeError("Expecting a key in double quotes", text, at)
         name, end = _DECODER.raw_decode(text, at)
@@ -81,12 +80,14 @@ def decode_record(text: str, start: int, plain: PlainRecords) -> tuple[Fields, i
                 fields.defect = fields.defect or "lone_surrogate"
         else:
             fields[name] = None if value is None or source == "NaN" else source
-        if source[0] in "{[" and name in plain.fields:
-            plain.expect_nested([name])
+        if source[0] in "{[":
+            nested.append(name)
         at = _skip(text, end)
         if text[at : at + 1] == "}":
-            return fields, at + 1
+            break
         at = _expect(text, at, ",")
+    plain.learn(fields.keys(), nested)
+    return fields, at + 1
 
 
 def _skip(text: str, at: int) -> int:
@@ -162,6 +163,8 @@ class _Array:
         if window.data.rfind(b"}") < window.position:
             window.more()  # only the beginning of a record was left
         for end in self._ends():
+            if end - window.position > MAX_RECORD_BYTES:
+                continue
             records: list[Any] | None = self._plain.array(b"[%b]" % window.data[window.position : end])
             if records:
                 window.position = end
@@ -174,13 +177,15 @@ class _Array:
             if problem.sure:
                 raise self._not_json(f"{problem.what} {place}", problem.offset)
             if len(window.data) - window.position > MAX_RECORD_BYTES:
-                raise FileRejected(
-                    f"record {self._count + 1}, from byte {window.place()} on, is longer than "
-                    f"{MAX_RECORD_BYTES >> 20} MB, or not JSON"
-                )
+                raise self._too_long()
             if not window.more():
                 cut = f"is cut off, or is not JSON: {problem.what} {place}"
                 raise FileRejected(f"{cut}, at byte {window.place(problem.offset)}")
+
+    def _too_long(self) -> FileRejected:
+        most = f"{MAX_RECORD_BYTES >> 20} MB"
+        place = f"record {self._count + 1}, from byte {self._window.place()} on,"
+        return FileRejected(f"{place} is longer than {most}, or not JSON")
 
     def _ends(self) -> Iterator[int]:
         """Where the last whole record of the window may end: at its last }, or, if that is within a record with
@@ -217,6 +222,9 @@ class _Array:
                 break
             if end == len(text) and text[end - 1] not in '}]"':  # a number may go on
                 problem = _Problem("a value that is cut off", len(data), sure=False)
+                break
+            if end - at > MAX_RECORD_BYTES // 4 and len(text[at:end].encode()) > MAX_RECORD_BYTES:
+                problem = _Problem("a record that is too long", 0, sure=False)
                 break
             records.append(record)
             used = end
@@ -255,7 +263,8 @@ class _Lines:
         self._check_first()
         number = line_number = 0
         for piece, is_whole in self._pieces():
-            records: list[Any] | None = self._plain.lines(piece) if is_whole else None
+            quick = is_whole and len(piece) <= MAX_RECORD_BYTES
+            records: list[Any] | None = self._plain.lines(piece) if quick else None
             if records:
                 yield from records
                 number += len(records)
@@ -265,7 +274,8 @@ class _Lines:
                 line_number += 1
                 if line := line.strip(SPACES):
                     number += 1
-                    record, rule = self._decode(line) if is_whole else (None, "line_too_long")
+                    fits = is_whole and len(line) <= MAX_RECORD_BYTES
+                    record, rule = self._decode(line) if fits else (None, "line_too_long")
                     yield record if record is not None else _malformed_line(line, rule, number, line_number)
 
     def _decode(self, line: bytes) -> tuple[Fields | None, str]:

@@ -27,7 +27,7 @@ class Window:
         self.position = 0
         while len(self.data) < 4 and self.more():
             pass
-        if self.data.startswith(_UTF16) or b"\0" in self.data[:4]:
+        if self.data.startswith(_UTF16) or self.data[:4].count(0) > 1:
             raise FileRejected("is UTF-16 or UTF-32; export it as UTF-8")
         if self.data.startswith(_BOM):
             self.position = len(_BOM)

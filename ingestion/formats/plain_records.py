@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -22,26 +22,31 @@ class PlainRecord(msgspec.Struct):
 
 
 class PlainRecords:
-    """Decodes windows in which records have no keys but `names`, each once at most, and values as expected.
+    """Decodes windows in which every record has just the keys `names`, each once, and plain values.
 
     That is what exports look like, and takes a quarter of the time. Anything else is left to the general decoder,
-    which tells what is wrong with which record. Both keep every digit of a number. Values are plain ones, but for
-    the columns in `nested`, where any is kept as it is written; in those in `exact` it is to stay so.
+    which tells what is wrong with which record. Both keep every digit of a number. Records that lack keys, and
+    nested values, are taken too once `learn` has told of one. The values of the columns `exact`, and of those with
+    nested values, are kept as they are written.
     """
 
     def __init__(self, names: Iterable[str], exact: Iterable[str] = ()) -> None:
         self.fields = {name: f"field_{position}" for position, name in enumerate(names)}
         self.exact = self.nested = frozenset(exact)
+        self._gaps = False  # may a record lack keys?
         self._make_decoders()
 
-    def expect_nested(self, names: Iterable[str]) -> None:
-        """From now on, keep any value of the columns `names` as it is written."""
-        if not self.nested.issuperset(names):
-            self.nested |= frozenset(names)
+    def learn(self, names: Collection[str], nested: Collection[str]) -> None:
+        """From now on take records like one that has the keys `names`, those in `nested` with nested values."""
+        gaps = self._gaps or not self.fields.keys() <= set(names)
+        known = self.nested | (self.fields.keys() & set(nested))
+        if (gaps, known) != (self._gaps, self.nested):
+            self._gaps, self.nested = gaps, known
             self._make_decoders()
 
     def _make_decoders(self) -> None:
-        fields = [(field, Raw if name in self.nested else Any, UNSET) for name, field in self.fields.items()]
+        default = UNSET if self._gaps else msgspec.NODEFAULT
+        fields = [(field, Raw if name in self.nested else Any, default) for name, field in self.fields.items()]
         kind = msgspec.defstruct(
             "Record",
             fields,
@@ -86,8 +91,8 @@ class PlainRecords:
             inside = _structure(np.frombuffer(self._nested_text(records), np.uint8))
             keys, braces, brackets_found = keys - inside[0], braces - inside[1], brackets_found - inside[2]
         flat = braces == len(records) and brackets_found == brackets
-        all_keys = len(records) * len(self.fields)
-        each_key_once = keys == all_keys or (keys < all_keys and keys == all_keys - self._lacking(records))
+        lacking = self._lacking(records) if self._gaps else 0
+        each_key_once = keys == len(records) * len(self.fields) - lacking
         return records if flat and each_key_once else None
 
     def _nested_text(self, records: list[PlainRecord]) -> bytes:
