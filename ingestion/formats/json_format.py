@@ -13,8 +13,12 @@ import numpy as np
 import pyarrow as pa
 from msgspec import UNSET, Raw
 
+from config.errors import FileRejected
 from config.model import Dtype, Schema, Stage
-from ingestion.formats.json_records import Fields, Record, read_records
+from ingestion.formats.json_array import array_records
+from ingestion.formats.json_lines import line_records
+from ingestion.formats.json_record import Fields, Record
+from ingestion.formats.json_window import Window
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
 from validation.batch import Chunk, Reason, Rejection
 from validation.schema_validator import check_columns
@@ -41,6 +45,24 @@ def read_json(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk
 def record_keys(raw: IO[bytes]) -> Iterator[list[str]]:
     """The keys of each record; records that are no objects are left out."""
     return (list(record) for record in read_records(raw, PlainRecords(())) if isinstance(record, Fields))
+
+
+def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:
+    """The records of a JSON array, or of a file with one JSON object a line, in their order.
+
+    A value is the text of a string, and the source text of anything else; of the columns `plain.exact` that of
+    strings, too. null is None; so is a bare NaN, as exports write it for null. A record that can't be read comes
+    as a Rejection with its number where the format tells where the next one begins; else FileRejected is raised.
+    """
+    window = Window(raw)
+    first = window.next_byte()
+    if first == b"":
+        raise FileRejected("is empty; an hour without records is written as []")
+    if first == b"[":
+        window.position += 1
+        yield from array_records(window, plain)
+    else:
+        yield from line_records(window, plain)
 
 
 class _KeysOfFile:

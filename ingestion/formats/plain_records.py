@@ -1,4 +1,4 @@
-"""The quick decoder for JSON as exports write it; what it declines, the general one of json_records takes."""
+"""The quick decoder for JSON as exports write it; what it declines, the general one of json_record takes."""
 
 from __future__ import annotations
 
