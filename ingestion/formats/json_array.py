@@ -48,9 +48,9 @@ class _Array:
             self._expect_end()
             return
         while True:
-            for record in self._decode():
-                self._count += 1
-                yield record
+            records = self._decode()
+            self._count += len(records)
+            yield from records
             after = window.next_byte()
             if after == b"]":
                 self._expect_end()

@@ -128,7 +128,7 @@ def _chunk(part: list[Record], first: int, keys: _KeysOfFile, plain: PlainRecord
 
 def _columns(records: list[PlainRecord | Fields], plain: PlainRecords) -> dict[str, pa.Array]:
     """Arrow strings by column."""
-    all_plain = not any(isinstance(record, Fields) for record in records)
+    all_plain = Fields not in set(map(type, records))
 
     def values(name: str, field: str) -> list[Any]:
         if all_plain:

@@ -39,7 +39,7 @@ class _Lines:
             if records:
                 yield from records
                 number += len(records)
-                line_number += piece.count(b"\n")
+                line_number += len(records) - 1 + piece.count(b"\n", len(piece.rstrip(b"\r\n")))
                 continue
             for line in piece.removesuffix(b"\n").split(b"\n"):
                 line_number += 1

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Raw
 
-SPACE, QUOTE, COLON, BRACKET, BRACE, DASH, ZERO = b' ":[{-0'
+SPACE, QUOTE, COLON, BRACKET, BRACE, CLOSING, DASH, ZERO, LINE_END, RETURN = b' ":[{}-0\n\r'
 _NAN = re.compile(b"NaN")
 # Before a bare NaN. A quote within a text would be escaped, and the one that opens a text follows no letter.
 _KEY_END = re.compile(rb'\w": ?\Z')
-_AFTER_A_NUMBER = np.frombuffer(b",}] \t\r\n", np.uint8)
+_ENDS_A_NUMBER = np.isin(np.arange(256), list(b",}] \t\r\n"))  # by the byte
 
 
 class PlainRecord(msgspec.Struct):
@@ -66,11 +66,8 @@ class PlainRecords:
         """The records of `data`, one a line; None as for `array`."""
         data = data.rstrip(b"\r\n")
         records = self._decoded(self._line.decode_lines, data, brackets=0)
-        if records is None:
-            return None
-        # The decoder takes two records on a line, and one on two; but no record has } and { around a line's end.
-        line_ends = data.count(b"}\n{") + data.count(b"}\r\n{")
-        return records if len(records) - 1 == line_ends == data.count(b"\n") else None
+        # The decoder takes two records on a line, too, and one on two lines.
+        return records if records is not None and _is_one_a_line(data, len(records)) else None
 
     def _decoded(
         self, decode: Callable[[bytes], list[Any]], data: bytes, *, brackets: int
@@ -114,9 +111,17 @@ def _structure(chars: np.ndarray) -> tuple[int, int, int, bool]:
 
 def _has_minus_zero(chars: np.ndarray) -> bool:
     """Might there be a whole number -0, whose sign an int would lose?"""
-    dashes = np.flatnonzero(chars[:-2] == DASH)
-    dashes = dashes[chars[dashes + 1] == ZERO]
-    return bool(np.isin(chars[dashes + 2], _AFTER_A_NUMBER).any())
+    dashes = np.flatnonzero((chars[:-2] == DASH) & (chars[1:-1] == ZERO))
+    return bool(_ENDS_A_NUMBER[chars[dashes + 2]].any())
+
+
+def _is_one_a_line(data: bytes, records: int) -> bool:
+    """Does each of the lines hold one record? Within a record, no line can end between } and {."""
+    chars = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(chars == LINE_END)
+    before = chars[ends - 1]
+    before = np.where(before == RETURN, chars[ends - 2], before)
+    return len(ends) == records - 1 and bool(((before == CLOSING) & (chars[ends + 1] == BRACE)).all())
 
 
 def _count(chars: np.ndarray, char: int) -> int:
