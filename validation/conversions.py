@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.model import Column, Dtype
+from validation.json_values import is_json
 
 PLACEHOLDERS = frozenset({"", "nan", "null", "none", "na", "n/a"})
 _LONGEST_PLACEHOLDER = 4
@@ -126,6 +127,14 @@ def _read_datetime(raw: pa.Array) -> Converted:
     return Converted(local, text, _unreadable(text, local))
 
 
+def _read_json(raw: pa.Array) -> Converted:
+    """Texts that are JSON, as they are written."""
+    text = clean(raw)
+    readable = pa.array([value is not None and is_json(value) for value in text.to_pylist()], pa.bool_())
+    values = _only(text, readable)
+    return Converted(values, text, _unreadable(text, values))
+
+
 def _cast_each(text: pa.Array, to: pa.DataType) -> pa.Array:
     """Cast, with null for every value that can't be: halve the distinct values until the bad ones are alone."""
     try:
@@ -151,6 +160,7 @@ _READERS: dict[Dtype, Callable[[pa.Array], Converted]] = {
     Dtype.FLOAT: _read_float,
     Dtype.BOOL: _read_bool,
     Dtype.DATETIME: _read_datetime,
+    Dtype.JSON: _read_json,
 }
 
 

@@ -10,6 +10,7 @@ from config.errors import FileRejected
 from config.model import Column, Dtype, Schema, Stage
 from validation.batch import Batch
 from validation.conversions import Converted, as_mask, convert
+from validation.json_values import jsonb_masks
 
 _INT_LIMITS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 
@@ -65,6 +66,9 @@ def _check_column(batch: Batch, column: Column, read: Converted) -> None:
             reject(_longer_than(read.text, column.sql.length), "too_long")
     elif column.dtype in {Dtype.INT, Dtype.FLOAT}:
         reject(_out_of_range(column, read.values), "out_of_range")
+    elif column.sql.base == "jsonb":
+        for rule, mask in jsonb_masks(read.values).items():
+            batch.reject(mask, Stage.SCHEMA, rule, column.name)
 
 
 def _output(column: Column, read: Converted) -> pa.Array:

@@ -116,7 +116,8 @@ class Oracle:
         book = FileBook(path, spec)
         self.books.append(book)
         try:
-            records = read_records(path, [column.name for column in spec.columns])
+            names = [column.name for column in spec.columns]
+            records = read_records(path, names, [column.name for column in spec.columns if column.nullable])
         except UnreadableFileError as error:
             book.error = str(error)
             return book
