@@ -95,9 +95,9 @@ class _KeysOfFile:
             self._lacking = {n for n in self._lacking if getattr(record, plain.fields[n]) is UNSET}
 
     def check(self) -> None:
-        """Raise FileRejected where every record has a strange key, or lacks a column that can't be null."""
+        """Raise FileRejected where every record has a strange key, or lacks a column that must have a value."""
         columns = self._schema.by_name
-        needed = any(not columns[name].nullable for name in self._lacking)
+        needed = any(not columns[n].nullable or columns[n].rules.get("required") for n in self._lacking)
         if self._strange is not None and (self._strange or needed):
             found = [name for name in columns if name not in self._lacking]
             check_columns(self._schema, [*found, *self._strange])

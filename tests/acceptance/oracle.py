@@ -116,8 +116,8 @@ class Oracle:
         book = FileBook(path, spec)
         self.books.append(book)
         try:
-            names = [column.name for column in spec.columns]
-            records = read_records(path, names, [column.name for column in spec.columns if column.nullable])
+            optional = [c.name for c in spec.columns if c.nullable and not c.rules.get("required")]
+            records = read_records(path, [column.name for column in spec.columns], optional)
         except UnreadableFileError as error:
             book.error = str(error)
             return book

@@ -31,16 +31,16 @@ class Record:
     extra: tuple[str, ...] = ()
 
 
-def read_records(path: Path, columns: list[str], nullable: Collection[str] = ()) -> list[Record]:
+def read_records(path: Path, columns: list[str], optional: Collection[str] = ()) -> list[Record]:
     """All records of `path`; raises UnreadableFileError when the file fails as a whole.
 
-    Of JSON, all records may lack those of the columns that are `nullable`.
+    Of JSON, all records may lack the columns that are `optional`.
     """
     text = _text(path)
     name = path.name.removesuffix(".gz")
     if name.endswith(".csv"):
         return list(_csv(text, columns))
-    return list(_json(text, columns, frozenset(columns) - frozenset(nullable)))
+    return list(_json(text, columns, frozenset(columns) - frozenset(optional)))
 
 
 def _text(path: Path) -> str:
