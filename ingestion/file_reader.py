@@ -75,7 +75,10 @@ class OpenFile:
     def md5(self) -> str:
         """MD5 of the content, hex. Leaves the position where it is: another thread may be reading."""
         digest, position = hashlib.md5(usedforsecurity=False), 0
-        while data := os.pread(self.handle.fileno(), HASHED_BYTES, position):
+        while position <= self.stat.st_size:  # what grows meanwhile is no end
+            data = os.pread(self.handle.fileno(), HASHED_BYTES, position)
+            if not data:
+                break
             digest.update(data)
             position += len(data)
         return digest.hexdigest()
@@ -118,14 +121,15 @@ def read_chunks(file: OpenFile, name: str, schema: Schema, chunk_rows: int) -> I
     """The file's records as chunks of at most `chunk_rows` rows, columns as in `schema`; `name` tells the format.
 
     Raises FileRejected for what is wrong with the file as a whole; a record that can't be split into columns
-    comes as `malformed` of its chunk.
+    comes as `malformed` of its chunk. Raises FileChanged when the file grows, which it may do for ever.
     """
     _, extension = logical_stem(name)
+    read = _read_csv if extension == ".csv" else read_json
     with byte_stream(file, name) as raw:
-        if extension == ".csv":
-            yield from _read_csv(raw, schema, chunk_rows)
-        else:
-            yield from read_json(raw, schema, chunk_rows)
+        for chunk in read(raw, schema, chunk_rows):
+            yield chunk
+            if file.handle.tell() > file.stat.st_size:
+                raise FileChanged(f"{name} grew while it was read")
 
 
 @contextmanager

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.errors import FileRejected
+from config.errors import FileChanged, FileRejected
 from config.model import Column, Dtype, Schema
+from ingestion import file_reader
 from ingestion.file_reader import opened, read_chunks
 from ingestion.formats import json_lines, json_window
 from ingestion.formats.json_format import read_json
@@ -240,6 +241,27 @@ def test_a_damage_is_found_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
             raw = CountedReads(data)
             with pytest.raises(FileRejected, match=f"in record 4, at byte {len(good) * 3 + 16}"):
                 list(read_json(raw, SCHEMA, 10))
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "more"),
+    [
+        ("things.csv", b"id,s,doc\n", b"1,x,1\n"),
+        ("things.json", b"[", b'{"id": 1},'),
+        ("things.ndjson", b"", b'{"id": 1}\n'),
+    ],
+)
+def test_a_file_that_grows_for_ever_is_read_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, begin: bytes, more: bytes
+) -> None:
+    monkeypatch.setattr(file_reader, "MAX_LINE_BYTES", 1 << 12)
+    path = tmp_path / name
+    path.write_bytes(begin + more * 2_000)
+    with ends(), window(1 << 12), opened(path) as file, path.open("ab", buffering=0) as writer:
+        chunks = read_chunks(file, name, SCHEMA, 100)
+        with pytest.raises(FileChanged):
+            list(writer.write(more * 5_000) for _ in chunks)
+        assert file.handle.tell() < path.stat().st_size
 
 
 # ---------------------------------------------------------------- what is JSON, and what isn't
