@@ -202,6 +202,11 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
             for name in spec.indexes
             if name not in spec.schema.by_name
         ]
+        problems += [
+            f"{where}.indexes: {name!r} is of type json, which PostgreSQL can't index; make it jsonb"
+            for name in spec.indexes
+            if name in spec.schema.by_name and spec.schema.by_name[name].sql.base == "json"
+        ]
         newer = spec.schema.by_name.get(spec.newer_by or "")
         if spec.on_conflict is OnConflict.UPDATE_IF_NEWER and (newer is None or newer.dtype is not Dtype.DATETIME):
             problems.append(f"{where}.newer_by: update_if_newer needs the name of a datetime column")

@@ -44,6 +44,7 @@ class Dtype(StrEnum):
     FLOAT = "float"
     BOOL = "bool"
     DATETIME = "datetime"
+    JSON = "json"
 
 
 class PiiKind(StrEnum):
@@ -108,6 +109,7 @@ SQL_TYPES_OF_DTYPE = {
     Dtype.FLOAT: ("double precision", "numeric"),
     Dtype.BOOL: ("boolean",),
     Dtype.DATETIME: ("timestamp without time zone",),
+    Dtype.JSON: ("jsonb", "json"),
 }
 INT_LIMITS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 SQL_TYPES_OF_DTYPE_FLAT = frozenset(base for bases in SQL_TYPES_OF_DTYPE.values() for base in bases)

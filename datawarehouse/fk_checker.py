@@ -11,7 +11,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.config_loader import get_config
-from config.model import FileSpec, ForeignKey
+from config.model import Column, Dtype, FileSpec, ForeignKey
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import default_warehouse
 from validation.orphan_validator import Keys, ParentLookup
@@ -78,15 +78,21 @@ def rows_by_key(
 
 def _by_key(spec: FileSpec, *columns: str) -> sql.Composed:
     key = spec.schema.key
-    names = [key.target, *(spec.schema.by_name[name].target for name in columns)]
+    chosen = [key, *(spec.schema.by_name[name] for name in columns)]
     return sql.SQL(_IN_PARTITIONS if columns and spec.partition_by else _IN_TABLE).format(
-        columns=sql.SQL(", ").join([sql.Identifier("t", name) for name in names]),
+        columns=sql.SQL(", ").join(map(_selected, chosen)),
         table=sql.Identifier(spec.table),
         keys=sql.Identifier(spec.key_table),
         key=sql.Identifier(key.target),
         by=sql.Identifier(spec.partition_column or ""),
         type=sql.SQL(str(key.sql)),
     )
+
+
+def _selected(column: Column) -> sql.Composed:
+    """The column of `t`; JSON by its text, which the driver would take apart."""
+    form = "{}::text" if column.dtype is Dtype.JSON else "{}"
+    return sql.SQL(form).format(sql.Identifier("t", column.target))
 
 
 def _array_literal(keys: pa.Array | pa.ChunkedArray) -> str:

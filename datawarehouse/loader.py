@@ -15,7 +15,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError
-from config.model import FileSpec, Lookup, OnConflict
+from config.model import Column, FileSpec, Lookup, OnConflict
 from config.settings import PipelineConfig
 from datawarehouse.db_errors import translated
 from datawarehouse.derivations import derive
@@ -349,9 +349,15 @@ class Loader:
 
     def _differ(self, one: str, other: str) -> sql.Composable:
         """Do the rows `one` and `other` differ in a source column other than the key?"""
-        names = [sql.Identifier(c.target) for c in self._spec.schema.columns]
+        columns = self._spec.schema.columns
 
         def row(alias: str) -> sql.Composable:
-            return sql.SQL(", ").join([sql.SQL("{}.{}").format(sql.SQL(alias), name) for name in names])
+            return sql.SQL(", ").join([_comparable(alias, column) for column in columns])
 
         return sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(row(one), row(other))
+
+
+def _comparable(alias: str, column: Column) -> sql.Composable:
+    """What tells two values of the column apart; json, which keeps its text, has no = of its own."""
+    form = "{}.{}::text" if column.sql.base == "json" else "{}.{}"
+    return sql.SQL(form).format(sql.SQL(alias), sql.Identifier(column.target))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.types import TypeEngine
 
-from config.model import Column, Derivation, FileSpec, SqlType
+from config.model import Column, Derivation, Dtype, FileSpec, SqlType
 from config.settings import PipelineConfig
 
 _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
@@ -23,6 +23,8 @@ _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
     "numeric": lambda t: sa.Numeric(t.precision, t.scale),
     "boolean": lambda _: sa.Boolean(),
     "timestamp without time zone": lambda _: sa.DateTime(),
+    "jsonb": lambda _: JSONB(),
+    "json": lambda _: JSON(),
 }
 _NOW = sa.text("now()")
 # CHECKs of earlier versions, dropped where they are found. A CHECK that changes gets a new name: PostgreSQL writes
@@ -90,7 +92,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
             )
         )
         if column.name in spec.indexes and not is_key:
-            items.append(_index(spec.table, column.target, "btree"))
+            items.append(_index(spec.table, column.target, "gin" if column.dtype is Dtype.JSON else "btree"))
     for name, derivation in spec.derive.items():
         calendar = "dim_date.date_key" if derivation.date_key else None
         calendar = "dim_time.time_key" if derivation.time_key else calendar

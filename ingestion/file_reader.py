@@ -22,7 +22,7 @@ from config.file_specs import logical_stem
 from config.model import ReadOptions, Schema
 from config.settings import PipelineConfig
 from ingestion.formats.csv_format import read_csv
-from ingestion.json_reader import read_json
+from ingestion.formats.json_format import read_json
 from validation.batch import Chunk
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ class OpenFile:
     def md5(self) -> str:
         """MD5 of the content, hex. Leaves the position where it is: another thread may be reading."""
         digest, position = hashlib.md5(usedforsecurity=False), 0
-        while data := os.pread(self.handle.fileno(), HASHED_BYTES, position):
+        while position <= self.stat.st_size:  # what grows meanwhile is no end
+            data = os.pread(self.handle.fileno(), HASHED_BYTES, position)
+            if not data:
+                break
             digest.update(data)
             position += len(data)
         return digest.hexdigest()
@@ -118,14 +121,18 @@ def read_chunks(
     An empty field of a CSV file is null, a quoted one is ''.
 
     Raises FileRejected for what is wrong with the file as a whole; a record that can't be split into columns
-    comes as `malformed` of its chunk.
+    comes as `malformed` of its chunk. Raises FileChanged when the file grows, which it may do for ever.
     """
     _, extension = logical_stem(name)
     with byte_stream(file, name) as raw:
         if extension == ".csv":
-            yield from read_csv(raw, schema, chunk_rows, options)
+            chunks = read_csv(raw, schema, chunk_rows, options)
         else:
-            yield from read_json(raw, schema, chunk_rows)
+            chunks = read_json(raw, schema, chunk_rows)
+        for chunk in chunks:
+            yield chunk
+            if file.handle.tell() > file.stat.st_size:
+                raise FileChanged(f"{name} grew while it was read")
 
 
 @contextmanager

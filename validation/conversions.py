@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from config.model import Column, Dtype, ReadOptions
 from validation.canonical import all_tidied
 from validation.decimals import beyond_double, fits, stored_text
+from validation.json_values import is_json
 
 AS_WRITTEN = ReadOptions()
 
@@ -169,6 +170,13 @@ def _to_microseconds(column: Column, found: Converted) -> Converted:
     return found._replace(values=pc.cast(pc.add(pc.cast(found.values, pa.int64()), up), TIMESTAMP))
 
 
+def _read_json(text: pa.Array) -> Converted:
+    """Texts that are JSON, as they are written."""
+    readable = pa.array([value is not None and is_json(value) for value in text.to_pylist()], pa.bool_())
+    values = _only(text, readable)
+    return Converted(values, text, _unreadable(text, values))
+
+
 def _cast_each(text: pa.Array, to: pa.DataType) -> pa.Array:
     """Cast, with null for every value that can't be: halve the distinct values until the bad ones are alone."""
     try:
@@ -193,6 +201,7 @@ _READERS: dict[Dtype, Callable[[pa.Array], Converted]] = {
     Dtype.FLOAT: _read_float,
     Dtype.BOOL: _read_bool,
     Dtype.DATETIME: _read_datetime,
+    Dtype.JSON: _read_json,
 }
 
 

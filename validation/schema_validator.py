@@ -10,6 +10,7 @@ from config.errors import FileRejected
 from config.model import INT_LIMITS, Column, Dtype, Schema, Stage
 from validation.batch import Batch
 from validation.conversions import Converted, as_mask, convert
+from validation.json_values import jsonb_masks
 
 
 def check_columns(schema: Schema, names: list[str]) -> None:
@@ -63,6 +64,9 @@ def _check_column(batch: Batch, column: Column, read: Converted) -> None:
             reject(_longer_than(read.text, column.sql.length), "too_long")
     elif column.dtype is Dtype.INT:
         reject(_out_of_range(column, read.values), "out_of_range")
+    elif column.sql.base == "jsonb":
+        for rule, mask in jsonb_masks(read.values).items():
+            batch.reject(mask, Stage.SCHEMA, rule, column.name)
     if read.beyond is not None:
         reject(read.beyond, "out_of_range")
 

@@ -86,7 +86,10 @@ def _readable(spec: FileSpec, key: str) -> str:
 
 
 def _row(tx: Cursor, spec: FileSpec, key: str) -> Row | None:
-    statement = sql.SQL("SELECT * FROM {} WHERE {} = {}").format(
+    exact = [c.target for c in spec.schema.columns if c.dtype is Dtype.JSON]  # the driver would take it apart
+    texts = [sql.SQL(", {0}::text AS {0}").format(sql.Identifier(name)) for name in exact]
+    statement = sql.SQL("SELECT *{} FROM {} WHERE {} = {}").format(
+        sql.SQL("").join(texts),
         sql.Identifier(spec.table),
         sql.Identifier(spec.schema.key.target),
         sql.Literal(int(key) if spec.schema.key.dtype is Dtype.INT else key),

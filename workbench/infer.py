@@ -23,7 +23,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import rows_by_key
 from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
 from ingestion.formats.csv_format import column_names
-from ingestion.json_reader import record_keys
+from ingestion.formats.json_format import record_keys
 from validation.conversions import convert
 from validation.strays import looks_personal
 from workbench.guesses import blanked, guess

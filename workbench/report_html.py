@@ -34,6 +34,10 @@ MEANINGS = {
     "bad_quotes": "the quotes of the row are not right: one too many, or one too few",
     "not_an_object": "the record is not an object",
     "not_json": "the line is not JSON",
+    "not_utf8": "the line is not UTF-8 text",
+    "line_too_long": "the line is too long to be read",
+    "nested_too_deeply": "values are nested too deeply",
+    "lone_surrogate": "the text holds half a character (a lone surrogate)",
     "unexpected_column": "the record has a key that is not agreed",
     "key_given_twice": "the record names a key twice",
 }

@@ -118,7 +118,8 @@ class Oracle:
         self.books.append(book)
         try:
             names = [column.name for column in spec.columns]
-            records = read_records(path, names, partial(typed_values, spec), spec.delimiter)
+            optional = [c.name for c in spec.columns if c.nullable and not c.rules.get("required")]
+            records = read_records(path, names, partial(typed_values, spec), spec.delimiter, optional)
         except UnreadableFileError as error:
             book.error = str(error)
             return book

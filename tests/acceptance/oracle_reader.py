@@ -6,16 +6,17 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tests.acceptance.oracle_csv import NotCsvError, Values, csv_records
 
 RowFits = Callable[[dict[str, str | None]], int | None]
 COLUMNS_LOOKED_FOR_IN = 50_000  # records: a column that none of the first so many has is missing
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BLANKS = " \t\r\n"
 _MALFORMED = None
 
 
@@ -33,17 +34,22 @@ class Record:
 
 
 def read_records(
-    path: Path, columns: list[str], fits: RowFits = lambda _values: 0, comma: str = ","
+    path: Path,
+    columns: list[str],
+    fits: RowFits = lambda _values: 0,
+    comma: str = ",",
+    optional: Collection[str] = (),
 ) -> list[Record]:
     """All records of `path`; raises UnreadableFileError when the file fails as a whole.
 
-    `fits` tells how many values of a CSV row are no texts; None where they can be no row.
+    `fits` tells how many values of a CSV row are no texts; None where they can be no row. Of JSON, all records may
+    lack the columns that are `optional`.
     """
     text = _text(path)
     name = path.name.removesuffix(".gz")
     if name.endswith(".csv"):
         return list(_csv(text, columns, fits, comma))
-    return list(_json(text, columns))
+    return list(_json(text, columns, frozenset(columns) - frozenset(optional)))
 
 
 def _text(path: Path) -> str:
@@ -78,46 +84,70 @@ def _csv(text: str, columns: list[str], fits: RowFits, comma: str) -> Iterator[R
         yield Record(number, _MALFORMED if values is None else dict(zip(map(str, names), values, strict=True)))
 
 
-def _json(text: str, columns: list[str]) -> Iterator[Record]:
-    decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_constant)
-    if text.lstrip().startswith("["):
+def _json(text: str, columns: list[str], needed: frozenset[str]) -> Iterator[Record]:
+    if text.lstrip(_BLANKS).startswith("["):
         try:
-            objects = decoder.decode(text)
+            json.loads(text, parse_int=str)
         except ValueError as error:
             raise UnreadableFileError("broken JSON array") from error
+        items = list(_elements(text))
     else:
-        objects = [_json_line(line, decoder) for line in _LINE_END.split(text) if line.strip()]
-    _check_columns(objects, columns)
-    for number, item in enumerate(objects, start=1):
-        if not isinstance(item, dict):
+        lines = [line.strip(_BLANKS) for line in text.split("\n")]
+        items = [_members(line) if _is_json(line) else _MALFORMED for line in lines if line]
+    objects = [item for item in items if item is not None]
+    if objects:
+        found = {name for item in objects for name, _ in item}
+        if needed - found:
+            raise UnreadableFileError(f"missing {needed - found}")
+        if extra := set.intersection(*({name for name, _ in item} for item in objects)) - set(columns):
+            raise UnreadableFileError(f"unexpected {extra}")
+    for number, item in enumerate(items, start=1):
+        names = [name for name, _ in item or ()]
+        if item is None or len(set(names)) < len(names):
             yield Record(number, _MALFORMED)
         else:
-            values = {name: _as_text(item.get(name)) for name in columns}
-            yield Record(number, values, tuple(key for key in item if key not in values))
+            texts = dict(item)
+            values = {name: _value(texts.get(name)) for name in columns}
+            yield Record(number, values, tuple(name for name in names if name not in columns))
 
 
-def _json_line(line: str, decoder: json.JSONDecoder) -> Any:
+def _is_json(line: str) -> bool:
     try:
-        return decoder.decode(line)
+        return isinstance(json.loads(line, parse_int=str), dict)
     except ValueError:
-        return _MALFORMED
+        return False
 
 
-def _check_columns(objects: list[Any], columns: list[str]) -> None:
-    if objects and isinstance(objects[0], dict) and (extra := objects[0].keys() - set(columns)):
-        raise UnreadableFileError(f"unexpected {extra}")
-    found = {key for item in objects[:COLUMNS_LOOKED_FOR_IN] if isinstance(item, dict) for key in item}
-    if any(isinstance(item, dict) for item in objects) and (missing := set(columns) - found):
-        raise UnreadableFileError(f"missing {missing}")
+def _elements(array: str) -> Iterator[list[tuple[str, str]] | None]:
+    """The members of each element that is an object, of valid JSON."""
+    for source in _split(array.strip(_BLANKS)[1:-1]):
+        yield _members(source) if source.startswith("{") else _MALFORMED
 
 
-def _constant(text: str) -> str | None:
-    return None if text == "NaN" else text
+def _members(source: str) -> list[tuple[str, str]]:
+    """The keys of an object, of valid JSON, and the source text of their values."""
+    members = []
+    for member in _split(source[1:-1]):
+        key = _STRING.match(member)
+        assert key is not None
+        value = member[key.end() :].lstrip(_BLANKS).removeprefix(":")
+        members.append((json.loads(key[0]), value.strip(_BLANKS)))
+    return members
 
 
-def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value)
+def _split(text: str) -> Iterator[str]:
+    """What is between the commas that are in no string, array or object."""
+    depth = start = 0
+    for token in re.finditer(rf"{_STRING.pattern}|[][{{}},]", text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if token[0] == "," and depth == 0:
+            yield text[start : token.start()].strip(_BLANKS)
+            start = token.end()
+    if rest := text[start:].strip(_BLANKS):
+        yield rest
+
+
+def _value(source: str | None) -> str | None:
+    if source is None or source in {"null", "NaN"}:
+        return None
+    return str(json.loads(source)) if source.startswith('"') else source

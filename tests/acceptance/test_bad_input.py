@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance import samples
 from tests.acceptance.books import Audit
 from tests.acceptance.conftest import MakeProduct
-from tests.acceptance.daemon import Product
+from tests.acceptance.daemon import Product, wait_until
 from tests.acceptance.oracle import FileBook
 
 ORDERS = [samples.order(n) for n in range(1, 4)]
@@ -284,3 +284,44 @@ def test_reasons_are_all_named(make_product: MakeProduct) -> None:
     }
     assert row["raw_data"]["payment_method"] == "gold"
     assert all(name in row["rejection_reason"] for name in ("payment_method", "order_amount", "delivered_at"))
+
+
+NEVER_WHOLE = {
+    "one": b"[1,",
+    "rows": b'[["id","v"],["1","a"],["2"',
+    "record": b'[{"order_id": "x"},',
+    "text": b'[{"order_id": "x',
+    "deep": b"[" * 100_000,
+    "blanks": b"[" + b" " * 3_000_000,
+    "long": b'[{"order_id": "' + b"x" * 20_000_000,
+    "brackets": b"[{},{" * 300_000,
+    "line": b'{"order_id": "' + b"\xff" * 18_000_000,
+    "numbers": b"[" + b"1," * 100_000,
+}
+
+
+def test_json_that_is_cut_off_holds_up_neither_its_neighbours_nor_a_stop(make_product: MakeProduct) -> None:
+    product = make_product()
+    samples.write_master(product.home)
+    with product.running() as daemon:
+        for name, content in NEVER_WHOLE.items():
+            product.stream(f"01/{name}", "orders.json", content)
+        product.stream("02", "orders.json", ORDERS)
+        bad = "SELECT count(*) FROM pipeline_file_log WHERE file_path LIKE %s"
+        wait_until(
+            lambda: product.value("SELECT count(*) FROM fact_order") == len(ORDERS),
+            "the neighbour's rows",
+            seconds=90,
+        )
+        wait_until(lambda: product.value(bad, "%/01/%") == len(NEVER_WHOLE), "the bad ones", seconds=60)
+        for name, content in NEVER_WHOLE.items():
+            product.stream(f"03/{name}", "orders.json", content + b" ")
+        assert daemon.stop(seconds=10) == 0
+    assert (
+        product.value("SELECT sum(inserted_records) FROM pipeline_file_log WHERE file_path LIKE '%%/01/%%'") == 0
+    )
+    errors = product.rows(
+        "SELECT error FROM pipeline_file_log WHERE file_path LIKE '%%/01/%%' AND error IS NOT NULL"
+    )
+    assert len(errors) == len(NEVER_WHOLE) - 1  # a line that is too long is a refused record
+    assert all("record" in row["error"] and "byte" in row["error"] for row in errors)
