@@ -14,6 +14,7 @@ from config.model import FileSpec, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_errors import translated
 from datawarehouse.queries import query
+from datawarehouse.recount import own_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,15 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
         raise ConfigError(
             f"file {file_id} replaced {file['updated_records']} rows of earlier files (update_if_newer); what "
             "they held before is not kept, so it can't be undone"
+        )
+    own, has_updates = own_rows(tx, file)
+    if has_updates and (elsewhere := file["inserted_records"] - own) > 0:
+        tx.execute(query("repair", "updating_files"), {"table": file["source_table"]})
+        raise ConfigError(
+            f"{elsewhere} of the rows that file {file_id} brought are not its any more: others replaced them "
+            f"(update_if_newer: files {_some([row[0] for row in tx])}), or they were deleted by hand. What was "
+            f"replaced is not kept, so the file can't be undone; rows that were deleted, `reprocess {file_id}` "
+            "brings back first"
         )
     spec = next((s for s in config.files if s.table == file["source_table"]), None)
     if spec is None:
