@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup
+from datawarehouse.late_pii import mask_rest
 from datawarehouse.loader import Loaded, Loader
 from utils import metrics
 from validation.batch import Batch
@@ -43,7 +45,7 @@ class RowLoad:
         list_rows: bool = False,
     ) -> None:
         self._spec = spec
-        self._pii = pii
+        self._mask = pii.mask if pii else partial(mask_rest, PiiHandler(config.pii.hash_key))
         self.erased = read_erasures(tx, spec, config)
         self._loader = Loader(tx, spec, config, list_present=list_rows)
         self._parents = KnownParents(parent_lookup(tx, config))
@@ -100,8 +102,7 @@ class RowLoad:
     def _load_rows(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool) -> Loaded:
         """Load the `wanted` rows (boolean); those that the database refuses, or calls duplicates, are rejected."""
         with metrics.stage("mask"):
-            rows = batch.rows(wanted)
-            rows = self.erased.blank_rows(self._pii.mask(self._spec, rows) if self._pii else rows)
+            rows = self.erased.blank_rows(self._mask(self._spec, batch.rows(wanted)))
         own = pa.array(file_ids[wanted], pa.int64())
         with metrics.stage("load"):
             loaded = self._loader.load(rows.append_column("_file_id", own), more=more)
