@@ -55,14 +55,15 @@ def replay(tx: Cursor, config: PipelineConfig, ids: Sequence[int], who: str) -> 
     for row in rows:
         by_table.setdefault(row.table, (specs[row.table, row.feed], []))[1].append(row)
     for spec, of_table in sorted(by_table.values(), key=lambda pair: (pair[0].level, pair[0].table)):
-        _replay_table(tx, config, spec, of_table, settled)
+        replay_table(tx, config, spec, of_table, settled)
     settled.close_books()
     return result
 
 
-def _replay_table(
+def replay_table(
     tx: Cursor, config: PipelineConfig, spec: FileSpec, rows: Sequence[Row], settled: Settlement
 ) -> None:
+    """Judge locked rows of one table as they are stored, load those that pass, and settle all of them."""
     road = RowLoad(tx, spec, config, None, list_rows=True)
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = rows[start : start + CHUNK_ROWS]

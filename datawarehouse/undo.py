@@ -81,13 +81,15 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     except DataError:  # a file that is loaded just now had these parents locked
         raise ConfigError(f"file {file_id}: rows that depend on it came meanwhile; nothing was changed") from None
     rows = tx.rowcount
+    tx.execute(query("repair", "refused_at"), parameters)
+    (refused_at,) = tx.fetchone() or (None,)
     for name in ("waits", "true_orphans", "history", "quarantine"):
         tx.execute(query("repair", f"take_back_{name}"), parameters)
     quarantined = tx.rowcount
     tx.execute(query("repair", "later_files"), {**parameters, "table": spec.table})
     later = int((tx.fetchone() or (0,))[0])
     text = f"undone on {day} by {who}: {rows} loaded and {quarantined} quarantined rows taken back"
-    tx.execute(query("file_log", "undone"), {**parameters, "error": text})
+    tx.execute(query("file_log", "undone"), {**parameters, "error": text, "refused_at": refused_at})
     return Undone(file["file_name"], rows, quarantined, later)
 
 

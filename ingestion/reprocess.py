@@ -20,12 +20,13 @@ from datawarehouse import quarantine_loader
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.quarantine_desk import DISCARDED, TRUE_ORPHAN, Row, lock
 from datawarehouse.quarantine_loader import RefusedRows
-from datawarehouse.quarantine_replay import Replayed, Settlement
+from datawarehouse.quarantine_replay import Replayed, Settlement, replay_table
 from datawarehouse.queries import query
 from datawarehouse.recount import Moves, recount
 from datawarehouse.row_load import LOADED, UPDATED, RowLoad, verdicts
 from ingestion.file_reader import OpenFile, opened, read_chunks
 from validation.batch import Batch, Rejection
+from validation.conversions import convert
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
 
@@ -117,6 +118,7 @@ class _Turn:
         self._sent_back = 0  # standing rows that went to quarantine
         self._open: dict[int, Row] = {}
         self._closed: set[int] = set()
+        self._edited: list[int] = []  # quarantine_ids of rows that passed as they were edited
         self._passed: dict[int, int] = {}  # standing rows that quarantine has: row number → quarantine_id
         self._keys: set[Any] | None = None  # of rows that stand; None when no refused row is gone from quarantine
 
@@ -135,6 +137,7 @@ class _Turn:
                 f"{self._file['total_records']} when it was loaded: its rows can't be told by their numbers. "
                 f"`undo {self._file_id}` first, then `reprocess {self._file_id}`"
             )
+        self._replay_edited()
         self._close_books()
 
     def _read_quarantine(self) -> None:
@@ -148,6 +151,7 @@ class _Turn:
             if resolution not in {*_OPEN, DISCARDED} and not edited
         }
         self._closed = {number for number, *_ in found} - self._open.keys() - self._passed.keys()
+        self._edited = [q_id for _, q_id, how, edited in found if edited and how not in {*_OPEN, DISCARDED}]
         self.result.edited = sum(edited and resolution in _OPEN for *_, resolution, edited in found)
         counts = ("quarantined", "resolved_orphans", "resolved_records")
         if len(found) < sum(self._file[name] for name in counts):
@@ -232,6 +236,23 @@ class _Turn:
             quarantine_loader.write(self._tx, quarantine_loader.as_text([rows], self._config, self._pii))
         self.result.quarantined += len(new)
         self._sent_back += len(fallen)
+
+    def _replay_edited(self) -> None:
+        """Rows that passed as edited are not in the file like that: those that are gone are replayed."""
+        if not self._edited:
+            return
+        self._tx.execute(query("repair", "raw_of"), {"ids": self._edited})
+        found = self._tx.fetchall()
+        key = self._spec.schema.key
+        texts = pa.array([raw.get(key.name) for _, raw in found], pa.string())
+        keys = convert(key, texts).values
+        asked = pc.unique(keys.drop_null())
+        there = rows_by_key(self._tx, self._spec, asked) if len(asked) else []
+        present = {*pa.array((row[0] for row in there), keys.type).to_pylist()}
+        gone = [q_id for (q_id, _), value in zip(found, keys.to_pylist(), strict=True) if value not in present]
+        self._tx.execute(query("repair", "open_again"), {"ids": gone})
+        replay_table(self._tx, self._config, self._spec, lock(self._tx, gone), self._settled)
+        self._sent_back += len(gone)
 
     def _close_books(self) -> None:
         if self.result.quarantined:

@@ -110,10 +110,13 @@ FROM (SELECT file_id, least(updated_records, greatest(
 WHERE l.file_id = n.file_id AND n.rows > 0
 
 -- name: undone
+-- The backup of the day on which its rows were refused is to be written anew: that day may be a later one than the
+-- file's, when it was reprocessed.
 UPDATE pipeline_file_log
 SET status = 'undone', error = %(error)s, total_records = 0, valid_records = 0, quarantined = 0,
     inserted_records = 0, already_present = 0, updated_records = 0, changed_records = 0, duplicate_count = 0,
-    orphan_count = 0, resolved_orphans = 0, resolved_records = 0, backup_written = false
+    orphan_count = 0, resolved_orphans = 0, resolved_records = 0, backup_written = false,
+    processed_at = coalesce(%(refused_at)s, processed_at)
 WHERE file_id = %(file_id)s
 
 -- name: lock_file

@@ -20,6 +20,9 @@ SELECT q.row_number, q.quarantine_id, q.resolution,
 FROM quarantine q
 WHERE q.file_id = %(file_id)s
 
+-- name: raw_of
+SELECT quarantine_id, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)s) ORDER BY quarantine_id
+
 -- name: open_again
 -- Rows that had been loaded or found there, and are in no table any more.
 UPDATE quarantine SET resolution = NULL, resolved_at = NULL WHERE quarantine_id = ANY (%(ids)s)
@@ -79,6 +82,9 @@ DELETE FROM true_orphan t USING quarantine q WHERE q.file_id = %(file_id)s AND t
 -- name: take_back_history
 DELETE FROM quarantine_history h USING quarantine q
 WHERE q.file_id = %(file_id)s AND h.quarantine_id = q.quarantine_id
+
+-- name: refused_at
+SELECT max(quarantined_at) FROM quarantine WHERE file_id = %(file_id)s
 
 -- name: take_back_quarantine
 DELETE FROM quarantine WHERE file_id = %(file_id)s

@@ -67,10 +67,14 @@ def books(site: Site, file: FileOutcome) -> tuple[int, ...]:
 # ---------------------------------------------------------------- retention, then reprocess
 
 
+@pytest.mark.parametrize("discarded", [False, True])
 def test_a_pruned_row_that_passes_by_now_is_loaded_and_counted(
-    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    site: Site, discarded: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Retention forgets a discarded row with all that was said of it."""
     file = site.load("customers.csv", CUSTOMERS + customer(1) + customer(2, gender="x"))
+    if discarded:
+        site.run("quarantine", "discard", *site.quarantined(customer_id=2), "--reason", "no", "--yes")
     keeping(monkeypatch, tmp_path)
     prune(site)
     assert site.rows("SELECT 1 FROM quarantine") == []
@@ -197,6 +201,32 @@ def test_a_healed_row_that_is_gone_and_refused_by_now_is_open_again(site: Site) 
     site.run("reprocess", parent.file_id, "--yes")
     assert books(site, file) == (1, 1, 0, 1, 0, 0)
     site.check_books()
+
+
+def test_an_edited_row_deleted_by_hand_is_replayed_as_it_was_edited(site: Site) -> None:
+    """The file has it under another key."""
+    file = site.load("customers.csv", CUSTOMERS + customer(1, gender="x") + customer(2))
+    (bad,) = site.quarantined(customer_id=1)
+    site.run("quarantine", "edit", bad, "--set", "gender=male", "--set", "customer_id=5", "--yes")
+    site.run("quarantine", "replay", bad, "--yes")
+    before = books(site, file)
+    site.execute("DELETE FROM dim_customer WHERE customer_id = 5")
+    words(site.run("reprocess", file.file_id, "--yes"), ["of its quarantined rows 1 loaded"])
+    assert site.rows("SELECT customer_id FROM dim_customer ORDER BY 1") == [(2,), (5,)]
+    assert books(site, file) == before == (2, 2, 0, 2, 0, 0)
+
+
+def test_undo_after_reprocess_takes_the_backup_of_both_days_along(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = site.load("customers.csv", CUSTOMERS + customer(2, gender="x"))
+    keeping(monkeypatch, tmp_path)
+    prune(site)
+    site.run("reprocess", file.file_id, "--yes", expect=1)
+    assert len(site.quarantined(customer_id=2)) == 1
+    site.run("undo", file.file_id, "--yes")
+    assert [check.differences for check in run_checks(site.warehouse, site.config)[-1:]] == [[]]
+    assert list((site.home / "data/quarantine").rglob("*.csv")) == []
 
 
 # ---------------------------------------------------------------- updates
