@@ -6,15 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
-from datawarehouse import late_rows, quarantine_loader
-from datawarehouse.erasure import read_erasures
-from datawarehouse.fk_checker import parent_lookup
-from datawarehouse.late_rows import ALREADY_PRESENT, LOADED, UPDATED
-from datawarehouse.loader import Loader
+from datawarehouse import quarantine_loader
 from datawarehouse.quarantine_desk import (
     REPLAYED,
     TRUE_ORPHAN,
@@ -25,9 +22,9 @@ from datawarehouse.quarantine_desk import (
     spec_of,
 )
 from datawarehouse.queries import query
+from datawarehouse.row_load import ALREADY_PRESENT, LOADED, UPDATED, RowLoad, late_verdicts
 from validation.batch import Reason
 from validation.fault_handler import reason_fields
-from validation.orphan_validator import KnownParents, reject_orphans
 from validation.rejudge import judge_again
 
 CHUNK_ROWS = 10_000
@@ -58,31 +55,27 @@ def replay(tx: Cursor, config: PipelineConfig, ids: Sequence[int], who: str) -> 
     for row in rows:
         by_table.setdefault(row.table, (specs[row.table, row.feed], []))[1].append(row)
     for spec, of_table in sorted(by_table.values(), key=lambda pair: (pair[0].level, pair[0].table)):
-        _replay_table(tx, config, spec, of_table, settled)
+        replay_table(tx, config, spec, of_table, settled)
     settled.close_books()
     return result
 
 
-def _replay_table(
+def replay_table(
     tx: Cursor, config: PipelineConfig, spec: FileSpec, rows: Sequence[Row], settled: Settlement
 ) -> None:
-    erased = read_erasures(tx, spec, config)
-    loader = Loader(tx, spec, config, list_present=True)
-    parents = KnownParents(parent_lookup(tx, config))
+    """Judge locked rows of one table as they are stored, load those that pass, and settle all of them."""
+    road = RowLoad(tx, spec, config, None, list_rows=True)
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = rows[start : start + CHUNK_ROWS]
         batch, unsplit = judge_again(spec, [row.refused for row in chunk], config.validation.dates)
-        reject_orphans(batch, parents)
-        good = erased.blank_rows(batch.rows())
-        file_ids = [row.file_id for row in chunk]
-        done, refused = late_rows.merge(loader, good, file_ids, spec.schema.primary_key)
-        for row in refused:
-            batch.reject(batch.chunk.numbers == row.row, Stage.LOAD, row.error)
+        road.find_parents(batch)
+        file_ids = np.array([chunk[n].file_id for n in batch.chunk.numbers.tolist()], np.int64)
+        done = late_verdicts(batch, road.load_late(batch, file_ids))
         settled.resolve((chunk[position], how) for position, how in done.items())
         still: dict[Row, tuple[tuple[Reason, ...], Missing]] = {
             chunk[position]: (reasons, ()) for position, reasons in unsplit.items()
         }
-        still |= {chunk[r.number]: (r.reasons, r.missing) for r in batch.rejections()}
+        still |= {chunk[r.number]: (r.reasons, r.missing) for r in batch.rejections() if r.number not in done}
         settled.refuse(spec, still)
 
 
@@ -139,6 +132,11 @@ class Settlement:
             self._moved[row.file_id, "orphans"] += (reasons[0].stage is Stage.ORPHAN) - (row.stage is Stage.ORPHAN)
             self._moved[row.file_id, "duplicates"] += _is_duplicate(reasons) - _is_duplicate(row.refused.reasons)
         self._result.refused.update(row.table for row in rows)
+
+    def moved(self, file_id: int) -> tuple[int, int, bool]:
+        """Of a file, so far: how many rows were inserted, how many replaced older ones; have any other reasons?"""
+        inserted, updated = self._resolved[file_id, "inserted"], self._resolved[file_id, "updated"]
+        return inserted, updated, self._moved[file_id, "any"] > 0
 
     def close_books(self) -> None:
         """Move the books, file by file in the order of their ids."""

@@ -12,19 +12,17 @@ import pyarrow as pa
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec, Stage
+from config.model import FileSpec
 from config.settings import PipelineConfig
-from datawarehouse import late_rows, quarantine_loader
+from datawarehouse import quarantine_loader
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.fk_checker import parent_lookup, resolve_ref_table
-from datawarehouse.late_rows import ALREADY_PRESENT, DUPLICATE, LOADED, UPDATED
-from datawarehouse.loader import Loader
+from datawarehouse.fk_checker import resolve_ref_table
 from datawarehouse.queries import query
+from datawarehouse.row_load import ALREADY_PRESENT, DUPLICATE, LOADED, UPDATED, RowLoad, late_verdicts
 from utils.alerter import send_alert
 from utils.logger import get_logger
 from validation.batch import Batch, Chunk, Rejection
 from validation.fault_handler import reason_fields
-from validation.orphan_validator import KnownParents, reject_orphans
 from validation.schema_validator import validate_schema
 
 logger = get_logger(__name__)
@@ -132,6 +130,7 @@ class OrphanRetry:
         if not found:
             return _Orphans([], [], [])
         file_ids, row_numbers = map(list, zip(*found, strict=True))
+        tx.execute(query("repair", "share_erasures"))  # before the rows, as whoever erases locks them
         tx.execute(query("quarantine", "lock_orphans"), {"file_ids": file_ids, "row_numbers": row_numbers})
         rows = tx.fetchall()
         return _Orphans([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
@@ -147,7 +146,8 @@ class OrphanRetry:
         }
         batch = Batch(spec, Chunk(np.arange(len(orphans.raw)), columns))
         validate_schema(batch)
-        reject_orphans(batch, KnownParents(parent_lookup(tx, self._config)))
+        road = RowLoad(tx, spec, self._config, None, list_rows=True)
+        road.find_parents(batch)
         everyone = orphans.keys(range(len(orphans.raw)))
         tx.execute(query("quarantine", "clear_waits"), everyone)
 
@@ -157,13 +157,9 @@ class OrphanRetry:
             tx.execute(query("quarantine", "retried"), keys)
             again = zip(keys["file_ids"], keys["row_numbers"], (r.missing for r in waiting), strict=True)
             quarantine_loader.write_waits(tx, spec, again, self._config)
-        loader = Loader(tx, spec, self._config, list_present=True)
-        key = spec.schema.primary_key
-        resolutions, refused = late_rows.merge(loader, batch.rows(), orphans.file_ids, key)
-        for row in refused:
-            batch.reject(batch.chunk.numbers == row.row, Stage.LOAD, row.error)
+        resolutions = late_verdicts(batch, road.load_late(batch, np.array(orphans.file_ids, np.int64)))
         self._resolve(tx, orphans, resolutions)
-        unfit = [r for r in batch.rejections() if not r.missing]
+        unfit = [r for r in batch.rejections() if not r.missing and r.number not in resolutions]
         self._judge_anew(tx, orphans, unfit)
         return sum(resolution in {LOADED, UPDATED} for resolution in resolutions.values()), len(unfit)
 

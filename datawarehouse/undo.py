@@ -14,6 +14,7 @@ from config.model import FileSpec, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_errors import translated
 from datawarehouse.queries import query
+from datawarehouse.recount import own_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,15 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
             f"file {file_id} replaced {file['updated_records']} rows of earlier files (update_if_newer); what "
             "they held before is not kept, so it can't be undone"
         )
+    own, has_updates = own_rows(tx, file)
+    if has_updates and (elsewhere := file["inserted_records"] - own) > 0:
+        tx.execute(query("repair", "updating_files"), {"table": file["source_table"]})
+        raise ConfigError(
+            f"{elsewhere} of the rows that file {file_id} brought are not its any more: others replaced them "
+            f"(update_if_newer: files {_some([row[0] for row in tx])}), or they were deleted by hand. What was "
+            f"replaced is not kept, so the file can't be undone; rows that were deleted, `reprocess {file_id}` "
+            "brings back first"
+        )
     spec = next((s for s in config.files if s.table == file["source_table"]), None)
     if spec is None:
         raise ConfigError(f"the configuration has no file type for {file['source_table']}")
@@ -71,13 +81,15 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     except DataError:  # a file that is loaded just now had these parents locked
         raise ConfigError(f"file {file_id}: rows that depend on it came meanwhile; nothing was changed") from None
     rows = tx.rowcount
+    tx.execute(query("repair", "refused_at"), parameters)
+    (refused_at,) = tx.fetchone() or (None,)
     for name in ("waits", "true_orphans", "history", "quarantine"):
         tx.execute(query("repair", f"take_back_{name}"), parameters)
     quarantined = tx.rowcount
     tx.execute(query("repair", "later_files"), {**parameters, "table": spec.table})
     later = int((tx.fetchone() or (0,))[0])
     text = f"undone on {day} by {who}: {rows} loaded and {quarantined} quarantined rows taken back"
-    tx.execute(query("file_log", "undone"), {**parameters, "error": text})
+    tx.execute(query("file_log", "undone"), {**parameters, "error": text, "refused_at": refused_at})
     return Undone(file["file_name"], rows, quarantined, later)
 
 

@@ -7,24 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pyarrow as pa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileJob, FileOutcome, FileSpec, Stage, Status
 from config.settings import PipelineConfig
 from datawarehouse import quarantine_loader
-from datawarehouse.erasure import read_erasures
-from datawarehouse.fk_checker import parent_lookup
-from datawarehouse.loader import Loaded, Loader
+from datawarehouse.loader import Loaded
 from datawarehouse.quarantine_loader import QuarantineText, RefusedRows
+from datawarehouse.row_load import RowLoad
 from utils import metrics
 from validation.batch import Batch, Rejection
-from validation.orphan_validator import KnownParents
 from validation.pii_handler import PiiHandler
-from validation.records_validator import readmit_twins
-from validation.validation_runner import settle
-
-MOST_TWINS = 10  # of a row that the database refuses, in its chunk: the next is tried; others are duplicates
 
 
 @dataclass
@@ -82,43 +75,18 @@ class BatchLoad:
         of_many: bool = False,
     ) -> None:
         self._tx = tx
-        self._spec = spec
         self._config = config
         self._pii = pii
-        self._erased = read_erasures(tx, spec, config)
-        self._loader = Loader(tx, spec, config, list_present=of_many)
-        self._parents = KnownParents(parent_lookup(tx, config))
+        self._rows = RowLoad(tx, spec, config, pii, list_rows=of_many)
+        self._erased = self._rows.erased
 
     def load(self, batch: Batch, file_ids: np.ndarray, *, more: bool = False) -> Loaded:
         """Judge what needs the warehouse, and load the good rows; then the batch has all of its rejections.
 
         `file_ids` has one for each row of the batch; `more` says that other batches of the file may follow.
         """
-        with metrics.stage("lookup"):
-            settle(batch, self._parents)
-        loaded = part = self._load_rows(batch, batch.good, file_ids, more=more)
-        for _ in range(MOST_TWINS):
-            if not part.refused:
-                break
-            twins = readmit_twins(batch, np.isin(batch.chunk.numbers, [row.row for row in part.refused]))
-            part = self._load_rows(batch, twins, file_ids, more=more)
-            loaded.add(part)
-        return loaded
-
-    def _load_rows(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool) -> Loaded:
-        """Load the `wanted` rows (boolean); those that the database refuses, or calls duplicates, are rejected."""
-        with metrics.stage("mask"):
-            rows = self._erased.blank_rows(self._pii.mask(self._spec, batch.rows(wanted)))
-        own = pa.array(file_ids[wanted], pa.int64())
-        with metrics.stage("load"):
-            loaded = self._loader.load(rows.append_column("_file_id", own), more=more)
-        numbers = batch.chunk.numbers
-        if loaded.duplicates:
-            key = self._spec.schema.primary_key
-            batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
-        for refused in loaded.refused:
-            batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
-        return loaded
+        self._rows.find_parents(batch)
+        return self._rows.load(batch, file_ids, more=more)
 
     def refused_text(self, batch: Batch, job: FileJob, file_id: int) -> tuple[list[Rejection], QuarantineText]:
         """The rejections of a batch that was loaded, of one file, and what is to be written of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +13,8 @@ from typing import Self
 from config.errors import ConfigError, WarehouseUnavailable
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.late_pii import mask_late_columns
+from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
 from datawarehouse.views import replaceable, views_of
@@ -37,6 +39,7 @@ from utils import alerter
 from utils.alerter import send_alert
 from utils.logger import get_logger
 from utils.sla_updater_job import sla_scheduler_loop, update_views
+from validation.pii_handler import PiiHandler
 
 logger = get_logger(__name__)
 
@@ -213,11 +216,19 @@ class Pipeline:
         with self.warehouse.transaction() as tx:
             check_clock(tx, dt.datetime.now(dt.UTC))
             check_pii_key(tx, self._config)
+            masked = mask_late_columns(tx, self._config, PiiHandler(self._config.pii.hash_key))
             check_connections(tx, self._config)
             views = views_of(self._config)
             self._views = replaceable(tx, views)
+        if masked.quarantined:
+            self._mask_backup()
         if others := sorted(views.keys() - self._views.keys()):
             logger.info(f"[sla] of another role, and left as they are: {', '.join(others)}")
+
+    def _mask_backup(self) -> None:
+        """Write the CSV backup anew, whose lines are masked in the table; a full disk is the timer's business."""
+        with suppress(OSError):
+            QuarantineBackup(self._config.path(self._config.quarantine.dir), self.warehouse).reconcile()
 
     def _forget_what_the_warehouse_lacks(self) -> None:
         """PostgreSQL is the truth: what the cache calls done and the file log doesn't is loaded again."""

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
-from config.model import FileJob, FileSpec, Stage
+from config.model import FileJob, FileSpec
 from config.settings import PipelineConfig
-from datawarehouse.erasure import read_erasures
-from datawarehouse.fk_checker import parent_lookup
-from datawarehouse.late_rows import ALREADY_PRESENT, LOADED, UPDATED
-from datawarehouse.loader import Loader
-from datawarehouse.quarantine_desk import TRUE_ORPHAN, Row, lock
-from datawarehouse.quarantine_replay import Missing, Replayed, Settlement
+from datawarehouse import quarantine_loader
+from datawarehouse.fk_checker import rows_by_key
+from datawarehouse.quarantine_desk import DISCARDED, TRUE_ORPHAN, Row, lock
+from datawarehouse.quarantine_loader import RefusedRows
+from datawarehouse.quarantine_replay import Replayed, Settlement, replay_table
 from datawarehouse.queries import query
+from datawarehouse.recount import Moves, recount
+from datawarehouse.row_load import LOADED, UPDATED, RowLoad, verdicts
 from ingestion.file_reader import OpenFile, opened, read_chunks
-from validation.batch import Batch, Reason, Rejection
-from validation.orphan_validator import KnownParents, reject_orphans
-from validation.personal import ErasedPersons
+from validation.batch import Batch, Rejection
+from validation.conversions import convert
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
 
@@ -38,6 +39,7 @@ class Reprocessed:
 
     replayed: Replayed = field(default_factory=Replayed)
     restored: int = 0  # passed at the time, were not in the table any more, and were inserted
+    quarantined: int = 0  # are in no table and refused, and were not in quarantine (any more)
     edited: int = 0  # quarantined rows that were edited since, left to `quarantine replay`
     broken: Counter[tuple[str, str]] = field(default_factory=Counter)  # loaded rows, by (column, rule) of today
 
@@ -66,103 +68,202 @@ def job_of(config: PipelineConfig, file: Mapping[str, Any]) -> FileJob:
 
 
 def reprocess(
-    tx: Cursor, config: PipelineConfig, pii: PiiHandler, job: FileJob, file_id: int, who: str
+    tx: Cursor, config: PipelineConfig, pii: PiiHandler, job: FileJob, file: Mapping[str, Any], who: str
 ) -> Reprocessed:
-    """Judge a loaded file's rows again, and load those that pass and are not in its table.
+    """Judge the rows of a loaded `file` (its row in pipeline_file_log, locked) again; load those that pass and are
+    not in its table.
 
     Quarantined rows that pass now are loaded, the others get today's reasons; discarded and edited ones stay.
-    Rows that were loaded and break a rule of today are counted, not removed. Raises FileRejected or FileChanged.
+    Rows that were loaded and break a rule of today are counted, not removed. What is in no table and refused goes
+    (back) to quarantine. Raises FileRejected, FileChanged, or ConfigError when it has other records than it had.
     """
-    turn = _Turn(tx, config, pii, job, file_id, who)
-    with opened(job.path) as file:
-        if file.md5() != job.md5:
+    turn = _Turn(tx, config, pii, job, file, who)
+    with opened(job.path) as content:
+        if content.md5() != job.md5:
             raise FileRejected(f"{job.path.name} changed meanwhile")
-        turn.run(file)
-        file.verify_unchanged(job.path)
+        turn.run(content)
+        content.verify_unchanged(job.path)
     return turn.result
 
 
 class _Turn:
-    """One file once more, chunk by chunk."""
+    """One file once more, chunk by chunk.
+
+    Each of its rows is *open* in quarantine, *closed* there (discarded, or edited: left alone), or it *stands*:
+    the books have it in the table. Of the last, some may be gone from there, and some may have been refused once
+    and are in quarantine no more, for retention removes them.
+    """
 
     def __init__(
-        self, tx: Cursor, config: PipelineConfig, pii: PiiHandler, job: FileJob, file_id: int, who: str
+        self,
+        tx: Cursor,
+        config: PipelineConfig,
+        pii: PiiHandler,
+        job: FileJob,
+        file: Mapping[str, Any],
+        who: str,
     ) -> None:
         self._tx = tx
         self._config = config
         self._pii = pii
+        self._job = job
         self._spec: FileSpec = job.spec
-        self._name = job.path.name
-        self._file_id = file_id
+        self._file = file
+        self._file_id = int(file["file_id"])
         self.result = Reprocessed()
         self._settled = Settlement(tx, config, who, self.result.replayed)
-        self._erased: ErasedPersons = read_erasures(tx, self._spec, config)
-        self._loader = Loader(tx, self._spec, config, list_present=True)
-        self._parents = KnownParents(parent_lookup(tx, config))
-        self._updated = 0  # rows that were in the table, and are newer than what is there now
-        self._closed: set[int] = set()  # row numbers that are left alone
+        self._road = RowLoad(tx, self._spec, config, pii, list_rows=True)
+        self._records = 0
+        self._updated = 0  # standing rows that are newer than what was in the table
+        self._sent_back = 0  # standing rows that went to quarantine
         self._open: dict[int, Row] = {}
+        self._closed: set[int] = set()
+        self._edited: list[int] = []  # quarantine_ids of rows that passed as they were edited
+        self._passed: dict[int, int] = {}  # standing rows that quarantine has: row number → quarantine_id
+        self._keys: set[Any] | None = None  # of rows that stand; None when no refused row is gone from quarantine
 
-    def run(self, file: OpenFile) -> None:
+    def run(self, content: OpenFile) -> None:
         self._read_quarantine()
-        for chunk in read_chunks(
-            file, self._name, self._spec.schema, self._config.reader.chunk_rows, self._spec.read
-        ):
+        most = self._config.reader.chunk_rows
+        for chunk in read_chunks(content, self._job.path.name, self._spec.schema, most, self._spec.read):
             batch = validate(chunk, self._spec, self._config.validation.dates)
-            reject_orphans(batch, self._parents)
-            self._load(batch)
-            self._refuse(batch.rejections())
-        self._settled.close_books()
-        counts = {"restored": self.result.restored, "updated": self._updated}
-        self._tx.execute(query("file_log", "restored"), {"file_id": self._file_id, **counts})
+            self._records += batch.records
+            self._road.find_parents(batch)
+            fallen = self._load_standing(batch)
+            self._load_open(batch)
+            self._refuse(batch, fallen)
+        if self._records != self._file["total_records"]:
+            raise ConfigError(
+                f"file {self._file_id} has {self._records} records as it is read today, and had "
+                f"{self._file['total_records']} when it was loaded: its rows can't be told by their numbers. "
+                f"`undo {self._file_id}` first, then `reprocess {self._file_id}`"
+            )
+        self._replay_edited()
+        self._close_books()
 
     def _read_quarantine(self) -> None:
         self._tx.execute(query("repair", "rows_of_file"), {"file_id": self._file_id})
         found = self._tx.fetchall()
-        rows = lock(self._tx, [q_id for _, q_id, resolution in found if resolution in _OPEN])
-        edited = {row.number for row in rows if row.refused.edited}
-        self.result.edited = len(edited)
-        self._open = {row.number: row for row in rows if row.number not in edited}
-        self._closed = edited | {number for number, _, resolution in found if resolution == "discarded"}
+        waiting = [q_id for _, q_id, resolution, edited in found if resolution in _OPEN and not edited]
+        self._open = {row.number: row for row in lock(self._tx, waiting)}
+        self._passed = {
+            number: q_id
+            for number, q_id, resolution, edited in found
+            if resolution not in {*_OPEN, DISCARDED} and not edited
+        }
+        self._closed = {number for number, *_ in found} - self._open.keys() - self._passed.keys()
+        self._edited = [q_id for _, q_id, how, edited in found if edited and how not in {*_OPEN, DISCARDED}]
+        self.result.edited = sum(edited and resolution in _OPEN for *_, resolution, edited in found)
+        counts = ("quarantined", "resolved_orphans", "resolved_records")
+        if len(found) < sum(self._file[name] for name in counts):
+            self._keys = set()
 
-    def _load(self, batch: Batch) -> None:
-        """Those that passed before go first: of rows with one key, they are the ones that were loaded."""
-        rows = self._erased.blank_rows(self._pii.mask(self._spec, batch.rows()))
-        numbers = rows.column("_row").to_numpy()
-        pending = np.isin(numbers, list(self._open))
-        known = ~pending & ~np.isin(numbers, list(self._closed))
-        done, duplicates = self._merge(batch, rows.filter(pa.array(known)))
+    def _load_standing(self, batch: Batch) -> list[Rejection]:
+        """Put back what is gone from the table. Returns the rows that are in no table, and refused.
+
+        They go before the open ones: of rows with one key, they are the ones that were loaded.
+        """
+        numbers = batch.chunk.numbers
+        passed = np.isin(numbers, list(self._passed))
+        unlisted = ~passed & ~np.isin(numbers, [*self._open, *self._closed])
+        there = self._put_back(batch, unlisted)
+        if self._keys is not None:
+            there = {number for number, key in self._keys_of(batch, there).items() if self._is_first(key)}
+        there |= self._put_back(batch, passed)
+        elsewhere = there | self._open.keys() | self._closed
+        refused = [rejection for rejection in batch.rejections() if rejection.number not in elsewhere]
+        return self._fallen(batch, refused) if refused else []
+
+    def _put_back(self, batch: Batch, rows: np.ndarray) -> set[int]:
+        """Load `rows` (boolean) where they are missing; returns the numbers of those whose keys are there now."""
+        loaded = self._road.load(batch, self._file_ids(batch), among=rows, more=True)
+        done = verdicts(batch, loaded, rows)
         self.result.restored += sum(how == LOADED for how in done.values())
         self._updated += sum(how == UPDATED for how in done.values())
-        done, duplicates = self._merge(batch, rows.filter(pa.array(pending)))
-        key = self._spec.schema.primary_key
-        batch.reject(np.isin(batch.chunk.numbers, sorted(duplicates)), Stage.RECORDS, "duplicate", key)
+        return {*done, *loaded.duplicates}
+
+    def _fallen(self, batch: Batch, refused: list[Rejection]) -> list[Rejection]:
+        """Of refused rows that should stand, those whose key is not there, or there by another row of the file."""
+        keys = self._keys_of(batch, {rejection.number for rejection in refused})
+        kind = batch.output[self._spec.schema.primary_key].type
+        asked = pa.array([key for key in keys.values() if key is not None], kind)
+        found = rows_by_key(self._tx, self._spec, pc.unique(asked)) if len(asked) else []
+        there = {*pa.array((row[0] for row in found), kind).to_pylist()}
+        fallen = []
+        for rejection in refused:
+            key = keys.get(rejection.number)
+            if key in there and (rejection.number in self._passed or self._is_first(key)):
+                broken = ((r.column, r.rule) for r in rejection.reasons if r.rule != "duplicate")
+                self.result.broken.update(broken)
+            else:
+                fallen.append(rejection)
+        return fallen
+
+    def _is_first(self, key: Any) -> bool:
+        """Is no other row of the file known to stand for `key`? From now on one is."""
+        if self._keys is None:
+            return True
+        is_first = key not in self._keys
+        self._keys.add(key)
+        return is_first
+
+    def _keys_of(self, batch: Batch, wanted: set[int]) -> dict[int, Any]:
+        """The keys of the rows with the `wanted` numbers."""
+        positions = np.flatnonzero(np.isin(batch.chunk.numbers, list(wanted)))
+        keys = batch.output[self._spec.schema.primary_key].take(pa.array(positions)).to_pylist()
+        return dict(zip(batch.chunk.numbers[positions].tolist(), keys, strict=True))
+
+    def _load_open(self, batch: Batch) -> None:
+        rows = np.isin(batch.chunk.numbers, list(self._open))
+        loaded = self._road.load(batch, self._file_ids(batch), among=rows, more=True)
+        done = verdicts(batch, loaded, rows)
         self._settled.resolve((self._open[number], how) for number, how in done.items())
 
-    def _merge(self, batch: Batch, rows: pa.Table) -> tuple[dict[int, str], set[int]]:
-        """What became of the rows, by number, and which of them have a key that the file has brought before."""
-        keys = rows.column(self._spec.schema.primary_key).to_pylist()
-        numbers = rows.column("_row").to_pylist()
-        first: dict[Any, int] = {}
-        for key, number in zip(keys, numbers, strict=True):
-            first.setdefault(key, number)
-        chosen = set(first.values())
-        rows = rows.filter(pa.array([number in chosen for number in numbers], pa.bool_()))
-        file_ids = pa.repeat(pa.scalar(self._file_id, pa.int64()), rows.num_rows)
-        loaded = self._loader.load(rows.append_column("_file_id", file_ids), more=True)
-        for refused in loaded.refused:
-            batch.reject(batch.chunk.numbers == refused.row, Stage.LOAD, refused.error)
-        duplicates = {*loaded.duplicates, *(set(numbers) - chosen)}
-        out = {*duplicates, *(refused.row for refused in loaded.refused)}
-        done = {number: LOADED for number in numbers if number not in out}
-        done |= dict.fromkeys(loaded.present_rows, ALREADY_PRESENT)
-        return done | dict.fromkeys(loaded.updated_rows, UPDATED), duplicates
+    def _file_ids(self, batch: Batch) -> np.ndarray:
+        return np.full(len(batch.chunk.numbers), self._file_id)
 
-    def _refuse(self, rejections: list[Rejection]) -> None:
-        still: dict[Row, tuple[tuple[Reason, ...], Missing]] = {}
-        for rejection in rejections:
-            if row := self._open.get(rejection.number):
-                still[row] = (rejection.reasons, rejection.missing)
-            elif rejection.number not in self._closed:
-                self.result.broken.update((r.column, r.rule) for r in rejection.reasons)
-        self._settled.refuse(self._spec, still)
+    def _refuse(self, batch: Batch, fallen: list[Rejection]) -> None:
+        """Give open rows today's reasons; rows that fell are open again, or in quarantine for the first time."""
+        reopened = {r.number: r for r in fallen if r.number in self._passed}
+        ids = [self._passed[number] for number in reopened]
+        self._tx.execute(query("repair", "open_again"), {"ids": ids})
+        still = {row: reopened[row.number] for row in lock(self._tx, ids)}
+        still |= {self._open[r.number]: r for r in batch.rejections() if r.number in self._open}
+        self._settled.refuse(self._spec, {row: (r.reasons, r.missing) for row, r in still.items()})
+        erased = self._road.erased
+        new = [replace(r, raw=erased.blank_raw(r.raw)) for r in fallen if r.number not in reopened]
+        if new:
+            rows = RefusedRows(self._job, self._file_id, new)
+            quarantine_loader.write(self._tx, quarantine_loader.as_text([rows], self._config, self._pii))
+        self.result.quarantined += len(new)
+        self._sent_back += len(fallen)
+
+    def _replay_edited(self) -> None:
+        """Rows that passed as edited are not in the file like that: those that are gone are replayed."""
+        if not self._edited:
+            return
+        self._tx.execute(query("repair", "raw_of"), {"ids": self._edited})
+        found = self._tx.fetchall()
+        key = self._spec.schema.key
+        texts = pa.array([raw.get(key.name) for _, raw in found], pa.string())
+        keys = convert(key, texts).values
+        asked = pc.unique(keys.drop_null())
+        there = rows_by_key(self._tx, self._spec, asked) if len(asked) else []
+        present = {*pa.array((row[0] for row in there), keys.type).to_pylist()}
+        gone = [q_id for (q_id, _), value in zip(found, keys.to_pylist(), strict=True) if value not in present]
+        self._tx.execute(query("repair", "open_again"), {"ids": gone})
+        replay_table(self._tx, self._config, self._spec, lock(self._tx, gone), self._settled)
+        self._sent_back += len(gone)
+
+    def _close_books(self) -> None:
+        if self.result.quarantined:
+            self._tx.execute(query("repair", "same_day"), {"file_id": self._file_id})
+        inserted, updated, rewritten = self._settled.moved(self._file_id)
+        moves = Moves(
+            inserted=inserted,
+            updated=updated + self._updated,
+            restored=self.result.restored,
+            refused=self._sent_back,
+            rewritten=rewritten or self._sent_back > 0,
+        )
+        recount(self._tx, self._file, moves)

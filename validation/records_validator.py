@@ -30,11 +30,15 @@ def validate_records(batch: Batch, dates: tuple[dt.date, dt.date]) -> None:
                 batch.reject(as_mask(outside), Stage.RECORDS, "date_in_range", column.name)
 
 
-def reject_duplicates(batch: Batch) -> None:
-    """Of the good rows with one key the first stays. Runs last: a bad first row doesn't cost a good second one."""
+def reject_duplicates(batch: Batch, *, among: np.ndarray | None = None, owners: np.ndarray | None = None) -> None:
+    """Of the good rows with one key the first stays. Runs last: a bad first row doesn't cost a good second one.
+
+    Only rows `among` (boolean, one a row) are looked at. Of rows of several files, `owners` has the file of each:
+    those of one file are each other's duplicates.
+    """
     key = batch.spec.schema.primary_key
-    good = np.flatnonzero(batch.good)
-    codes = pc.dictionary_encode(batch.output[key].take(pa.array(good))).indices.to_numpy()
+    good = np.flatnonzero(batch.good if among is None else batch.good & among)
+    codes = key_codes(batch, good, owners)
     if len(codes) == 0 or codes.max() + 1 == len(codes):  # all distinct
         return
     _, firsts = np.unique(codes, return_index=True)
@@ -43,13 +47,26 @@ def reject_duplicates(batch: Batch) -> None:
     batch.reject(mask, Stage.RECORDS, "duplicate", key)
 
 
-def readmit_twins(batch: Batch, refused: np.ndarray) -> np.ndarray:
+def readmit_twins(
+    batch: Batch, refused: np.ndarray, *, among: np.ndarray | None = None, owners: np.ndarray | None = None
+) -> np.ndarray:
     """Of the duplicates of rows that were `refused` after all, the first is good again; which ones, boolean."""
-    keys = batch.output[batch.spec.schema.primary_key]
-    of_refused = keys.filter(pa.array(refused))
-    rows = np.flatnonzero(as_mask(pc.is_in(keys, value_set=of_refused)) & batch.held("duplicate"))
-    codes = pc.index_in(keys.take(pa.array(rows)), value_set=of_refused).to_numpy(zero_copy_only=False)
+    codes = key_codes(batch, owners=owners)
+    duplicates = batch.held("duplicate") if among is None else batch.held("duplicate") & among
+    rows = np.flatnonzero(np.isin(codes, codes[refused]) & duplicates)
     readmitted = np.zeros(len(refused), dtype=bool)
-    readmitted[rows[np.unique(codes, return_index=True)[1]]] = True
+    readmitted[rows[np.unique(codes[rows], return_index=True)[1]]] = True
     batch.withdraw(readmitted, "duplicate")
     return readmitted
+
+
+def key_codes(batch: Batch, positions: np.ndarray | None = None, owners: np.ndarray | None = None) -> np.ndarray:
+    """A number from 0 on for each row, or those at `positions`: the same for rows with one key (and owner)."""
+    keys = batch.output[batch.spec.schema.primary_key]
+    keys = keys if positions is None else keys.take(pa.array(positions))
+    codes: np.ndarray = pc.dictionary_encode(keys, null_encoding="encode").indices.to_numpy()
+    if owners is not None and len(codes):
+        of_rows = owners if positions is None else owners[positions]
+        owner_codes = np.unique(of_rows, return_inverse=True)[1]
+        codes = np.unique(codes * (int(owner_codes.max()) + 1) + owner_codes, return_inverse=True)[1]
+    return codes

@@ -54,7 +54,7 @@ def judge_again(
         values = columns[column.name]
         if column.pii is not None:
             _hold_what_stood(batch, column, [rows[n] for n in kept])
-        elif spec.has_pii:
+        if spec.has_pii:
             stray = [bool(_STRAY.fullmatch(value or "")) for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
     return batch, unsplit

@@ -67,9 +67,10 @@ def reprocess(file_id: FileId, yes: Yes = False, dry_run: DryRun = False) -> int
         pii = PiiHandler(place.config.pii.hash_key)
 
         def work(tx: Cursor) -> Reprocessed:
-            if lock_file(tx, file_id)["status"] != Status.SUCCESS:
+            found = lock_file(tx, file_id)
+            if found["status"] != Status.SUCCESS:
                 raise ConfigError(f"file {file_id} was undone meanwhile")
-            return reprocess_file(tx, place.config, pii, job, file_id, place.who)
+            return reprocess_file(tx, place.config, pii, job, found, place.who)
 
         return _tell(place, place.write(work), job, file_id)
 
@@ -106,13 +107,15 @@ def _tell(place: Workplace, result: Reprocessed, job: FileJob, file_id: int) -> 
         refused=refused,
         restored=result.restored,
     )
+    if result.quarantined:
+        say(f"{result.quarantined} rows that are in no table and refused today are in quarantine (again).")
     if result.edited:
         say(f"{result.edited} quarantined rows were edited: they are left to `quarantine replay`.")
     for (column, rule), count in sorted(result.broken.items()):
         say(f"{count} loaded rows break a rule of today ({column}: {rule}) and stay; `undo` removes whole files.")
     if healed := place.follow_up([job.spec.table] if loaded or result.restored else []):
         place.done(f"{healed} orphans healed", healed=healed)
-    return EXIT_FOUND if refused or result.broken else EXIT_OK
+    return EXIT_FOUND if refused or result.quarantined or result.broken else EXIT_OK
 
 
 @command

@@ -15,11 +15,13 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.errors import ConfigError, PipelineError, WarehouseUnavailable
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.late_pii import mask_late_columns
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.quarantine_desk import require_operator
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.start_checks import check_pii_key
 from utils import logger
+from validation.pii_handler import PiiHandler
 from workbench.output import say
 from workbench.session import checked_config, open_warehouse
 
@@ -51,6 +53,7 @@ class Workplace:
             with self.warehouse.transaction() as tx:
                 require_operator(tx, self.config)
                 check_pii_key(tx, self.config)
+                mask_late_columns(tx, self.config, PiiHandler(self.config.pii.hash_key))
                 results.append(work(tx))
                 if self.dry_run:
                     raise _TakenBackError  # noqa: TRY301  (that is how a transaction is taken back)

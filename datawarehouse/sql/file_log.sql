@@ -66,28 +66,62 @@ SET orphan_count = orphan_count + %(orphans)s,
     backup_written = false
 WHERE file_id = %(file_id)s
 
--- name: restored
--- Rows that the file had counted as already there, and that it has brought itself now, or put in an older one's place.
+-- name: refused_rows
+-- What quarantine has of a file: rows that are refused still, orphans, orphans and others that were loaded or found
+-- there since, duplicates.
+SELECT count(*) FILTER (WHERE NOT moved), count(*) FILTER (WHERE orphan), count(*) FILTER (WHERE orphan AND moved),
+       count(*) FILTER (WHERE moved AND NOT orphan), count(*) FILTER (WHERE duplicate)
+FROM (SELECT rejection_stage = 'orphan' AS orphan, reasons -> 0 ->> 'rule' = 'duplicate' AS duplicate,
+             coalesce(resolution IN ('loaded', 'replayed', 'already_present', 'duplicate'), false) AS moved
+      FROM quarantine WHERE file_id = %(file_id)s) q
+
+-- name: own_rows
+-- Rows of {table} that are a file's; and whether any file has updated rows of the table, which makes them its own.
+SELECT (SELECT count(*) FROM {table} WHERE _file_id = %(file_id)s),
+       EXISTS (SELECT FROM pipeline_file_log WHERE source_table = %(table)s AND updated_records > 0)
+
+-- name: rows_missing
+-- How many rows of {table} there are less than files have inserted: those deleted by hand. Rows of no file don't count.
+SELECT (SELECT coalesce(sum(inserted_records), 0)::bigint FROM pipeline_file_log WHERE source_table = %(table)s)
+       - (SELECT count(*) FROM {table} t WHERE EXISTS (SELECT FROM pipeline_file_log l WHERE l.file_id = t._file_id))
+
+-- name: recounted
+UPDATE pipeline_file_log
+SET valid_records = total_records - %(quarantined)s,
+    quarantined = %(quarantined)s,
+    inserted_records = %(inserted)s,
+    updated_records = %(updated)s,
+    already_present = total_records - %(quarantined)s - %(inserted)s - %(updated)s,
+    changed_records = least(changed_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s),
+    orphan_count = %(orphans)s,
+    resolved_orphans = %(resolved_orphans)s,
+    resolved_records = %(resolved_records)s,
+    duplicate_count = %(duplicates)s,
+    backup_written = backup_written AND NOT %(rewritten)s
+WHERE file_id = %(file_id)s
+
+-- name: take_over
+-- Rows that were inserted by a file whose books no longer say so: those who updated them have inserted them.
 UPDATE pipeline_file_log l
-SET inserted_records = l.inserted_records + n.restored,
-    updated_records = l.updated_records + n.updated,
-    already_present = l.already_present - n.restored - n.updated,
-    changed_records = least(l.changed_records, l.already_present - n.restored - n.updated)
-FROM (SELECT file_id, least(%(restored)s, already_present) AS restored,
-             least(%(updated)s, already_present - least(%(restored)s, already_present)) AS updated
-      FROM pipeline_file_log WHERE file_id = %(file_id)s) AS n
-WHERE l.file_id = n.file_id
+SET inserted_records = l.inserted_records + n.rows, updated_records = l.updated_records - n.rows
+FROM (SELECT file_id, least(updated_records, greatest(
+                 %(rows)s - (sum(updated_records) OVER (ORDER BY file_id) - updated_records), 0)) AS rows
+      FROM pipeline_file_log WHERE source_table = %(table)s AND updated_records > 0) n
+WHERE l.file_id = n.file_id AND n.rows > 0
 
 -- name: undone
+-- The backup of the day on which its rows were refused is to be written anew: that day may be a later one than the
+-- file's, when it was reprocessed.
 UPDATE pipeline_file_log
 SET status = 'undone', error = %(error)s, total_records = 0, valid_records = 0, quarantined = 0,
     inserted_records = 0, already_present = 0, updated_records = 0, changed_records = 0, duplicate_count = 0,
-    orphan_count = 0, resolved_orphans = 0, resolved_records = 0, backup_written = false
+    orphan_count = 0, resolved_orphans = 0, resolved_records = 0, backup_written = false,
+    processed_at = coalesce(%(refused_at)s, processed_at)
 WHERE file_id = %(file_id)s
 
 -- name: lock_file
 SELECT file_id, file_name, file_path, file_hash, file_size, file_type, logical_name, source_table, status,
-       updated_records
+       total_records, quarantined, inserted_records, updated_records, resolved_orphans, resolved_records
 FROM pipeline_file_log
 WHERE file_id = %(file_id)s
 FOR UPDATE

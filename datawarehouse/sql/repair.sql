@@ -14,8 +14,24 @@ FOR UPDATE SKIP LOCKED
 SELECT quarantine_id FROM quarantine WHERE file_id = %(file_id)s ORDER BY quarantine_id FOR UPDATE
 
 -- name: rows_of_file
--- Row numbers of the file that have been refused, with what became of them.
-SELECT row_number, quarantine_id, resolution FROM quarantine WHERE file_id = %(file_id)s
+-- Row numbers of the file that have been refused, with what became of them, and whether they were edited.
+SELECT q.row_number, q.quarantine_id, q.resolution,
+       EXISTS (SELECT FROM quarantine_history h WHERE h.quarantine_id = q.quarantine_id AND h.action = 'edit')
+FROM quarantine q
+WHERE q.file_id = %(file_id)s
+
+-- name: raw_of
+SELECT quarantine_id, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)s) ORDER BY quarantine_id
+
+-- name: open_again
+-- Rows that had been loaded or found there, and are in no table any more.
+UPDATE quarantine SET resolution = NULL, resolved_at = NULL WHERE quarantine_id = ANY (%(ids)s)
+
+-- name: same_day
+-- The rows of a file in quarantine are of one day, that of their backup: those that come back join the others.
+UPDATE quarantine q SET quarantined_at = o.at
+FROM (SELECT min(quarantined_at) AS at FROM quarantine WHERE file_id = %(file_id)s) o
+WHERE q.file_id = %(file_id)s AND q.quarantined_at <> o.at
 
 -- name: set_raw
 UPDATE quarantine SET raw_data = %(raw)s WHERE quarantine_id = %(id)s
@@ -67,8 +83,16 @@ DELETE FROM true_orphan t USING quarantine q WHERE q.file_id = %(file_id)s AND t
 DELETE FROM quarantine_history h USING quarantine q
 WHERE q.file_id = %(file_id)s AND h.quarantine_id = q.quarantine_id
 
+-- name: refused_at
+SELECT max(quarantined_at) FROM quarantine WHERE file_id = %(file_id)s
+
 -- name: take_back_quarantine
 DELETE FROM quarantine WHERE file_id = %(file_id)s
+
+-- name: updating_files
+-- The latest files that made rows of the table their own.
+SELECT file_id FROM pipeline_file_log WHERE source_table = %(table)s AND updated_records > 0
+ORDER BY file_id DESC LIMIT 5
 
 -- name: later_files
 -- Files that counted rows of the table as already there, and came after the file.

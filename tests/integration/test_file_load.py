@@ -14,10 +14,10 @@ from config.errors import DataError, FileChanged, WarehouseUnavailable
 from config.model import Column, Dtype, Feed, FileJob, FileOutcome, FileSpec, OnConflict, Schema, Stage, Status
 from config.settings import PipelineConfig
 from datawarehouse import loader as loader_module
+from datawarehouse import row_load
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
-from ingestion import batch_load
 from ingestion.file_load import FileLoad, Stopped
 from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files
@@ -116,7 +116,7 @@ def test_of_many_rows_of_one_key_that_postgresql_refuses_a_few_are_tried(
         tx.execute("ALTER TABLE dim_category ADD CONSTRAINT taste CHECK (category_id <> 4)")
     rows = [(4, f"name {number}") for number in range(40)]
     outcome = load(warehouse, config, tmp_path, "categories.csv", categories(*rows, (5, "good")))
-    tried = batch_load.MOST_TWINS + 1
+    tried = row_load.MOST_TWINS + 1
     assert (outcome.inserted, outcome.duplicates) == (1, 40 - tried)
     assert outcome.rejected_by_stage == {Stage.LOAD: tried, Stage.RECORDS: 40 - tried}
 

@@ -6,7 +6,6 @@ import csv
 import json
 import threading
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import openpyxl
@@ -277,48 +276,6 @@ def test_a_record_of_a_bad_shape_stays_refused_until_it_is_edited(site: Site) ->
         site.run("quarantine", "edit", q_id, "--set", f"category_id={key}", "--set", "category_name=b", "--yes")
     words(site.run("quarantine", "replay", *ids, "--yes"), ["3 loaded"])
     assert site.rows("SELECT category_id FROM dim_category ORDER BY 1") == [(1,), (2,), (3,), (4,), (7,)]
-
-
-@pytest.mark.parametrize("seed", [3])
-def test_the_books_hold_whatever_is_done_in_whatever_order(site: Site, seed: int) -> None:
-    """Files and commands at random; what a step is refused for is its own business."""
-    random = Random(seed)
-    for step in range(24):
-        if step % 3 == 0:
-            name, text = random_file(random)
-            site.load(f"{step}/{name}", text)
-        else:
-            site.run(*random_command(site, random), "--yes", expect=None)
-        if random.random() < 0.2:
-            site.execute("UPDATE quarantine SET quarantined_at = quarantined_at - interval '1 microsecond'")
-            OrphanRetry(site.warehouse, site.config).promote(0)
-        site.check_books()
-
-
-def random_file(random: Random) -> tuple[str, str]:
-    keys = [random.randint(1, 6) for _ in range(8)]
-    if random.random() < 0.5:
-        rows = [customer(k, gender=random.choice(["male", "x"]), region=random.choice([1, 2])) for k in keys]
-        return "customers.csv", CUSTOMERS + "".join(rows)
-    return "orders.csv", ORDERS + "".join(order(k, k, amount=random.choice([1, -1])) for k in keys)
-
-
-def random_command(site: Site, random: Random) -> tuple[object, ...]:
-    row = random.choice(site.rows("SELECT quarantine_id FROM quarantine") or [(0,)])[0]
-    file = random.choice(site.rows("SELECT file_id FROM pipeline_file_log") or [(0,)])[0]
-    field = random.choice(
-        ["gender=male", "order_amount=1", "region_id=1", "region_id=2", "customer_id=3", "customer_id=x"]
-    )
-    commands: list[tuple[object, ...]] = [
-        ("quarantine", "edit", row, "--set", field),
-        ("quarantine", "replay", row),
-        ("quarantine", "replay", "--file", file),
-        ("quarantine", "discard", row, "--reason", "r"),
-        ("undo", file),
-        ("reprocess", file),
-        ("erase", "--customer-key", random.randint(1, 6)),
-    ]
-    return random.choice(commands)
 
 
 def test_it_is_the_same_in_many_chunks(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,206 @@
+"""A column that becomes `pii` when values of it are stored already: they are masked before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import ConfigError
+from config.model import Column, FileSpec
+from config.settings import PipelineConfig
+from datawarehouse.queries import query
+from datawarehouse.rights import current_role
+from utils.logger import get_logger
+from validation.fault_handler import to_json
+from validation.personal import ERASED, blank_value
+from validation.pii_handler import PiiHandler
+
+logger = get_logger(__name__)
+
+PAGE = 5_000  # rows, or values, at a time
+_HASH = "^[0-9a-f]{64}$"
+_MASKED = re.compile(r"(sha256:)?[0-9a-f]{64}")
+_OWNED = ("quarantine", "true_orphan", "quarantine_history")
+
+
+@dataclass
+class Masked:
+    """How many rows of tables and of quarantine were masked, and the files of the latter."""
+
+    rows: int = 0
+    quarantined: int = 0
+    file_ids: set[int] = field(default_factory=set)
+
+
+def mask_late_columns(tx: Cursor, config: PipelineConfig, pii: PiiHandler) -> Masked:
+    """Mask what is stored of columns that were not `pii` at the last start; pipeline_meta remembers which were.
+
+    A database of an earlier version has no such record: there every `pii` column is looked through, once. Raises
+    ConfigError when there is something to mask and this role may not do it.
+    """
+    wanted = {
+        f"{spec.table}.{column.name}" for spec in config.files for column in spec.schema.columns if column.pii
+    }
+    if wanted == _known(tx):
+        return Masked()
+    tx.execute(query("late_pii", "lock"))
+    known = _known(tx)
+    masked = Masked()
+    new = wanted - (known or set())
+    for table in sorted({name.partition(".")[0] for name in new}):
+        specs = [spec for spec in config.files if spec.table == table]
+        columns = {c.name: c for spec in specs for c in spec.schema.columns if f"{table}.{c.name}" in new}
+        work = _Table(tx, table, {spec.feed.value: spec for spec in reversed(specs)}, pii)
+        rows, quarantined = work.mask_rows(list(columns.values())), work.mask_refused(masked.file_ids)
+        if rows or quarantined:
+            logger.warning(
+                f"[pii] {', '.join(sorted(columns))} of {table} held values in clear: {rows} rows and "
+                f"{quarantined} quarantined rows masked; dumps and input files are as they were",
+                extra={"table": table, "rows": rows, "quarantined": quarantined},
+            )
+        masked.rows += rows
+        masked.quarantined += quarantined
+    for name in sorted((known or set()) - wanted):
+        logger.warning(f"[pii] {name} is pii no more: what was hashed stays so")
+    tx.execute(query("repair", "backup_stale"), {"file_ids": sorted(masked.file_ids)})
+    tx.execute(query("late_pii", "remember_columns"), {"columns": json.dumps(sorted(wanted))})
+    return masked
+
+
+def mask_rest(pii: PiiHandler, spec: FileSpec, rows: pa.Table) -> pa.Table:
+    """`rows` out of quarantine, where what is sensitive is hashed; should a value not be, it is hashed here."""
+    for column in spec.schema.columns:
+        if column.pii is None:
+            continue
+        values = rows.column(column.name)
+        fit = pc.or_(pc.match_substring_regex(values, _HASH), pc.equal(values, blank_value(column) or ""))
+        fit = pc.fill_null(fit, True)
+        if not pc.all(fit).as_py():
+            hashed = pii.mask(spec, rows).column(column.name)
+            position = rows.schema.get_field_index(column.name)
+            rows = rows.set_column(position, column.name, pc.if_else(fit, values, hashed))
+    return rows
+
+
+def _known(tx: Cursor) -> set[str] | None:
+    tx.execute(query("late_pii", "known_columns"))
+    found = tx.fetchone()
+    return None if found is None else set(json.loads(found[0]))
+
+
+class _Table:
+    """One table, its refused rows, and the specs by feed that judge them."""
+
+    def __init__(self, tx: Cursor, table: str, specs: dict[str, FileSpec], pii: PiiHandler) -> None:
+        self._tx = tx
+        self._table = table
+        self._specs = specs
+        self._pii = pii
+
+    def mask_refused(self, file_ids: set[int]) -> int:
+        """Mask quarantined rows, their copies in true_orphan and what was edited; returns how many rows."""
+        count = 0
+        for page in self._refused_pages():
+            changed = {}
+            for q_id, file_id, feed, is_orphan, raw in page:
+                masked = self._mask_raw(self._spec(feed), raw, strays=not is_orphan)
+                if masked != raw:
+                    changed[q_id] = to_json(masked)
+                    file_ids.add(file_id)
+            if changed:
+                self._require_owner("quarantine")
+                parameters = {"ids": list(changed), "raws": list(changed.values())}
+                self._tx.execute(query("late_pii", "set_raw"), parameters)
+                self._tx.execute(query("late_pii", "set_raw_true_orphan"), parameters)
+                count += len(changed)
+        self._mask_edits()
+        return count
+
+    def mask_rows(self, columns: list[Column]) -> int:
+        """Hash the clear values of `columns` in the table; returns how many values."""
+        count = 0
+        for column in columns:
+            names = {"table": sql.Identifier(self._table), "column": sql.Identifier(column.target)}
+            if self._collect_masks(column, names):
+                self._tx.execute(sql.SQL(query("late_pii", "hash_rows")).format(**names))
+                count += self._tx.rowcount
+        return count
+
+    def _collect_masks(self, column: Column, names: dict[str, sql.Identifier]) -> bool:
+        """Fill the temporary table with the hash of each clear value; is there any?"""
+        found = False
+        with self._tx.connection.cursor(name="late_pii") as values:
+            values.itersize = PAGE
+            form = sql.SQL(query("late_pii", "clear_values")).format(**names)
+            values.execute(form, {"hashed": _HASH, "erased": ERASED})
+            while page := [value for (value,) in values.fetchmany(PAGE)]:
+                if not found:
+                    self._require_owner(self._table)
+                    self._tx.execute("DROP TABLE IF EXISTS late_pii_masks")
+                    self._tx.execute(query("late_pii", "masks"))
+                    found = True
+                assert column.pii is not None  # noqa: S101  (only such columns are asked for)
+                hashes = [self._pii.hash_value(value, column.pii) for value in page]
+                self._tx.execute(query("late_pii", "add_masks"), {"values": page, "hashes": hashes})
+        return found
+
+    def _mask_edits(self) -> None:
+        self._tx.execute(query("late_pii", "edits"), {"table": self._table})
+        for history_id, feed, changes in self._tx.fetchall():
+            spec = self._spec(feed)
+            before, after = (
+                self._mask_raw(spec, {name: pair[side] for name, pair in changes.items()}, strays=True)
+                for side in (0, 1)
+            )
+            masked = {name: [before[name], after[name]] for name in before}
+            if masked != changes:
+                parameters = {"id": history_id, "changes": to_json(masked)}
+                self._tx.execute(query("late_pii", "set_changes"), parameters)
+
+    def _mask_raw(self, spec: FileSpec, raw: dict[str, Any], *, strays: bool) -> dict[str, Any]:
+        """`raw` as it would have been stored; what is masked or erased stays as it is."""
+        masked: dict[str, Any] = {}
+        for name, value in raw.items():
+            item = {name: value}
+            masked |= item if _is_fit(spec, name, value) else self._pii.mask_raw(spec, item, strays=strays)
+        return masked
+
+    def _refused_pages(self) -> Iterator[list[tuple[Any, ...]]]:
+        after = 0
+        while True:
+            parameters = {"table": self._table, "after": after, "limit": PAGE}
+            self._tx.execute(query("late_pii", "refused_rows"), parameters)
+            page = self._tx.fetchall()
+            if not page:
+                return
+            after = page[-1][0]
+            yield page
+
+    def _spec(self, feed: str) -> FileSpec:
+        return self._specs.get(feed) or next(iter(self._specs.values()))
+
+    def _require_owner(self, table: str) -> None:
+        self._tx.execute(query("late_pii", "owned"))
+        owned = {name for (name,) in self._tx}
+        if lacking := [name for name in (self._table, *_OWNED) if name not in owned]:
+            raise ConfigError(
+                f"columns of {self._table} became pii, and {table} holds values of them in clear. A start masks "
+                f"them when its role owns the tables; {current_role(self._tx)} does not own {', '.join(lacking)}: "
+                "start once with the DATABASE_URL of their owner"
+            )
+
+
+def _is_fit(spec: FileSpec, name: str, value: Any) -> bool:
+    """Is the value masked already, or the mark of an erased person?"""
+    if not isinstance(value, str):
+        return False
+    column = spec.schema.by_name.get(name)
+    return _MASKED.fullmatch(value) is not None or (column is not None and value == blank_value(column))

@@ -1,0 +1,90 @@
+"""The books of a file that was read again, brought to what the tables and quarantine hold of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from datawarehouse.queries import query
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """What a file's rows did: came out of quarantine (`inserted`, or `updated` an older row), came back into the
+    table although the books had them there, went into quarantine although the books had them in the table."""
+
+    inserted: int = 0
+    updated: int = 0
+    restored: int = 0
+    refused: int = 0
+    rewritten: bool = False  # the CSV backup has other rows, or reasons, now
+
+
+def recount(tx: Cursor, file: Mapping[str, Any], moves: Moves) -> None:
+    """Write the books of `file`, a row of pipeline_file_log, whose records are in its table or in quarantine."""
+    of_file = {"file_id": file["file_id"], "table": file["source_table"]}
+    tx.execute(query("file_log", "refused_rows"), of_file)
+    quarantined, orphans, resolved_orphans, resolved_records, duplicates = tx.fetchone() or (0,) * 5
+    own, has_updates = own_rows(tx, file)
+    has_updates |= moves.updated > 0
+    valid = file["total_records"] - quarantined
+    inserted, updated = _brought(tx, file, moves, own, valid) if has_updates else (min(own, valid), 0)
+    counts = {
+        "quarantined": quarantined,
+        "inserted": inserted,
+        "updated": updated,
+        "orphans": orphans,
+        "resolved_orphans": resolved_orphans,
+        "resolved_records": resolved_records,
+        "duplicates": duplicates,
+    }
+    tx.execute(query("file_log", "recounted"), {**of_file, **counts, "rewritten": moves.rewritten})
+    if has_updates:
+        _hand_over(tx, file["source_table"])
+
+
+def own_rows(tx: Cursor, file: Mapping[str, Any]) -> tuple[int, bool]:
+    """How many rows of its table are the file's; and whether any file has updated rows of this table."""
+    of_file = {"file_id": file["file_id"], "table": file["source_table"]}
+    tx.execute(_of_table("own_rows", of_file), of_file)
+    own, has_updates = tx.fetchone() or (0, False)
+    return own, has_updates
+
+
+def _brought(tx: Cursor, file: Mapping[str, Any], moves: Moves, own: int, valid: int) -> tuple[int, int]:
+    """How many of its `valid` rows a file has inserted, and how many updated, in a table with updates.
+
+    There, a row that is updated becomes the other file's, and stays one that its first file inserted: its `own`
+    rows don't tell. So the rows that came or went are reckoned up. One that came back had been counted before if
+    the table lacked rows.
+    """
+    updated = file["updated_records"] + moves.updated
+    inserted = file["inserted_records"] + moves.inserted + moves.restored
+    twice = min(inserted + updated - own, moves.restored + moves.refused)
+    if twice > 0:
+        came = moves.inserted + moves.restored
+        inserted -= max(0, min(twice, _missing(tx, file["source_table"]) + came))
+    inserted = min(inserted, valid)
+    return inserted, min(updated, valid - inserted)
+
+
+def _hand_over(tx: Cursor, table: str) -> None:
+    """Every row is one that some file has inserted: of rows that none has, those who updated them have."""
+    missing = _missing(tx, table)
+    if missing < 0:
+        tx.execute(query("file_log", "take_over"), {"table": table, "rows": -missing})
+
+
+def _missing(tx: Cursor, table: str) -> int:
+    """How many rows the table lacks by the file log as it stands."""
+    of_table = {"table": table}
+    tx.execute(_of_table("rows_missing", of_table), of_table)
+    return int((tx.fetchone() or (0,))[0])
+
+
+def _of_table(name: str, parameters: Mapping[str, Any]) -> sql.Composed:
+    return sql.SQL(query("file_log", name)).format(table=sql.Identifier(parameters["table"]))

@@ -1,0 +1,143 @@
+"""The road of judged rows into their table: parents, duplicates, masks, the load, and a verdict for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.model import FileSpec, Stage
+from config.settings import PipelineConfig
+from datawarehouse.erasure import read_erasures
+from datawarehouse.fk_checker import parent_lookup
+from datawarehouse.late_pii import mask_rest
+from datawarehouse.loader import Loaded, Loader
+from utils import metrics
+from validation.batch import Batch
+from validation.orphan_validator import KnownParents, reject_orphans
+from validation.pii_handler import PiiHandler
+from validation.records_validator import key_codes, readmit_twins, reject_duplicates
+
+MOST_TWINS = 10  # of a row that the database refuses, in its chunk: the next is tried; others are duplicates
+
+LOADED, UPDATED = "loaded", "updated"  # verdicts on a good row; an update is in the place of an older row
+ALREADY_PRESENT = "already_present"
+DUPLICATE = "duplicate"  # a late row whose key its own file has brought: it is there
+
+
+class RowLoad:
+    """Loads batches of one spec in transaction `tx`, for which the parents that were found are remembered.
+
+    `pii` hashes what is sensitive; None for rows out of quarantine, which are hashed already. With `list_rows`,
+    `Loaded` lists the rows, as verdicts() needs it.
+    """
+
+    def __init__(
+        self,
+        tx: Cursor,
+        spec: FileSpec,
+        config: PipelineConfig,
+        pii: PiiHandler | None,
+        *,
+        list_rows: bool = False,
+    ) -> None:
+        self._spec = spec
+        self._mask = pii.mask if pii else partial(mask_rest, PiiHandler(config.pii.hash_key))
+        self.erased = read_erasures(tx, spec, config)
+        self._loader = Loader(tx, spec, config, list_present=list_rows)
+        self._parents = KnownParents(parent_lookup(tx, config))
+
+    def find_parents(self, batch: Batch) -> None:
+        """Reject the good rows whose parents are not there."""
+        with metrics.stage("lookup"):
+            reject_orphans(batch, self._parents)
+
+    def load(
+        self, batch: Batch, file_ids: np.ndarray, *, among: np.ndarray | None = None, more: bool = False
+    ) -> Loaded:
+        """Load the good rows, or those of them that are `among` (boolean, one a row).
+
+        `file_ids` has one for each row of the batch. Of the rows of one file with one key the first stays, and if
+        the database refuses it, the next; the others are rejected as duplicates. `more` says that other batches of
+        the file may follow.
+        """
+        reject_duplicates(batch, among=among)
+        good = batch.good if among is None else batch.good & among
+        return self._load_with_twins(batch, good, file_ids, among=among, more=more)
+
+    def load_late(self, batch: Batch, file_ids: np.ndarray) -> Loaded:
+        """The same for rows that come after their files, of which each has rows of its own.
+
+        Rows of several files with one key take turns, in their order: a later one may be newer.
+        """
+        reject_duplicates(batch, owners=file_ids)
+        loaded = Loaded()
+        for turn in _turns(batch):
+            loaded.add(self._load_with_twins(batch, turn, file_ids, owners=file_ids))
+        return loaded
+
+    def _load_with_twins(
+        self,
+        batch: Batch,
+        wanted: np.ndarray,
+        file_ids: np.ndarray,
+        *,
+        among: np.ndarray | None = None,
+        owners: np.ndarray | None = None,
+        more: bool = False,
+    ) -> Loaded:
+        loaded = part = self._load_rows(batch, wanted, file_ids, more=more)
+        tries = 0
+        while part.refused and (tries < MOST_TWINS or owners is not None):
+            tries += 1
+            refused = np.isin(batch.chunk.numbers, [row.row for row in part.refused])
+            twins = readmit_twins(batch, refused, among=among, owners=owners)
+            part = self._load_rows(batch, twins, file_ids, more=more)
+            loaded.add(part)
+        return loaded
+
+    def _load_rows(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool) -> Loaded:
+        """Load the `wanted` rows (boolean); those that the database refuses, or calls duplicates, are rejected."""
+        with metrics.stage("mask"):
+            rows = self.erased.blank_rows(self._mask(self._spec, batch.rows(wanted)))
+        own = pa.array(file_ids[wanted], pa.int64())
+        with metrics.stage("load"):
+            loaded = self._loader.load(rows.append_column("_file_id", own), more=more)
+        numbers = batch.chunk.numbers
+        if loaded.duplicates:
+            key = self._spec.schema.primary_key
+            batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
+        for refused in loaded.refused:
+            batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
+        return loaded
+
+
+def verdicts(batch: Batch, loaded: Loaded, among: np.ndarray | None = None) -> dict[int, str]:
+    """What became of the good rows of a batch that was loaded with `list_rows`, or of those `among`, by number."""
+    good = batch.good if among is None else batch.good & among
+    done = dict.fromkeys(batch.chunk.numbers[good].tolist(), LOADED)
+    done |= dict.fromkeys(loaded.present_rows, ALREADY_PRESENT)
+    return done | dict.fromkeys(loaded.updated_rows, UPDATED)
+
+
+def late_verdicts(batch: Batch, loaded: Loaded) -> dict[int, str]:
+    """The same of late rows; one whose key its own file has brought is there too, and refused no more."""
+    duplicates = batch.chunk.numbers[batch.held("duplicate")].tolist()
+    return verdicts(batch, loaded) | dict.fromkeys(duplicates, DUPLICATE)
+
+
+def _turns(batch: Batch) -> Iterator[np.ndarray]:
+    """The good rows in parts (boolean) that hold each key once: the first rows with their keys, and so on."""
+    good = np.flatnonzero(batch.good)
+    codes = key_codes(batch)[good]
+    order = np.argsort(codes, kind="stable")
+    _, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)
+    turn_of = np.empty(len(good), np.int64)
+    turn_of[order] = np.arange(len(good)) - np.repeat(starts, counts)
+    for turn in range(int(counts.max()) if len(counts) else 0):
+        mask = np.zeros(len(batch.chunk.numbers), bool)
+        mask[good[turn_of == turn]] = True
+        yield mask
