@@ -8,6 +8,7 @@ import io
 import math
 import os
 import stat
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from config.file_specs import logical_stem
 from config.model import Schema, Stage
 from config.settings import PipelineConfig
 from ingestion.json_reader import read_json
+from ingestion.open_writers import descriptor_has_writer
 from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import MALFORMED, malformed_raw
 from validation.schema_validator import check_columns
@@ -72,13 +74,19 @@ class OpenFile:
         self.handle = handle
         self.stat = os.fstat(handle.fileno())
 
-    def md5(self) -> str:
-        """MD5 of the content, hex. Leaves the position where it is: another thread may be reading."""
-        digest, position = hashlib.md5(usedforsecurity=False), 0
-        while data := os.pread(self.handle.fileno(), HASHED_BYTES, position):
+    def md5(self, size: int = sys.maxsize) -> str:
+        """MD5 of the first `size` bytes, hex. Leaves the position where it is: another thread may be reading."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for data in self.beginning(size):
             digest.update(data)
-            position += len(data)
         return digest.hexdigest()
+
+    def beginning(self, size: int) -> Iterator[bytes]:
+        """The first `size` bytes, in parts. Leaves the position where it is."""
+        position = 0
+        while data := os.pread(self.handle.fileno(), min(HASHED_BYTES, size - position), position):
+            yield data
+            position += len(data)
 
     def verify_unchanged(self, path: Path) -> None:
         """Raise FileChanged unless `path` is still this very file, with the size and time it was opened with."""
@@ -89,10 +97,16 @@ class OpenFile:
         for now in (found, os.fstat(self.handle.fileno())):
             if _identity(now) != _identity(self.stat):
                 raise FileChanged(f"{path.name} changed while it was read")
+        self.verify_unwritten(path)
+
+    def verify_unwritten(self, path: Path) -> None:
+        """Raise FileChanged while somebody has the file open for writing, as far as the system tells."""
+        if descriptor_has_writer(self.handle.fileno()):
+            raise FileChanged(f"{path.name} is being written by somebody")
 
 
-def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @contextmanager

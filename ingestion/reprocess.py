@@ -23,6 +23,7 @@ from datawarehouse.quarantine_desk import TRUE_ORPHAN, Row, lock
 from datawarehouse.quarantine_replay import Missing, Replayed, Settlement
 from datawarehouse.queries import query
 from ingestion.file_reader import OpenFile, opened, read_chunks
+from ingestion.open_writers import stamp_of
 from validation.batch import Batch, Reason, Rejection
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.personal import ErasedPersons
@@ -53,7 +54,7 @@ def job_of(config: PipelineConfig, file: Mapping[str, Any]) -> FileJob:
         raise ConfigError(f"the configuration has no file type {file['logical_name']} any more")
     try:
         with opened(path) as handle:
-            found = FileJob(path, spec, handle.stat.st_size, handle.stat.st_mtime_ns, handle.md5())
+            found = FileJob.of(path, spec, stamp_of(path, handle.stat)).evolve(md5=handle.md5())
     except (FileChanged, FileRejected) as problem:
         reason = problem if isinstance(problem, FileRejected) else "it is not there any more"
         raise ConfigError(f"{path} can't be read again: {reason}; put it back first") from None

@@ -10,7 +10,8 @@ import yaml
 
 from config.config_loader import DEFAULT_CONFIG, get_config
 from config.errors import ConfigError
-from config.file_specs import logical_stem, spec_for
+from config.file_names import spec_for
+from config.file_specs import logical_stem
 from config.model import Feed, SqlType
 from config.settings import PipelineConfig
 from validation import rules
