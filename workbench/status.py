@@ -13,9 +13,7 @@ from config.errors import ConfigError, PipelineError, WarehouseUnavailable
 from config.model import FileJob
 from config.settings import PipelineConfig
 from datawarehouse import reports
-from ingestion.file_tracker import TrackerView
-from ingestion.folder_scan import scan_due
-from ingestion.inbox import Inbox
+from ingestion.not_loaded import look_through
 from ingestion.object_file import opened
 from ingestion.object_store import is_object, root_of
 from ingestion.presence import running
@@ -63,10 +61,7 @@ def look(config: PipelineConfig, now: dt.datetime) -> dict[str, Any]:
 
 def offered(config: PipelineConfig) -> list[FileJob]:
     """The files in the input folders that a service would look at now: neither ignored, nor known as finished."""
-    tracker = TrackerView(config.path(config.tracker.db_path))
-    inbox = Inbox(config, tracker, report=lambda _kind, _path, _message: None)
-    scan_due(config, inbox)
-    return inbox.waiting()
+    return list(look_through(config).waiting)
 
 
 def not_loaded(tx: Cursor, jobs: Iterable[FileJob]) -> list[FileJob]:
