@@ -340,7 +340,7 @@ class FileJob:
     @classmethod
     def of(cls, path: Path, spec: FileSpec, stamp: Stamp) -> FileJob:
         """The file as `stamp` describes it."""
-        return cls(path, spec, 0, 0).as_of(stamp)
+        return cls(path, spec, stamp.size, stamp.mtime_ns, inode=stamp.inode, ctime_ns=stamp.ctime_ns)
 
     @property
     def stamp(self) -> Stamp:

@@ -115,7 +115,7 @@ class Inbox:
                 found = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
-            current = self._tracker.is_current(entry.path, *stamp_of(place(entry.path), found))
+            current = self._tracker.is_current(entry.path, *stamp_of(entry.path, found))
             if not current and not is_ignored(entry.name):
                 spec = spec_of(entry.name) if spec_of else spec_for(self._specs, feed, entry.name)
                 folder = entry.path.removesuffix(entry.name) if feed is Feed.STREAM else ""

@@ -25,7 +25,7 @@ _types: dict[int, int] = {}  # of file systems, by st_dev
 _libc = ctypes.PyDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def is_on_own_disk(path: Path, device: int) -> bool:
+def is_on_own_disk(path: str | Path, device: int) -> bool:
     """Is the file system, `device` of st_dev, this machine's own? Where that is not known, it is not."""
     if _libc is None:
         return False
@@ -37,7 +37,7 @@ def is_on_own_disk(path: Path, device: int) -> bool:
     return _types[device] in OWN_DISKS
 
 
-def stamp_of(path: Path, found: os.stat_result | ObjectStat) -> Stamp:
+def stamp_of(path: str | Path, found: os.stat_result | ObjectStat) -> Stamp:
     """The stamp of the file `path`, of which lstat() or a listing gave `found`."""
     if isinstance(found, ObjectStat):
         return Stamp(found.st_size, found.st_mtime_ns)
@@ -55,19 +55,26 @@ def has_writer(path: Path) -> bool | None:
     except OSError:
         return None
     try:
-        return descriptor_has_writer(descriptor)
+        return _ask(descriptor)
     finally:
         os.close(descriptor)
 
 
 def descriptor_has_writer(descriptor: int) -> bool | None:
-    """The same of an open descriptor, which has to be read-only.
+    """The same of an open descriptor, which has to be read-only."""
+    if not is_on_own_disk(f"/proc/self/fd/{descriptor}", os.fstat(descriptor).st_dev):
+        return None
+    return _ask(descriptor)
+
+
+def _ask(descriptor: int) -> bool | None:
+    """Ask the kernel, without disturbing any writer.
 
     A read lease (fcntl(2), F_SETLEASE) is refused while the file is open for writing anywhere on this machine. It
     is given back at once: a program that opens the file for writing in these microseconds waits until then, and we
     are sent a signal, which must be one that does no harm. Only a file's owner and who has CAP_LEASE may ask.
     """
-    if _libc is None or not is_on_own_disk(Path(f"/proc/self/fd/{descriptor}"), os.fstat(descriptor).st_dev):
+    if _libc is None:
         return None
     if _libc.fcntl(descriptor, fcntl.F_SETSIG, int(signal.SIGURG)) != 0:  # ignored by default; SIGIO would end us
         return None
