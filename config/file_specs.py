@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from config.distribution import distribution_problems
+from config.file_names import ties
 from config.model import (
     SQL_TYPES_OF_DTYPE,
     Column,
@@ -59,6 +59,11 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
     ]
     if not problems:
         problems += _check_together(specs, by_name)
+        problems += [
+            f"watcher.{one.feed.value}.expected_files: {one.pattern} and {other.pattern} expect the same names, "
+            "and neither is more exact; say more of the name in one of them"
+            for one, other in ties(specs)
+        ]
         problems += _check_contracts(specs, file.watcher.batch.trigger_hour)
         problems += distribution_problems(specs) if file.database.distributed else ()
     if problems:
@@ -157,15 +162,6 @@ def logical_stem(file_name: str) -> tuple[str, str]:
         if name.endswith(extension) and name != extension:
             return name.removesuffix(extension), extension
     return name, ""
-
-
-def spec_for(specs: tuple[FileSpec, ...], feed: Feed, file_name: str) -> FileSpec | None:
-    """The spec that expects `file_name` (or the same with .gz) in `feed`, or None."""
-    plain = file_name.removesuffix(".gz")
-    for spec in specs:
-        if spec.feed is feed and fnmatch.fnmatchcase(plain, spec.pattern):
-            return spec
-    return None
 
 
 def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[str]:

@@ -343,9 +343,32 @@ class FileSpec:
         return hashlib.md5(repr(self).encode(), usedforsecurity=False).hexdigest()
 
 
+class Stamp(NamedTuple):
+    """What tells that a file is still the one that it was: size in bytes, times of change in ns, inode.
+
+    Whoever writes a file can set its time of change, but not `ctime_ns`, the time of the last change of any
+    kind. An object, and a file whose system gives no lasting numbers, has the inode 0; an object no `ctime_ns`.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int = 0
+    ctime_ns: int = 0
+
+
+class Content(NamedTuple):
+    """What was loaded: MD5 (hex) and size in bytes."""
+
+    md5: str
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """One file to load, as it was when it was found. `size` in bytes; `md5` is '' until it was hashed."""
+    """One file to load, as it was when it was found. `size` in bytes; `md5` is '' until it was hashed.
+
+    `former` is what was loaded from its path before, as far as this machine remembers.
+    """
 
     path: Path
     spec: FileSpec
@@ -353,6 +376,22 @@ class FileJob:
     mtime_ns: int
     md5: str = ""
     discovered_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    inode: int = 0
+    ctime_ns: int = 0
+    former: Content | None = None
+
+    @classmethod
+    def of(cls, path: Path, spec: FileSpec, stamp: Stamp) -> FileJob:
+        """The file as `stamp` describes it."""
+        return cls(path, spec, stamp.size, stamp.mtime_ns, inode=stamp.inode, ctime_ns=stamp.ctime_ns)
+
+    @property
+    def stamp(self) -> Stamp:
+        return Stamp(self.size, self.mtime_ns, self.inode, self.ctime_ns)
+
+    def as_of(self, stamp: Stamp) -> FileJob:
+        """The same file as it was when `stamp` was taken."""
+        return replace(self, **stamp._asdict())
 
     def evolve(self, **changes: Any) -> FileJob:
         """A copy with `changes`."""
@@ -391,6 +430,7 @@ class FileOutcome:
     error: str | None = None
     seconds: float = 0.0
     told: bool = False  # it failed before under the same name, and was reported then
+    continues: str = ""  # what became of an earlier file that was loaded before it was whole
 
     @property
     def quarantined(self) -> int:

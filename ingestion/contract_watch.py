@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.file_specs import spec_for
+from config.file_names import spec_for
 from config.model import Contract, Feed, FileOutcome, FileSpec, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
@@ -26,6 +26,7 @@ from ingestion.contract import (
 )
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
+from ingestion.object_store import root_of
 from utils.alerter import send_alert
 from utils.logger import get_logger
 
@@ -147,8 +148,8 @@ class ContractWatch:
     def _done_by_spec(self) -> dict[tuple[Feed, str], list[Done]]:
         """What the tracker knows of files with a contract: also those whose content was loaded before."""
         folders = {
-            Feed.BATCH: str(self._config.path(self._config.watcher.batch.dir).resolve()),
-            Feed.STREAM: str(self._config.path(self._config.watcher.stream.dir).resolve()),
+            Feed.BATCH: str(root_of(self._config, self._config.watcher.batch.dir)),
+            Feed.STREAM: str(root_of(self._config, self._config.watcher.stream.dir)),
         }
         found: dict[tuple[Feed, str], list[Done]] = {}
         for path, md5, at in self._tracker.done_files():

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,15 +19,19 @@ from config.errors import FileRejected, FileUnreadable, PipelineError
 from config.model import Dtype, FileJob, FileOutcome, FileSpec, Status
 from config.settings import PipelineConfig
 from datawarehouse import file_log
+from datawarehouse.continuation import NotCorrected
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loaded
 from datawarehouse.quarantine_loader import QuarantineText
 from ingestion.batch_load import BatchLoad, Books
+from ingestion.continuation import corrector_of, cut_records
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import OpenFile, read_chunks
 from ingestion.object_file import opened
+from ingestion.open_writers import stamp_of
 from utils import metrics
 from utils.at_once import AtOnce
+from utils.logger import get_logger
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
 from validation.key_memory import KeyMemory
@@ -35,6 +39,8 @@ from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
 
 T = TypeVar("T")
+
+logger = get_logger(__name__)
 
 READ_AHEAD_BYTES = 1 << 20  # a larger file is parsed and validated while its last chunk is loaded
 
@@ -87,14 +93,21 @@ class FileLoad:
         Raises FileChanged (nothing was loaded: look at the file again), FileUnreadable (the same),
         WarehouseUnavailable (nothing was loaded, or it was and the next try finds it done), Stopped.
         """
+        try:
+            return self._run(job)
+        except NotCorrected as problem:
+            logger.info(f"[runner] {job.path.name}: {problem}; once more", extra=job.log_context())
+            return self._run(job, only_tell=True)
+
+    def _run(self, job: FileJob, *, only_tell: bool = False) -> FileOutcome:
         started = time.monotonic()
         try:
             with opened(job.path) as file:
-                job = job.evolve(size=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns)
+                job = job.as_of(stamp_of(job.path, file.stat))
                 try:
                     with self._batches(job, file) as batches:
                         job = job.evolve(md5=file.md5())
-                        return self._load(job, file, batches, started)
+                        return self._load(job, file, batches, started, only_tell=only_tell)
                 except FileRejected as problem:
                     file.verify_unchanged(job.path)
                     return self.record_failure(job, str(problem), started)
@@ -115,7 +128,9 @@ class FileLoad:
             file_log.close(tx, [outcome], self._pii.key_id)
         return outcome
 
-    def _load(self, job: FileJob, file: OpenFile, batches: Iterator[Batch], started: float) -> FileOutcome:
+    def _load(
+        self, job: FileJob, file: OpenFile, batches: Iterator[Batch], started: float, *, only_tell: bool
+    ) -> FileOutcome:
         books = Books()
         with (
             CommitTimer() as commit,
@@ -126,6 +141,10 @@ class FileLoad:
             if claim.earlier:
                 return claim.earlier
             load = BatchLoad(tx, job.spec, self._config, self._pii)
+            corrector = corrector_of(tx, self._config, job, file)
+            if corrector:
+                cuts = cut_records(job, file, lambda part: self._judged(job, part))
+                corrector.correct(cuts, only_tell=only_tell)
             parts: deque[_Part] = deque()
             for batch in batches:
                 if self._give_up():
@@ -146,6 +165,9 @@ class FileLoad:
             file.verify_unchanged(job.path)
             refuse_if_dirty(job.spec, books.total, books.by_stage)
             outcome = books.outcome(job, claim.file_id, time.monotonic() - started)
+            if corrector:
+                corrector.verify()
+                outcome = replace(outcome, continues=corrector.result.told)
             file_log.close(tx, [outcome], self._pii.key_id)
             commit.begin()
         return outcome

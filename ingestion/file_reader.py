@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import stat
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from config.model import ReadOptions, Schema
 from config.settings import PipelineConfig
 from ingestion.formats.csv_format import read_csv
 from ingestion.formats.json_format import read_json
+from ingestion.open_writers import descriptor_has_writer
 from validation.batch import Chunk
 
 if TYPE_CHECKING:
@@ -68,16 +70,19 @@ class OpenFile:
         self.handle = handle
         self.stat = os.fstat(handle.fileno())
 
-    def md5(self) -> str:
-        """MD5 of the content, hex. Leaves the position where it is: another thread may be reading."""
-        digest, position = hashlib.md5(usedforsecurity=False), 0
-        while position <= self.stat.st_size:  # what grows meanwhile is no end
-            data = os.pread(self.handle.fileno(), HASHED_BYTES, position)
-            if not data:
-                break
+    def md5(self, size: int = sys.maxsize) -> str:
+        """MD5 of the first `size` bytes, hex. Leaves the position where it is: another thread may be reading."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for data in self.beginning(min(size, self.stat.st_size + 1)):  # what grows meanwhile is no end
             digest.update(data)
-            position += len(data)
         return digest.hexdigest()
+
+    def beginning(self, size: int) -> Iterator[bytes]:
+        """The first `size` bytes, in parts. Leaves the position where it is."""
+        position = 0
+        while data := os.pread(self.handle.fileno(), min(HASHED_BYTES, size - position), position):
+            yield data
+            position += len(data)
 
     def verify_unchanged(self, path: Path) -> None:
         """Raise FileChanged unless `path` is still this very file, with the size and time it was opened with."""
@@ -88,10 +93,16 @@ class OpenFile:
         for now in (found, os.fstat(self.handle.fileno())):
             if _identity(now) != _identity(self.stat):
                 raise FileChanged(f"{path.name} changed while it was read")
+        self.verify_unwritten(path)
+
+    def verify_unwritten(self, path: Path) -> None:
+        """Raise FileChanged while somebody has the file open for writing, as far as the system tells."""
+        if descriptor_has_writer(self.handle.fileno()):
+            raise FileChanged(f"{path.name} is being written by somebody")
 
 
-def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @contextmanager

@@ -73,6 +73,9 @@ def report(outcome: FileOutcome, summary: Summary, alert_above: int) -> None:
             extra={**extra, **_figures(outcome), "screen": console_line(outcome)},
         )
         _alert_on_rows(outcome, alert_above)
+        if outcome.continues:
+            logger.warning(f"[runner] {job.path.name} (file {outcome.file_id}): {outcome.continues}", extra=extra)
+            send_alert("File continued", f"{job.path} (file {outcome.file_id}): {outcome.continues}")
 
 
 def _alert_on_rows(outcome: FileOutcome, alert_above: int) -> None:

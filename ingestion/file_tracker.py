@@ -13,9 +13,9 @@ import threading
 from collections.abc import Collection, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from config.model import FileJob
+from config.model import Content, FileJob, Stamp
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -23,9 +23,15 @@ logger = get_logger(__name__)
 DONE, FAILED = "done", "failed"
 _DDL = """CREATE TABLE IF NOT EXISTS processed_files (
     path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, md5 TEXT NOT NULL,
-    status TEXT NOT NULL, error TEXT, processed_at TEXT NOT NULL) WITHOUT ROWID"""
-_SELECT = "SELECT path, size, mtime_ns, md5, status, error, processed_at FROM processed_files"
-_UPSERT = "INSERT OR REPLACE INTO processed_files VALUES (?, ?, ?, ?, ?, ?, ?)"
+    status TEXT NOT NULL, error TEXT, processed_at TEXT NOT NULL,
+    inode INTEGER NOT NULL DEFAULT 0, ctime_ns INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"""
+_NEW_COLUMNS = ("inode", "ctime_ns")  # since version 0.2
+_ADD = "ALTER TABLE processed_files ADD COLUMN {} INTEGER NOT NULL DEFAULT 0"
+_COLUMNS = "path, size, mtime_ns, inode, ctime_ns, md5, status, error, processed_at"
+_SELECT = f"SELECT {_COLUMNS} FROM processed_files"
+_UPSERT = f"INSERT OR REPLACE INTO processed_files ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_STAMPS = "SELECT path, size, mtime_ns, inode, ctime_ns FROM processed_files"
+_STAMPS_OF_OLD = "SELECT path, size, mtime_ns, 0, 0 FROM processed_files"
 _BUSY_SECONDS = 2.0
 _RETRY_SECONDS = 5.0
 _INT64 = range(-(2**63), 2**63)
@@ -46,6 +52,8 @@ _PASSING = {
 class _Finished(NamedTuple):
     size: int
     mtime_ns: int
+    inode: int
+    ctime_ns: int
     md5: str
     status: str
     error: str | None
@@ -67,14 +75,29 @@ class TrackerView:
     """What the tracker of a service has written so far, to be read only; nothing where there is none."""
 
     def __init__(self, db_path: Path) -> None:
-        self._known: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, Stamp] = {}
         with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(db_path)) as connection:
-            rows = connection.execute("SELECT path, size, mtime_ns FROM processed_files")
-            self._known = {os.fsdecode(path): (size, mtime_ns) for path, size, mtime_ns in rows}
+            try:
+                rows = connection.execute(_STAMPS)
+            except sqlite3.OperationalError:  # of an older version, which has not run since
+                rows = connection.execute(_STAMPS_OF_OLD)
+            self._known = {os.fsdecode(path): Stamp(*stamp) for path, *stamp in rows}
 
-    def is_current(self, path: str, size: int, mtime_ns: int) -> bool:
+    def is_current(self, path: str, size: int, mtime_ns: int, inode: int = 0, ctime_ns: int = 0) -> bool:
         """Was exactly this file, unchanged since, finished before?"""
-        return self._known.get(path) == (size, mtime_ns)
+        return _is_same(self._known.get(path), Stamp(size, mtime_ns, inode, ctime_ns))
+
+
+def _is_same(known: Stamp | None, found: Stamp) -> bool:
+    """Are these one file's, unchanged? A tracker of an older version knows size and time of change only."""
+    if known is None or known.ctime_ns:
+        return known == found
+    return known[:2] == found[:2]
+
+
+def _row(columns: tuple[Any, ...]) -> tuple[Any, Stamp, str, str, str | None, str]:
+    """A row of _SELECT, its stamp in one."""
+    return columns[0], Stamp(*columns[1:5]), *columns[5:]
 
 
 def _read_only(db_path: Path) -> sqlite3.Connection:
@@ -82,7 +105,7 @@ def _read_only(db_path: Path) -> sqlite3.Connection:
 
 
 class FileTracker:
-    """Which files are finished, by path, size and time of change.
+    """Which files are finished, by path, size, times of change and inode.
 
     Everything is kept in memory, and written behind by the one thread that touches SQLite. Its file may be
     deleted, cut, overwritten, locked or on a full disk: there is one warning, the memory serves, and what is owed
@@ -104,10 +127,21 @@ class FileTracker:
         self._thread.start()
         self._read_done.wait()
 
-    def is_current(self, path: str, size: int, mtime_ns: int) -> bool:
+    def is_current(self, path: str, size: int, mtime_ns: int, inode: int = 0, ctime_ns: int = 0) -> bool:
         """Was exactly this file, unchanged since, finished before? No I/O."""
         file = self._known.get(path)
-        return file is not None and file.size == size and file.mtime_ns == mtime_ns
+        found = Stamp(size, mtime_ns, inode, ctime_ns)
+        if file is None or not _is_same(known := Stamp(*file[:4]), found):
+            return False
+        if known != found:  # known from an older version, and to be told apart better from now on
+            self._known[path] = file._replace(inode=inode, ctime_ns=ctime_ns)
+            self._orders.put(path)
+        return True
+
+    def former(self, path: str) -> Content | None:
+        """What was loaded from this path, or found there as loaded before; None where that failed. No I/O."""
+        file = self._known.get(path)
+        return Content(file.md5, file.size) if file is not None and file.status == DONE else None
 
     def is_processed(self, file_path: Path, file_hash: str) -> bool:
         """Is content with this hash known as done, under this name or any other? No I/O, never blocks."""
@@ -155,7 +189,7 @@ class FileTracker:
 
     def _mark(self, job: FileJob, status: str, error: str | None) -> None:
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        self._known[str(job.path)] = _Finished(job.size, job.mtime_ns, job.md5, status, error, now)
+        self._known[str(job.path)] = _Finished(*job.stamp, job.md5, status, error, now)
         self._orders.put(str(job.path))
 
     # ---------------------------------------------------------------- the thread
@@ -190,8 +224,8 @@ class FileTracker:
         try:
             self._connection = self._open()
             self._known = {
-                os.fsdecode(path): _Finished(size, mtime_ns, md5, sys.intern(status), error, at)
-                for path, size, mtime_ns, md5, status, error, at in self._connection.execute(_SELECT)
+                os.fsdecode(path): _Finished(*stamp, md5, sys.intern(status), error, at)
+                for path, stamp, md5, status, error, at in map(_row, self._connection.execute(_SELECT))
             }
         except (sqlite3.Error, OSError, TypeError) as error:
             self._known = {}
@@ -207,6 +241,10 @@ class FileTracker:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(_DDL)
+            there = {row[1] for row in connection.execute("PRAGMA table_info(processed_files)")}
+            for name in _NEW_COLUMNS:
+                if name not in there:
+                    connection.execute(_ADD.format(name))
             connection.commit()
             self._inode = self._path.stat().st_ino
         except (sqlite3.Error, OSError):
@@ -238,10 +276,10 @@ class FileTracker:
         self._owed.clear()
         self._all_owed = self._warned = False
 
-    def _rows(self, paths: Collection[str]) -> Iterator[tuple[bytes, int, int, str, str, str | None, str]]:
+    def _rows(self, paths: Collection[str]) -> Iterator[tuple[Any, ...]]:
         for path in paths:
             file = self._known.get(path)
-            if file is not None and file.mtime_ns in _INT64:
+            if file is not None and file.mtime_ns in _INT64 and file.ctime_ns in _INT64:
                 yield (os.fsencode(path), *file)
 
     def _was_replaced(self) -> bool:

@@ -28,6 +28,7 @@ from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.folder_scan import FolderScanner, made, scan_batch, scanner_of, what_is_wrong
 from ingestion.inbox import Inbox
+from ingestion.left_alone import is_ignored_folder, is_in_ignored_folder
 from ingestion.object_store import ObjectScanner
 from utils.alerter import send_alert
 from utils.logger import get_logger
@@ -205,7 +206,9 @@ class _Events(FileSystemEventHandler):
         moved = isinstance(event, FileMovedEvent | DirMovedEvent)
         name = os.fsdecode(event.dest_path if moved else event.src_path)
         path = Path(name)
-        if not name or self._is_behind_a_link(path):  # no name: it was moved away
+        if not name or is_in_ignored_folder(path, self._root) or self._is_behind_a_link(path):
+            return  # no name: it was moved away
+        if event.is_directory and is_ignored_folder(path.name):
             return
         if event.is_directory:  # files may have come into it before it was watched
             self._inbox.offer_found(FolderScanner(path, self._inbox).entries(full=True), Feed.STREAM)

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from config.file_specs import logical_stem, spec_for
+from config.file_names import spec_for
+from config.file_specs import logical_stem
 from config.model import Feed, FileSpec
 from config.settings import BatchConfig, PipelineConfig
-from ingestion.inbox import Inbox, is_ignored
-from ingestion.object_store import ObjectEntry, ObjectScanner, input_folder, is_object, place
+from ingestion.inbox import Inbox
+from ingestion.left_alone import is_ignored, is_ignored_folder
+from ingestion.object_store import ObjectEntry, ObjectScanner, input_folder, is_object, place, root_of
 
 GRANULARITY_NS = 2_000_000_000  # two changes so close together may bear one time
 
@@ -42,7 +44,8 @@ class FolderScanner:
                 with os.scandir(folder) as entries:
                     for entry in entries:
                         if entry.is_dir(follow_symlinks=False):
-                            subfolders.append(entry.path)
+                            if not is_ignored_folder(entry.name):
+                                subfolders.append(entry.path)
                         else:
                             yield entry
             except (FileNotFoundError, NotADirectoryError):
@@ -88,7 +91,11 @@ def _listed(root: Path) -> Iterator[os.DirEntry[str] | ObjectEntry]:
 
 def _offer_days(config: PipelineConfig, inbox: Inbox, root: Path, wanted: Callable[[dt.date], bool]) -> None:
     """Offer the files of `wanted` folders YYYY-MM-DD below `root`, day by day; report whatever else is there."""
-    found = sorted((entry for entry in _listed(root) if not is_ignored(entry.name)), key=lambda entry: entry.name)
+
+    def left_alone(name: str) -> bool:
+        return is_ignored(name) or is_ignored_folder(name)
+
+    found = sorted((entry for entry in _listed(root) if not left_alone(entry.name)), key=lambda entry: entry.name)
     for entry in found:
         day = _date(entry.name)
         if day is None:
@@ -97,6 +104,11 @@ def _offer_days(config: PipelineConfig, inbox: Inbox, root: Path, wanted: Callab
             inbox.report_once("refused", place(entry.path), "is not a folder; links are not followed")
         elif wanted(day):
             inbox.offer_found(scanner_of(config, place(entry.path), inbox).entries(full=True), Feed.BATCH)
+
+
+def _is_folder(path: Path) -> bool:
+    """Is there such a folder, which is no link? In an object store there is any, and perhaps nothing in it."""
+    return is_object(path) or (path.is_dir() and not path.is_symlink())
 
 
 def _date(name: str) -> dt.date | None:
@@ -109,16 +121,16 @@ def _date(name: str) -> dt.date | None:
 
 def scan_master(config: PipelineConfig, inbox: Inbox) -> None:
     """Offer the master files: any readable format whose name before the extension is that of a batch file."""
-    folder = input_folder(config, config.watcher.master.dir)
+    root = root_of(config, config.watcher.master.dir)
     by_name = {spec.name: spec for spec in config.files if spec.feed is Feed.BATCH}
 
     def spec_of(name: str) -> FileSpec | None:
         stem, extension = logical_stem(name)
         return by_name.get(stem) if extension else None
 
-    if is_object(folder) or folder.is_dir():
-        root = folder if is_object(folder) else folder.resolve()
-        inbox.offer_found((e for e in _listed(root) if e.name != "metadata.json"), Feed.BATCH, spec_of)
+    if _is_folder(root):
+        listed = (e for e in _listed(root) if e.name != "metadata.json" and not is_ignored_folder(e.name))
+        inbox.offer_found(listed, Feed.BATCH, spec_of)
 
 
 def _is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:
@@ -138,11 +150,11 @@ def scan_due(config: PipelineConfig, inbox: Inbox) -> None:
     """Offer what a service would find now: master, the batch days that are due, the stream. Makes no folder."""
     watcher = config.watcher
     scan_master(config, inbox)
-    if config.path(watcher.batch.dir).is_dir():
+    if _is_folder(root_of(config, watcher.batch.dir)):
         scan_batch(config, inbox, dt.datetime.now(dt.UTC))
-    stream = config.path(watcher.stream.dir)
-    if stream.is_dir():
-        inbox.offer_found(FolderScanner(stream.resolve(), inbox).entries(full=True), Feed.STREAM)
+    if _is_folder(root_of(config, watcher.stream.dir)):
+        scanner = scanner_of(config, made(config, watcher.stream.dir), inbox)
+        inbox.offer_found(scanner.entries(full=True), Feed.STREAM)
 
 
 def scan_everything(config: PipelineConfig, inbox: Inbox) -> None:
@@ -160,8 +172,8 @@ def scan_days(
     With `name`, only files of that type.
     """
 
-    def wanted(feed: Feed, root: Path) -> Iterator[os.DirEntry[str]]:
-        for entry in FolderScanner(root, inbox).entries(full=True):
+    def wanted(feed: Feed, root: Path) -> Iterator[os.DirEntry[str] | ObjectEntry]:
+        for entry in scanner_of(config, root, inbox).entries(full=True):
             spec = spec_for(config.files, feed, entry.name)
             if name is None or (spec is not None and spec.name == name):
                 yield entry
@@ -170,5 +182,5 @@ def scan_days(
     for feed, folder in ((Feed.BATCH, config.watcher.batch.dir), (Feed.STREAM, config.watcher.stream.dir)):
         root = made(config, folder)
         for day in days:
-            if (root / day.isoformat()).is_dir() and not (root / day.isoformat()).is_symlink():
+            if _is_folder(root / day.isoformat()):
                 inbox.offer_found(wanted(feed, root / day.isoformat()), feed)

@@ -25,6 +25,7 @@ from ingestion.contract import refuse_if_dirty
 from ingestion.file_load import judged
 from ingestion.file_reader import OpenFile, read_chunks
 from ingestion.object_file import opened
+from ingestion.open_writers import stamp_of
 from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
@@ -99,7 +100,7 @@ class GroupLoad:
         for found in jobs:
             try:
                 file = files.enter_context(opened(found.path))
-                job = found.evolve(size=file.stat.st_size, mtime_ns=file.stat.st_mtime_ns, md5=file.md5())
+                job = found.as_of(stamp_of(found.path, file.stat)).evolve(md5=file.md5())
                 chunks = list(
                     islice(read_chunks(file, job.path.name, job.spec.schema, chunk_rows, job.spec.read), 3)
                 )

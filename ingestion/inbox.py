@@ -13,29 +13,33 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from config.file_specs import spec_for
-from config.model import Feed, FileJob, FileSpec
+from config.file_names import spec_for, why_unexpected
+from config.model import Feed, FileJob, FileSpec, Stamp
 from config.settings import PipelineConfig
+from ingestion.left_alone import is_ignored
 from ingestion.load_order import LoadOrder
-from ingestion.object_store import ObjectEntry, ObjectStat, input_folder, is_object, place
+from ingestion.object_store import ObjectEntry, ObjectStat, is_object, place, root_of
+from ingestion.open_writers import has_writer, stamp_of
 
+LONG_OPEN_SECONDS = 300.0  # a writer that takes longer than this for a file is worth a word
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 TOGETHER_BYTES = 1 << 20  # of files that are loaded together
-IGNORED_SUFFIXES = (".tmp", ".part", "~")
-Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable), path, message
-Stamp = tuple[int, int]  # size in bytes, time of change in ns
+Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable, open), path, message
 
 
 class Finished(Protocol):
     """Knows which files are finished: the tracker, or a view of it."""
 
-    def is_current(self, path: str, size: int, mtime_ns: int) -> bool:
+    def is_current(self, path: str, size: int, mtime_ns: int, inode: int = 0, ctime_ns: int = 0) -> bool:
         """Was exactly this file, unchanged since, finished before?"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Settling:
-    """A file that nobody closed: it is whole when `stamp` stayed the same since `since` for long enough."""
+    """A file that nobody is known to have closed.
+
+    It is whole when `stamp` stayed the same since `since` for long enough, and nobody has it open for writing.
+    """
 
     spec: FileSpec
     stamp: Stamp
@@ -49,11 +53,6 @@ class _News:
     spec: FileSpec
     stamp: Stamp
     closed: bool
-
-
-def is_ignored(name: str) -> bool:
-    """Is this the name of a hidden file, or of one in the making?"""
-    return name.startswith(".") or name.lower().endswith(IGNORED_SUFFIXES)
 
 
 class Inbox:
@@ -77,9 +76,10 @@ class Inbox:
         self._changed = threading.Condition()  # guards all that follows
         self._ready: deque[FileJob] = deque()
         self._held: dict[Path, Stamp] = {}  # queued or in hand
-        self._order = LoadOrder(config.files, _root_of_batch(config))  # of the held
+        self._order = LoadOrder(config.files, root_of(config, config.watcher.batch.dir))  # of the held
         self._news: dict[Path, _News] = {}  # of files that are held
         self._settling: dict[Path, _Settling] = {}  # in the order of `since`
+        self._written: dict[Path, float] = {}  # those of them that a writer has open, and since when
         self._reported: dict[Path, tuple[str, Stamp | None]] = {}
 
     # ---------------------------------------------------------------- for watchers and scans
@@ -96,8 +96,8 @@ class Inbox:
             found = path.lstat()
         except OSError:
             return
-        if not self._tracker.is_current(str(path), found.st_size, found.st_mtime_ns):
-            self._judge(path, found, spec_for(self._specs, feed, path.name), closed=closed)
+        if not self._tracker.is_current(str(path), *stamp_of(path, found)):
+            self._judge(path, found, spec_for(self._specs, feed, path.name), feed, closed=closed)
 
     def offer_found(
         self,
@@ -115,14 +115,14 @@ class Inbox:
                 found = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
-            current = self._tracker.is_current(entry.path, found.st_size, found.st_mtime_ns)
+            current = self._tracker.is_current(entry.path, *stamp_of(entry.path, found))
             if not current and not is_ignored(entry.name):
                 spec = spec_of(entry.name) if spec_of else spec_for(self._specs, feed, entry.name)
                 folder = entry.path.removesuffix(entry.name) if feed is Feed.STREAM else ""
                 order = (folder, spec.level if spec else 0, entry.name, entry.path)
                 new.append((order, entry.path, found, spec))
         for _, path, found, spec in sorted(new, key=lambda item: item[0]):
-            self._judge(place(path), found, spec, closed=False)
+            self._judge(place(path), found, spec, feed, closed=False)
 
     def report_once(self, kind: str, path: Path, message: str, stamp: Stamp | None = None) -> None:
         """Report a path that is not loaded; again only for another `kind` or `stamp`."""
@@ -139,6 +139,7 @@ class Inbox:
     def get(self, timeout: float) -> FileJob | None:
         """The next file that is whole and waits for no other, as it is now, or None after `timeout` seconds."""
         deadline = time.monotonic() + timeout
+        self._tell_of_long_writers()
         with self._changed:
             while True:
                 self._collect_settled()
@@ -195,13 +196,13 @@ class Inbox:
             self._release(job.path)
             stamp = _stamp(job.path)
             if stamp is not None:
-                self._settle(job.path, job.spec, stamp)
+                self._settle(job.path, job.spec, stamp, written=bool(has_writer(job.path)))
             self._changed.notify_all()
 
     def put_back(self, job: FileJob) -> None:
         """Nothing is wrong with the file, it couldn't be loaded now: it is the next one again."""
         with self._changed:
-            self._held.setdefault(job.path, (job.size, job.mtime_ns))
+            self._held.setdefault(job.path, job.stamp)
             self._order.add(job)
             self._ready.appendleft(job)
             self._changed.notify_all()
@@ -209,13 +210,23 @@ class Inbox:
     def waiting(self) -> list[FileJob]:
         """The files that are queued or settling, as they were found; nothing is taken."""
         with self._changed:
-            settling = [FileJob(path, file.spec, *file.stamp) for path, file in self._settling.items()]
+            settling = [FileJob.of(path, file.spec, file.stamp) for path, file in self._settling.items()]
             return [*self._ready, *settling]
 
     def size(self) -> int:
         """How many files are queued, in hand or settling."""
         with self._changed:
             return len(self._held) + len(self._settling)
+
+    def can_be_finished(self) -> int:
+        """How many files are queued, in hand or settling, without those that somebody is writing."""
+        with self._changed:
+            return len(self._held) + len(self._settling) - len(self._written)
+
+    def in_the_making(self) -> list[tuple[Path, float]]:
+        """The files that a writer has open, as far as the system tells, and since when (seconds of the clock)."""
+        with self._changed:
+            return list(self._written.items())
 
     def oldest_seconds(self) -> float:
         """For how long the oldest file has waited that is queued or settling; 0 when there is none."""
@@ -238,14 +249,20 @@ class Inbox:
     # ----------------------------------------------------------------
 
     def _judge(
-        self, path: Path, found: os.stat_result | ObjectStat, spec: FileSpec | None, *, closed: bool
+        self,
+        path: Path,
+        found: os.stat_result | ObjectStat,
+        spec: FileSpec | None,
+        feed: Feed,
+        *,
+        closed: bool,
     ) -> None:
-        stamp = (found.st_size, found.st_mtime_ns)
+        stamp = stamp_of(path, found)
         if not stat.S_ISREG(found.st_mode):
             kind = "unexpected" if stat.S_ISDIR(found.st_mode) else "refused"
             self.report_once(kind, path, "is not a regular file; links and pipes are not followed")
         elif spec is None or not _is_text(path):
-            self.report_once("unexpected", path, "no expected file has this name; it is not loaded")
+            self.report_once("unexpected", path, why_unexpected(self._specs, feed, path.name))
         elif not is_object(path) and not os.access(path, os.R_OK):
             self.report_once("unreadable", path, "the pipeline's user may not read it", stamp)
         else:
@@ -259,24 +276,44 @@ class Inbox:
             if self._held[path] != stamp:
                 self._news[path] = _News(spec, stamp, closed)
             return
-        age = self._clock() - stamp[1] / 1e9
-        if closed or is_object(path) or age >= self._settle_seconds:  # an object is put as a whole
-            self._enqueue(path, spec, stamp)
+        written = has_writer(path)
+        if not written and (closed or is_object(path) or (written is False and self._has_rested(stamp))):
+            self._enqueue(path, spec, stamp)  # an object is put as a whole
         elif path not in self._settling or self._settling[path].stamp != stamp:
-            self._settle(path, spec, stamp)
+            self._settle(path, spec, stamp, written=bool(written))
+
+    def _has_rested(self, stamp: Stamp) -> bool:
+        """Is the last change of any kind long enough ago? Asked of own disks only, whose clock is ours."""
+        return self._clock() - max(stamp.mtime_ns, stamp.ctime_ns) / 1e9 >= self._settle_seconds
 
     def _enqueue(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
-        self._settling.pop(path, None)
+        self._drop(path)
         self._held[path] = stamp
-        job = FileJob(path, spec, *stamp)
+        job = FileJob.of(path, spec, stamp)
         self._order.add(job)
         self._ready.append(job)
         self._changed.notify_all()
 
-    def _settle(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
-        self._settling.pop(path, None)  # to the end, which keeps the order of `since`
-        self._settling[path] = _Settling(spec, stamp, self._clock())
+    def _settle(self, path: Path, spec: FileSpec, stamp: Stamp, *, written: bool) -> None:
+        now = self._clock()
+        since = self._written.get(path, now)
+        self._drop(path)  # and to the end, which keeps the order of `since`
+        self._settling[path] = _Settling(spec, stamp, now)
+        if written:
+            self._written[path] = min(since, now)
         self._changed.notify_all()
+
+    def _drop(self, path: Path) -> None:
+        self._settling.pop(path, None)
+        self._written.pop(path, None)
+
+    def _tell_of_long_writers(self) -> None:
+        """Once a file."""
+        now = self._clock()
+        for path, since in self.in_the_making():
+            if now - since >= LONG_OPEN_SECONDS:
+                text = "somebody has it open for writing for minutes; it is loaded when its writer closes it"
+                self.report_once("open", path, text)
 
     def _release(self, path: Path) -> None:
         self._held.pop(path, None)
@@ -303,11 +340,11 @@ class Inbox:
         if stamp is None:
             return None
         if news is None or not news.closed or news.stamp != stamp:
-            self._settle(job.path, job.spec, stamp)
+            self._settle(job.path, job.spec, stamp, written=bool(has_writer(job.path)))
             return None
         self._held[job.path] = stamp
         self._order.add(job)
-        return job.evolve(size=stamp[0], mtime_ns=stamp[1])
+        return job.as_of(stamp)
 
     def _collect_settled(self) -> None:
         now = self._clock()
@@ -317,13 +354,13 @@ class Inbox:
             path, file = next(iter(self._settling.items()))
             if now - file.since < self._settle_seconds:
                 return
-            stamp = _stamp(path)
-            if stamp == file.stamp:
+            stamp, written = _stamp(path), has_writer(path)
+            if stamp is None:
+                self._drop(path)
+            elif stamp == file.stamp and not written:
                 self._enqueue(path, file.spec, stamp)
-            elif stamp is not None:
-                self._settle(path, file.spec, stamp)
             else:
-                del self._settling[path]
+                self._settle(path, file.spec, stamp, written=bool(written))
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -332,12 +369,7 @@ def _stamp(path: Path) -> Stamp | None:
         found = path.lstat()
     except OSError:
         return None
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
-
-
-def _root_of_batch(config: PipelineConfig) -> Path:
-    root = input_folder(config, config.watcher.batch.dir)
-    return root if is_object(root) else root.resolve()
+    return stamp_of(path, found) if stat.S_ISREG(found.st_mode) else None
 
 
 def _is_text(path: Path) -> bool:

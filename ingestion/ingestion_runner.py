@@ -98,8 +98,8 @@ class IngestionRunner:
         self._in_workers(lambda: True)
 
     def drain(self) -> None:
-        """Process files until none is left, or `stop` is set."""
-        self._in_workers(lambda: self._inbox.size() > 0)
+        """Process files until none is left but those that somebody is writing, or `stop` is set."""
+        self._in_workers(lambda: self._inbox.can_be_finished() > 0)
 
     def _in_workers(self, more: Callable[[], bool]) -> None:
         """Process files in each worker while there are `more`; what one of them raises stops all."""
@@ -139,7 +139,9 @@ class IngestionRunner:
     def _fits_a_group(self, job: FileJob) -> bool:
         """May the file be loaded together with others? Not one that is large, or that was trouble before."""
         unknown_size = job.path.name.endswith(".gz") or is_object(job.path)
-        return not (job.size > SMALL_BYTES or unknown_size or self._late.get(job.path) or job.path in self._alone)
+        trouble = self._late.get(job.path) or job.path in self._alone
+        former = self._tracker.former(str(job.path))
+        return not (job.size > SMALL_BYTES or unknown_size or trouble or (former and former.size < job.size))
 
     def _process_together(self, jobs: list[FileJob]) -> list[FileJob]:
         """Load what can be loaded in one transaction, and do what follows; returns those to be loaded one by one.
@@ -172,7 +174,7 @@ class IngestionRunner:
         self._told.at = time.monotonic()
         try:
             with self._warehouse.quick(self._patience(job)):
-                outcome = self.engine.load(job)
+                outcome = self.engine.load(job.evolve(former=self._tracker.former(str(job.path))))
         except FileUnreadable as problem:
             return self._put_off_unreadable(job, str(problem))
         except FileChanged as change:

@@ -39,6 +39,7 @@ def opened(path: Path) -> Iterator[OpenFile]:
     """As file_reader.opened; of an object, all of its bytes are here before it is yielded."""
     if not isinstance(path, ObjectPath):
         with file_reader.opened(path) as file:
+            file.verify_unwritten(path)
             yield file
         return
     with tempfile.TemporaryFile(prefix="fastfeast-") as copy:

@@ -13,6 +13,7 @@ from pathlib import Path, PosixPath
 from typing import Any, NamedTuple
 
 from config.settings import PipelineConfig
+from ingestion.left_alone import is_ignored_folder, is_in_ignored_folder
 
 FULL_LISTING_SECONDS = 3600.0  # between two listings of everything, old days too
 ADVICE = "install what it needs, for s3:// with: pip install -r requirements-object-storage.txt"
@@ -88,8 +89,11 @@ class ObjectScanner:
             day = _day(entry.name)
             if not entry.is_dir():
                 yield entry
+            elif is_ignored_folder(entry.name):
+                continue
             elif watermark is None or day is None or day >= watermark:
-                yield from _listing(ObjectPath(entry.path), deep=True)
+                found = _listing(ObjectPath(entry.path), deep=True)
+                yield from (e for e in found if not is_in_ignored_folder(ObjectPath(e.path), self.root))
         if watermark is None:
             self._listed_all = now
 
@@ -97,6 +101,12 @@ class ObjectScanner:
 def input_folder(config: PipelineConfig, named: str) -> Path:
     """The folder that a key of `watcher` names: an object store's, or one of this machine below `home`."""
     return place(named) if "://" in named else config.path(named)
+
+
+def root_of(config: PipelineConfig, named: str) -> Path:
+    """The same by its real path, as the paths of its files begin: a folder may itself be a link."""
+    folder = input_folder(config, named)
+    return folder if is_object(folder) else folder.resolve()
 
 
 def place(path: str) -> Path:
@@ -152,8 +162,10 @@ def _listing(folder: Path, *, deep: bool) -> list[ObjectEntry]:
 
 def _stat(info: dict[str, Any]) -> ObjectStat:
     names = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created")
-    version = next((str(info[name]) for name in names if info.get(name)), "")
-    digest = hashlib.md5(version.encode(), usedforsecurity=False).digest()
+    version = next((info[name] for name in names if info.get(name)), "")
+    if isinstance(version, dt.datetime):  # some stores have it as seconds in a listing
+        version = version.timestamp()
+    digest = hashlib.md5(str(version).encode(), usedforsecurity=False).digest()
     return ObjectStat(int(info.get("size") or 0), int.from_bytes(digest[:7]))
 
 

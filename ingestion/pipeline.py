@@ -128,7 +128,7 @@ class Pipeline:
             return Summary()
         self._seed_master()
         self._scan(scan_everything)
-        self.runner.drain()
+        self._drain()
         maintain(self.runner, self._config, self._retention, missing_files=True)
         if self._views:
             update_views(self.warehouse.engine(), self._views)
@@ -142,7 +142,7 @@ class Pipeline:
             raise ConfigError(f"the last day, {last}, is before the first, {first}")
         if not self._stop.is_set():
             scan_days(self._config, self.inbox, first, last, name)
-            self.runner.drain()
+            self._drain()
         return self.runner.summary
 
     # ---------------------------------------------------------------- for other threads, at any time
@@ -164,6 +164,13 @@ class Pipeline:
     def _seed_master(self) -> None:
         self._scan(scan_master)
         self.runner.drain()
+
+    def _drain(self) -> None:
+        """Process what there is, and say what is left to its writers."""
+        self.runner.drain()
+        for path, _ in self.inbox.in_the_making():
+            text = "is being written by somebody; not loaded"
+            logger.warning(f"[pipeline] {path}: {text}", extra={"screen": f"… {path}: {text}"})
 
     def _scan(self, scan: Callable[[PipelineConfig, Inbox], None]) -> None:
         """Offer what is there; a store or a network folder that is away is waited for."""
@@ -240,5 +247,7 @@ class Pipeline:
 def _report(kind: str, path: Path, message: str) -> None:
     """What the watchers refuse, once a path: a log line, and an alert unless only the name is unexpected."""
     logger.warning(f"[watcher] {path.name}: {message}", extra={"path": str(path), "kind": kind})
-    if kind != "unexpected":
+    if kind == "open":
+        send_alert("File open for long", f"{path}: {message}")
+    elif kind != "unexpected":
         send_alert("File refused", f"{path}: {message}")

@@ -25,6 +25,7 @@ from datawarehouse.queries import query
 from datawarehouse.recount import Moves, recount
 from datawarehouse.row_load import LOADED, UPDATED, RowLoad, verdicts
 from ingestion.file_reader import OpenFile, opened, read_chunks
+from ingestion.open_writers import stamp_of
 from validation.batch import Batch, Rejection
 from validation.conversions import convert
 from validation.pii_handler import PiiHandler
@@ -55,7 +56,7 @@ def job_of(config: PipelineConfig, file: Mapping[str, Any]) -> FileJob:
         raise ConfigError(f"the configuration has no file type {file['logical_name']} any more")
     try:
         with opened(path) as handle:
-            found = FileJob(path, spec, handle.stat.st_size, handle.stat.st_mtime_ns, handle.md5())
+            found = FileJob.of(path, spec, stamp_of(path, handle.stat)).evolve(md5=handle.md5())
     except (FileChanged, FileRejected) as problem:
         reason = problem if isinstance(problem, FileRejected) else "it is not there any more"
         raise ConfigError(f"{path} can't be read again: {reason}; put it back first") from None

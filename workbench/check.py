@@ -17,7 +17,7 @@ import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
-from config.file_specs import spec_for
+from config.file_names import spec_for
 from config.model import Feed, FileSpec, ForeignKey, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports

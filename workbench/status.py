@@ -9,13 +9,13 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.errors import ConfigError, WarehouseUnavailable
+from config.errors import ConfigError, PipelineError, WarehouseUnavailable
 from config.model import FileJob
 from config.settings import PipelineConfig
 from datawarehouse import reports
-from ingestion.file_tracker import TrackerView, compute_hash
-from ingestion.folder_scan import scan_due
-from ingestion.inbox import Inbox
+from ingestion.not_loaded import look_through
+from ingestion.object_file import opened
+from ingestion.object_store import is_object, root_of
 from ingestion.presence import running
 from workbench.output import AsJson, print_json, say, show_record, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
@@ -61,10 +61,7 @@ def look(config: PipelineConfig, now: dt.datetime) -> dict[str, Any]:
 
 def offered(config: PipelineConfig) -> list[FileJob]:
     """The files in the input folders that a service would look at now: neither ignored, nor known as finished."""
-    tracker = TrackerView(config.path(config.tracker.db_path))
-    inbox = Inbox(config, tracker, report=lambda _kind, _path, _message: None)
-    scan_due(config, inbox)
-    return inbox.waiting()
+    return list(look_through(config).waiting)
 
 
 def not_loaded(tx: Cursor, jobs: Iterable[FileJob]) -> list[FileJob]:
@@ -78,8 +75,9 @@ def not_loaded(tx: Cursor, jobs: Iterable[FileJob]) -> list[FileJob]:
         if (job.spec.name, job.size) not in sizes:
             return True
         try:
-            return (job.spec.name, compute_hash(job.path), job.size) not in known
-        except OSError:
+            with opened(job.path) as file:
+                return (job.spec.name, file.md5(), job.size) not in known
+        except (OSError, PipelineError):
             return True
 
     return [job for job in jobs if is_new(job)]
@@ -92,20 +90,21 @@ def queue(config: PipelineConfig, jobs: list[FileJob], now: dt.datetime) -> dict
     folders["stream"] = watcher.stream.dir
     by_folder = []
     for name, directory in folders.items():
-        root = config.path(directory).resolve()
+        root = root_of(config, directory)
         here = [job for job in jobs if job.path.is_relative_to(root)]
         by_folder.append({"folder": name, "path": str(root), **_figures(here, now)})
     return {**_figures(jobs, now), "folders": by_folder, "oldest": _oldest(jobs)}
 
 
 def _figures(jobs: list[FileJob], now: dt.datetime) -> dict[str, Any]:
-    oldest = min((job.mtime_ns for job in jobs), default=None)
+    oldest = min((job.mtime_ns for job in jobs if not is_object(job.path)), default=None)  # an object has no time
     age = None if oldest is None else max(0, round(now.timestamp() - oldest / 1e9))
     return {"files": len(jobs), "bytes": sum(job.size for job in jobs), "oldest_seconds": age}
 
 
 def _oldest(jobs: list[FileJob]) -> Path | None:
-    return min(jobs, key=lambda job: job.mtime_ns).path if jobs else None
+    files = [job for job in jobs if not is_object(job.path)]
+    return min(files, key=lambda job: job.mtime_ns).path if files else None
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -113,7 +112,7 @@ def _show(found: dict[str, Any]) -> None:
     names = ", ".join(f"process {one['pid']}, since {one['since']:%Y-%m-%d %H:%M:%S}" for one in pipelines)
     database = "up" if found["database"]["up"] else found["database"]["problem"]
     wait = f"{waiting['files']:,} files"
-    if waiting["files"]:
+    if waiting["oldest"]:
         wait += f", the oldest for {duration(waiting['oldest_seconds'])}: {waiting['oldest']}"
     ago = duration(last["seconds_ago"]) + " ago" if last and last["at"] else "none yet"
     record = {"pipeline": names or "does not run", "database": database, "waiting": wait, "last load": ago}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ SINGLE_FILES, SINGLE_ROWS, LEAST_SINGLES = 100, 100, 20
 PAST_FILES = 100_000
 WAIT_SECONDS = 120  # for any one file; a large one gets as long again for every 100,000 rows
 IDLE_SECONDS = 0.05  # between two single files
-SETTLED_SECONDS = 10.0  # the age of a file that was there before the daemon
+SETTLED_SECONDS = 2.5  # the age of a file that was there before the daemon: it need not settle
 
 
 def small_case(bench: Bench) -> list[Measure]:
@@ -95,7 +94,7 @@ def start_case(bench: Bench) -> list[Measure]:
             place = _folders(database, 1, f"first_{run}")[0]
             place.parent.mkdir(parents=True)
             sources[0].rename(place)
-            _age(place)
+            time.sleep(SETTLED_SECONDS)
             with _polling(database) as cursor, daemon(database) as process:
                 banners.append(process.ready_seconds)
                 _wait_for_count(cursor, past + len(firsts) + 1, process.started + WAIT_SECONDS)
@@ -130,12 +129,6 @@ def _files(folder: Path, count: int, rows: int, seed: int) -> tuple[list[Path], 
         expected += write_csv(path, blocks(rows, ALL_CUSTOMERS, seed * 1_000_003 + number))
         paths.append(path)
     return paths, expected
-
-
-def _age(path: Path) -> None:
-    """As if it had been there for a while, so that it need not settle."""
-    then = time.time() - SETTLED_SECONDS
-    os.utime(path, (then, then))
 
 
 def _folders(database: Database, count: int, under: str = "") -> list[Path]:

@@ -6,13 +6,13 @@ import csv
 import datetime as dt
 import hashlib
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from config.model import FileJob, FileSpec
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
+from ingestion.open_writers import stamp_of
 from scripts.benchmarks.server import Database, check
 
 LAST_HOUR = dt.datetime(2025, 12, 31, 23, tzinfo=dt.UTC)
@@ -58,8 +58,6 @@ def _made(path: Path, spec: FileSpec) -> FileJob:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = f"{path}\n".encode()
     path.write_bytes(content)
-    found = path.stat()
-    then = found.st_mtime_ns - 60 * 10**9
-    os.utime(path, ns=(then, then))
+    path = path.resolve()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return FileJob(path.resolve(), spec, found.st_size, then, md5)
+    return FileJob.of(path, spec, stamp_of(path, path.lstat())).evolve(md5=md5)

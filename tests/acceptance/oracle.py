@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import hashlib
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -99,13 +100,16 @@ class Oracle:
     def spec_for(self, path: Path, feed: str) -> Spec | None:
         """The spec of a file of `feed`: batch, stream or master (by the stem, whatever the extension)."""
         name = path.name.removesuffix(".gz")
+        found: list[tuple[int, Spec]] = []
         for spec in self.specs:
             if feed == "master":
                 if spec.feed == "batch" and Path(spec.pattern).stem == Path(name).stem:
                     return spec
-            elif spec.feed == feed and fnmatch.fnmatchcase(name, spec.pattern):
+            elif spec.feed == feed and spec.pattern == name:
                 return spec
-        return None
+            elif spec.feed == feed and fnmatch.fnmatchcase(name, spec.pattern):
+                found.append((len(re.sub(r"\*|\?|\[.*?\]", "", spec.pattern)), spec))
+        return max(found, key=lambda pair: pair[0])[1] if found else None
 
     def load(self, path: Path, spec: Spec) -> FileBook | None:
         """Judge the file and load its good rows; None when the same content was loaded before."""

@@ -68,7 +68,8 @@ class Site:
 
 @pytest.fixture
 def site(warehouse: Warehouse, config: PipelineConfig) -> Site:
-    return Site(warehouse, config)
+    watcher = config.watcher.model_copy(update={"settle_seconds": 0.01})
+    return Site(warehouse, config.model_copy(update={"watcher": watcher}))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from config.model import Column, Dtype, Feed, FileJob, FileSpec, Schema, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
+from datawarehouse.undo import lock_file
 from ingestion.file_load import FileLoad
 from ingestion.group_load import GroupLoad
 from ingestion.reprocess import reprocess
@@ -71,7 +72,8 @@ def test_a_missing_key_has_the_same_outcome_in_any_chunk(
         assert tx.fetchall() == [(1, None), (2, 1)]
         tx.execute("SELECT row_number, rejection_reason FROM quarantine ORDER BY 1")
         assert tx.fetchall() == [(3, "unexpected_column"), (4, "s: not_null")]
-        again = reprocess(tx, config, PII, outcome.job, outcome.file_id or 0, "a test")
+        file = lock_file(tx, outcome.file_id or 0)
+        again = reprocess(tx, config, PII, outcome.job, file, "a test")
     assert (again.restored, again.replayed.refused.total()) == (0, 2)
     none = FileLoad(warehouse, config, PII).run(job(tmp_path / "b", NONE_HAS_IT))
     assert (none.status, none.error) == (

@@ -26,7 +26,7 @@ class Clock:
     """A wall clock that is set by hand."""
 
     def __init__(self) -> None:
-        self.now = time.time()
+        self.now = time.time() + 3600  # what the test wrote a moment ago has rested: its age is that of `touch`
 
     def __call__(self) -> float:
         return self.now

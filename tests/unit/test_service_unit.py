@@ -54,6 +54,6 @@ def test_it_writes_to_its_own_folders_only(service: configparser.SectionProxy) -
     home = service["WorkingDirectory"]
     assert service["ReadWritePaths"].split() == [f"{home}/data", f"{home}/logs"]
     expected = {"ProtectSystem": "strict", "UMask": "0077", "NoNewPrivileges": "yes", "PrivateTmp": "yes"}
-    expected |= {"ProtectHome": "yes", "CapabilityBoundingSet": "", "RestrictSUIDSGID": "yes"}
+    expected |= {"ProtectHome": "yes", "CapabilityBoundingSet": "CAP_LEASE", "RestrictSUIDSGID": "yes"}
     assert {key: service[key] for key in expected} == expected
     assert "root" not in {service["User"], service["Group"]}

@@ -118,7 +118,7 @@ def test_a_job_that_the_engine_runs_twice_is_loaded_once(bench: Bench) -> None:
 
     product = bench.clone()
     with Cluster(product, 2) as cluster, settings_of(product) as config:
-        from config.file_specs import spec_for
+        from config.file_names import spec_for
         from config.model import Feed, FileJob
 
         put_round(product, 0)

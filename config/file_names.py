@@ -1,0 +1,94 @@
+"""Which expected file a name belongs to, and what to say of a name that belongs to none."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import combinations
+
+from config.model import Feed, FileSpec
+
+_PART = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)  # of a glob, as fnmatch reads it
+_CLOSE = 0.75  # how like an expected name another one has to be to be taken for a slip
+
+
+def spec_for(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> FileSpec | None:
+    """The spec that expects `file_name` (or the same with .gz) in `feed`, or None; the most exact pattern wins."""
+    plain = file_name.removesuffix(".gz")
+    found = [spec for spec in specs if spec.feed is feed and fnmatch.fnmatchcase(plain, spec.pattern)]
+    return max(found, key=lambda spec: exactness(spec.pattern), default=None)
+
+
+@lru_cache(maxsize=1000)
+def exactness(pattern: str) -> tuple[bool, int]:
+    """Orders patterns: a name without wildcards is more exact than any glob, more letters than fewer."""
+    parts = _PART.findall(pattern)
+    letters = sum(len(part) == 1 and part not in "*?" for part in parts)
+    return letters == len(parts), letters
+
+
+def ties(specs: Iterable[FileSpec]) -> Iterator[tuple[FileSpec, FileSpec]]:
+    """Pairs of specs whose patterns are equally exact, and that both expect some name."""
+    for one, other in combinations(specs, 2):
+        alike = one.feed is other.feed and exactness(one.pattern) == exactness(other.pattern)
+        if alike and _overlap(one.pattern, other.pattern):
+            yield one, other
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Is there a name that both globs take? Walks both at once; two sets of characters count as meeting."""
+    left, right = _PART.findall(one), _PART.findall(other)
+    pending, seen = [(0, 0)], set()
+    while pending:
+        here = pending.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        i, j = here
+        if i == len(left) and j == len(right):
+            return True
+        a, b = left[i] if i < len(left) else "", right[j] if j < len(right) else ""
+        if a == "*":
+            pending.append((i + 1, j))
+            pending += [(i, j + 1)] if b else []
+        if b == "*":
+            pending.append((i, j + 1))
+            pending += [(i + 1, j)] if a else []
+        if a and b and "*" not in {a, b} and _meet(a, b):
+            pending.append((i + 1, j + 1))
+    return False
+
+
+def _meet(a: str, b: str) -> bool:
+    """May one character be taken by both parts?"""
+    if len(a) > 1 and len(b) > 1:
+        return True
+    letter, part = (a, b) if len(a) == 1 and a != "?" else (b, a)
+    return "?" in {letter, part} or fnmatch.fnmatchcase(letter, part)
+
+
+def why_unexpected(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> str:
+    """What to say of a name that nothing in `feed` expects, with the name that was probably meant."""
+    specs = list(specs)
+    text = "no expected file has this name; it is not loaded"
+    if meant := _meant([spec.pattern for spec in specs if spec.feed is feed], file_name):
+        return f"{text}. Did you mean {meant}?"
+    if other := next((s for f in Feed if f is not feed and (s := spec_for(specs, f, file_name))), None):
+        return f"{text}. It belongs into the {other.feed.value} folder"
+    return text
+
+
+def _meant(patterns: list[str], file_name: str) -> str | None:
+    """The pattern that the name misses by its case, or by a slip."""
+    plain, ending = file_name.lower(), ""
+    if plain.endswith(".gz"):
+        plain, ending = plain.removesuffix(".gz"), ".gz"
+    for pattern in sorted(patterns, key=exactness, reverse=True):
+        if fnmatch.fnmatchcase(plain, pattern.lower()):
+            return pattern + ending
+    lower = {pattern.lower(): pattern for pattern in reversed(patterns)}
+    close = difflib.get_close_matches(plain, lower, n=1, cutoff=_CLOSE)
+    return lower[close[0]] + ending if close else None

@@ -1,0 +1,179 @@
+"""Corrects in the tables what a file brought that was loaded before it was whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import DataError, PipelineError
+from config.model import FileSpec, OnConflict
+from config.settings import PipelineConfig
+from datawarehouse.db_errors import translated
+from datawarehouse.quarantine_desk import discard
+from datawarehouse.queries import query
+
+WHO = "pipeline"
+
+
+class NotCorrected(PipelineError):
+    """What was cut can't be corrected after all: roll back, and load the file without a correction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it was read: its text by column, its key as it is stored, and whether it is good so far."""
+
+    number: int
+    text: dict[str, Any]
+    key: Any = None
+    good: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A record of the earlier file, and what the whole file has in its place, if anything."""
+
+    record: Record
+    whole: Record | None
+
+    @property
+    def keeps_key(self) -> bool:
+        """Will the whole file's record have the same key, as far as can be said before it is loaded?"""
+        return self.whole is not None and self.whole.good and self.whole.key == self.record.key
+
+
+@dataclass
+class Correction:
+    """What is done about the cut records of an earlier file; `told` is for the alert, without values."""
+
+    earlier_id: int | None = None
+    corrected: list[int] = field(default_factory=list)  # record numbers
+    left: dict[int, str] = field(default_factory=dict)  # record number: why
+    _needed: list[Any] = field(default_factory=list)  # keys that the whole file has to bring
+
+    @property
+    def told(self) -> str:
+        """What an operator has to know; '' when there was nothing to do."""
+        if not self.corrected and not self.left:
+            return ""
+        parts = [f"it continues file {self.earlier_id}, which was loaded before it was whole"]
+        if self.corrected:
+            parts.append(f"corrected: record {', '.join(map(str, self.corrected))}")
+        parts += [f"record {number} is left as it was: {why}" for number, why in self.left.items()]
+        if self.left:
+            parts.append(f"see `files {self.earlier_id}`, and `undo` and `reprocess`")
+        return "; ".join(parts)
+
+
+class Corrector:
+    """Works in the transaction `tx` that is about to load the whole file, after its loader has set it up."""
+
+    def __init__(
+        self, tx: Cursor, config: PipelineConfig, spec: FileSpec, earlier_id: int, *, has_updates: bool
+    ) -> None:
+        self._tx = tx
+        self._config = config
+        self._spec = spec
+        self._has_updates = has_updates
+        self.result = Correction(earlier_id)
+
+    def correct(self, cuts: Iterable[Cut], *, only_tell: bool = False) -> Correction:
+        """Take back what the cut records brought, so that the whole file's come in their place."""
+        self._tx.execute(query("continuation", "may"), {"table": self._spec.table})
+        may = bool((self._tx.fetchone() or (False,))[0])
+        for cut in cuts:
+            number = cut.record.number
+            if not may:
+                why: str | None = "this database role may not delete"
+            else:
+                why = "what it brought could not be exchanged" if only_tell else self._correct(cut)
+            if why is None:
+                self.result.corrected.append(number)
+            elif why:
+                self.result.left[number] = why
+        return self.result
+
+    def verify(self) -> None:
+        """Once the whole file is loaded: raise NotCorrected when it lacks a row that others need."""
+        for key in self.result._needed:
+            if not self._is("is_there", key):
+                raise NotCorrected("a row on which others depend did not come again")
+
+    def _correct(self, cut: Cut) -> str | None:
+        """None: done; else why not, '' when there is nothing to correct."""
+        number, key = cut.record.number, cut.record.key
+        self._tx.execute(query("continuation", "refused"), self._names | {"number": number})
+        if refused := self._tx.fetchall():
+            return self._discard(refused)
+        if not cut.record.good or not self._is("is_of_file", key):
+            return ""
+        if self._spec.on_conflict is not OnConflict.NOTHING and (self._has_updates or cut.keeps_key):
+            return self._make_older(cut)
+        depends = any(self._dependants(key))
+        if depends and not cut.keeps_key:
+            return "other rows depend on it"
+        if not self._take_back(key):
+            return "other rows depend on it"
+        if depends:
+            self.result._needed.append(key)
+        return None
+
+    def _discard(self, refused: list[tuple[int, str | None]]) -> str | None:
+        open_ids = [quarantine_id for quarantine_id, resolution in refused if resolution is None]
+        if discard(self._tx, open_ids, "its file was not whole; it came again as a whole", WHO):
+            return None
+        loaded = any(resolution in {"loaded", "replayed"} for _, resolution in refused)
+        return "it was loaded out of the quarantine" if loaded else ""
+
+    def _make_older(self, cut: Cut) -> str | None:
+        newer = self._spec.newer_by or ""
+        fits = cut.keeps_key and cut.whole is not None and cut.whole.text.get(newer)
+        if not fits or self._spec.schema.by_name[newer].target == self._spec.partition_column:
+            return "it may have replaced a row of an earlier file, which is not kept"
+        column = sql.Identifier(self._spec.schema.by_name[newer].target)
+        self._execute("make_older", cut.record.key, newer=column)
+        self.result._needed.append(cut.record.key)
+        return None
+
+    def _take_back(self, key: Any) -> bool:
+        """Delete the row; False when foreign keys that can't be put off forbid it."""
+        self._tx.execute("SAVEPOINT continuation")
+        try:
+            with translated():
+                self._execute("take_back_row", key)
+                if self._spec.partition_by:
+                    self._execute("take_back_key", key)
+        except DataError:
+            self._tx.execute("ROLLBACK TO SAVEPOINT continuation")
+            return False
+        self._tx.execute("RELEASE SAVEPOINT continuation")
+        self._tx.execute(query("continuation", "taken_back"), self._names)
+        return True
+
+    def _dependants(self, key: Any) -> Iterator[bool]:
+        for child in {spec.table: spec for spec in self._config.files}.values():
+            for foreign_key in child.foreign_keys:
+                if self._config.by_logical_name[foreign_key.parent].table == self._spec.table:
+                    column = sql.Identifier(child.schema.by_name[foreign_key.column].target)
+                    yield self._is("depends", key, child=sql.Identifier(child.table), column=column)
+
+    @property
+    def _names(self) -> dict[str, Any]:
+        return {"file_id": self.result.earlier_id}
+
+    def _is(self, name: str, key: Any, **identifiers: sql.Identifier) -> bool:
+        self._execute(name, key, **identifiers)
+        return bool((self._tx.fetchone() or (False,))[0])
+
+    def _execute(self, name: str, key: Any, **identifiers: sql.Identifier) -> None:
+        known = {
+            "table": sql.Identifier(self._spec.table),
+            "keys": sql.Identifier(self._spec.key_table),
+            "key": sql.Identifier(self._spec.schema.key.target),
+        }
+        statement = sql.SQL(query("continuation", name)).format(**known, **identifiers)
+        self._tx.execute(statement, self._names | {"key": key})

@@ -1,0 +1,39 @@
+-- What a file brought that was loaded before it was whole is corrected, in the transaction that loads the whole one.
+-- Words in braces are identifiers.
+
+-- name: earlier
+SELECT file_id, updated_records FROM pipeline_file_log
+WHERE logical_name = %(logical_name)s AND file_hash = %(md5)s AND file_size = %(size)s AND file_path = %(path)s
+  AND status = 'success'
+
+-- name: may
+-- A role that does nothing but load may not delete.
+SELECT has_table_privilege(%(table)s, 'DELETE') AND has_table_privilege('quarantine_history', 'INSERT')
+   AND has_column_privilege('pipeline_file_log', 'total_records', 'UPDATE')
+
+-- name: refused
+SELECT quarantine_id, resolution FROM quarantine WHERE file_id = %(file_id)s AND row_number = %(number)s
+
+-- name: is_of_file
+SELECT EXISTS (SELECT FROM {table} WHERE {key} = %(key)s AND _file_id = %(file_id)s)
+
+-- name: is_there
+SELECT EXISTS (SELECT FROM {table} WHERE {key} = %(key)s AND _file_id <> %(file_id)s)
+
+-- name: depends
+SELECT EXISTS (SELECT FROM {child} WHERE {column} = %(key)s)
+
+-- name: take_back_row
+DELETE FROM {table} WHERE {key} = %(key)s AND _file_id = %(file_id)s
+
+-- name: take_back_key
+DELETE FROM {keys} WHERE {key} = %(key)s
+
+-- name: make_older
+-- Whatever the whole file has is newer.
+UPDATE {table} SET {newer} = '-infinity' WHERE {key} = %(key)s AND _file_id = %(file_id)s
+
+-- name: taken_back
+UPDATE pipeline_file_log
+SET total_records = total_records - 1, valid_records = valid_records - 1, inserted_records = inserted_records - 1
+WHERE file_id = %(file_id)s

@@ -1,0 +1,108 @@
+"""Finds out whether a file continues one that was loaded before it was whole, and which records had been cut."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import zip_longest
+from typing import Any, cast
+
+import numpy as np
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import FileRejected
+from config.model import FileJob
+from config.settings import PipelineConfig
+from datawarehouse.continuation import Corrector, Cut, Record
+from datawarehouse.file_log import storable
+from datawarehouse.queries import query
+from ingestion.file_reader import OpenFile
+from ingestion.formats.csv_format import MAX_LINE_BYTES
+from validation.batch import Batch
+
+BatchesOf = Callable[[OpenFile], Iterator[Batch]]
+
+
+def corrector_of(tx: Cursor, config: PipelineConfig, job: FileJob, file: OpenFile) -> Corrector | None:
+    """What corrects the file that was loaded from this path before; None where `job` does not continue it.
+
+    A file that somebody still writes can't be told from a whole one where no kernel knows its writers, as on a
+    network file system. When it is whole it begins with the bytes that were loaded.
+    """
+    former = job.former
+    if former is None or former.size >= job.size or _ends_with_a_record(file, former.size):
+        return None
+    if file.md5(former.size) != former.md5:
+        return None
+    content = {"logical_name": job.spec.name, "md5": former.md5, "size": former.size}
+    tx.execute(query("continuation", "earlier"), content | {"path": storable(str(job.path))})
+    row = tx.fetchone()
+    return Corrector(tx, config, job.spec, row[0], has_updates=row[1] > 0) if row else None
+
+
+def cut_records(job: FileJob, file: OpenFile, batches_of: BatchesOf) -> list[Cut]:
+    """The records that the earlier file did not have as they are now; mostly it is its last."""
+    assert job.former is not None  # noqa: S101
+    cuts: list[Cut] = []
+    size = job.former.size
+    with (
+        suppress(FileRejected),  # then it has nothing that was loaded
+        _beginning(file, size) as before,
+        _beginning(file, min(size + 2 * MAX_LINE_BYTES, job.size)) as now,
+    ):
+        for cut, whole in zip_longest(batches_of(before), batches_of(now)):
+            if cut is None:
+                break
+            if whole is None or not _same(cut, whole):
+                others = _records(whole) if whole is not None else {}
+                cuts += [
+                    Cut(record, others.get(number))
+                    for number, record in _records(cut).items()
+                    if number not in others or others[number].text != record.text
+                ]
+    return sorted(cuts, key=lambda cut: cut.record.number)
+
+
+def _ends_with_a_record(file: OpenFile, size: int) -> bool:
+    """Do the first `size` bytes end with a line, outside of quotes? So it is with files that only grow."""
+    if os.pread(file.handle.fileno(), 1, size - 1) != b"\n":
+        return False
+    return sum(data.count(b'"') for data in file.beginning(size)) % 2 == 0
+
+
+class _beginning(OpenFile):  # noqa: N801  (used as a context manager)
+    """A copy of a file's first bytes."""
+
+    def __init__(self, file: OpenFile, size: int) -> None:
+        copy = tempfile.TemporaryFile(prefix="fastfeast-")  # noqa: SIM115
+        copy.writelines(file.beginning(size))
+        copy.seek(0)
+        super().__init__(cast("Any", copy))
+
+    def __enter__(self) -> OpenFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.handle.close()
+
+
+def _same(one: Batch, other: Batch) -> bool:
+    a, b = one.chunk, other.chunk
+    if a.malformed != b.malformed or not np.array_equal(a.numbers, b.numbers):
+        return False
+    return all(a.columns[name].equals(b.columns[name]) for name in a.columns)
+
+
+def _records(batch: Batch) -> dict[int, Record]:
+    """Every record of the batch by its number, malformed ones among them."""
+    columns = {name: values.to_pylist() for name, values in batch.chunk.columns.items()}
+    keys, good = batch.output[batch.spec.schema.primary_key].to_pylist(), batch.good.tolist()
+    found = {
+        number: Record(number, {name: values[position] for name, values in columns.items()}, key, is_good)
+        for position, (number, key, is_good) in enumerate(
+            zip(batch.chunk.numbers.tolist(), keys, good, strict=True)
+        )
+    }
+    return found | {row.number: Record(row.number, row.raw) for row in batch.chunk.malformed}
