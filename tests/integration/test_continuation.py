@@ -239,8 +239,8 @@ def test_a_cut_row_of_a_partitioned_fact_is_exchanged(
 def test_lines_of_a_text_that_was_cut_are_no_rows(site: Site, alerts: Alerts) -> None:
     """The half has a quote without its end, and what follows it looks like a record."""
     inner = customers(905).splitlines()[1]
-    whole = customers(900, 901) + "\n" + customers(902).splitlines()[1].replace("Customer 902", f'"x\n{inner} y"')
-    site.batch("customers.csv", whole[: whole.rindex(" y")])
+    whole = customers(900, 901) + "\n" + customers(902).splitlines()[1].replace("Customer 902", f'"x\n{inner},y"')
+    site.batch("customers.csv", whole[: whole.rindex(",y")])
     site.batch("customers.csv", whole)
-    assert set(site.names()) - {902} == {900, 901}
+    assert set(site.names()) == {900, 901, 902}
     assert site.differences() == []

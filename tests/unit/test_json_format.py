@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 
 from config.errors import FileChanged, FileRejected
 from config.model import Column, Dtype, Schema
-from ingestion import file_reader
 from ingestion.file_reader import opened, read_chunks
-from ingestion.formats import json_lines, json_window
+from ingestion.formats import csv_format, json_lines, json_window
 from ingestion.formats.json_format import read_json
 from ingestion.formats.plain_records import PlainRecords
 
@@ -255,7 +254,7 @@ def test_a_damage_is_found_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_grows_for_ever_is_read_no_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, begin: bytes, more: bytes
 ) -> None:
-    monkeypatch.setattr(file_reader, "MAX_LINE_BYTES", 1 << 12)
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 1 << 12)
     path = tmp_path / name
     path.write_bytes(begin + more * 20_000)
     with ends(), window(1 << 12), opened(path) as file, path.open("ab", buffering=0) as writer:
