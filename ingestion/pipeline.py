@@ -29,6 +29,7 @@ from ingestion.retention import Retention
 from ingestion.start_checks import check_clock, check_connections, check_folders, check_pii_key
 from utils import alerter
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 from utils.logger import get_logger
 from utils.sla_updater_job import sla_scheduler_loop, update_views
 
@@ -72,7 +73,7 @@ class Pipeline:
             self._tracker = FileTracker(config.path(config.tracker.db_path))
             stack.callback(self._tracker.close)
             self._forget_what_the_warehouse_lacks()
-            self.inbox = Inbox(config, self._tracker, report=_report)
+            self.inbox = Inbox(config, self._tracker, report=self._report)
             self.runner = IngestionRunner(config, self.warehouse, self._tracker, self.inbox, self._stop)
             if config.execution.engine == "dask":
                 cluster = Cluster(config, self.runner.work, self._stop)
@@ -163,11 +164,11 @@ class Pipeline:
                 scan(self._config, self.inbox)
             except OSError as problem:
                 if not wait:
-                    send_alert("Input folders unavailable", f"{what_is_wrong(problem)}. Waiting for them.")
+                    send_alert(AlertKind.FOLDERS_AWAY, f"{what_is_wrong(problem)}. Waiting for them.")
                 wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
             else:
                 if wait:
-                    send_alert("Input folders available again", "The start goes on.")
+                    send_alert(AlertKind.FOLDERS_BACK, "The start goes on.")
                 return
 
     def _start_timers(self) -> None:
@@ -196,9 +197,11 @@ class Pipeline:
                 self._check_database()
             except WarehouseUnavailable as problem:
                 if not wait:
-                    send_alert("Database unavailable", f"{problem}. Waiting for it.")
+                    send_alert(AlertKind.DATABASE_AWAY, f"{problem}. Waiting for it.")
                 wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
             else:
+                if wait:
+                    send_alert(AlertKind.DATABASE_BACK, "The start goes on.")
                 return True
         return False
 
@@ -218,9 +221,9 @@ class Pipeline:
             tx.execute(query("file_log", "done"))
             self._tracker.keep_only({row[0] for row in tx})
 
-
-def _report(kind: str, path: Path, message: str) -> None:
-    """What the watchers refuse, once a path: a log line, and an alert unless only the name is unexpected."""
-    logger.warning(f"[watcher] {path.name}: {message}", extra={"path": str(path), "kind": kind})
-    if kind != "unexpected":
-        send_alert("File refused", f"{path}: {message}")
+    def _report(self, kind: str, path: Path, message: str) -> None:
+        """What the watchers refuse, once a path: a log line, and an alert unless only the name is unexpected."""
+        name = self._config.shown(path)
+        logger.warning(f"[watcher] {name}: {message}", extra={"path": str(path), "kind": kind})
+        if kind != "unexpected":
+            send_alert(AlertKind.FILE_REFUSED, message, place=name, reason=message)
