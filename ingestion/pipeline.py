@@ -24,6 +24,7 @@ from ingestion.folder_scan import scan_days, scan_everything, scan_master, what_
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.maintenance import maintain, maintenance_loop
+from ingestion.object_store import is_object
 from ingestion.presence import announced
 from ingestion.retention import Retention
 from ingestion.start_checks import check_clock, check_connections, check_folders, check_pii_key
@@ -41,6 +42,7 @@ BANNER = """\
 Press Ctrl+C to stop the pipeline gracefully.
 ====================================================="""
 JOIN_SECONDS = 8.0
+MOST_NOT_LOADED = 1000  # paths that are remembered for the dashboard
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 15.0
 
 
@@ -57,6 +59,7 @@ class Pipeline:
         self._threads: list[threading.Thread] = []
         self._watchers: list[BatchWatcher | StreamWatcher] = []
         self._is_open = False
+        self._not_loaded: dict[Path, tuple[str, str]] = {}  # kind and why, of what the watchers did not take
         self.warehouse = Warehouse(config.database, config.home)
 
     def __enter__(self) -> Self:
@@ -146,6 +149,21 @@ class Pipeline:
         """Do both watchers run, and can they look into their folders?"""
         return bool(self._watchers) and all(watcher.finds_files() for watcher in self._watchers)
 
+    def not_loaded(self) -> list[tuple[str, Path, str]]:
+        """Kind, path and why, of what lies in the input folders and was not taken, unless it is gone or done."""
+        return [(kind, path, why) for path, (kind, why) in self._not_loaded.items() if self._is_there(kind, path)]
+
+    def _is_there(self, kind: str, path: Path) -> bool:
+        if is_object(path):
+            return True  # a page asks no store
+        if kind == "open" and not self.inbox.holds(path):
+            return False
+        try:
+            found = path.lstat()
+        except OSError:
+            return False
+        return not self._tracker.is_current(str(path), found.st_size, found.st_mtime_ns)
+
     def backlog(self) -> tuple[int, float]:
         """How many files are queued, in hand or settling; for how many seconds the oldest has waited."""
         return (self.inbox.size(), self.inbox.oldest_seconds()) if self._is_open else (0, 0.0)
@@ -224,6 +242,7 @@ class Pipeline:
     def _report(self, kind: str, path: Path, message: str) -> None:
         """What the watchers refuse, once a path: a log line, and an alert unless only the name is unexpected."""
         name = self._config.shown(path)
+        self._not_loaded = dict(list(self._not_loaded.items())[-MOST_NOT_LOADED:]) | {path: (kind, message)}
         logger.warning(f"[watcher] {name}: {message}", extra={"path": str(path), "kind": kind})
         if kind != "unexpected":
             send_alert(AlertKind.FILE_REFUSED, message, place=name, reason=message)

@@ -75,12 +75,13 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters |= figures.FILTERS
+        self._templates.filters["shown"] = config.shown
         self._templates.globals |= {"version": version(), "has_login": self._login is not None}
 
     def overview(self, request: Request) -> Response:
         """Figures and charts of a period."""
         period, now = _period(request), dt.datetime.now(dt.UTC)
-        parts = Overview(self._reader, period, now).parts()
+        parts = Overview(self._reader, self._config, period, now).parts()
         return self._page(request, "overview.html", parts=parts, period=period, periods=charts.PERIODS.values())
 
     def files(self, request: Request) -> Response:

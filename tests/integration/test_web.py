@@ -288,7 +288,7 @@ def test_a_query_that_takes_too_long_costs_its_part_of_the_page_only(
         monkeypatch.setattr(reading, "query", lambda *_names: slow)
         page = site.get("/")
         assert page.status == 200
-        assert page.text.count("choose a shorter time") == 4
+        assert page.text.count("choose a shorter time") == 5
         assert site.get("/files").status == 503
 
 
