@@ -113,13 +113,13 @@ def loaded(config: PipelineConfig, database: DatabaseConfig) -> Iterator[tuple[S
         rows = [samples.order(1), samples.order(2, payment_method=EVIL), samples.order(3, customer_id=999_999)]
         samples.write(folder / "09" / "orders<img src=x onerror=alert(1)>.json", rows)
         samples.write(folder / "09" / "orders-broken.json", '[{"no": "such columns"}]')
-        wait_until(lambda: site.get("/files").text.count("<bdi>orders") == 2, "both files are in the table")
+        wait_until(lambda: site.get("/files").text.count("<bdi>09/orders") == 2, "both files are in the table")
         yield site, pipeline
 
 
 def test_hostile_names_and_values_are_shown_and_do_nothing(loaded: tuple[Site, Pipeline]) -> None:
     site, _ = loaded
-    (file_id,) = re.findall(r'href="/files/(\d+)"><bdi>orders&lt;img', site.get("/files").text)
+    (file_id,) = re.findall(r'href="/files/(\d+)"><bdi>09/orders&lt;img', site.get("/files").text)
     for path in ("/", "/files", "/quarantine", f"/files/{file_id}", f"/files?{urlencode({'text': EVIL})}"):
         page = site.get(path)
         assert page.status == 200
