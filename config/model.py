@@ -426,7 +426,7 @@ class FileOutcome:
     updated: int = 0
     rejected_by_stage: dict[Stage, int] = field(default_factory=dict)
     duplicates: int = 0
-    reasons: dict[tuple[Stage, str], int] = field(default_factory=dict)  # (stage, rule): rows it was held against
+    reasons: dict[tuple[Stage, str, str], int] = field(default_factory=dict)  # (stage, rule, column): rows
     error: str | None = None
     seconds: float = 0.0
     told: bool = False  # it failed before under the same name, and was reported then
@@ -439,6 +439,19 @@ class FileOutcome:
     @property
     def orphans(self) -> int:
         return self.rejected_by_stage.get(Stage.ORPHAN, 0)
+
+    @property
+    def is_refused_whole(self) -> bool:
+        """Are there rows in it, and is each of them refused?"""
+        return self.status is Status.SUCCESS and 0 < self.total == self.quarantined
+
+    @property
+    def top_reason(self) -> str:
+        """What most of the refused rows have against them, as `column: rule`; '' when none is refused."""
+        if not self.reasons:
+            return ""
+        _, rule, column = max(self.reasons, key=self.reasons.__getitem__)
+        return f"{column}: {rule}" if column else rule
 
     @property
     def valid(self) -> int:

@@ -253,6 +253,25 @@ class PipelineConfig(ConfigFile):
         shipped = Path(__file__).parent
         return tuple(p if (p := self.source.parent / name).exists() else shipped / name for name in self.views)
 
+    def shown(self, path: Path | str) -> str:
+        """`path` as people are told it: from its input folder on, which tells files of one name apart.
+
+        What does not print is replaced; a path elsewhere is shown as a whole.
+        """
+        text = str(path)
+        root = next((root for root in self._input_roots if text.startswith(root)), "")
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.removeprefix(root))
+
+    @cached_property
+    def _input_roots(self) -> tuple[str, ...]:
+        """The input folders as paths begin with them, the deepest first."""
+        watcher = self.watcher
+        named = [self.path(name) for name in (watcher.master.dir, watcher.batch.dir, watcher.stream.dir)]
+        stores = [one.rstrip("/") for one in map(str, (watcher.master.dir, watcher.batch.dir, watcher.stream.dir))]
+        roots = {*map(str, named), *(str(folder.resolve()) for folder in named)}
+        roots |= {store for store in stores if "://" in store}
+        return tuple(sorted((f"{root}/" for root in roots), key=len, reverse=True))
+
     @cached_property
     def by_logical_name(self) -> dict[str, FileSpec]:
         """The first spec of each logical name; all of one name share schema, table and foreign keys."""

@@ -20,6 +20,7 @@ from datawarehouse.fk_checker import resolve_ref_table
 from datawarehouse.queries import query
 from datawarehouse.row_load import ALREADY_PRESENT, DUPLICATE, LOADED, UPDATED, RowLoad, late_verdicts
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 from utils.logger import get_logger
 from validation.batch import Batch, Chunk, Rejection
 from validation.fault_handler import reason_fields
@@ -107,7 +108,7 @@ class OrphanRetry:
             if unfit:
                 message = f"{spec.table}: {unfit} orphans found their parents and were refused; see quarantine"
                 logger.error(f"[orphans] {message}", extra={"table": spec.table, "count": unfit})
-                send_alert("Load error", message)
+                send_alert(AlertKind.LOAD_ERROR, message, file_type=spec.name)
             if len(orphans.raw) < CHUNK_ROWS:
                 break
         if total:

@@ -238,6 +238,19 @@ def _outdated_checks(
         for check in table.constraints if table.name in existing else ():
             if isinstance(check, sa.CheckConstraint) and (table.name, check.name) not in there:
                 yield table.name, str(sa.schema.AddConstraint(check).compile(dialect=_DIALECT))
+    yield from _missing_indexes(tx, metadata, existing)
+
+
+def _missing_indexes(
+    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
+) -> Iterator[tuple[str, str]]:
+    """(table, statement) for indexes of the file log that an earlier version did not make."""
+    tx.execute(query("schema_init", "indexes"), {"table": "pipeline_file_log"})
+    there = {name for (name,) in tx.fetchall()}
+    table = metadata.tables["pipeline_file_log"]
+    for index in sorted(table.indexes, key=lambda index: str(index.name)) if table.name in existing else ():
+        if index.name not in there:
+            yield table.name, str(sa.schema.CreateIndex(index).compile(dialect=_DIALECT))
 
 
 def _type_name(column: sa.Column[Any]) -> str:

@@ -217,6 +217,14 @@ def _pipeline_tables(metadata: sa.MetaData) -> None:
             name="pipeline_file_log_counts",
         ),
         sa.Index("pipeline_file_log_processed_at", "processed_at"),
+        sa.Index("pipeline_file_log_path", "file_path", postgresql_using="hash"),  # of any length
+        sa.Index(
+            "pipeline_file_log_no_row",
+            "file_id",
+            postgresql_where=sa.text(
+                "status = 'failed' OR (status = 'success' AND valid_records = 0 AND total_records > 0)"
+            ),
+        ),
     )
     sa.Table(
         "quarantine",

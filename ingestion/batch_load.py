@@ -27,7 +27,7 @@ class Books:
     total: int = 0
     loaded: Loaded = field(default_factory=Loaded)
     by_stage: Counter[Stage] = field(default_factory=Counter)
-    reasons: Counter[tuple[Stage, str]] = field(default_factory=Counter)
+    reasons: Counter[tuple[Stage, str, str]] = field(default_factory=Counter)
     duplicates: int = 0
 
     def add(self, rows: int, loaded: Loaded, rejections: Sequence[Rejection]) -> None:
@@ -38,7 +38,7 @@ class Books:
         self.loaded.already_present += loaded.already_present
         self.loaded.changed += loaded.changed
         self.by_stage.update(rejection.stage for rejection in rejections)
-        self.reasons.update((reason.stage, reason.rule) for row in rejections for reason in row.reasons)
+        self.reasons.update((r.stage, r.rule, r.column) for row in rejections for r in row.reasons)
         self.duplicates += sum(rejection.reasons[0].rule == "duplicate" for rejection in rejections)
 
     def outcome(self, job: FileJob, file_id: int, seconds: float) -> FileOutcome:

@@ -19,6 +19,7 @@ from ingestion.file_work import FileWork
 from ingestion.group_load import Together
 from utils import metrics
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 from utils.logger import get_logger
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Cluster:
                 continue
             error = error_of(answer)
             if isinstance(error, ConfigError):
-                send_alert("Worker unfit", str(error))
+                send_alert(AlertKind.WORKER_UNFIT, str(error))
                 self._put_off(str(error), LONGEST_WAIT_SECONDS)
             elif error is not None:
                 raise error
@@ -144,10 +145,11 @@ class Cluster:
                 if now - told > LONELY_SECONDS:
                     told = now
                     if not client.nthreads():
-                        send_alert("Cluster without workers", "Files wait in their folders until a worker comes.")
+                        send_alert(AlertKind.CLUSTER_EMPTY, "Files wait in their folders until a worker comes.")
             except KilledWorker:
                 send_alert(
-                    "Workers die", f"{DEATHS} workers died, one after the other, with the same file in hand"
+                    AlertKind.WORKERS_DIE,
+                    f"{DEATHS} workers died, one after the other, with the same file in hand",
                 )
                 self._put_off("its workers died", LONGEST_WAIT_SECONDS)
                 raise CancelledError from None
@@ -167,10 +169,12 @@ class Cluster:
                 except (OSError, TimeoutError) as problem:
                     if not alerted:
                         alerted = True
-                        send_alert("Cluster unavailable", f"{self._place} ({type(problem).__name__}). Files wait.")
+                        send_alert(
+                            AlertKind.CLUSTER_AWAY, f"{self._place} ({type(problem).__name__}). Files wait."
+                        )
                 else:
                     if alerted:
-                        send_alert("Cluster available again", self._place)
+                        send_alert(AlertKind.CLUSTER_BACK, self._place)
                     return self._client
                 if self._stop.wait(wait):
                     raise Stopped("the pipeline stops, and the cluster is away")

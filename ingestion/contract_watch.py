@@ -28,6 +28,7 @@ from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.object_store import root_of
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -36,22 +37,22 @@ WINDOW = dt.timedelta(days=35)  # how far back a contract looks: longer than ban
 MOST_FILES = 1000  # of one kind, within the window
 OF_ARRIVALS = {Kind.LATE, Kind.SILENT}
 BROKEN = {
-    Kind.LATE: "Late file",
-    Kind.SILENT: "Silent feed",
-    Kind.SHRUNKEN: "Shrunken file",
-    Kind.SWOLLEN: "Swollen file",
-    Kind.DIRTY: "Dirty file",
+    Kind.LATE: AlertKind.LATE,
+    Kind.SILENT: AlertKind.SILENT,
+    Kind.SHRUNKEN: AlertKind.SHRUNKEN,
+    Kind.SWOLLEN: AlertKind.SWOLLEN,
+    Kind.DIRTY: AlertKind.DIRTY,
 }
 KEPT_AGAIN = {
-    Kind.LATE: "Late file has come",
-    Kind.SILENT: "Silent feed is back",
-    Kind.SHRUNKEN: "Shrunken file: the next one is not",
-    Kind.SWOLLEN: "Swollen file: the next one is not",
-    Kind.DIRTY: "Dirty file: the next one is clean",
+    Kind.LATE: AlertKind.LATE_OVER,
+    Kind.SILENT: AlertKind.SILENT_OVER,
+    Kind.SHRUNKEN: AlertKind.SHRUNKEN_OVER,
+    Kind.SWOLLEN: AlertKind.SWOLLEN_OVER,
+    Kind.DIRTY: AlertKind.DIRTY_OVER,
 }
 
 Done = tuple[str, str, dt.datetime]  # path, MD5, when
-Alert = tuple[str, str]
+Alert = tuple[AlertKind, str, str]  # what, detail, logical name
 
 
 class _Breach(NamedTuple):
@@ -193,13 +194,13 @@ def _keep(tx: Cursor, spec: FileSpec, findings: Iterable[Finding], now: dt.datet
             values |= {"file_type": spec.feed.value, "file": spec.pattern, "now": now}
             tx.execute(query("contract", "breach"), values)
             if tx.fetchone() and not finding.told:
-                yield BROKEN[finding.kind], finding.detail
+                yield BROKEN[finding.kind], finding.detail, spec.name
         elif not finding.broken and breach is not None:
             tx.execute(query("contract", "resolve"), {"breach_id": breach.breach_id, "now": now})
             if tx.fetchone():
-                yield KEPT_AGAIN[finding.kind], finding.detail
+                yield KEPT_AGAIN[finding.kind], finding.detail, spec.name
 
 
 def _send(alerts: Iterable[Alert]) -> None:
-    for title, detail in alerts:
-        send_alert(title, detail)
+    for kind, detail, name in alerts:
+        send_alert(kind, detail, file_type=name)

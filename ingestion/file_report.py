@@ -12,9 +12,12 @@ from config.errors import PipelineError
 from config.model import FileJob, FileOutcome, Stage, Status
 from utils import metrics
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
+
+NAME_WIDTH = 32  # of a file with its folder, on the console
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Summary:
     loaded: int = 0
     quarantined: int = 0
     healed: int = 0
+    refused_whole: int = 0  # files with rows, of which nothing was loaded
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, outcome: FileOutcome) -> None:
@@ -36,6 +40,7 @@ class Summary:
                 self.rows += outcome.total
                 self.loaded += outcome.inserted + outcome.updated
                 self.quarantined += outcome.quarantined
+                self.refused_whole += outcome.is_refused_whole
 
     def add_healed(self, count: int) -> None:
         """Count orphans that were loaded after all."""
@@ -46,14 +51,18 @@ class Summary:
         """One line for the console."""
         done, failed = self.files[Status.SUCCESS], self.files[Status.FAILED]
         unchanged = self.files[Status.ALREADY_DONE]
+        nothing = f"; of {self.refused_whole} files nothing was loaded" if self.refused_whole else ""
         return (
             f"{done} files loaded, {failed} failed, {unchanged} already done: {self.rows:,} rows, "
-            f"{self.loaded:,} loaded, {self.quarantined:,} quarantined, {self.healed:,} orphans healed"
+            f"{self.loaded:,} loaded, {self.quarantined:,} quarantined, {self.healed:,} orphans healed{nothing}"
         )
 
 
-def report(outcome: FileOutcome, summary: Summary, alert_above: int) -> None:
-    """Tell of a file's end: log line, console line, alerts (more than `alert_above` rows refused) and sums."""
+def report(outcome: FileOutcome, name: str, summary: Summary, alert_above: int) -> None:
+    """Tell of a file's end: log line, console line, alerts (more than `alert_above` rows refused) and sums.
+
+    `name` tells the file apart from others: it has its folder.
+    """
     job = outcome.job
     metrics.concluded(outcome)
     summary.add(outcome)
@@ -63,29 +72,39 @@ def report(outcome: FileOutcome, summary: Summary, alert_above: int) -> None:
             f"[runner] {job.path.name} has the content of file {outcome.file_id}: nothing to do", extra=extra
         )
     elif outcome.status is Status.FAILED:
-        screen = f"✗ {job.path.name:<24} failed: {outcome.error}"
-        logger.error(f"[runner] {job.path.name} failed: {outcome.error}", extra={**extra, "screen": screen})
+        error = outcome.error or ""
+        screen = f"✗ {name:<{NAME_WIDTH}} failed: {error}"
+        logger.error(f"[runner] {job.path.name} failed: {error}", extra={**extra, "screen": screen})
         if not outcome.told:
-            send_alert("File failed", f"{job.path}: {outcome.error}")
+            _alert(AlertKind.FILE_FAILED, outcome, name, error, reason=error)
     else:
         logger.info(
             f"[runner] loaded {job.path.name}",
-            extra={**extra, **_figures(outcome), "screen": console_line(outcome)},
+            extra={**extra, **_figures(outcome), "screen": console_line(outcome, name)},
         )
-        _alert_on_rows(outcome, alert_above)
+        _alert_on_rows(outcome, name, alert_above)
         if outcome.continues:
             logger.warning(f"[runner] {job.path.name} (file {outcome.file_id}): {outcome.continues}", extra=extra)
-            send_alert("File continued", f"{job.path} (file {outcome.file_id}): {outcome.continues}")
+            _alert(AlertKind.FILE_CONTINUED, outcome, name, outcome.continues)
 
 
-def _alert_on_rows(outcome: FileOutcome, alert_above: int) -> None:
-    name = outcome.job.path.name
-    if outcome.quarantined > alert_above:
-        stages = ", ".join(f"{stage.value} {count}" for stage, count in outcome.rejected_by_stage.items())
-        message = f"{name} (file {outcome.file_id}): {outcome.quarantined} of {outcome.total} rows ({stages})"
-        send_alert("High quarantine volume", message)
-    if refused := outcome.rejected_by_stage.get(Stage.LOAD):
-        send_alert("Load error", f"{name} (file {outcome.file_id}): PostgreSQL refused {refused} rows")
+def _alert_on_rows(outcome: FileOutcome, name: str, alert_above: int) -> None:
+    refused = f"{outcome.quarantined} of {outcome.total} rows refused, mostly {outcome.top_reason}"
+    text = f"{refused} ({_stages(outcome)})"
+    if outcome.is_refused_whole and outcome.orphans < outcome.total:  # orphans alone may wait for their parents
+        _alert(AlertKind.NOTHING_LOADED, outcome, name, text, reason=outcome.top_reason)
+    elif outcome.quarantined > alert_above:
+        _alert(AlertKind.MANY_REFUSED, outcome, name, text, reason=outcome.top_reason)
+    if count := outcome.rejected_by_stage.get(Stage.LOAD):
+        _alert(AlertKind.LOAD_ERROR, outcome, name, f"PostgreSQL refused {count} rows")
+
+
+def _alert(kind: AlertKind, outcome: FileOutcome, name: str, text: str, reason: str = "") -> None:
+    file_id = outcome.file_id
+    place = f"{name} (file {file_id})" if file_id is not None else name
+    said = kind in {AlertKind.FILE_FAILED, AlertKind.NOTHING_LOADED}  # by the file's line
+    name = outcome.job.spec.name
+    send_alert(kind, text, file_type=name, place=place, reason=reason, file_id=file_id, on_screen=not said)
 
 
 def _figures(outcome: FileOutcome) -> dict[str, object]:
@@ -100,26 +119,34 @@ def _figures(outcome: FileOutcome) -> dict[str, object]:
     }
 
 
-def console_line(outcome: FileOutcome) -> str:
-    """A loaded file on the console."""
-    parts = [f"✓ {outcome.job.path.name:<24} {outcome.total:>9,} rows {outcome.inserted:>9,} loaded"]
+def console_line(outcome: FileOutcome, name: str) -> str:
+    """A loaded file on the console; `!` when nothing of it was loaded."""
+    total, refused = f"{outcome.total:>9,} rows", outcome.quarantined
+    end = f"{outcome.seconds * 1000:,.0f} ms"
+    if outcome.is_refused_whole:
+        waits = outcome.orphans == outcome.total
+        what = "nothing loaded yet, all wait for parents" if waits else f"nothing loaded, {refused:,} refused"
+        return f"! {name:<{NAME_WIDTH}} {total}: {what}, mostly {outcome.top_reason} ({_stages(outcome)}), {end}"
+    parts = [f"✓ {name:<{NAME_WIDTH}} {total} {outcome.inserted:>9,} loaded"]
     if outcome.updated:
         parts.append(f"{outcome.updated:,} updated")
     if outcome.already_present:
         parts.append(f"{outcome.already_present:,} already there")
-    if outcome.quarantined:
-        stages = ", ".join(
-            f"{s.value} {outcome.rejected_by_stage[s]:,}" for s in Stage if s in outcome.rejected_by_stage
-        )
-        parts.append(f"{outcome.quarantined:,} quarantined ({stages})")
-    return f"{', '.join(parts)}, {outcome.seconds * 1000:,.0f} ms"
+    if refused:
+        parts.append(f"{refused:,} quarantined ({_stages(outcome)})")
+    return f"{', '.join(parts)}, {end}"
+
+
+def _stages(outcome: FileOutcome) -> str:
+    counts = outcome.rejected_by_stage
+    return ", ".join(f"{stage.value} {counts[stage]:,}" for stage in Stage if counts.get(stage))
 
 
 def tell_of_crash(job: FileJob, place: str, error: Exception) -> str:
     """Log line and alert about a fault of ours; returns what it is."""
     what = in_our_words(error)
     logger.critical(f"[runner] {place}: {what}", exc_info=error, extra=job.log_context())
-    send_alert("Pipeline exception", f"{place}: {what}")
+    send_alert(AlertKind.CRASH, what, file_type=job.spec.name, place=place, reason=what)
     return what
 
 

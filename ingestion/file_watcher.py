@@ -31,6 +31,7 @@ from ingestion.inbox import Inbox
 from ingestion.left_alone import is_ignored_folder, is_in_ignored_folder
 from ingestion.object_store import ObjectScanner
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -101,13 +102,13 @@ class _Watcher:
         self._alerted = text
         text += ". It is tried again and again; nothing is lost."
         if of_system:
-            send_alert("Input folders unavailable", text)
+            send_alert(AlertKind.FOLDERS_AWAY, text)
         else:
-            send_alert("Pipeline exception", text)
+            send_alert(AlertKind.CRASH, text)
 
     def _end_trouble(self) -> None:
         if self._alerted:
-            send_alert("Input folders available again", f"{self._thread.name} finds files again.")
+            send_alert(AlertKind.FOLDERS_BACK, f"{self._thread.name} finds files again.")
         self._trouble = self._alerted = None
         self._failed_turns = 0
 

@@ -27,7 +27,7 @@ from datawarehouse.quarantine_retry import OrphanRetry
 from datawarehouse.sequences import catch_up
 from ingestion.contract_watch import ContractWatch
 from ingestion.file_load import FileLoad, Stopped
-from ingestion.file_report import Summary, in_our_words, report, tell_of_crash
+from ingestion.file_report import NAME_WIDTH, Summary, in_our_words, report, tell_of_crash
 from ingestion.file_tracker import FileTracker
 from ingestion.file_work import Engine, FileWork
 from ingestion.group_load import GroupLoad
@@ -37,6 +37,7 @@ from ingestion.object_store import is_object
 from ingestion.outage import Outage
 from utils import metrics
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
 
@@ -240,7 +241,8 @@ class IngestionRunner:
                 self._tracker.mark_as_failed(job, outcome.error or "")
         try:
             for outcome in outcomes:
-                report(outcome, self.summary, self._config.quarantine.alert_above)
+                name = self._config.shown(outcome.job.path)
+                report(outcome, name, self.summary, self._config.quarantine.alert_above)
             self._follow_up_until_done(outcomes)
         finally:
             for outcome in outcomes:  # now the files that wait for this one find the orphans healed, too
@@ -276,7 +278,7 @@ class IngestionRunner:
             self._wait_for_warehouse(problem)
             return False
         except Exception as error:  # noqa: BLE001  (nor may one here: the files themselves are loaded)
-            tell_of_crash(job, f"after {job.path.name}", error)
+            tell_of_crash(job, f"after {self._config.shown(job.path)}", error)
         return True
 
     def _reconcile_backup(self) -> None:
@@ -288,7 +290,8 @@ class IngestionRunner:
     def _record_crash(self, job: FileJob, error: Exception) -> FileOutcome | None:
         """A fault of ours, or of the database's schema: the file counts as failed, the rest goes on."""
         told = self._fruitless[job.path] >= TRIES_BEFORE_ALERT
-        what = in_our_words(error) if told else tell_of_crash(job, job.path.name, error)
+        name = self._config.shown(job.path)
+        what = in_our_words(error) if told else tell_of_crash(job, name, error)
         if not job.md5:
             job = job.evolve(md5=_hash_or_nothing(job.path))
         try:
@@ -302,7 +305,7 @@ class IngestionRunner:
                 logger.info(f"[runner] {job.path.name}: {what}; its failure can't be recorded still")
                 self._inbox.done(job)
                 return None
-            logger.critical(f"[runner] {job.path.name}: its failure can't be recorded", exc_info=second)
+            logger.critical(f"[runner] {name}: its failure can't be recorded", exc_info=second)
             self._fruitless[job.path] = TRIES_BEFORE_ALERT
             return FileOutcome(job.evolve(md5=""), Status.FAILED, error=what, told=True)  # each scan tries again
 
@@ -314,7 +317,7 @@ class IngestionRunner:
         """
         if self._outage.reachable():
             self.make_way(problem)
-            name = f" {job.path.name}:" if job else ""
+            name = f" {self._config.shown(job.path)}:" if job else ""
             logger.warning(f"[runner]{name} {problem}; trying again", extra=job.log_context() if job else {})
             if job:
                 self._late[job.path] += 1
@@ -344,9 +347,8 @@ class IngestionRunner:
             news = not self._in_trouble
             self._in_trouble.add(job.path)
         if news:
-            send_alert(
-                "Loading held up", f"{job.path.name}: {problem}. It is tried again and again; nothing is lost."
-            )
+            text, name = f"{problem}. It is tried again and again; nothing is lost.", self._config.shown(job.path)
+            send_alert(AlertKind.LOADING_HELD_UP, text, place=name, reason=str(problem))
 
     def _give_up(self) -> bool:
         if not self._stop.is_set():
@@ -360,9 +362,10 @@ class IngestionRunner:
         now = time.monotonic()
         if now - self._told.at >= PROGRESS_SECONDS:
             self._told.at = now
+            name = self._config.shown(job.path)
             logger.info(
                 f"[runner] {job.path.name}: {rows} rows so far",
-                extra={**job.log_context(), "screen": f"… {job.path.name:<24} {rows:>10,} rows so far"},
+                extra={**job.log_context(), "screen": f"… {name:<{NAME_WIDTH}} {rows:>9,} rows so far"},
             )
 
 

@@ -10,6 +10,7 @@ from config.errors import PipelineError, WarehouseUnavailable
 from datawarehouse.db_connection import Warehouse
 from utils import metrics
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -52,10 +53,10 @@ class Outage:
     def _watch(self, problem: WarehouseUnavailable) -> None:
         started = time.monotonic()
         wait = FIRST_WAIT_SECONDS
-        send_alert("Database unavailable", f"{problem}. Files wait in their folders; nothing is lost.")
+        send_alert(AlertKind.DATABASE_AWAY, f"{problem}. Files wait in their folders; nothing is lost.")
         while not self._stop.wait(wait * random.uniform(0.5, 1.0)):  # noqa: S311  (jitter)
             if self.reachable():
                 minutes = (time.monotonic() - started) / 60
-                send_alert("Database available again", f"It was away for {minutes:.1f} minutes. Loading goes on.")
+                send_alert(AlertKind.DATABASE_BACK, f"It was away for {minutes:.1f} minutes. Loading goes on.")
                 return
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)

@@ -26,6 +26,7 @@ from ingestion.folder_scan import scan_days, scan_everything, scan_master, what_
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.maintenance import maintain, maintenance_loop
+from ingestion.object_store import is_object
 from ingestion.presence import announced
 from ingestion.retention import Retention
 from ingestion.start_checks import (
@@ -37,6 +38,7 @@ from ingestion.start_checks import (
 )
 from utils import alerter
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 from utils.logger import get_logger
 from utils.sla_updater_job import sla_scheduler_loop, update_views
 from validation.pii_handler import PiiHandler
@@ -49,6 +51,7 @@ BANNER = """\
 Press Ctrl+C to stop the pipeline gracefully.
 ====================================================="""
 JOIN_SECONDS = 8.0
+MOST_NOT_LOADED = 1000  # paths that are remembered for the dashboard
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 15.0
 
 
@@ -65,6 +68,7 @@ class Pipeline:
         self._threads: list[threading.Thread] = []
         self._watchers: list[BatchWatcher | StreamWatcher] = []
         self._is_open = False
+        self._not_loaded: dict[Path, tuple[str, str]] = {}  # kind and why, of what the watchers did not take
         self.warehouse = Warehouse(config.database, config.home)
 
     def __enter__(self) -> Self:
@@ -82,7 +86,7 @@ class Pipeline:
             self._tracker = FileTracker(config.path(config.tracker.db_path))
             stack.callback(self._tracker.close)
             self._forget_what_the_warehouse_lacks()
-            self.inbox = Inbox(config, self._tracker, report=_report)
+            self.inbox = Inbox(config, self._tracker, report=self._report)
             self.runner = IngestionRunner(config, self.warehouse, self._tracker, self.inbox, self._stop)
             if config.execution.engine == "dask":
                 cluster = Cluster(config, self.runner.work, self._stop)
@@ -155,6 +159,21 @@ class Pipeline:
         """Do both watchers run, and can they look into their folders?"""
         return bool(self._watchers) and all(watcher.finds_files() for watcher in self._watchers)
 
+    def not_loaded(self) -> list[tuple[str, Path, str]]:
+        """Kind, path and why, of what lies in the input folders and was not taken, unless it is gone or done."""
+        return [(kind, path, why) for path, (kind, why) in self._not_loaded.items() if self._is_there(kind, path)]
+
+    def _is_there(self, kind: str, path: Path) -> bool:
+        if is_object(path):
+            return True  # a page asks no store
+        if kind == "open" and not self.inbox.holds(path):
+            return False
+        try:
+            found = path.lstat()
+        except OSError:
+            return False
+        return not self._tracker.is_current(str(path), found.st_size, found.st_mtime_ns)
+
     def backlog(self) -> tuple[int, float]:
         """How many files are queued, in hand or settling; for how many seconds the oldest has waited."""
         return (self.inbox.size(), self.inbox.oldest_seconds()) if self._is_open else (0, 0.0)
@@ -180,11 +199,11 @@ class Pipeline:
                 scan(self._config, self.inbox)
             except OSError as problem:
                 if not wait:
-                    send_alert("Input folders unavailable", f"{what_is_wrong(problem)}. Waiting for them.")
+                    send_alert(AlertKind.FOLDERS_AWAY, f"{what_is_wrong(problem)}. Waiting for them.")
                 wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
             else:
                 if wait:
-                    send_alert("Input folders available again", "The start goes on.")
+                    send_alert(AlertKind.FOLDERS_BACK, "The start goes on.")
                 return
 
     def _start_timers(self) -> None:
@@ -213,9 +232,11 @@ class Pipeline:
                 self._check_database()
             except WarehouseUnavailable as problem:
                 if not wait:
-                    send_alert("Database unavailable", f"{problem}. Waiting for it.")
+                    send_alert(AlertKind.DATABASE_AWAY, f"{problem}. Waiting for it.")
                 wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
             else:
+                if wait:
+                    send_alert(AlertKind.DATABASE_BACK, "The start goes on.")
                 return True
         return False
 
@@ -243,11 +264,12 @@ class Pipeline:
             tx.execute(query("file_log", "done"))
             self._tracker.keep_only({row[0] for row in tx})
 
-
-def _report(kind: str, path: Path, message: str) -> None:
-    """What the watchers refuse, once a path: a log line, and an alert unless only the name is unexpected."""
-    logger.warning(f"[watcher] {path.name}: {message}", extra={"path": str(path), "kind": kind})
-    if kind == "open":
-        send_alert("File open for long", f"{path}: {message}")
-    elif kind != "unexpected":
-        send_alert("File refused", f"{path}: {message}")
+    def _report(self, kind: str, path: Path, message: str) -> None:
+        """What the watchers refuse, once a path: a log line, and an alert unless only the name is unexpected."""
+        name = self._config.shown(path)
+        self._not_loaded = dict(list(self._not_loaded.items())[-MOST_NOT_LOADED:]) | {path: (kind, message)}
+        logger.warning(f"[watcher] {name}: {message}", extra={"path": str(path), "kind": kind})
+        if kind == "open":
+            send_alert(AlertKind.FILE_OPEN, message, place=name, reason=message)
+        elif kind != "unexpected":
+            send_alert(AlertKind.FILE_REFUSED, message, place=name, reason=message)

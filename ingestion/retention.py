@@ -16,7 +16,7 @@ from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-_LOG_FILE = re.compile(r"pipeline_(\d{4}-\d\d-\d\d)\.log")
+_LOG_FILE = re.compile(r"(?:pipeline|alerts)_(\d{4}-\d\d-\d\d)\.(?:log|jsonl)")
 
 
 class Retention:

@@ -21,7 +21,8 @@ from typing import Any, TextIO
 
 from config.errors import ConfigError, PipelineError
 
-SCREEN = "screen"  # extra={SCREEN: text}: the text goes to the console as it is
+SCREEN = "screen"  # extra={SCREEN: text}: the text goes to the console as it is; '' keeps it off
+ALERT = "alert"  # extra={ALERT: kind}: the record is an alert, and goes to the file of alerts, too
 COMPLAIN_EVERY_SECONDS = 60.0
 MAX_FRAMES = 30
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", SCREEN}
@@ -43,15 +44,18 @@ def get_logger(name: str) -> logging.Logger:
 def setup(directory: Path, level: str = "INFO", console: bool = True) -> None:
     """Start the listener thread: `directory`/pipeline_YYYY-MM-DD.log (UTC), and the console.
 
+    Alerts are also in alerts_YYYY-MM-DD.jsonl, so that `status` need not look through all of the log.
     Takes the records of all loggers, also of libraries, and Python's own complaints: warnings and errors that
     end a thread or come up where nothing can catch them. Raises ConfigError when `directory` can't be used.
     """
     with _lock:
         _running.close()
-        file = _DailyFile(directory)
+        file, alerts = _DailyFile(directory, "pipeline_{}.log"), _DailyFile(directory, "alerts_{}.jsonl")
+        alerts.addFilter(lambda record: hasattr(record, ALERT))
         _running.callback(file.close)
+        _running.callback(alerts.close)
         records: queue.SimpleQueue[Any] = queue.SimpleQueue()  # unlike Queue, safe when a put interrupts a put
-        listener = logging.handlers.QueueListener(records, file, *([_Console()] if console else []))
+        listener = logging.handlers.QueueListener(records, file, alerts, *([_Console()] if console else []))
         listener.start()
         _running.callback(listener.stop)
         root, handler = logging.getLogger(), _Enqueue(records)
@@ -170,9 +174,10 @@ def _utc(record: logging.LogRecord) -> dt.datetime:
 class _DailyFile(logging.Handler):
     """Appends to the file of the record's UTC day; goes on when the disk is full or the file was removed."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str) -> None:
         super().__init__()
         self._directory = directory
+        self._name = name  # {}: the day
         self._path = directory
         self._file: int | None = None  # descriptor
         self._lost = 0
@@ -198,7 +203,7 @@ class _DailyFile(logging.Handler):
 
     def _append(self, record: logging.LogRecord) -> None:
         line = as_line(record)
-        file = self._open(self._directory / f"pipeline_{_utc(record):%Y-%m-%d}.log")
+        file = self._open(self._directory / self._name.format(f"{_utc(record):%Y-%m-%d}"))
         if self._lost:
             line = as_line(self._gap()) + line
         _write_all(file, line)
@@ -257,7 +262,8 @@ class _Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         screen = getattr(record, SCREEN, None)
         if screen is not None:
-            _print(str(screen), sys.stdout)
+            if screen:
+                _print(str(screen), sys.stdout)
         elif record.levelno >= logging.WARNING:
             text = "".join(c if c.isprintable() else " " for c in record.getMessage())
             _print(f"! {text}", sys.stderr)

@@ -151,7 +151,7 @@ def concluded(outcome: FileOutcome) -> None:
     _LATENCY_SECONDS.labels(name).observe(max(waited.total_seconds(), 0))
     for kind in ROW_OUTCOMES:
         _ROWS.labels(name, kind).inc(getattr(outcome, kind))
-    for (stage_of, rule), rows in outcome.reasons.items():
+    for (stage_of, rule, _column), rows in outcome.reasons.items():
         _REASONS.labels(stage_of.value, rule_label(stage_of, rule)).inc(rows)
 
 

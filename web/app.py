@@ -75,13 +75,14 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters |= figures.FILTERS
+        self._templates.filters["shown"] = config.shown
         self._templates.globals |= {"version": version(), "has_login": self._login is not None}
 
     def overview(self, request: Request) -> Response:
         """Figures and charts of a period."""
         period, now = _period(request), dt.datetime.now(dt.UTC)
-        overview = Overview(self._reader, period, now)
-        parts, panels = overview.parts(), overview.panels(self._config.panels)
+        overview = Overview(self._reader, self._config, period, now)
+        parts, panels = overview.parts(), overview.panels()
         periods = charts.PERIODS.values()
         return self._page(request, "overview.html", parts=parts, panels=panels, period=period, periods=periods)
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from config.errors import PipelineError, WarehouseUnavailable
-from config.settings import Panel
+from config.settings import Panel, PipelineConfig
 from datawarehouse import reports
 from datawarehouse.reports import Row
 from utils.logger import get_logger
 from web.charts import Chart, Period, Series, bars, lines
 from web.reading import Reader, TooSlow
+from workbench.attention import Item, Unread, attention
 
 logger = get_logger(__name__)
 
@@ -48,8 +49,9 @@ class Part:
 class Overview:
     """Reads the parts for one period, as of `now`."""
 
-    def __init__(self, reader: Reader, period: Period, now: dt.datetime) -> None:
+    def __init__(self, reader: Reader, config: PipelineConfig, period: Period, now: dt.datetime) -> None:
         self._reader = reader
+        self._config = config
         self._period = period
         self._now = now
         self.since = period.buckets(now)[0]
@@ -57,11 +59,18 @@ class Overview:
     def parts(self) -> dict[str, Part]:
         """By name. Raises WarehouseUnavailable when the database is away."""
         makers: dict[str, Callable[[], Any]] = {
+            "attention": self._attention,
             "flow": self._flow,
             "reasons": self._reasons,
             "orphans": self._orphans,
         }
         return {name: _part(maker) for name, maker in makers.items()}
+
+    def _attention(self) -> list[Item]:
+        """What `status` begins with, whatever the period."""
+        unread = [Unread(*one) for one in self._reader.not_loaded()]
+        with self._reader.transaction() as tx:
+            return attention(self._config, self._now, tx, unread)
 
     def _flow(self) -> dict[str, Any]:
         """The figures of all the time, and the charts by bucket."""
@@ -99,9 +108,9 @@ class Overview:
             self._now,
         )
 
-    def panels(self, panels: Sequence[Panel]) -> list[tuple[Panel, Part]]:
+    def panels(self) -> list[tuple[Panel, Part]]:
         """The tables that the configuration asks for, each read by itself. Raises WarehouseUnavailable."""
-        return [(panel, _part(partial(self._panel, panel))) for panel in panels]
+        return [(panel, _part(partial(self._panel, panel))) for panel in self._config.panels]
 
     def _panel(self, panel: Panel) -> list[Row]:
         return self._reader.statement(_SINCE.sub("%(since)s", panel.query.replace("%", "%%")), since=self.since)

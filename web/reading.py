@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -76,6 +77,10 @@ class Reader:
         finally:
             with self._lock:
                 self._busy.discard(connection)
+
+    def not_loaded(self) -> list[tuple[str, Path, str]]:
+        """As the pipeline knows it: kind, path, why."""
+        return self._pipeline.not_loaded()
 
     def rows(self, name: str, **parameters: Any) -> list[Row]:
         """The rows of a query of sql/dashboard.sql, in a transaction of their own."""

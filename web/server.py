@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,21 +9,18 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from config.settings import PipelineConfig, WebConfig
 from ingestion.pipeline import Pipeline
 from utils.logger import get_logger
 from web.app import build_app
+from web.connections import ACCEPTED_AT_ONCE, Connection, Server
 from web.probes import Probes
 from web.reading import Reader
 
 logger = get_logger(__name__)
 
 STOP_SECONDS = 1  # requests in hand are cut after this
-MAX_CONNECTIONS = 64
-# Longer than the slowest page takes. Connections of clients that vanished would add up, and shut all others out
-CONNECTION_SECONDS = 90
 
 
 @contextmanager
@@ -75,24 +71,12 @@ def address_of(listener: socket.socket, web: WebConfig) -> str:
     return f"http://{host}:{listener.getsockname()[1]}/"
 
 
-class _Connection(H11Protocol):
-    """One connection, which ends after CONNECTION_SECONDS whatever its client does."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._end = self.loop.call_later(CONNECTION_SECONDS, transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end.cancel()
-        super().connection_lost(exc)
-
-
-def _server(app: ASGIApp) -> uvicorn.Server:
+def _server(app: ASGIApp) -> Server:
     """In a thread it sets no signal handlers; the log is ours."""
     settings = uvicorn.Config(
         app,
         loop="asyncio",
-        http=_Connection,
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -100,7 +84,7 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=MAX_CONNECTIONS,
+        backlog=ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    return uvicorn.Server(settings)
+    return Server(settings)

@@ -12,11 +12,12 @@ from datawarehouse import reports
 from workbench.arguments import FileId, Since, moment, spec_of_table
 from workbench.output import AsJson, print_json, say, show_record, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+from workbench.status import told_apart
 
 app = typer.Typer(help="What became of the files.", invoke_without_command=True, rich_markup_mode=None)
 
 _SHOWN = (  # of a file, in the list on the screen
-    *("file_id", "processed_at", "file_name", "status"),
+    *("file_id", "processed_at", "file", "status"),
     *("total_records", "inserted_records", "already_present", "quarantined", "error"),
 )
 
@@ -48,6 +49,7 @@ def _list(filters: dict[str, Any], type_: str | None, since: str | None, *, as_j
     name = spec_of_table(config, type_).name if type_ else None
     with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
         rows = reports.files(tx, **filters, logical_name=name, since=moment(since))
+    rows = told_apart(config, rows)
     if not as_json:
         rows = [{name: row[name] for name in _SHOWN} for row in rows]
     show_rows(rows, as_json=as_json, empty="No file of this kind was loaded.")

@@ -83,7 +83,7 @@ def _load(place: Workplace, job: FileJob, file_id: int) -> int:
     outcome = FileLoad(place.warehouse, place.config, pii, again=True).run(job)
     figures = {"file_id": outcome.file_id, "status": outcome.status.value}
     if outcome.status is Status.SUCCESS:
-        place.done(console_line(outcome), **figures)
+        place.done(console_line(outcome, place.config.shown(job.path)), **figures)
         place.done(f"file {file_id} is file {outcome.file_id} now", **figures)
     elif outcome.status is Status.FAILED:
         place.done(f"file {file_id} failed again: {outcome.error}", **figures)

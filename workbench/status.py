@@ -1,9 +1,10 @@
-"""`status`: does a pipeline run, is the database up, what waits, and how late is it?"""
+"""`status`: what needs attention; does a pipeline run, is the database up, what waits, and how late is it?"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ from ingestion.not_loaded import look_through
 from ingestion.object_file import opened
 from ingestion.object_store import is_object, root_of
 from ingestion.presence import running
+from utils.alerts import printable
+from workbench.attention import Unread, attention
 from workbench.output import AsJson, print_json, say, show_record, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 
 LAST_FILES = 5
-_SHOWN = ("file_id", "processed_at", "file_name", "status", "total_records", "inserted_records", "quarantined")
+_SHOWN = ("file_id", "processed_at", "file", "status", "total_records", "inserted_records", "quarantined")
 
 
 @command
 def status(as_json: AsJson = False) -> int:
-    """Show whether the pipeline runs, whether the database is up, what waits and how late it is.
+    """Show what needs attention, whether the pipeline runs and the database is up, what waits and how late it is.
 
     Exit code 1 when no pipeline runs, or the database does not answer.
     """
@@ -42,26 +45,26 @@ def status(as_json: AsJson = False) -> int:
 def look(config: PipelineConfig, now: dt.datetime) -> dict[str, Any]:
     """Everything that `status` tells; what the database would have to tell is empty while it is away."""
     pipelines = [{"pid": one.pid, "since": one.since} for one in running(config)]
-    jobs = offered(config)
+    offered = look_through(config)
+    jobs = list(offered.waiting)
+    unread = [Unread(one.kind, one.path, one.why) for one in offered.not_loaded]
     try:
         with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
             jobs = not_loaded(tx, jobs)
             of_database: dict[str, Any] = {
                 "last_load": reports.read(tx, "last_load")[0],
-                "last_files": reports.files(tx, limit=LAST_FILES),
+                "last_files": told_apart(config, reports.files(tx, limit=LAST_FILES)),
                 "orphans": [row for row in reports.orphans(tx) if row["state"] == "open"],
                 "quarantine": reports.reasons(tx, limit=10),
             }
+            items = attention(config, now, tx, unread)
             database: dict[str, Any] = {"up": True, "problem": None}
     except (WarehouseUnavailable, ConfigError) as problem:
         database = {"up": False, "problem": str(problem)}
+        items = attention(config, now, None, unread)
         of_database = {"last_load": None, "last_files": [], "orphans": [], "quarantine": []}
-    return {"running": pipelines, "database": database, "waiting": queue(config, jobs, now), **of_database}
-
-
-def offered(config: PipelineConfig) -> list[FileJob]:
-    """The files in the input folders that a service would look at now: neither ignored, nor known as finished."""
-    return list(look_through(config).waiting)
+    found = {"running": pipelines, "database": database, "waiting": queue(config, jobs, now), **of_database}
+    return {"attention": [asdict(item) for item in items], **found}
 
 
 def not_loaded(tx: Cursor, jobs: Iterable[FileJob]) -> list[FileJob]:
@@ -108,6 +111,7 @@ def _oldest(jobs: list[FileJob]) -> Path | None:
 
 
 def _show(found: dict[str, Any]) -> None:
+    _show_attention(found["attention"])
     pipelines, waiting, last = found["running"], found["waiting"], found["last_load"]
     names = ", ".join(f"process {one['pid']}, since {one['since']:%Y-%m-%d %H:%M:%S}" for one in pipelines)
     database = "up" if found["database"]["up"] else found["database"]["problem"]
@@ -127,6 +131,21 @@ def _show(found: dict[str, Any]) -> None:
         if rows:
             say("")
             show_rows(rows, as_json=False, title=title)
+
+
+def _show_attention(items: list[dict[str, Any]]) -> None:
+    """Two lines an item: what, then where, since when and the command that shows more."""
+    say("Needs attention:" if items else "Nothing needs attention.")
+    for item in items:
+        since = f"since {item['since']:%Y-%m-%d %H:%M:%S}" if item["since"] else ""
+        say(f"! {printable(item['what'])}")
+        say("  " + printable(" | ".join(filter(None, (item["where"], since, item["more"])))))
+    say("")
+
+
+def told_apart(config: PipelineConfig, rows: list[reports.Row]) -> list[reports.Row]:
+    """Rows of the file log, each with its path from the input folder on, as `file`."""
+    return [{**row, "file": config.shown(row["file_path"])} for row in rows]
 
 
 def duration(seconds: float) -> str:

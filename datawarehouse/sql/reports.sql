@@ -69,6 +69,42 @@ WHERE %(open_only)s IS NOT TRUE OR resolved_at IS NULL
 ORDER BY breach_id DESC
 LIMIT %(limit)s
 
+-- name: failed_files
+-- By type: files that failed in the last month, and whose path brought no good file since. Of very many, the newest.
+SELECT f.logical_name, count(*) AS files, min(f.processed_at) AS since,
+       mode() WITHIN GROUP (ORDER BY f.error) AS error,
+       (array_agg(f.file_path ORDER BY f.file_id DESC))[1:3] AS paths,
+       (array_agg(f.file_id ORDER BY f.file_id DESC))[1:3] AS file_ids
+FROM (SELECT file_id, logical_name, file_path, processed_at, error FROM pipeline_file_log
+      WHERE status = 'failed' ORDER BY file_id DESC LIMIT 10000) AS f
+WHERE f.processed_at > now() - interval '30 days'
+  AND NOT EXISTS (SELECT FROM pipeline_file_log later
+                  WHERE later.file_path = f.file_path AND later.status = 'success' AND later.file_id > f.file_id)
+GROUP BY 1
+ORDER BY max(f.file_id) DESC
+LIMIT %(limit)s
+
+-- name: refused_files
+-- By type: files of the last month of which each row was refused and some still are, and whose path brought no good
+-- row since. Orphans alone don't count before they are given up, after `hours`.
+SELECT f.logical_name, count(*) AS files, min(f.processed_at) AS since, sum(f.quarantined)::bigint AS rows,
+       (SELECT rejection_reason FROM quarantine WHERE file_id = max(f.file_id) ORDER BY row_number LIMIT 1) AS reason,
+       (array_agg(f.file_path ORDER BY f.file_id DESC))[1:3] AS paths,
+       (array_agg(f.file_id ORDER BY f.file_id DESC))[1:3] AS file_ids
+FROM (SELECT file_id, logical_name, file_path, processed_at, quarantined, orphan_count - resolved_orphans AS orphans
+      FROM pipeline_file_log
+      WHERE status = 'success' AND valid_records = 0 AND total_records > 0 ORDER BY file_id DESC LIMIT 10000) AS f
+WHERE f.processed_at > now() - interval '30 days'
+  AND NOT (f.orphans = f.quarantined AND f.processed_at > now() - make_interval(secs => %(hours)s * 3600))
+  AND NOT EXISTS (SELECT FROM pipeline_file_log later
+                  WHERE later.file_path = f.file_path AND later.status = 'success' AND later.file_id > f.file_id
+                    AND (later.valid_records > 0 OR later.total_records = 0))
+  AND EXISTS (SELECT FROM quarantine q
+              WHERE q.file_id = f.file_id AND (q.resolution IS NULL OR q.resolution = 'true_orphan'))
+GROUP BY 1
+ORDER BY max(f.file_id) DESC
+LIMIT %(limit)s
+
 -- name: orphans_of_file
 -- The orphans of one file by what became of them.
 SELECT coalesce(resolution, 'open') AS state, count(*) AS rows, min(row_number) AS first_row,

@@ -57,3 +57,6 @@ ON CONFLICT DO NOTHING
 -- Made once: tells a rebuilt database from the one that the SQLite cache was filled from.
 INSERT INTO pipeline_meta (key, value) VALUES ('warehouse_id', gen_random_uuid()::text)
 ON CONFLICT DO NOTHING
+
+-- name: indexes
+SELECT indexname FROM pg_indexes WHERE tablename = %(table)s AND schemaname = ANY (current_schemas(false))

@@ -169,6 +169,7 @@ def plain(text: str, home: Path) -> str:
     text = re.sub(r"[\d,]+ ms\b", "# ms", text.replace(str(home), DEMO))
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
     text = re.sub(r"/batch/\d{4}-\d\d-\d\d/", "/batch/DAY/", text)
+    text = re.sub(r"(?m)^✓ \d{4}-\d\d-\d\d/(?!\d\d/)", "✓ DAY/", text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 

@@ -11,7 +11,7 @@ def caught_alerts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The alerts from now on, title and text."""
     alerts: list[tuple[str, str]] = []
     for module in (contract_watch, file_report, ingestion_runner, outage):
-        monkeypatch.setattr(module, "send_alert", lambda *alert: alerts.append(alert))
+        monkeypatch.setattr(module, "send_alert", lambda title, text, **_more: alerts.append((title, text)))
     return alerts
 
 

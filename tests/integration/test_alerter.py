@@ -21,8 +21,9 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from config.settings import AlertingConfig, SmtpConfig
-from utils import alerter
+from utils import alerter, alerts
 from utils.alerter import send_alert
+from utils.alerts import AlertKind
 
 USER, PASSWORD = "pipeline@fastfeast.example", "app-p4ssword"
 RECEIVER = "oncall@fastfeast.example"
@@ -183,7 +184,7 @@ def test_tls_from_the_first_byte_logs_in_and_delivers(tls: ssl.SSLContext, ca_fi
 
 def test_an_alert_from_any_thread_is_mailed_once(caplog: pytest.LogCaptureFixture) -> None:
     with serving(Mailbox()) as mailbox:
-        alerter.start(plain(mailbox))
+        alerter.start(plain(mailbox, repeat_minutes=0))
         threads = [threading.Thread(target=send_alert, args=("Failed", f"file {n}")) for n in range(20)]
         for thread in threads:
             thread.start()
@@ -273,71 +274,69 @@ def test_endless_text_is_cut() -> None:
     assert len(mailbox.texts()[0]) < 6000
 
 
-# ---------------------------------------------------------------- repeats
+# ---------------------------------------------------------------- one mail a kind
 
 
-def test_repeats_are_held_back_and_counted_when_their_window_ends() -> None:
+def test_a_storm_is_a_handful_of_mails_and_every_alert_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """300 files with an extra column, 100 with many bad rows."""
+    with serving(Mailbox()) as mailbox:
+        alerter.start(plain(mailbox))
+        for n in range(300):
+            reason, place = "has a column too many", f"2026-02-20/{n % 24:02}/orders.json (file {n})"
+            send_alert(AlertKind.FILE_FAILED, reason, file_type="orders", place=place, reason=reason, file_id=n)
+        for n in range(100):
+            place = f"2026-02-20/{n % 24:02}/tickets.csv (file {n})"
+            send_alert(AlertKind.MANY_REFUSED, "60 of 70 rows", file_type="tickets", place=place, file_id=n)
+        alerter.stop()
+    assert len(caplog.messages) == 400
+    subjects = {mail["Subject"] for mail in mailbox.mails}
+    assert subjects == {
+        "Alert: File failed: orders (300 times)",
+        "Alert: High quarantine volume: tickets (100 times)",
+    }
+    text = "\n".join(mailbox.texts())
+    assert "2026-02-20/01/orders.json (file 1): has a column too many" in text
+    assert "python main.py files --type orders --status failed" in text
+    assert len(text) < 5000
+
+
+def test_the_first_alert_is_mailed_within_seconds_and_what_follows_once_a_window() -> None:
     clock = Clock()
     with serving(Mailbox()) as mailbox:
         alerter.start(plain(mailbox), clock)
         for _ in range(4):
             send_alert("Failed", "orders.json")
-        send_alert("Failed", "tickets.csv")
-        wait_until(lambda: len(mailbox.mails) == 2)
+        clock.now += alerter.GATHER_SECONDS
+        wait_until(lambda: len(mailbox.mails) == 1)
+        assert "How often: 4 times" in mailbox.texts()[0]
 
         clock.now += 9 * 60
         send_alert("Failed", "orders.json")
-        send_alert("Failed", "marker")  # once it is here, the one before it was held back
-        wait_until(lambda: len(mailbox.mails) == 3)
-        assert not any("Repeats" in text for text in mailbox.texts())
+        send_alert("Marker", "its mail shows that the one before was held back")
+        clock.now += alerter.GATHER_SECONDS
+        wait_until(lambda: len(mailbox.mails) == 2)
+        assert "Error: Marker" in mailbox.texts()[1]
 
         clock.now += 61
-        wait_until(lambda: len(mailbox.mails) == 4)
-        assert "orders.json" in mailbox.texts()[3]
-        assert "Repeats held back since the last mail about this: 4\n" in mailbox.texts()[3].replace("\r\n", "\n")
+        wait_until(lambda: len(mailbox.mails) == 3)
+        assert "orders.json" in mailbox.texts()[2]
+        assert "How often" not in mailbox.texts()[2]
         alerter.stop()
-    assert len(mailbox.mails) == 4
-
-
-def test_an_alert_that_never_ends_is_one_mail_a_window() -> None:
-    clock = Clock()
-    with serving(Mailbox()) as mailbox:
-        alerter.start(plain(mailbox), clock)
-        for window in range(1, 4):
-            for _ in range(5):
-                send_alert("Failed", "orders.json")
-            send_alert("marker", str(window))
-            mailbox.wait_for(window, "Error: marker")
-            clock.now += 601
-            mailbox.wait_for(window, "Repeats")
-        alerter.stop()
-    texts = [text for text in mailbox.texts() if "orders.json" in text]
-    assert len(texts) == 4
-    counts = [int(text.partition("about this: ")[2].split()[0]) for text in texts[1:]]
-    assert 1 + sum(counts) == 15
-
-
-def test_after_a_quiet_window_an_alert_is_mailed_afresh() -> None:
-    clock = Clock()
-    with serving(Mailbox()) as mailbox:
-        alerter.start(plain(mailbox), clock)
-        for expected in (1, 2):
-            send_alert("Failed", "orders.json")
-            mailbox.wait_for(expected, "orders.json")
-            clock.now += 601
-        alerter.stop()
-    assert len(mailbox.mails) == 2
-    assert not any("Repeats" in text for text in mailbox.texts())
+    assert len(mailbox.mails) == 3
 
 
 def test_what_was_held_back_is_told_at_the_stop() -> None:
+    clock = Clock()
     with serving(Mailbox()) as mailbox:
-        alerter.start(plain(mailbox))
+        alerter.start(plain(mailbox), clock)
+        send_alert("Failed", "orders.json")
+        clock.now += alerter.GATHER_SECONDS
+        wait_until(lambda: len(mailbox.mails) == 1)
         for _ in range(3):
             send_alert("Failed", "orders.json")
         alerter.stop()
     assert len(mailbox.mails) == 2
-    assert "about this: 2" in mailbox.texts()[1]
+    assert "How often: 3 times" in mailbox.texts()[1]
 
 
 def test_no_window_means_every_alert_is_mailed() -> None:
@@ -355,7 +354,7 @@ def test_no_window_means_every_alert_is_mailed() -> None:
 def test_a_failed_mail_is_tried_again_and_newer_alerts_need_not_wait_for_it() -> None:
     clock = Clock()
     with serving(Mailbox(refusals=1)) as mailbox:
-        alerter.start(plain(mailbox), clock)
+        alerter.start(plain(mailbox, repeat_minutes=0), clock)
         send_alert("Failed", "first")
         wait_until(lambda: mailbox.tries == 1)
         send_alert("Failed", "second")
@@ -376,11 +375,13 @@ def test_a_mail_that_keeps_failing_is_dropped_and_the_next_such_alert_is_tried(
     with serving(Mailbox(refusals=len(alerter.RETRY_AFTER_SECONDS) + 1)) as mailbox:
         alerter.start(plain(mailbox), clock)
         send_alert("Failed", "orders.json")
+        clock.now += alerter.GATHER_SECONDS
         for number, seconds in enumerate(alerter.RETRY_AFTER_SECONDS, 1):
             wait_until(partial(_tried_again, caplog, number))
             clock.now += seconds
         wait_until(lambda: logged(caplog, "[alert] mail not sent (SMTPDataError 451), given up"))
         send_alert("Failed", "orders.json")
+        clock.now += alerter.GATHER_SECONDS
         mailbox.wait_for(1, "orders.json")
         alerter.stop()
 
@@ -399,7 +400,7 @@ def test_a_refused_port_costs_a_log_line(caplog: pytest.LogCaptureFixture) -> No
 def test_settings_that_can_not_work_cost_log_lines_and_not_the_thread(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alerter.start(settings(free_port(), ca_file=str(tmp_path / "none.pem")))
+    alerter.start(settings(free_port(), repeat_minutes=0, ca_file=str(tmp_path / "none.pem")))
     send_alert("Failed", "first")
     send_alert("Failed", "second")
     alerter.stop()
@@ -409,9 +410,10 @@ def test_settings_that_can_not_work_cost_log_lines_and_not_the_thread(
 def test_a_silent_server_holds_up_neither_the_caller_nor_the_stop(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(alerter, "QUEUE_LENGTH", 10)
+    monkeypatch.setattr(alerts, "MOST_WINDOWS", 10)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        alerter.start(settings(listener.getsockname()[1], host="127.0.0.1", timeout_seconds=60))
+        silent = settings(listener.getsockname()[1], repeat_minutes=0, host="127.0.0.1", timeout_seconds=60)
+        alerter.start(silent)
         send_alert("Failed", "first")
         client, _ = listener.accept()
         with client:  # the thread waits for a greeting, longer than this test lasts
@@ -419,6 +421,6 @@ def test_a_silent_server_holds_up_neither_the_caller_nor_the_stop(
                 send_alert("Failed", str(number))
             alerter.stop(timeout=0.2)
             assert logged(caplog, "thread alerter did not end within 0.2 s")
-            assert logged(caplog, "too many alerts wait")
+            assert logged(caplog, "too many kinds of alerts wait")
             assert not logged(caplog, "mail not sent")
     wait_until(lambda: logged(caplog, "mails not sent before the stop"))

@@ -19,11 +19,12 @@ from ingestion.file_tracker import FileTracker
 from ingestion.folder_scan import scan_days, scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.not_loaded import look_through
 from tests.acceptance import samples
 from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files
 from tests.integration.alerts import caught_alerts, titles
-from workbench.status import not_loaded, offered, queue
+from workbench.status import not_loaded, queue
 
 DAY, OTHER_DAY = dt.date(2026, 2, 20), dt.date(2026, 2, 21)
 
@@ -60,7 +61,7 @@ class Site:
 
     def waiting(self) -> int:
         with self.warehouse.transaction() as tx:
-            jobs = not_loaded(tx, offered(self.config))
+            jobs = not_loaded(tx, look_through(self.config).waiting)
         found: int = queue(self.config, jobs, dt.datetime.now(dt.UTC))["files"]
         return found
 
@@ -96,10 +97,10 @@ def test_backfill_loads_the_objects_of_the_days_and_no_others(site: Site) -> Non
 
 
 def test_status_counts_the_objects_that_wait(site: Site) -> None:
-    wait_until(lambda: offered(site.config) == [], "the tracker's thread has written what is finished")
+    wait_until(lambda: not look_through(site.config).waiting, "the tracker's thread has written what is finished")
     site.put(f"stream/{DAY}/09/orders.json", orders(100))
     site.put(f"stream/{DAY}/10/orders.json", orders(200))
-    jobs = offered(site.config)
+    jobs = list(look_through(site.config).waiting)
     found = queue(site.config, jobs, dt.datetime.now(dt.UTC))
     assert (found["files"], found["oldest_seconds"], found["oldest"]) == (2, None, None)
     assert {row["folder"]: row["files"] for row in found["folders"]} == {"master": 0, "batch": 0, "stream": 2}

@@ -202,7 +202,7 @@ def test_backfill_loads_the_days_asked_for_and_no_others(site: Site) -> None:
     )
     assert site.rows("SELECT customer_id FROM dim_customer ORDER BY 1") == [(12,), (13,)]
     said = site.run("backfill", "--from", "2026-01-02", "--to", "2026-01-03", expect=1)
-    words(said, ["✗ orders.json", "1 files loaded, 1 failed, 0 already done"])
+    words(said, ["✗ 2026-01-02/09/orders.json", "1 files loaded, 1 failed, 0 already done"])
     words(
         site.run("backfill", "--from", "2026-01-02", "--to", "2026-01-02", "--type", "x", expect=2),
         ["no file type"],

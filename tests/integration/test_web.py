@@ -113,13 +113,13 @@ def loaded(config: PipelineConfig, database: DatabaseConfig) -> Iterator[tuple[S
         rows = [samples.order(1), samples.order(2, payment_method=EVIL), samples.order(3, customer_id=999_999)]
         samples.write(folder / "09" / "orders<img src=x onerror=alert(1)>.json", rows)
         samples.write(folder / "09" / "orders-broken.json", '[{"no": "such columns"}]')
-        wait_until(lambda: site.get("/files").text.count("<bdi>orders") == 2, "both files are in the table")
+        wait_until(lambda: site.get("/files").text.count("<bdi>09/orders") == 2, "both files are in the table")
         yield site, pipeline
 
 
 def test_hostile_names_and_values_are_shown_and_do_nothing(loaded: tuple[Site, Pipeline]) -> None:
     site, _ = loaded
-    (file_id,) = re.findall(r'href="/files/(\d+)"><bdi>orders&lt;img', site.get("/files").text)
+    (file_id,) = re.findall(r'href="/files/(\d+)"><bdi>09/orders&lt;img', site.get("/files").text)
     for path in ("/", "/files", "/quarantine", f"/files/{file_id}", f"/files?{urlencode({'text': EVIL})}"):
         page = site.get(path)
         assert page.status == 200
@@ -288,7 +288,7 @@ def test_a_query_that_takes_too_long_costs_its_part_of_the_page_only(
         monkeypatch.setattr(reading, "query", lambda *_names: slow)
         page = site.get("/")
         assert page.status == 200
-        assert page.text.count("choose a shorter time") == 3 + len(config.panels)
+        assert page.text.count("choose a shorter time") == 4 + len(config.panels)
         assert site.get("/files").status == 503
 
 
@@ -348,8 +348,7 @@ def test_it_stops_within_a_second_also_with_a_connection_open(config: PipelineCo
 def test_connections_that_say_nothing_do_not_shut_others_out(
     config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("web.server.MAX_CONNECTIONS", 4)
-    monkeypatch.setattr("web.server.CONNECTION_SECONDS", 0.5)
+    monkeypatch.setattr("web.connections.MOST_CONNECTIONS", 4)
     with closed(with_web(config)) as site, ExitStack() as stack:
         for start in (
             b"",
@@ -359,7 +358,28 @@ def test_connections_that_say_nothing_do_not_shut_others_out(
         ):
             idle = stack.enter_context(socket.create_connection(("127.0.0.1", site.port or 0)))
             idle.sendall(start)
-        wait_until(lambda: site.get("/healthz").status == 200, "they were cut")
+        assert [site.get(path).status for path in ("/healthz", "/metrics", "/healthz")] == [200, 200, 200]
+
+
+def test_a_connection_that_takes_its_time_with_its_request_is_ended(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.connections.IDLE_SECONDS", 0.3)
+    first = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with closed(with_web(config)) as site, ExitStack() as stack:
+        for begin in (b"", b"GET /heal", first):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", site.port or 0), timeout=10))
+            client.sendall(begin)
+            if begin == first:
+                assert client.recv(4096).startswith(b"HTTP/1.1 200")
+            try:
+                for byte in b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 60:  # a byte now and then is no request
+                    client.sendall(bytes([byte]))
+                    time.sleep(0.05)
+                ended = client.recv(4096) == b""
+            except OSError:
+                ended = True
+            assert ended, begin
 
 
 def test_a_slow_query_in_hand_does_not_hold_up_the_stop(config: PipelineConfig, warehouse: Warehouse) -> None:

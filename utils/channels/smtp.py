@@ -1,0 +1,98 @@
+"""Alerts by mail: over verified TLS or not at all, unless the configuration says otherwise."""
+
+from __future__ import annotations
+
+import datetime as dt
+import smtplib
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+from config.settings import SmtpConfig
+from utils.alerts import Notice, one_line
+from utils.channels.channel import SecondsLeft
+from utils.logger import get_logger
+
+logger = get_logger(__name__)
+
+_TROUBLE = (OSError, smtplib.SMTPException, ValueError)
+
+
+class Smtp:
+    """Sends all that is due over one connection."""
+
+    name = "mail"
+
+    def __init__(self, config: SmtpConfig) -> None:
+        self._config = config
+
+    def deliver(self, notices: Sequence[Notice], left: SecondsLeft) -> Iterator[tuple[Notice, str | None]]:
+        """As Channel has it."""
+        untried = list(notices)
+        try:
+            with connected(self._config, min(self._config.timeout_seconds, left())) as server:
+                while untried and left() > 0:
+                    notice = untried.pop(0)
+                    yield notice, self._send(server, notice)
+        except _TROUBLE as problem:
+            for notice in untried:
+                yield notice, _reason(problem)
+
+    def _send(self, server: smtplib.SMTP, notice: Notice) -> str | None:
+        try:
+            refused = server.send_message(compose(self._config, notice))
+        except _TROUBLE as problem:
+            return _reason(problem)
+        if refused:
+            logger.error(f"[alert] refused receivers: {len(refused)}", extra={"notice": notice.title})
+        return None
+
+
+def compose(smtp: SmtpConfig, notice: Notice) -> EmailMessage:
+    """The mail. Control characters can't get into a header."""
+    mail = EmailMessage()
+    mail["Subject"] = f"Alert: {notice.title}"
+    mail["From"] = one_line(smtp.sender)
+    mail["To"] = ", ".join(map(one_line, smtp.receivers))
+    mail["Date"] = format_datetime(dt.datetime.now(dt.UTC))
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+    mail.set_content(
+        f"Hello,\n\nthe FastFeast pipeline raised an alert.\n\n{notice.text}\n\n"
+        "--\nSent by the pipeline itself; nobody reads answers.\n"
+    )
+    return mail
+
+
+@contextmanager
+def connected(smtp: SmtpConfig, timeout: float) -> Iterator[smtplib.SMTP]:
+    """A session, logged in if that is asked for. Without TLS and a trusted certificate there is no login."""
+    context = ssl.create_default_context(cafile=smtp.ca_file)
+    host = socket.gethostname()
+    me = host if "." in host else "[127.0.0.1]"  # smtplib would ask the DNS, without a timeout
+    if smtp.security == "tls":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(
+            smtp.host, smtp.port, local_hostname=me, timeout=timeout, context=context
+        )
+    else:
+        server = smtplib.SMTP(smtp.host, smtp.port, local_hostname=me, timeout=timeout)
+    with closing(server):
+        if smtp.security == "starttls":
+            server.starttls(context=context)
+        if smtp.user_name and smtp.security != "none":
+            server.login(smtp.user_name, smtp.password)
+        yield server
+        with suppress(OSError, smtplib.SMTPException):
+            server.quit()
+
+
+def _reason(problem: Exception) -> str:
+    """The error's class and SMTP code: a server's text is not ours to log."""
+    name = type(problem).__name__
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return f"{name}: the mail server's certificate is not trusted"
+    if isinstance(problem, smtplib.SMTPResponseException):
+        return f"{name} {problem.smtp_code}"
+    return name

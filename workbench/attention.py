@@ -1,0 +1,165 @@
+"""What needs attention now: one list, which `status` begins with and the dashboard shows first.
+
+Each item says what, where, since when, and the command that shows more. What is mended leaves the list by itself.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.model import Feed
+from config.settings import PipelineConfig
+from datawarehouse import reports
+from utils.alert_log import last_alerts
+from utils.alerts import AlertKind, command_of
+
+DAY = dt.timedelta(days=1)
+MOST = 20  # items of a kind
+NAMES = 3  # of many files
+CUTOFF = 0.75  # how alike names are, of 1, of which one may be a slip of the other
+# What these said is in the list for as long as it is so, or is over.
+_SHOWN_OTHERWISE = {
+    AlertKind.FILE_FAILED,
+    AlertKind.FILE_REFUSED,
+    AlertKind.NOTHING_LOADED,
+    AlertKind.FILE_OPEN,
+} | {kind for kind in AlertKind if kind.name.startswith(("LATE", "SILENT", "SHRUNKEN", "SWOLLEN", "DIRTY"))}
+_STATUS = "python main.py status --json"
+
+
+class Cause(StrEnum):
+    """Why something is in the list, in its order."""
+
+    FAILED = "failed"
+    NOTHING_LOADED = "nothing loaded"
+    UNREAD = "not read"
+    CONTRACT = "contract"
+    ALERT = "alert"
+
+
+class Unread(NamedTuple):
+    """A path in an input folder that is not loaded: `kind` as Inbox reports it, and why."""
+
+    kind: str
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """`since` in UTC, None where it is not known; `file_type` is a logical name or ''."""
+
+    cause: Cause
+    what: str
+    where: str
+    since: dt.datetime | None
+    more: str
+    file_type: str = ""
+
+
+def attention(config: PipelineConfig, now: dt.datetime, tx: Cursor | None, unread: Iterable[Unread]) -> list[Item]:
+    """The list as of `now`; without `tx` the database is away, and what it would tell is left out.
+
+    Bounded: of each cause the newest, from indexes, however long the file log is.
+    """
+    items: list[Item] = []
+    if tx is not None:
+        items += [*_failed(config, tx), *_nothing_loaded(config, tx)]
+    items += _not_read(config, unread)
+    if tx is not None:
+        items += _contracts(tx)
+    return [*items, *_alerts(config, now)]
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Of `names`, the one that `name` misses by its case or by a slip."""
+    by_lower = {one.lower(): one for one in names}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=CUTOFF)
+    return by_lower[found[0]] if found else None
+
+
+def _failed(config: PipelineConfig, tx: Cursor) -> Iterator[Item]:
+    for row in reports.read(tx, "failed_files", limit=MOST):
+        name, ids = row["logical_name"], row["file_ids"]
+        what = f"{_files(row['files'])} of {name} failed: {row['error']}"
+        file_id = ids[0] if row["files"] == 1 else None
+        more = command_of(AlertKind.FILE_FAILED, name, file_id)
+        yield Item(Cause.FAILED, what, _places(config, row["paths"], row["files"]), row["since"], more, name)
+
+
+def _nothing_loaded(config: PipelineConfig, tx: Cursor) -> Iterator[Item]:
+    hours = config.quarantine.true_orphan_after_hours
+    for row in reports.read(tx, "refused_files", limit=MOST, hours=hours):
+        name, ids = row["logical_name"], row["file_ids"]
+        what = f"of {_files(row['files'])} of {name} nothing was loaded: {row['rows']:,} rows refused"
+        what += f", as {row['reason']}" if row["reason"] else ""
+        file_id = ids[0] if row["files"] == 1 else None
+        more = command_of(AlertKind.NOTHING_LOADED, name, file_id)
+        places = _places(config, row["paths"], row["files"])
+        yield Item(Cause.NOTHING_LOADED, what, places, row["since"], more, name)
+
+
+def _not_read(config: PipelineConfig, unread: Iterable[Unread]) -> Iterator[Item]:
+    found = sorted(unread, key=lambda one: (one.kind != "unexpected", str(one.path)))
+    for one in found[:MOST]:
+        why, meant = one.why, None
+        if one.kind == "unexpected" and "did you mean" not in why.lower():
+            meant = closest(one.path.name, _expected(config, one.path))
+        why += f"; did you mean {meant}?" if meant else ""
+        yield Item(Cause.UNREAD, why, config.shown(one.path), _changed_at(one.path), _way_out(one, meant))
+    if len(found) > MOST:
+        yield Item(Cause.UNREAD, f"and {len(found) - MOST:,} more that are not read", "", None, _STATUS)
+
+
+def _way_out(one: Unread, meant: str | None) -> str:
+    path = shlex.quote(str(one.path))
+    if meant is not None and not set("*?[") & set(meant):
+        return f"mv {path} {shlex.quote(str(one.path.with_name(meant)))}"
+    return f"python main.py infer {path}" if one.kind == "unexpected" else f"ls -l {path}"
+
+
+def _expected(config: PipelineConfig, path: Path) -> list[str]:
+    batch = config.path(config.watcher.batch.dir).resolve()
+    feed = Feed.BATCH if path.is_relative_to(batch) else Feed.STREAM
+    return [spec.pattern for spec in config.files if spec.feed is feed]
+
+
+def _contracts(tx: Cursor) -> Iterator[Item]:
+    for row in reports.breaches(tx, limit=MOST):
+        what = f"contract broken, {row['kind']}: {row['detail']}"
+        yield Item(Cause.CONTRACT, what, row["file"], row["opened_at"], _STATUS)
+
+
+def _alerts(config: PipelineConfig, now: dt.datetime) -> Iterator[Item]:
+    told = last_alerts(config.path(config.logging.dir), now - DAY)
+    for one in [one for one in told if one.kind not in _SHOWN_OTHERWISE][:MOST]:
+        times = f" ({one.count:,} times)" if one.count > 1 else ""
+        command = command_of(one.kind, one.file_type)
+        command = "python main.py config check" if command == "python main.py status" else command
+        what = f"{one.kind}{times}: {one.message}"
+        yield Item(Cause.ALERT, what, one.file_type, one.first_at, command, one.file_type)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def _places(config: PipelineConfig, paths: Sequence[str], count: int) -> str:
+    names = [config.shown(path) for path in paths[:NAMES]]
+    return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
+
+
+def _changed_at(path: Path) -> dt.datetime | None:
+    try:
+        return dt.datetime.fromtimestamp(path.lstat().st_mtime, dt.UTC)
+    except (OSError, OverflowError, ValueError, AttributeError):
+        return None
