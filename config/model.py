@@ -302,13 +302,17 @@ class FileSpec:
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """One file to load, as it was when it was found. `size` in bytes; `md5` is '' until it was hashed."""
+    """One file to load, as it was when it was found. `size` in bytes; `md5` is '' until it was hashed.
+
+    `tries`: how often a live database could not take it so far; each try gets more time.
+    """
 
     path: Path
     spec: FileSpec
     size: int
     mtime_ns: int
     md5: str = ""
+    tries: int = 0
     discovered_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
     def evolve(self, **changes: Any) -> FileJob:

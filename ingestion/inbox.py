@@ -198,6 +198,16 @@ class Inbox:
                 self._settle(job.path, job.spec, stamp)
             self._changed.notify_all()
 
+    def set_aside(self, table: str) -> None:
+        """Files of `table` can't be loaded now: those that are queued settle anew, and hold up no other."""
+        with self._changed:
+            mine = [job for job in self._ready if job.spec.table == table]
+            self._ready = deque(job for job in self._ready if job.spec.table != table)
+            for job in mine:
+                stamp = self._held[job.path]
+                self._release(job.path)
+                self._settle(job.path, job.spec, stamp)
+
     def put_back(self, job: FileJob) -> None:
         """Nothing is wrong with the file, it couldn't be loaded now: it is the next one again."""
         with self._changed:
