@@ -138,6 +138,18 @@ class FileTracker:
             self._known = kept
             self._orders.put(_Order.REWRITE)
 
+    def contents(self) -> set[tuple[str, str]]:
+        """MD5 and state (DONE or FAILED) of every file that is known. No I/O."""
+        return {(file.md5, file.status) for file in list(self._known.values())}
+
+    def forget(self, contents: Collection[tuple[str, str]]) -> list[str]:
+        """Forget the files with these contents, as `contents()` gives them; returns their paths."""
+        gone = [path for path, file in list(self._known.items()) if (file.md5, file.status) in contents]
+        for path in gone:
+            self._known.pop(path, None)
+            self._orders.put(path)
+        return gone
+
     def forget_vanished(self, before: dt.datetime) -> int:
         """Forget files that were finished before `before` (with time zone) and are gone from disk; how many."""
         limit = before.astimezone(dt.UTC).isoformat(timespec="seconds")

@@ -17,13 +17,31 @@ from config.file_specs import spec_for
 from config.model import Feed, FileJob, FileSpec
 from config.settings import PipelineConfig
 from ingestion.load_order import LoadOrder
-from ingestion.object_store import ObjectEntry, ObjectStat, input_folder, is_object, place
+from ingestion.object_store import ObjectStat, input_folder, is_object, place
 
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 TOGETHER_BYTES = 1 << 20  # of files that are loaded together
 IGNORED_SUFFIXES = (".tmp", ".part", "~")
 Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable), path, message
 Stamp = tuple[int, int]  # size in bytes, time of change in ns
+
+
+class Found(Protocol):
+    """What a scan says of a file: as much of os.DirEntry as is used here."""
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        ...
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result | ObjectStat:
+        """Size and time of change."""
+        ...
 
 
 class Finished(Protocol):
@@ -101,7 +119,7 @@ class Inbox:
 
     def offer_found(
         self,
-        entries: Iterable[os.DirEntry[str] | ObjectEntry],
+        entries: Iterable[Found],
         feed: Feed,
         spec_of: Callable[[str], FileSpec | None] | None = None,
     ) -> None:

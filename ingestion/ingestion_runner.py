@@ -28,6 +28,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import LOCK_SECONDS, QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry
 from datawarehouse.sequences import catch_up
+from ingestion.continuity import Continuity
 from ingestion.contract_watch import ContractWatch
 from ingestion.file_load import FileLoad
 from ingestion.file_report import Summary, in_our_words, report, tell_of_crash
@@ -92,9 +93,10 @@ class IngestionRunner:
         self._alone: set[Path] = set()  # files that could not be loaded with others, and come next
         self.lacking = Lacking(config, warehouse)
         self.summary = Summary()
-        self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
-        self.retry = OrphanRetry(warehouse, config)
+        self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse, stop)
+        self.retry = OrphanRetry(warehouse, config, stop)
         self.contracts = ContractWatch(config, warehouse, tracker, inbox)
+        self.continuity = Continuity(config, warehouse, tracker, inbox, self.backup, self.lacking)
         pii = PiiHandler(config.pii.hash_key)
         self._load = FileLoad(warehouse, config, pii, progress=self._tell_progress, give_up=self._give_up)
         self.work = FileWork(warehouse, self._load, GroupLoad(warehouse, config, pii), self.retry, config)
@@ -115,6 +117,8 @@ class IngestionRunner:
             try:
                 while not self._stop.is_set() and more():
                     metrics.turn()
+                    if not self.continuity.fit.wait(0.2):
+                        continue
                     job = self._inbox.get(timeout=0.2)
                     if job is not None:
                         self._process(job)
@@ -238,6 +242,7 @@ class IngestionRunner:
     def _conclude(self, outcomes: list[FileOutcome]) -> None:
         """Do what follows for files of one spec that came to an end together."""
         self._trouble_since = None
+        self.continuity.note(outcomes)
         for outcome in outcomes:
             job = outcome.job
             self._late.pop(job.path, None)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from config.errors import ConfigError, WarehouseUnavailable
+from config.errors import ConfigError, WarehouseUnavailable, WarehouseUnfit
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
 from datawarehouse.views import replaceable, views_of
 from ingestion.cluster import Cluster
+from ingestion.continuity import continuity_loop
 from ingestion.file_report import Summary
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, StreamWatcher
@@ -47,10 +49,14 @@ class Pipeline:
     """A context: entering opens the warehouse and its tables, leaving stops threads and closes all of it.
 
     `stop` may be set from a signal handler or another thread: what is in hand is finished, then it ends.
+    A database that is away, or takes nothing, is waited for; after `patience` seconds by WarehouseUnavailable.
     """
 
-    def __init__(self, config: PipelineConfig, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self, config: PipelineConfig, stop: threading.Event | None = None, patience: float = math.inf
+    ) -> None:
         self._config = config
+        self._patience = patience
         self._stop = stop or threading.Event()
         self._exit = ExitStack()
         self._threads: list[threading.Thread] = []
@@ -71,9 +77,11 @@ class Pipeline:
                 return self
             self._tracker = FileTracker(config.path(config.tracker.db_path))
             stack.callback(self._tracker.close)
-            self._forget_what_the_warehouse_lacks()
             self.inbox = Inbox(config, self._tracker, report=_report)
-            self.runner = IngestionRunner(config, self.warehouse, self._tracker, self.inbox, self._stop)
+            self.runner = IngestionRunner(
+                config, self.warehouse, self._tracker, self.inbox, self._stop, self._patience
+            )
+            self.runner.continuity.begin()
             if config.execution.engine == "dask":
                 cluster = Cluster(config, self.runner.work, self._stop)
                 stack.callback(cluster.close)
@@ -99,7 +107,6 @@ class Pipeline:
         if self._stop.is_set():
             return Summary()
         self._seed_master()
-        maintain(self.runner, self._config, self._retention, missing_files=True, contracts=False)
         self._start_timers()
         self._watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
         for watcher in self._watchers:
@@ -119,7 +126,7 @@ class Pipeline:
         self._seed_master()
         self._scan(scan_everything)
         self.runner.drain()
-        maintain(self.runner, self._config, self._retention, missing_files=True)
+        maintain(self._stop, self.runner, self._config, self._retention, missing_files=True)
         if self._views:
             update_views(self.warehouse.engine(), self._views)
         return self.runner.summary
@@ -180,6 +187,10 @@ class Pipeline:
         self._start(
             "maintenance", lambda: maintenance_loop(self._stop, self.runner, self._config, self._retention)
         )
+        self._start(
+            "continuity",
+            lambda: continuity_loop(self._stop, self.runner.continuity, self._config.watcher.rescan_seconds),
+        )
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -188,13 +199,18 @@ class Pipeline:
 
     def _open_warehouse(self) -> bool:
         """Open the pool and bring the tables up to date, waiting for a server that is away; False when stopped."""
-        wait = 0.0
+        wait, begun = 0.0, time.monotonic()
         while not self._stop.wait(wait):
             try:
                 self.warehouse.open()
                 init_schema(self.warehouse, self._config)
                 self._check_database()
+            except WarehouseUnfit:
+                raise
             except WarehouseUnavailable as problem:
+                waited = time.monotonic() - begun
+                if waited + wait > self._patience:
+                    raise WarehouseUnavailable(f"{problem}; given up after {waited:.0f} s") from None
                 if not wait:
                     send_alert("Database unavailable", f"{problem}. Waiting for it.")
                 wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
@@ -211,12 +227,6 @@ class Pipeline:
             self._views = replaceable(tx, views)
         if others := sorted(views.keys() - self._views.keys()):
             logger.info(f"[sla] of another role, and left as they are: {', '.join(others)}")
-
-    def _forget_what_the_warehouse_lacks(self) -> None:
-        """PostgreSQL is the truth: what the cache calls done and the file log doesn't is loaded again."""
-        with self.warehouse.transaction() as tx:
-            tx.execute(query("file_log", "done"))
-            self._tracker.keep_only({row[0] for row in tx})
 
 
 def _report(kind: str, path: Path, message: str) -> None:

@@ -101,6 +101,3 @@ SELECT file_id, file_name, file_path, file_hash, file_size, file_type, logical_n
 FROM pipeline_file_log
 WHERE file_id = %(file_id)s
 FOR UPDATE
-
--- name: done
-SELECT file_hash FROM pipeline_file_log WHERE status = 'success'
