@@ -57,12 +57,15 @@ class QuarantineBackup:
         self._directory = directory
         self._stop = stop or threading.Event()
         self._warehouse = warehouse
+        self._rewriting: set[Feed] = set()  # whose days a thread of this process writes anew
 
     def append(self, file_ids: list[int], feed: Feed) -> None:
         """Copy the quarantined rows of files, just committed together.
 
         OSError (disk full, no rights, another writes for long) is logged, and mended later by `reconcile`.
         """
+        if feed in self._rewriting:  # its turn comes when that is done
+            return
         try:
             with self._locked(feed, LOCK_SECONDS), self._warehouse.transaction() as tx:
                 tx.execute(query("quarantine", "take_backup"), {"file_ids": file_ids})
@@ -98,6 +101,8 @@ class QuarantineBackup:
         for feed, day in sorted(days):
             self._rewrite(feed, day, seconds)
             time.sleep(2 * LOOK_SECONDS)  # whoever waits for the lock has its turn
+        if missing_files and days:  # files that were loaded meanwhile did not wait for it
+            self.reconcile(seconds=seconds)
         return len(days)
 
     def remove_before(self, day: dt.date) -> int:
@@ -143,7 +148,7 @@ class QuarantineBackup:
     def _rewrite(self, feed: Feed, day: dt.date, seconds: float) -> None:
         path = self._path(feed, day)
         of_day = {"day": day, "feed": feed.value}
-        with self._locked(feed, seconds), self._warehouse.transaction() as tx:
+        with self._rewritten(feed), self._locked(feed, seconds), self._warehouse.transaction() as tx:
             tx.execute(query("quarantine", "take_backup_day"), of_day)
             rows = stream(tx, query("quarantine", "backup_day"), of_day)
             lines = map(backup_line, self._until_stopped(rows))
@@ -153,6 +158,14 @@ class QuarantineBackup:
             else:  # a file was undone, or pruned
                 path.unlink(missing_ok=True)
         logger.info(f"[quarantine] wrote {path.name} anew from the table", extra={"path": str(path)})
+
+    @contextmanager
+    def _rewritten(self, feed: Feed) -> Iterator[None]:
+        self._rewriting.add(feed)
+        try:
+            yield
+        finally:
+            self._rewriting.discard(feed)
 
     def _until_stopped(self, rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         for row in rows:

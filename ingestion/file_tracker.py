@@ -77,6 +77,16 @@ class TrackerView:
         return self._known.get(path) == (size, mtime_ns)
 
 
+def counted_as_done(db_path: Path) -> dict[str, set[str]]:
+    """The paths that a service's tracker counts as done, by MD5; nothing where there is no tracker."""
+    found: dict[str, set[str]] = {}
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(db_path)) as connection:
+        rows = connection.execute("SELECT path, md5 FROM processed_files WHERE status = ?", (DONE,))
+        for path, md5 in rows:
+            found.setdefault(md5, set()).add(os.fsdecode(path))
+    return found
+
+
 def _read_only(db_path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{db_path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
 
