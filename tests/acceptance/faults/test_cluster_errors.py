@@ -94,7 +94,7 @@ def test_a_sequence_that_is_behind_is_moved_on_at_once(bench: Bench) -> None:
         product.stream("02", "orders.json", [samples.order(n) for n in range(2, 303)])
         wait_until(lambda: product.value(ORDERS, order(302)), "there are numbers")
         with closing(product.connect()) as other, other, other.cursor() as cursor:
-            cursor.execute("SELECT setval(pg_get_serial_sequence('fact_order', 'order_key'), 1)")
+            cursor.execute("SELECT setval(pg_get_serial_sequence('fact_order', 'order_sk'), 1)")
         product.stream("03", "orders.json", [samples.order(1000)])
         wait_until(lambda: product.value(ORDERS, order(1000)), "the file loads", seconds=10)
         assert log_text(product).count("once more") <= 3
