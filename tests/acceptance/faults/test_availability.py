@@ -9,18 +9,27 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
 
 from tests.acceptance import samples
 from tests.acceptance.daemon import Product, wait_until
+from tests.acceptance.faults.availability import (
+    LOADER,
+    RIGHTS,
+    change,
+    fail_over,
+    lead_to,
+    replayed,
+    restored,
+    standby_of,
+    with_a_loader,
+)
 from tests.acceptance.faults.proxy import Proxy
 from tests.acceptance.faults.scenario import Bench, files_of, put_round, settle
-from tests.acceptance.server import Server, Standby, free_port
+from tests.acceptance.server import free_port
 
 NEIGHBOUR_SECONDS = 5.0
 ORDERS = "SELECT count(*) FROM fact_order WHERE order_id = %s"
@@ -41,36 +50,12 @@ def failed_files(product: Product) -> list[dict[str, object]]:
     return product.rows("SELECT file_name, error FROM pipeline_file_log WHERE status = 'failed'")
 
 
-def change(product: Product, *statements: str) -> None:
-    """Run statements as the tables' owner."""
-    connection = product.connect()
-    try:
-        with connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-    finally:
-        connection.close()
-
-
 def order(number: int) -> str:
     return samples.uid("order", number)
 
 
 # ---------------------------------------------------------------- rights and tables
 
-LOADER = "ff_loader"
-FAULTS = {
-    "right": ("REVOKE INSERT ON fact_order FROM ff_loader", "GRANT INSERT ON fact_order TO ff_loader"),
-    "table": ("ALTER TABLE fact_order RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO fact_order"),
-    "column": (
-        "ALTER TABLE fact_order RENAME COLUMN order_amount TO amount",
-        "ALTER TABLE fact_order RENAME COLUMN amount TO order_amount",
-    ),
-    "schema": (
-        "REVOKE USAGE ON SCHEMA public FROM ff_loader, public",
-        "GRANT USAGE ON SCHEMA public TO ff_loader",
-    ),
-}
 NAMED = {
     "right": ["fact_order", LOADER, 'GRANT INSERT ON "fact_order" TO "ff_loader"'],
     "table": ["fact_order", "gone"],
@@ -79,28 +64,12 @@ NAMED = {
 }
 
 
-def with_a_loader(bench: Bench, **changes: Any) -> Product:
-    """A product whose role owns nothing and has the rights that loading needs."""
-    product = bench.clone(**changes)
-    if not product.value("SELECT count(*) FROM pg_roles WHERE rolname = %s", LOADER):
-        bench.execute("CREATE ROLE {} LOGIN", LOADER)
-    change(
-        product,
-        "GRANT USAGE ON SCHEMA public TO ff_loader",
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ff_loader",
-        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ff_loader",
-    )
-    assert product.url is not None
-    product.url = product.url.replace("postgres@", f"{LOADER}@")
-    return product
-
-
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", RIGHTS)
 def test_a_right_or_a_table_that_is_gone_for_seconds_fails_no_file_and_is_told_once(
     bench: Bench, fault: str
 ) -> None:
     product = with_a_loader(bench)
-    spoil, mend = FAULTS[fault]
+    spoil, mend = RIGHTS[fault]
     with product.running():
         change(product, spoil)
         for number in range(30):  # some alone, some together
@@ -141,16 +110,6 @@ def test_a_right_that_healing_needs_holds_up_no_file_and_the_orphans_heal_after(
 # ---------------------------------------------------------------- another server
 
 
-@contextmanager
-def standby_of(server: Server) -> Iterator[Standby]:
-    standby = Standby(server).start()
-    try:
-        assert isinstance(standby, Standby)
-        yield standby
-    finally:
-        standby.remove()
-
-
 @pytest.fixture
 def own_bench(tmp_path: Path) -> Iterator[Bench]:
     """A server that may be lost for good."""
@@ -170,12 +129,7 @@ def test_after_a_failover_to_a_standby_that_was_behind_what_it_lacks_is_loaded_a
             standby.stop()
             put_round(product, 1)
             product.wait_for_files(files_of(2))
-            bench.server.stop("immediate")
-            standby.start()
-            standby.promote()
-            proxy.target = standby.port
-            proxy.cut()
-            product.watch_url = standby.url(product.watch_url.rpartition("/")[2]) if product.watch_url else None
+            fail_over(product, bench.server, standby, proxy)
             product.wait_for_files(files_of(2))
             put_round(product, 2)
             product.wait_for_files(files_of(3))
@@ -184,23 +138,6 @@ def test_after_a_failover_to_a_standby_that_was_behind_what_it_lacks_is_loaded_a
             assert len(told) == 1
             assert "orders.json" in told[0]
         assert settle(product).run() == []
-
-
-def replayed(primary: Server, standby: Server) -> bool:
-    """Has the standby got all that the primary has written?"""
-    at = value(primary.url(), "SELECT pg_current_wal_lsn()::text")
-    return bool(value(standby.url(), f"SELECT pg_last_wal_replay_lsn() >= '{at}'::pg_lsn"))
-
-
-def value(url: str, query: str) -> Any:
-    connection = psycopg2.connect(url)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(query)
-            (found,) = cursor.fetchone() or (None,)
-            return found
-    finally:
-        connection.close()
 
 
 def test_connections_to_a_demoted_primary_are_left_for_those_to_the_new_one(own_bench: Bench) -> None:
@@ -216,9 +153,7 @@ def test_connections_to_a_demoted_primary_are_left_for_those_to_the_new_one(own_
             bench.execute("SELECT pg_reload_conf()")
             wait_until(lambda: replayed(bench.server, standby), "the standby has all so far")
             standby.promote()
-            proxy.target = standby.port
-            assert product.watch_url is not None
-            product.watch_url = standby.url(product.watch_url.rpartition("/")[2])
+            lead_to(product, standby, proxy)
             put_round(product, 1)
             product.wait_for_files(files_of(2), seconds=20)
             assert failed_files(product) == []
@@ -250,18 +185,6 @@ def test_files_that_a_restored_dump_lacks_are_loaded_again_without_a_restart(ben
         wait_until(lambda: run(product, "verify").returncode == 0, lambda: run(product, "verify").stdout)
     dump.unlink()
     assert settle(product).run() == []
-
-
-def restored(bench: Bench, dump: Path, name: str) -> None:
-    """Restore beside the loading; again where PostgreSQL ended a deadlock with a load at the restore's expense."""
-    for again in (True, True, True, False):
-        try:
-            bench.server.run("pg_restore", "--clean", "--if-exists", "--dbname", bench.server.url(name), dump)
-        except AssertionError as error:
-            if not (again and "deadlock detected" in str(error)):
-                raise
-        else:
-            return
 
 
 def run(product: Product, *command: str) -> subprocess.CompletedProcess[str]:
