@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import faulthandler
+import math
 import os
 import signal
 import sys
@@ -37,10 +38,16 @@ def service(context: typer.Context) -> None:
         raise typer.Exit(_run(_watch, "👋 Pipeline stopped. Goodbye!", beside=_served))
 
 
+Wait = Annotated[
+    float,
+    typer.Option("--wait", min=0, metavar="SECONDS", help="For a database that is away, or lets nothing through."),
+]
+
+
 @app.command()
-def once() -> None:
+def once(wait: Wait = 30) -> None:
     """Load everything that is pending, print a summary, and exit: 0, or 1 when a file failed."""
-    raise typer.Exit(_run(_turn, "Done."))
+    raise typer.Exit(_run(_turn, "Done.", patience=wait))
 
 
 @app.command()
@@ -48,9 +55,14 @@ def backfill(
     first: Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
     last: Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")],
     name: Annotated[str | None, typer.Option("--type", help="Only files of this type, as orders.")] = None,
+    wait: Wait = 30,
 ) -> None:
     """Load the batch and stream folders of these days now, whatever trigger_hour and catch_up_days say."""
-    raise typer.Exit(_run(lambda pipeline: _verdict(pipeline.backfill(first.date(), last.date(), name)), "Done."))
+
+    def work(pipeline: Pipeline) -> int:
+        return _verdict(pipeline.backfill(first.date(), last.date(), name))
+
+    raise typer.Exit(_run(work, "Done.", patience=wait))
 
 
 # The operator's commands: a module of workbench each.
@@ -104,10 +116,11 @@ def _run(
     farewell: str,
     *,
     beside: Callable[[PipelineConfig, Pipeline], AbstractContextManager[None]] | None = None,
+    patience: float = math.inf,
 ) -> int:
     """Read the configuration, run `work` within a pipeline, say how it went; returns the exit code.
 
-    `beside` is a context around the pipeline.
+    `beside` is a context around the pipeline; `patience` is its own.
     """
     stop = threading.Event()
     _stop_on_signals(stop)
@@ -118,7 +131,7 @@ def _run(
         typer.echo(str(problem), err=True)
         return EXIT_CANNOT
     try:
-        pipeline = Pipeline(config, stop)
+        pipeline = Pipeline(config, stop, patience)
         with ExitStack() as around:
             if beside:
                 around.enter_context(beside(config, pipeline))

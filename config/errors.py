@@ -25,6 +25,14 @@ class WarehouseUnavailable(PipelineError):
     """PostgreSQL can't be reached or asked to try again: wait and repeat, nothing is wrong with the file."""
 
 
+class ReadOnlyServer(WarehouseUnavailable):
+    """This server takes no writes (a demoted primary, a standby): leave its connections, and connect anew."""
+
+
+class WarehouseUnfit(WarehouseUnavailable):
+    """A table, a column or a right that loading needs is gone: others go on, this file waits until it is back."""
+
+
 class Collision(WarehouseUnavailable):
     """PostgreSQL rolled this transaction back because another was in its way: repeat it, and it goes through."""
 
@@ -35,3 +43,18 @@ class NumberTaken(Collision):
 
 class DataError(PipelineError):
     """PostgreSQL refused a value: find the guilty rows, quarantine them, load the rest."""
+
+
+class Stopped(PipelineError):
+    """The pipeline is stopping: the load in hand was rolled back, and the file is still in its folder."""
+
+
+def class_named(name: str) -> type[PipelineError]:
+    """The class of this module with this name; PipelineError where there is none."""
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, PipelineError) else PipelineError
+
+
+def class_of(error: PipelineError) -> type[PipelineError]:
+    """The most special class of this module that the error is of: one that another process knows by its name."""
+    return next(kind for kind in type(error).__mro__ if kind.__module__ == __name__)

@@ -368,6 +368,7 @@ class FileJob:
     """One file to load, as it was when it was found. `size` in bytes; `md5` is '' until it was hashed.
 
     `former` is what was loaded from its path before, as far as this machine remembers.
+    `tries`: how often a live database could not take it so far; each try gets more time.
     """
 
     path: Path
@@ -375,6 +376,7 @@ class FileJob:
     size: int
     mtime_ns: int
     md5: str = ""
+    tries: int = 0
     discovered_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     inode: int = 0
     ctime_ns: int = 0

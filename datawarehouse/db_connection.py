@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.config_loader import get_config
-from config.errors import ConfigError, PipelineError, WarehouseUnavailable
+from config.errors import ConfigError, PipelineError, ReadOnlyServer, WarehouseUnavailable
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_errors import translated
 from datawarehouse.embedded_server import EmbeddedServer
@@ -50,6 +51,7 @@ class Warehouse:
         self._changed = threading.Condition()  # guards _lent and _closing
         self._lent = 0
         self._closing = False
+        self._distrusted_until = -math.inf  # monotonic: connections that were made before are closed
         self._quick = threading.local()  # .seconds: how quick the statements of this thread have to be
 
     @property
@@ -124,6 +126,8 @@ class Warehouse:
     def put_conn(self, connection: Connection) -> None:
         """Give a connection back. What it has not committed is rolled back; a broken one is thrown away."""
         pool = self._pool
+        if self._is_distrusted(connection):
+            connection.close()
         broken = bool(connection.closed)
         try:
             if not broken and connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
@@ -170,7 +174,7 @@ class Warehouse:
         translated. If the server can't be heard at COMMIT that is WarehouseUnavailable too, and the transaction
         may have been done: repeat it, and let it find that out.
         """
-        with translated():
+        with self._leaving_read_only_servers():
             connection = self.get_conn()
             try:
                 if deadline_seconds is not None and isinstance(connection, WatchedConnection):
@@ -200,6 +204,16 @@ class Warehouse:
 
     # ------------------------------------------------------------ inside
 
+    @contextmanager
+    def _leaving_read_only_servers(self) -> Iterator[None]:
+        """After a failover, connections to the demoted primary live on: close all, new ones find the new."""
+        try:
+            with translated():
+                yield
+        except ReadOnlyServer:
+            self._distrusted_until = time.monotonic()
+            raise
+
     def _connect(self) -> Connection:
         if self._watch is None:
             raise WarehouseUnavailable("the warehouse is not open")
@@ -225,10 +239,14 @@ class Warehouse:
     def _live_connection(self, pool: psycopg2.pool.ThreadedConnectionPool) -> Connection:
         for _ in range(self._config.pool.max):
             connection = self._connection_of(pool)
-            if is_live(connection):
+            if is_live(connection) and not self._is_distrusted(connection):
                 return connection
             pool.putconn(connection, close=True)
         return self._connection_of(pool)  # the pool is empty by now: this one is new
+
+    def _is_distrusted(self, connection: Connection) -> bool:
+        made_at = connection.made_at if isinstance(connection, WatchedConnection) else math.inf
+        return made_at < self._distrusted_until
 
     def _connection_of(self, pool: psycopg2.pool.ThreadedConnectionPool) -> Connection:
         try:

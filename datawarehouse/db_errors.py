@@ -10,11 +10,23 @@ import psycopg2.errorcodes
 import psycopg2.pool
 import sqlalchemy.exc
 
-from config.errors import Collision, DataError, NumberTaken, PipelineError, WarehouseUnavailable
+from config.errors import (
+    Collision,
+    DataError,
+    NumberTaken,
+    PipelineError,
+    ReadOnlyServer,
+    WarehouseUnavailable,
+    WarehouseUnfit,
+)
 
 # SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 COLLISION = ("40",)  # deadlocks and the like
-UNAVAILABLE = ("08", "53", "57", "58", "25006", "25P03", "25P04", "55006", "55P03")
+UNAVAILABLE = ("08", "53", "57", "58", "25P03", "25P04", "55006", "55P03")
+READ_ONLY = "25006"  # read_only_sql_transaction
+# insufficient_privilege, undefined_table, undefined_column, invalid_schema_name, and an ON CONFLICT whose unique
+# index is gone: somebody changed rights or tables, or restores them at the moment. Nothing is wrong with the file.
+UNFIT = {"42501", "42P01", "42703", "3F000", "42P10"}
 BAD_DATA = ("22", "23", "54")  # 54: a row or a document beyond the server's limits
 TAKEN = "23505"  # unique_violation
 # Tables whose primary key is a number that the database gives; a fact's is, too
@@ -25,9 +37,9 @@ NUMBERED = ("pipeline_file_log", "quarantine", "true_orphan", "quarantine_histor
 def translated() -> Iterator[None]:
     """Turn the driver's and SQLAlchemy's errors into ours, by what the caller does next.
 
-    Raises WarehouseUnavailable (wait and repeat), DataError (isolate the row) or PipelineError. The messages
-    hold SQLSTATE and the names of table, column and constraint, and nothing that the server says beyond them:
-    that may quote the row.
+    Raises WarehouseUnavailable (wait and repeat) or one of its kinds, DataError (isolate the row) or
+    PipelineError. The messages hold SQLSTATE and the names of table, column and constraint, and nothing that the
+    server says beyond them: that may quote the row.
     """
     try:
         yield
@@ -61,11 +73,17 @@ def translate(error: psycopg2.Error) -> PipelineError:
     message = f"PostgreSQL: {code} {name}" + (f" ({place})" if place else "")
     if code == TAKEN and _is_number(names["table"] or "", names["constraint"]):
         return NumberTaken(message)
-    if code.startswith(COLLISION):
-        return Collision(message)
-    if code.startswith(UNAVAILABLE):
-        return WarehouseUnavailable(message)
-    return DataError(message) if code.startswith(BAD_DATA) else PipelineError(message)
+    return _kind(code)(message)
+
+
+def _kind(code: str) -> type[PipelineError]:
+    """The class of an SQLSTATE."""
+    if code in UNFIT:
+        return WarehouseUnfit
+    if code == READ_ONLY:
+        return ReadOnlyServer
+    kinds = {COLLISION: Collision, UNAVAILABLE: WarehouseUnavailable, BAD_DATA: DataError}
+    return next((kind for codes, kind in kinds.items() if code.startswith(codes)), PipelineError)
 
 
 def _is_number(table: str, constraint: str | None) -> bool:

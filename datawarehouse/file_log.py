@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg2 import sql
 from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import execute_values
 
-from config.errors import FileChanged
+from config.errors import FileChanged, WarehouseUnfit
 from config.model import FileJob, FileOutcome, Stage, Status
 from datawarehouse.queries import query
+
+KEYED_TABLES = 3  # that a load writes to: the file's own, the file log, quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +29,17 @@ class Claim:
 def claim(tx: Cursor, job: FileJob, *, again: bool = False) -> Claim:
     """Take the file for this transaction; another process with the same content waits until it ends.
 
-    Raises FileChanged when it waits in vain: look at the file again later.
+    Raises FileChanged when it waits in vain: look at the file again later. Raises WarehouseUnfit while tables or
+    their keys are not there, as in the middle of a restore.
     Content that failed under another form of its spec may be tried again: the configuration was mended since.
     With `again`, all that failed or was undone may.
     """
     content = {"logical_name": job.spec.name, "md5": job.md5, "size": job.size}
     try:
-        tx.execute(query("file_log", "lock"), {"content": _content(job)})
+        tx.execute(query("file_log", "lock"), {"content": _content(job), "table": _quoted(tx, job)})
     except LockNotAvailable:
         raise FileChanged(f"{job.path.name} is in the hands of another process") from None
+    _require_keys(job, (tx.fetchone() or (0,))[0])
     tx.execute(query("file_log", "claim"), content)
     file_id, earlier_id, status, fingerprint, error, path = tx.fetchone() or (0, *[None] * 5)
     if earlier_id is None:
@@ -54,10 +59,15 @@ def claim_new(tx: Cursor, jobs: Sequence[FileJob]) -> tuple[list[int | None], li
     """Take those of `jobs` that nobody has in hand and whose content the file log does not have.
 
     Returns a file id for each of `jobs`, in their order, None for the others; and the positions of those that are
-    in the hands of another process. Waits for nobody; no two of `jobs` have one content.
+    in the hands of another process. Waits for nobody; no two of `jobs` have one content. Raises WarehouseUnfit as
+    claim() does.
     """
-    tx.execute(query("file_log", "try_lock"), {"contents": [_content(job) for job in jobs]})
-    free = {content for (content,) in tx.fetchall()}
+    contents = [_content(job) for job in jobs]
+    tx.execute(query("file_log", "try_lock"), {"contents": contents, "table": _quoted(tx, jobs[0])})
+    free = set()
+    for text, keyed in tx.fetchall():
+        _require_keys(jobs[0], keyed)
+        free.add(text)
     taken = [position for position, job in enumerate(jobs) if _content(job) in free]
     wanted = {
         "positions": taken,
@@ -78,6 +88,18 @@ def close(tx: Cursor, outcomes: Sequence[FileOutcome], pii_key_id: str | None) -
     execute_values(
         tx, query("file_log", "close"), [_row(o, pii_key_id) for o in outcomes], page_size=len(outcomes)
     )
+
+
+def _quoted(tx: Cursor, job: FileJob) -> str:
+    """The name of the job's table, as PostgreSQL's regclass reads it."""
+    return str(sql.Identifier(job.spec.table).as_string(tx))
+
+
+def _require_keys(job: FileJob, keyed: int) -> None:
+    if keyed < KEYED_TABLES:
+        raise WarehouseUnfit(
+            f"{job.spec.table}, pipeline_file_log or quarantine has no primary or unique key now, as in a restore"
+        )
 
 
 def _content(job: FileJob) -> str:

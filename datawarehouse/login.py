@@ -28,6 +28,7 @@ LOGIN_ADVICE = {
     "password authentication failed": "check the user and PGPASSWORD",
     "no password supplied": "set PGPASSWORD in .env",
     "no pg_hba.conf entry": "let this machine and user in, in the server's pg_hba.conf",
+    "pg_hba.conf rejects connection": "let this machine and user in, in the server's pg_hba.conf",
     "authentication failed": "check the user, and the server's pg_hba.conf",
     'role ".*" does not exist': "create the role, or name another in database.user",
     "not permitted to log in": "give the role LOGIN",
@@ -157,10 +158,10 @@ class Login:
     def refusal(self, error: psycopg2.Error, *, opening: bool = False) -> PipelineError:
         """The error of ours for a connection that did not come about, at the start (`opening`) or later."""
         said = self._said(error)
-        if opening:  # later on, what worked before is waited for
-            for sign, advice in LOGIN_ADVICE.items():
-                if re.search(sign, said, re.IGNORECASE):
-                    return ConfigError(f"{self._place} refuses the login ({said}); {advice}")
+        for sign, advice in LOGIN_ADVICE.items():
+            if re.search(sign, said, re.IGNORECASE):
+                kind = ConfigError if opening else WarehouseUnavailable  # what worked before is waited for
+                return kind(f"{self._place} refuses the login ({said}); {advice}")
         return WarehouseUnavailable(f"{self._place} can't be reached ({said})")
 
 

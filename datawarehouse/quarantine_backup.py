@@ -9,17 +9,21 @@ import fcntl
 import io
 import math
 import os
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from config.errors import Stopped
 from config.model import Feed
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
+from datawarehouse.streaming import stream
 from utils.logger import get_logger
 from validation.fault_handler import BACKUP_COLUMNS, backup_line
 
@@ -33,6 +37,8 @@ CELL_BYTES = 64 << 20  # of a backup file, when it is read
 class ComparedDay:
     """A day's file against the table: rows it should have, how many it lacks, how many it has too many."""
 
+    feed: Feed
+    day: dt.date
     path: Path
     rows: int
     missing: int
@@ -46,15 +52,20 @@ class QuarantineBackup:
     the disk was full, `reconcile` writes those days anew.
     """
 
-    def __init__(self, directory: Path, warehouse: Warehouse) -> None:
+    def __init__(self, directory: Path, warehouse: Warehouse, stop: threading.Event | None = None) -> None:
+        """When `stop` is set, a day that is being written anew is left as it was, by Stopped."""
         self._directory = directory
+        self._stop = stop or threading.Event()
         self._warehouse = warehouse
+        self._rewriting: set[Feed] = set()  # whose days a thread of this process writes anew
 
     def append(self, file_ids: list[int], feed: Feed) -> None:
         """Copy the quarantined rows of files, just committed together.
 
         OSError (disk full, no rights, another writes for long) is logged, and mended later by `reconcile`.
         """
+        if feed in self._rewriting:  # its turn comes when that is done
+            return
         try:
             with self._locked(feed, LOCK_SECONDS), self._warehouse.transaction() as tx:
                 tx.execute(query("quarantine", "take_backup"), {"file_ids": file_ids})
@@ -90,6 +101,8 @@ class QuarantineBackup:
         for feed, day in sorted(days):
             self._rewrite(feed, day, seconds)
             time.sleep(2 * LOOK_SECONDS)  # whoever waits for the lock has its turn
+        if missing_files and days:  # files that were loaded meanwhile did not wait for it
+            self.reconcile(seconds=seconds)
         return len(days)
 
     def remove_before(self, day: dt.date) -> int:
@@ -119,25 +132,46 @@ class QuarantineBackup:
                 day = days.get(path) or dt.date.fromisoformat(path.stem.removeprefix("quarantined_"))
                 yield self._compare_day(feed, day, path)
 
+    def mend(self) -> None:
+        """Write anew the days that differ from the table: it may have gone back in time. Raises OSError."""
+        for found in self.compare():
+            if found.missing or found.extra:
+                self._rewrite(found.feed, found.day, math.inf)
+
     def _compare_day(self, feed: Feed, day: dt.date, path: Path) -> ComparedDay:
         with self._locked(feed), self._warehouse.transaction() as tx:
-            tx.execute(query("quarantine", "backup_day"), {"day": day, "feed": feed.value})
-            wanted = Counter(hash(tuple(backup_line(row))) for row in tx)
+            rows = stream(tx, query("quarantine", "backup_day"), {"day": day, "feed": feed.value})
+            wanted = Counter(hash(tuple(backup_line(row))) for row in self._until_stopped(rows))
             found = Counter(_line_hashes(path))
-        return ComparedDay(path, wanted.total(), (wanted - found).total(), (found - wanted).total())
+        return ComparedDay(feed, day, path, wanted.total(), (wanted - found).total(), (found - wanted).total())
 
     def _rewrite(self, feed: Feed, day: dt.date, seconds: float) -> None:
         path = self._path(feed, day)
         of_day = {"day": day, "feed": feed.value}
-        with self._locked(feed, seconds), self._warehouse.transaction() as tx:
+        with self._rewritten(feed), self._locked(feed, seconds), self._warehouse.transaction() as tx:
             tx.execute(query("quarantine", "take_backup_day"), of_day)
-            tx.execute(query("quarantine", "backup_day"), of_day)
-            lines = [backup_line(row) for row in tx]
-            if lines:
-                self._replace(path, [BACKUP_COLUMNS, *lines])
+            rows = stream(tx, query("quarantine", "backup_day"), of_day)
+            lines = map(backup_line, self._until_stopped(rows))
+            first = next(lines, None)
+            if first is not None:
+                self._replace(path, chain([BACKUP_COLUMNS, first], lines))
             else:  # a file was undone, or pruned
                 path.unlink(missing_ok=True)
         logger.info(f"[quarantine] wrote {path.name} anew from the table", extra={"path": str(path)})
+
+    @contextmanager
+    def _rewritten(self, feed: Feed) -> Iterator[None]:
+        self._rewriting.add(feed)
+        try:
+            yield
+        finally:
+            self._rewriting.discard(feed)
+
+    def _until_stopped(self, rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        for row in rows:
+            if self._stop.is_set():
+                raise Stopped("the CSV backup is written anew at the next start")
+            yield row
 
     def _path(self, feed: Feed, day: dt.date) -> Path:
         return self._directory / feed.value / f"quarantined_{day:%Y-%m-%d}.csv"
@@ -157,12 +191,12 @@ class QuarantineBackup:
         finally:
             os.close(descriptor)
 
-    def _replace(self, path: Path, lines: list[list[str] | tuple[str, ...]]) -> None:
+    def _replace(self, path: Path, lines: Iterable[list[str] | tuple[str, ...]]) -> None:
         """Write the whole file and put it in place at once."""
         draft = path.with_name(f".{path.name}.tmp")
         descriptor = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", newline="", encoding="utf-8") as file:
-            file.write(_csv_text(iter(lines)))
+            csv.writer(file).writerows(lines)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ class _Orphans:
 class OrphanRetry:
     """Retries open orphans through the same steps that load a file. Values are masked already."""
 
-    def __init__(self, warehouse: Warehouse, config: PipelineConfig) -> None:
+    def __init__(self, warehouse: Warehouse, config: PipelineConfig, stop: threading.Event | None = None) -> None:
+        """When `stop` is set, what is left is left to the next start."""
+        self._stop = stop or threading.Event()
         self._warehouse = warehouse
         self._config = config
 
@@ -109,7 +112,7 @@ class OrphanRetry:
                 message = f"{spec.table}: {unfit} orphans found their parents and were refused; see quarantine"
                 logger.error(f"[orphans] {message}", extra={"table": spec.table, "count": unfit})
                 send_alert(AlertKind.LOAD_ERROR, message, file_type=spec.name)
-            if len(orphans.raw) < CHUNK_ROWS:
+            if len(orphans.raw) < CHUNK_ROWS or self._stop.is_set():
                 break
         if total:
             logger.info(

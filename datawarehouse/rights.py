@@ -33,6 +33,11 @@ class Right(NamedTuple):
     def __str__(self) -> str:
         return f"{self.privilege} on {self.table}" + (f"({self.column})" if self.column else "")
 
+    def grant(self, role: str) -> str:
+        """The statement that gives it."""
+        column = f' ("{self.column}")' if self.column else ""
+        return f'GRANT {self.privilege}{column} ON "{self.table}" TO "{role}"'
+
 
 def loader_rights(config: PipelineConfig) -> list[Right]:
     """All that loading, healing, promoting and pruning need on the tables of `config`."""
@@ -50,17 +55,48 @@ def readable_tables(config: PipelineConfig) -> list[str]:
 
 def require_rights(tx: Cursor, config: PipelineConfig) -> None:
     """Raises ConfigError that lists what the role of this connection lacks. One query."""
-    tables, privileges, columns = zip(*loader_rights(config), strict=True)
-    tx.execute(
-        query("rights", "missing"),
-        {"tables": list(tables), "privileges": list(privileges), "columns": list(columns)},
-    )
-    missing = [Right(*row[1:]) if row[1] else row[0] for row in tx.fetchall()]
-    if missing:
+    if missing := _missing(tx, config):
         raise ConfigError(
             f"the database role {current_role(tx)} may not do what loading needs; {ADVICE}. It lacks:\n"
             + "\n".join(f"  - {right}" for right in missing)
         )
+
+
+def what_is_lacking(tx: Cursor, config: PipelineConfig) -> str:
+    """The tables that are gone and the rights that the role lacks, and what mends it; empty where all is there."""
+    wanted = sorted({*(right.table for right in loader_rights(config))})
+    tx.execute(query("rights", "absent"), {"tables": wanted})
+    absent = [name for (name,) in tx.fetchall()]
+    if len(absent) == len(wanted):
+        return (
+            "the database has none of the pipeline's tables, or the role may not see their schema: restore them, "
+            "or start the pipeline again, which makes them anew"
+        )
+    missing = [right for right in _missing(tx, config) if not (isinstance(right, Right) and right.table in absent)]
+    parts = []
+    if absent:
+        parts.append(
+            f"gone (dropped, renamed, or being restored): {', '.join(absent)}. Bring them back under these names, "
+            "or start the pipeline again, which makes what is missing"
+        )
+    if missing:
+        role = current_role(tx)
+        grants = [right.grant(role) for right in missing if isinstance(right, Right)]
+        parts.append(
+            f"the role {role} lacks {', '.join(map(str, missing))}. "
+            f"As the tables' owner run: {'; '.join(grants)}; or {ADVICE}"
+            if grants
+            else f"the role {role} lacks {', '.join(map(str, missing))}; {ADVICE}"
+        )
+    return ". ".join(parts)
+
+
+def _missing(tx: Cursor, config: PipelineConfig) -> list[Right | str]:
+    """What the role of this connection lacks; what is no right on a table as a text."""
+    tables, privileges, columns = zip(*loader_rights(config), strict=True)
+    wanted = {"tables": list(tables), "privileges": list(privileges), "columns": list(columns)}
+    tx.execute(query("rights", "missing"), wanted)
+    return [Right(*row[1:]) if row[1] else row[0] for row in tx.fetchall()]
 
 
 def current_role(tx: Cursor) -> str:

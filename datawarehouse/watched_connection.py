@@ -73,6 +73,7 @@ class WatchedConnection(Connection):
 
     def __init__(self, dsn: str, watch: Watch) -> None:
         super().__init__(dsn)
+        self.made_at = time.monotonic()
         self.watch = watch
         self.limit_seconds = watch.limit_seconds
         self.cursor_factory = WatchedCursor

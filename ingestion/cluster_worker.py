@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from config.config_loader import get_config
-from config.errors import Collision, ConfigError, FileChanged, PipelineError, WarehouseUnavailable
+from config.errors import ConfigError, PipelineError, WarehouseUnavailable, class_named, class_of
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig, PoolConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
-from ingestion.file_work import WORKER_POOL, FileWork
+from ingestion.file_work import FOLLOW_UP_SECONDS, WORKER_POOL, FileWork
 from ingestion.group_load import GroupLoad
 from validation import rules
 from validation.pii_handler import PiiHandler
 
 
 class Answer(NamedTuple):
-    """An outcome, how many rows were healed (None: that was not done), or an error's class and message."""
+    """An outcome, how many rows were healed (None: that was not done), or an error's class and message.
+
+    The class is one of config.errors, by its name.
+    """
 
     outcome: FileOutcome | None = None
     healed: int | None = None
@@ -46,12 +49,16 @@ class _Desk:
         retry = OrphanRetry(self.warehouse, self.config)
         pii = PiiHandler(self.config.pii.hash_key)
         load, group = FileLoad(self.warehouse, self.config, pii), GroupLoad(self.warehouse, self.config, pii)
-        self.work = FileWork(load, group, retry, self.config)
+        self.work = FileWork(self.warehouse, load, group, retry, self.config)
+
+    def heal(self, outcome: FileOutcome) -> int:
+        """How many orphans that `outcome` concerns were loaded."""
+        with self.warehouse.quick(FOLLOW_UP_SECONDS):
+            return self.work.heal([outcome])
 
 
 _lock = threading.Lock()  # guards _desk
 _desk: _Desk | None = None
-_ERRORS = (Collision, WarehouseUnavailable, FileChanged, ConfigError, PipelineError)  # the most special first
 
 
 def perform(wanted_config: str, job: FileJob | None, outcome: FileOutcome | None) -> Answer:
@@ -66,12 +73,11 @@ def perform(wanted_config: str, job: FileJob | None, outcome: FileOutcome | None
         if job is not None:
             outcome = desk.work.load(job)
             with suppress(WarehouseUnavailable):  # the healing is asked for once more
-                return Answer(outcome, desk.work.heal([outcome]))
+                return Answer(outcome, desk.heal(outcome))
             return Answer(outcome)
-        return Answer(healed=desk.work.heal([outcome]) if outcome is not None else 0)
+        return Answer(healed=desk.heal(outcome) if outcome is not None else 0)
     except PipelineError as error:
-        kind = next(kind for kind in _ERRORS if isinstance(error, kind))
-        return Answer(error=kind.__name__, message=str(error))
+        return Answer(error=class_of(error).__name__, message=str(error))
     except Exception as error:  # noqa: BLE001  (told to the coordinator, which records it)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
@@ -93,8 +99,7 @@ def _open_desk() -> _Desk:
 
 def error_of(answer: Answer) -> PipelineError | None:
     """The answer's error as it would have been raised here."""
-    kind = next((kind for kind in _ERRORS if kind.__name__ == answer.error), None)
-    return kind(answer.message) if kind else None
+    return class_named(answer.error)(answer.message) if answer.error else None
 
 
 def config_id(config: PipelineConfig) -> str:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from config.errors import FileRejected, FileUnreadable, PipelineError
+from config.errors import FileRejected, FileUnreadable, Stopped
 from config.model import Dtype, FileJob, FileOutcome, FileSpec, Status
 from config.settings import PipelineConfig
 from datawarehouse import file_log
@@ -43,10 +43,6 @@ T = TypeVar("T")
 logger = get_logger(__name__)
 
 READ_AHEAD_BYTES = 1 << 20  # a larger file is parsed and validated while its last chunk is loaded
-
-
-class Stopped(PipelineError):
-    """The pipeline is stopping: the load in hand was rolled back, and the file is still in its folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,16 @@ def _row(columns: tuple[Any, ...]) -> tuple[Any, Stamp, str, str, str | None, st
     return columns[0], Stamp(*columns[1:5]), *columns[5:]
 
 
+def counted_as_done(db_path: Path) -> dict[str, set[str]]:
+    """The paths that a service's tracker counts as done, by MD5; nothing where there is no tracker."""
+    found: dict[str, set[str]] = {}
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(db_path)) as connection:
+        rows = connection.execute("SELECT path, md5 FROM processed_files WHERE status = ?", (DONE,))
+        for path, md5 in rows:
+            found.setdefault(md5, set()).add(os.fsdecode(path))
+    return found
+
+
 def _read_only(db_path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{db_path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
 
@@ -171,6 +181,18 @@ class FileTracker:
         if len(kept) != len(self._known):
             self._known = kept
             self._orders.put(_Order.REWRITE)
+
+    def contents(self) -> set[tuple[str, str]]:
+        """MD5 and state (DONE or FAILED) of every file that is known. No I/O."""
+        return {(file.md5, file.status) for file in list(self._known.values())}
+
+    def forget(self, contents: Collection[tuple[str, str]]) -> list[str]:
+        """Forget the files with these contents, as `contents()` gives them; returns their paths."""
+        gone = [path for path, file in list(self._known.items()) if (file.md5, file.status) in contents]
+        for path in gone:
+            self._known.pop(path, None)
+            self._orders.put(path)
+        return gone
 
     def forget_vanished(self, before: dt.datetime) -> int:
         """Forget files that were finished before `before` (with time zone) and are gone from disk; how many."""

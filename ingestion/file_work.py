@@ -7,10 +7,14 @@ from typing import Protocol
 
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
+from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from ingestion.group_load import MOST_FILES, GroupLoad, Together
 
+BYTES_PER_SECOND = 1_000_000  # a statement has a second more for so much of its file; it handles a chunk of it
+GROUP_LOCK_SECONDS = 0.5  # for a lock on a row of one of many files; the file itself waits longer
+FOLLOW_UP_SECONDS = 60.0  # for a statement of what follows a commit: its work does not depend on the file's size
 WORKER_POOL = 2  # connections of one worker process of a cluster: it has one thread
 
 
@@ -37,20 +41,40 @@ class FileWork:
 
     most_files = MOST_FILES
 
-    def __init__(self, load: FileLoad, group: GroupLoad, retry: OrphanRetry, config: PipelineConfig) -> None:
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        load: FileLoad,
+        group: GroupLoad,
+        retry: OrphanRetry,
+        config: PipelineConfig,
+    ) -> None:
         parents = {key.parent for spec in config.files for key in spec.foreign_keys}
         self._parent_tables = {config.by_logical_name[name].table for name in parents}
+        self._warehouse = warehouse
+        self._answer_seconds = config.database.answer_seconds
         self._load = load
         self._group = group
         self._retry = retry
 
     def load(self, job: FileJob) -> FileOutcome:
         """Load the file in one transaction, or record why it can't be."""
-        return self._load.run(job)
+        with self._warehouse.quick(self.patience(job)):
+            return self._load.run(job)
+
+    def patience(self, job: FileJob) -> float:
+        """Seconds that a statement on this file may take, so that a frozen backend does not hold up the others.
+
+        By the file's size; and double after each try that did not get through, so that a server which is only
+        slow is not given up again and again.
+        """
+        seconds = self._answer_seconds + job.size / BYTES_PER_SECOND
+        return seconds * 2.0 ** min(job.tries, 10)
 
     def load_together(self, jobs: Sequence[FileJob]) -> Together:
         """Load small files of one spec in one transaction; those of them for which that can be done."""
-        return self._group.run(jobs)
+        with self._warehouse.quick(self._answer_seconds / 2, GROUP_LOCK_SECONDS):
+            return self._group.run(jobs)
 
     def concerns_orphans(self, outcome: FileOutcome) -> bool:
         """May there be something to heal?"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from config.file_names import spec_for
@@ -14,7 +14,15 @@ from config.model import Feed, FileSpec
 from config.settings import BatchConfig, PipelineConfig
 from ingestion.inbox import Inbox
 from ingestion.left_alone import is_ignored, is_ignored_folder
-from ingestion.object_store import ObjectEntry, ObjectScanner, input_folder, is_object, place, root_of
+from ingestion.object_store import (
+    ObjectEntry,
+    ObjectScanner,
+    ObjectStat,
+    input_folder,
+    is_object,
+    place,
+    root_of,
+)
 
 GRANULARITY_NS = 2_000_000_000  # two changes so close together may bear one time
 
@@ -122,15 +130,19 @@ def _date(name: str) -> dt.date | None:
 def scan_master(config: PipelineConfig, inbox: Inbox) -> None:
     """Offer the master files: any readable format whose name before the extension is that of a batch file."""
     root = root_of(config, config.watcher.master.dir)
+    if _is_folder(root):
+        listed = (e for e in _listed(root) if e.name != "metadata.json" and not is_ignored_folder(e.name))
+        inbox.offer_found(listed, Feed.BATCH, _spec_of_master(config))
+
+
+def _spec_of_master(config: PipelineConfig) -> Callable[[str], FileSpec | None]:
     by_name = {spec.name: spec for spec in config.files if spec.feed is Feed.BATCH}
 
     def spec_of(name: str) -> FileSpec | None:
         stem, extension = logical_stem(name)
         return by_name.get(stem) if extension else None
 
-    if _is_folder(root):
-        listed = (e for e in _listed(root) if e.name != "metadata.json" and not is_ignored_folder(e.name))
-        inbox.offer_found(listed, Feed.BATCH, spec_of)
+    return spec_of
 
 
 def _is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:
@@ -162,6 +174,45 @@ def scan_everything(config: PipelineConfig, inbox: Inbox) -> None:
     _offer_days(config, inbox, made(config, config.watcher.batch.dir), lambda _day: True)
     scanner = scanner_of(config, made(config, config.watcher.stream.dir), inbox)
     inbox.offer_found(scanner.entries(full=True), Feed.STREAM)
+
+
+def offer_again(config: PipelineConfig, inbox: Inbox, paths: Iterable[str]) -> list[str]:
+    """Offer files that were found before, by their paths; returns those that are no longer there.
+
+    A folder that the configuration names no more is left alone.
+    """
+    watcher = config.watcher
+    found: dict[str, list[_FoundAgain]] = {"master": [], "batch": [], "stream": []}
+    folders = {"master": watcher.master.dir, "batch": watcher.batch.dir, "stream": watcher.stream.dir}
+    roots = {name: f"{_real(input_folder(config, folder))}/" for name, folder in folders.items()}
+    gone = []
+    for path in paths:
+        name = next((name for name, root in roots.items() if path.startswith(root)), None)
+        if name is not None:
+            try:
+                found[name].append(_FoundAgain(path, place(path).lstat()))
+            except OSError:
+                gone.append(path)
+    inbox.offer_found(found["master"], Feed.BATCH, _spec_of_master(config))
+    inbox.offer_found(found["batch"], Feed.BATCH)
+    inbox.offer_found(found["stream"], Feed.STREAM)
+    return gone
+
+
+class _FoundAgain:
+    """A file that was looked at by its path: as much of os.DirEntry as the inbox uses."""
+
+    def __init__(self, path: str, found: os.stat_result | ObjectStat) -> None:
+        self.path = path
+        self.name = path.rpartition("/")[2]
+        self._found = found
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result | ObjectStat:  # noqa: ARG002
+        return self._found
+
+
+def _real(folder: Path) -> Path:
+    return folder if is_object(folder) else folder.resolve()
 
 
 def scan_days(

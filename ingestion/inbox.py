@@ -18,13 +18,31 @@ from config.model import Feed, FileJob, FileSpec, Stamp
 from config.settings import PipelineConfig
 from ingestion.left_alone import is_ignored
 from ingestion.load_order import LoadOrder
-from ingestion.object_store import ObjectEntry, ObjectStat, is_object, place, root_of
+from ingestion.object_store import ObjectStat, is_object, place, root_of
 from ingestion.open_writers import has_writer, stamp_of
 
 LONG_OPEN_SECONDS = 300.0  # a writer that takes longer than this for a file is worth a word
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 TOGETHER_BYTES = 1 << 20  # of files that are loaded together
 Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable, open), path, message
+
+
+class Found(Protocol):
+    """What a scan says of a file: as much of os.DirEntry as is used here."""
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        ...
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result | ObjectStat:
+        """Size and time of change."""
+        ...
 
 
 class Finished(Protocol):
@@ -101,7 +119,7 @@ class Inbox:
 
     def offer_found(
         self,
-        entries: Iterable[os.DirEntry[str] | ObjectEntry],
+        entries: Iterable[Found],
         feed: Feed,
         spec_of: Callable[[str], FileSpec | None] | None = None,
     ) -> None:
@@ -198,6 +216,16 @@ class Inbox:
             if stamp is not None:
                 self._settle(job.path, job.spec, stamp, written=bool(has_writer(job.path)))
             self._changed.notify_all()
+
+    def set_aside(self, table: str) -> None:
+        """Files of `table` can't be loaded now: those that are queued settle anew, and hold up no other."""
+        with self._changed:
+            mine = [job for job in self._ready if job.spec.table == table]
+            self._ready = deque(job for job in self._ready if job.spec.table != table)
+            for job in mine:
+                stamp = self._held[job.path]
+                self._release(job.path)
+                self._settle(job.path, job.spec, stamp, written=False)
 
     def put_back(self, job: FileJob) -> None:
         """Nothing is wrong with the file, it couldn't be loaded now: it is the next one again."""

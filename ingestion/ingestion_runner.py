@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -17,7 +18,9 @@ from config.errors import (
     FileUnreadable,
     NumberTaken,
     PipelineError,
+    Stopped,
     WarehouseUnavailable,
+    WarehouseUnfit,
 )
 from config.model import FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
@@ -25,13 +28,15 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_backup import LOCK_SECONDS, QuarantineBackup
 from datawarehouse.quarantine_retry import OrphanRetry
 from datawarehouse.sequences import catch_up
+from ingestion.continuity import Continuity
 from ingestion.contract_watch import ContractWatch
-from ingestion.file_load import FileLoad, Stopped
+from ingestion.file_load import FileLoad
 from ingestion.file_report import NAME_WIDTH, Summary, in_our_words, report, tell_of_crash
 from ingestion.file_tracker import FileTracker
-from ingestion.file_work import Engine, FileWork
+from ingestion.file_work import FOLLOW_UP_SECONDS, Engine, FileWork
 from ingestion.group_load import GroupLoad
 from ingestion.inbox import Inbox
+from ingestion.lacking import Lacking
 from ingestion.object_file import opened
 from ingestion.object_store import is_object
 from ingestion.outage import Outage
@@ -46,11 +51,8 @@ logger = get_logger(__name__)
 GRACE_SECONDS = 7.0  # a load that takes longer than this after a stop is rolled back
 PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
 RETRY_SECONDS = 0.5  # after what a live database could not do now
-BYTES_PER_SECOND = 1_000_000  # a statement has a second more for so much of its file; it handles a chunk of it
 SMALL_BYTES = 64 << 10  # a file that is larger is loaded by itself
-GROUP_LOCK_SECONDS = 0.5  # for a lock on a row of one of many files; the file itself waits longer
 TRIES_BEFORE_ALERT = 3  # a file that a live database could not take so often is worth a word
-FOLLOW_UP_SECONDS = 60.0  # for a statement of what follows a commit: its work does not depend on the file's size
 
 
 class _Told(threading.local):
@@ -70,7 +72,10 @@ class IngestionRunner:
         tracker: FileTracker,
         inbox: Inbox,
         stop: threading.Event,
+        patience: float = math.inf,
     ) -> None:
+        """After `patience` seconds in which a database that is away, or can't take a file, let nothing through,
+        the loop ends by WarehouseUnavailable."""
         self._config = config
         self._warehouse = warehouse
         self._tracker = tracker
@@ -79,19 +84,23 @@ class IngestionRunner:
         self._stopped_at: float | None = None
         self._workers = config.execution.workers
         self._told = _Told()
-        self._outage = Outage(warehouse, stop)
+        self._patience = patience
+        self._trouble_since: float | None = None  # monotonic: since then the database let nothing through
+        self._outage = Outage(warehouse, stop, patience)
         self._late: Counter[Path] = Counter()  # how often a live database could not take each file
         self._fruitless: Counter[Path] = Counter()  # tries in a row that left no row of the file in the file log
         self._telling = threading.Lock()  # guards _in_trouble
         self._in_trouble: set[Path] = set()  # those of which somebody was told, or would have been
         self._alone: set[Path] = set()  # files that could not be loaded with others, and come next
+        self.lacking = Lacking(config, warehouse)
         self.summary = Summary()
-        self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse)
-        self.retry = OrphanRetry(warehouse, config)
+        self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse, stop)
+        self.retry = OrphanRetry(warehouse, config, stop)
         self.contracts = ContractWatch(config, warehouse, tracker, inbox)
+        self.continuity = Continuity(config, warehouse, tracker, inbox, self.backup, self.lacking)
         pii = PiiHandler(config.pii.hash_key)
         self._load = FileLoad(warehouse, config, pii, progress=self._tell_progress, give_up=self._give_up)
-        self.work = FileWork(self._load, GroupLoad(warehouse, config, pii), self.retry, config)
+        self.work = FileWork(warehouse, self._load, GroupLoad(warehouse, config, pii), self.retry, config)
         self.engine: Engine = self.work  # a cluster may take its place before the first file
 
     def run_loop(self) -> None:
@@ -109,6 +118,8 @@ class IngestionRunner:
             try:
                 while not self._stop.is_set() and more():
                     metrics.turn()
+                    if not self.continuity.fit.wait(0.2):
+                        continue
                     job = self._inbox.get(timeout=0.2)
                     if job is not None:
                         self._process(job)
@@ -152,8 +163,10 @@ class IngestionRunner:
         outcomes: list[FileOutcome] = []
         held: list[FileJob] = []
         try:
-            with self._warehouse.quick(self._config.database.answer_seconds / 2, GROUP_LOCK_SECONDS):
-                outcomes, held = self.engine.load_together(jobs)
+            outcomes, held = self.engine.load_together(jobs)
+        except WarehouseUnfit as problem:
+            self._put_off_type(jobs, problem)
+            return []
         except WarehouseUnavailable as problem:
             if not self._outage.reachable():
                 for job in reversed(jobs):
@@ -171,11 +184,14 @@ class IngestionRunner:
         return [job for job in jobs if job.path not in finished]
 
     def process_file(self, job: FileJob) -> FileOutcome | None:
-        """Load one file and do what follows; None when it is to be looked at again. Nothing is raised."""
+        """Load one file and do what follows; None when it is to be looked at again.
+
+        Nothing is raised but WarehouseUnavailable, when patience has an end and the database is away for longer.
+        """
         self._told.at = time.monotonic()
         try:
-            with self._warehouse.quick(self._patience(job)):
-                outcome = self.engine.load(job.evolve(former=self._tracker.former(str(job.path))))
+            former = self._tracker.former(str(job.path))
+            outcome = self.engine.load(job.evolve(tries=self._late[job.path], former=former))
         except FileUnreadable as problem:
             return self._put_off_unreadable(job, str(problem))
         except FileChanged as change:
@@ -186,6 +202,8 @@ class IngestionRunner:
             self.make_way(problem)
             self._stop.wait(RETRY_SECONDS * random.random())  # noqa: S311  (jitter)
             self._inbox.put_back(job)
+        except WarehouseUnfit as problem:
+            self._put_off_type([job], problem)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem, job)
         except Stopped as stopped:
@@ -217,17 +235,18 @@ class IngestionRunner:
         self._conclude([failure])
         return failure
 
-    def _patience(self, job: FileJob) -> float:
-        """Seconds that a statement on this file may take, so that a frozen backend does not hold up the others.
-
-        By the file's size; and double after each try that did not get through, so that a server which is only
-        slow is not given up again and again.
-        """
-        seconds = self._config.database.answer_seconds + job.size / BYTES_PER_SECOND
-        return seconds * 2.0 ** min(self._late[job.path], 10)
+    def _put_off_type(self, jobs: list[FileJob], problem: WarehouseUnfit) -> None:
+        """Their table, or a right on it, is gone: others go on, these come again once they settled."""
+        self._endure(problem)
+        for job in jobs:
+            self._inbox.retry_later(job)
+        self._inbox.set_aside(jobs[0].spec.table)
+        self.lacking.tell(jobs[0].path.name, problem)
 
     def _conclude(self, outcomes: list[FileOutcome]) -> None:
         """Do what follows for files of one spec that came to an end together."""
+        self._trouble_since = None
+        self.continuity.note(outcomes)
         for outcome in outcomes:
             job = outcome.job
             self._late.pop(job.path, None)
@@ -274,6 +293,8 @@ class IngestionRunner:
             self.summary.add_healed(self.engine.heal(outcomes))
             for outcome in outcomes:
                 self.contracts.after(outcome)
+        except WarehouseUnfit as problem:  # the timer comes back to it
+            self.lacking.tell(f"What follows {job.path.name}", problem)
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem)
             return False
@@ -295,8 +316,11 @@ class IngestionRunner:
         if not job.md5:
             job = job.evolve(md5=_hash_or_nothing(job.path))
         try:
-            with self._warehouse.quick(self._patience(job)):
+            with self._warehouse.quick(self.work.patience(job)):
                 return replace(self._load.record_failure(job, what, time.monotonic()), told=True)
+        except WarehouseUnfit as problem:
+            self._put_off_type([job], problem)
+            return None
         except WarehouseUnavailable as problem:
             self._wait_for_warehouse(problem, job)
             return None
@@ -323,11 +347,19 @@ class IngestionRunner:
                 self._late[job.path] += 1
                 self._tell_of_trouble(job, problem)
                 self._inbox.retry_later(job)
+            self._endure(problem)
             self._stop.wait(RETRY_SECONDS)
             return
         if job:
             self._inbox.put_back(job)
         self._outage.wait(problem)
+
+    def _endure(self, problem: WarehouseUnavailable) -> None:
+        """Raises WarehouseUnavailable when the database has let nothing through for too long."""
+        now = time.monotonic()
+        since = self._trouble_since = self._trouble_since or now
+        if now - since > self._patience:
+            raise WarehouseUnavailable(f"{problem}; given up after {now - since:.0f} s. Nothing is lost")
 
     def make_way(self, problem: PipelineError) -> None:
         """Do what a repetition needs to fare better; nothing is raised."""

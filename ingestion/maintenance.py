@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from config.errors import PipelineError
+from config.errors import PipelineError, Stopped, WarehouseUnfit
 from config.settings import PipelineConfig
 from datawarehouse.partitions import keep_up
 from ingestion.ingestion_runner import IngestionRunner
@@ -16,6 +16,7 @@ logger = get_logger(__name__)
 
 
 def maintain(
+    stop: threading.Event,
     runner: IngestionRunner,
     config: PipelineConfig,
     retention: Retention,
@@ -23,7 +24,7 @@ def maintain(
     missing_files: bool = False,
     contracts: bool = True,
 ) -> None:
-    """One turn of everything. A part that fails is logged and comes again with the next turn.
+    """One turn of everything, until `stop` is set. A part that fails is logged and comes again with the next turn.
 
     `contracts` is false before the folders were looked at: what lies there would count as late.
     """
@@ -48,23 +49,32 @@ def maintain(
             runner.contracts.turn()
 
     for part in (heal, promote, back_up, prune, make_partitions, judge_contracts):
-        _attempt(part, runner)
+        if not stop.is_set():
+            _attempt(part, runner)
 
 
 def maintenance_loop(
     stop: threading.Event, runner: IngestionRunner, config: PipelineConfig, retention: Retention
 ) -> None:
-    """A turn every `quarantine.retry_minutes`, until `stop` is set."""
+    """A turn at once, which mends what a crash or a lost home left undone, then one every `retry_minutes`.
+
+    It runs beside the loading, whose correctness does not depend on it. Ends when `stop` is set.
+    """
+    maintain(stop, runner, config, retention, missing_files=True, contracts=False)
     while not stop.wait(config.quarantine.retry_minutes * 60):
-        maintain(runner, config, retention)
+        maintain(stop, runner, config, retention)
 
 
 def _attempt(part: Callable[[], None], runner: IngestionRunner) -> None:
     try:
         part()
+    except Stopped:
+        logger.info(f"[maintenance] {part.__name__} left to the next start")
     except (PipelineError, OSError) as error:
         reason = error if isinstance(error, PipelineError) else error.strerror
         logger.warning(f"[maintenance] {part.__name__} put off: {reason}")
+        if isinstance(error, WarehouseUnfit):
+            runner.lacking.tell(f"The timer's part {part.__name__}", error)
         if isinstance(error, PipelineError):
             runner.make_way(error)
     except Exception as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
 
-from config.errors import PipelineError, WarehouseUnavailable
+from config.errors import PipelineError, ReadOnlyServer, WarehouseUnavailable
 from datawarehouse.db_connection import Warehouse
 from utils import metrics
 from utils.alerter import send_alert
@@ -19,19 +20,22 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0  # between two looks
 
 
 class Outage:
-    """Called by any thread; `stop` ends all waiting."""
+    """Called by any thread; `stop` ends all waiting, and so does `patience` (seconds), by WarehouseUnavailable."""
 
-    def __init__(self, warehouse: Warehouse, stop: threading.Event) -> None:
+    def __init__(self, warehouse: Warehouse, stop: threading.Event, patience: float = math.inf) -> None:
         self._warehouse = warehouse
         self._stop = stop
+        self._patience = patience
         self._watching = threading.Lock()  # held by the one that watches
 
     def reachable(self) -> bool:
-        """Does PostgreSQL answer?"""
+        """Does PostgreSQL answer, and take writes? A standby, or a primary that was demoted, doesn't."""
         metrics.turn()  # an outage is no reason to start the service again
         try:
             with self._warehouse.transaction(deadline_seconds=10) as tx:
-                tx.execute("SELECT 1")
+                tx.execute("SELECT current_setting('transaction_read_only')")
+                if tx.fetchone() == ("on",):
+                    raise ReadOnlyServer("PostgreSQL takes no writes here")
         except WarehouseUnavailable:
             return False
         except PipelineError as problem:
@@ -40,7 +44,7 @@ class Outage:
         return True
 
     def wait(self, problem: WarehouseUnavailable) -> None:
-        """Return when PostgreSQL answers, however long that takes, or `stop` is set."""
+        """Return when PostgreSQL answers, or `stop` is set. Raises WarehouseUnavailable at the end of patience."""
         while not self._watching.acquire(timeout=FIRST_WAIT_SECONDS):
             if self._stop.is_set():
                 return
@@ -59,4 +63,6 @@ class Outage:
                 minutes = (time.monotonic() - started) / 60
                 send_alert(AlertKind.DATABASE_BACK, f"It was away for {minutes:.1f} minutes. Loading goes on.")
                 return
+            if time.monotonic() - started > self._patience:
+                raise WarehouseUnavailable(f"{problem}; given up after {self._patience:.0f} s. Nothing is lost")
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)

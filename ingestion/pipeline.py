@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from config.errors import ConfigError, WarehouseUnavailable
+from config.errors import ConfigError, WarehouseUnavailable, WarehouseUnfit
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.late_pii import mask_late_columns
 from datawarehouse.quarantine_backup import QuarantineBackup
-from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
 from datawarehouse.views import replaceable, views_of
 from ingestion.cluster import Cluster
+from ingestion.continuity import continuity_loop
 from ingestion.file_report import Summary
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, StreamWatcher
@@ -50,7 +52,8 @@ BANNER = """\
 🚀 FastFeast Pipeline is running! Waiting for files...
 Press Ctrl+C to stop the pipeline gracefully.
 ====================================================="""
-JOIN_SECONDS = 8.0
+JOIN_SECONDS = 2.0  # for all threads beside the loading together; what they do can be done anew
+CUT_SECONDS = 0.5  # for a statement of one of them that takes longer
 MOST_NOT_LOADED = 1000  # paths that are remembered for the dashboard
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 15.0
 
@@ -59,10 +62,14 @@ class Pipeline:
     """A context: entering opens the warehouse and its tables, leaving stops threads and closes all of it.
 
     `stop` may be set from a signal handler or another thread: what is in hand is finished, then it ends.
+    A database that is away, or takes nothing, is waited for; after `patience` seconds by WarehouseUnavailable.
     """
 
-    def __init__(self, config: PipelineConfig, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self, config: PipelineConfig, stop: threading.Event | None = None, patience: float = math.inf
+    ) -> None:
         self._config = config
+        self._patience = patience
         self._stop = stop or threading.Event()
         self._exit = ExitStack()
         self._threads: list[threading.Thread] = []
@@ -79,15 +86,17 @@ class Pipeline:
             stack.enter_context(announced(config))
             alerter.start(config.alerting)
             stack.callback(alerter.stop)
-            stack.callback(self.warehouse.close)
+            stack.callback(self._close_warehouse)
             if not self._open_warehouse():
                 self._exit = stack.pop_all()
                 return self
             self._tracker = FileTracker(config.path(config.tracker.db_path))
             stack.callback(self._tracker.close)
-            self._forget_what_the_warehouse_lacks()
             self.inbox = Inbox(config, self._tracker, report=self._report)
-            self.runner = IngestionRunner(config, self.warehouse, self._tracker, self.inbox, self._stop)
+            self.runner = IngestionRunner(
+                config, self.warehouse, self._tracker, self.inbox, self._stop, self._patience
+            )
+            self.runner.continuity.begin()
             if config.execution.engine == "dask":
                 cluster = Cluster(config, self.runner.work, self._stop)
                 stack.callback(cluster.close)
@@ -102,18 +111,24 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        deadline = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:
-            thread.join(JOIN_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                logger.warning(f"[pipeline] thread {thread.name} did not end within {JOIN_SECONDS:.0f} s")
+                logger.warning(
+                    f"[pipeline] thread {thread.name} is busy still: its statement is cut, and done anew"
+                )
         self._exit.close()
+
+    def _close_warehouse(self) -> None:
+        busy = any(thread.is_alive() for thread in self._threads)
+        self.warehouse.close(*([CUT_SECONDS] if busy else []))
 
     def run_forever(self) -> Summary:
         """Seed the master data, start watchers and timers, and process files until `stop` is set."""
         if self._stop.is_set():
             return Summary()
         self._seed_master()
-        maintain(self.runner, self._config, self._retention, missing_files=True, contracts=False)
         self._start_timers()
         self._watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
         for watcher in self._watchers:
@@ -133,7 +148,7 @@ class Pipeline:
         self._seed_master()
         self._scan(scan_everything)
         self._drain()
-        maintain(self.runner, self._config, self._retention, missing_files=True)
+        maintain(self._stop, self.runner, self._config, self._retention, missing_files=True)
         if self._views:
             update_views(self.warehouse.engine(), self._views)
         return self.runner.summary
@@ -216,6 +231,10 @@ class Pipeline:
         self._start(
             "maintenance", lambda: maintenance_loop(self._stop, self.runner, self._config, self._retention)
         )
+        self._start(
+            "continuity",
+            lambda: continuity_loop(self._stop, self.runner.continuity, self._config.watcher.rescan_seconds),
+        )
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -224,13 +243,18 @@ class Pipeline:
 
     def _open_warehouse(self) -> bool:
         """Open the pool and bring the tables up to date, waiting for a server that is away; False when stopped."""
-        wait = 0.0
+        wait, begun = 0.0, time.monotonic()
         while not self._stop.wait(wait):
             try:
                 self.warehouse.open()
                 init_schema(self.warehouse, self._config)
                 self._check_database()
+            except WarehouseUnfit:
+                raise
             except WarehouseUnavailable as problem:
+                waited = time.monotonic() - begun
+                if waited + wait > self._patience:
+                    raise WarehouseUnavailable(f"{problem}; given up after {waited:.0f} s") from None
                 if not wait:
                     send_alert(AlertKind.DATABASE_AWAY, f"{problem}. Waiting for it.")
                 wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
@@ -257,12 +281,6 @@ class Pipeline:
         """Write the CSV backup anew, whose lines are masked in the table; a full disk is the timer's business."""
         with suppress(OSError):
             QuarantineBackup(self._config.path(self._config.quarantine.dir), self.warehouse).reconcile()
-
-    def _forget_what_the_warehouse_lacks(self) -> None:
-        """PostgreSQL is the truth: what the cache calls done and the file log doesn't is loaded again."""
-        with self.warehouse.transaction() as tx:
-            tx.execute(query("file_log", "done"))
-            self._tracker.keep_only({row[0] for row in tx})
 
     def _report(self, kind: str, path: Path, message: str) -> None:
         """What the watchers refuse, once a path: a log line, and an alert unless only the name is unexpected."""

@@ -27,6 +27,10 @@ class AlertKind(StrEnum):
     LOADING_HELD_UP = "Loading held up"
     DATABASE_AWAY = "Database unavailable"
     DATABASE_BACK = "Database available again"
+    DATABASE_UNFIT = "Database unfit"
+    DATABASE_FIT = "Database fit again"
+    DATABASE_BEHIND = "Database went back in time"
+    DATABASE_EMPTY = "Database was empty"
     FOLDERS_AWAY = "Input folders unavailable"
     FOLDERS_BACK = "Input folders available again"
     CLUSTER_AWAY = "Cluster unavailable"
@@ -50,6 +54,7 @@ class AlertKind(StrEnum):
 # The end of what another alert began.
 ENDS: dict[str, str] = {
     AlertKind.DATABASE_AWAY: AlertKind.DATABASE_BACK,
+    AlertKind.DATABASE_UNFIT: AlertKind.DATABASE_FIT,
     AlertKind.FOLDERS_AWAY: AlertKind.FOLDERS_BACK,
     AlertKind.CLUSTER_AWAY: AlertKind.CLUSTER_BACK,
 }

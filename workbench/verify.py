@@ -5,17 +5,21 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.model import Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.partitions import names_of, partitioned
 from datawarehouse.quarantine_backup import QuarantineBackup
 from datawarehouse.queries import query
+from datawarehouse.streaming import stream
 from datawarehouse.tables import build_metadata
+from ingestion.file_tracker import counted_as_done
 from workbench.output import AsJson, print_json, say, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 
@@ -54,9 +58,10 @@ def verify(as_json: AsJson = False) -> int:
 
 def run_checks(warehouse: Warehouse, config: PipelineConfig) -> list[Check]:
     """All checks; those of the tables on one snapshot, beside a service or without."""
+    done = counted_as_done(config.path(config.tracker.db_path))  # first: what a service counts is committed
     with warehouse.transaction() as tx:
         tx.execute(query("verify", "snapshot"))
-        checks = list(_of_tables(tx, config))
+        checks = [*_of_tables(tx, config), _done_files(tx, done)]
     backup = Check("CSV backup equals quarantine")
     for day in QuarantineBackup(config.path(config.quarantine.dir), warehouse).compare():
         backup.compared += 1
@@ -64,6 +69,19 @@ def run_checks(warehouse: Warehouse, config: PipelineConfig) -> list[Check]:
             row = _difference(file_name=day.path.name, what=f"rows of {day.path}")
             backup.differences.append(row | {"expected": day.rows, "found": day.rows - day.missing + day.extra})
     return [*checks, backup]
+
+
+def _done_files(tx: Cursor, done: dict[str, set[str]]) -> Check:
+    """What is done here and not there was taken back in time, by a restore or a failover; a service mends that."""
+    check = Check("files done are in the file log", sum(map(len, done.values())))
+    if done:
+        for md5, status in stream(tx, query("continuity", "contents")):
+            if status != Status.FAILED:
+                done.pop(md5, None)
+    for path in sorted(path for paths in done.values() for path in paths):
+        row = _difference(file_name=Path(path).name, what=f"not in the file log: {path}")
+        check.differences.append(row | {"expected": 1, "found": 0})
+    return check
 
 
 def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:

@@ -1,6 +1,11 @@
 -- name: lock
 -- Two daemons with the same content: the second waits here until the first has committed.
-SELECT pg_advisory_xact_lock(hashtext('fastfeast file'), hashtext(%(content)s))
+-- `keyed`: how many of the three tables that a load writes to have their keys. A restore brings these after all rows;
+-- until then a file that was loaded before looks new.
+SELECT (SELECT count(DISTINCT k.conrelid) FROM pg_constraint k
+        WHERE k.contype IN ('p', 'u') AND k.conrelid IN ('pipeline_file_log'::regclass, 'quarantine'::regclass,
+                                                         %(table)s::regclass)) AS keyed,
+       pg_advisory_xact_lock(hashtext('fastfeast file'), hashtext(%(content)s))
 
 -- name: claim
 SELECT nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id')) AS file_id, l.file_id, l.status, l.spec_hash,
@@ -10,7 +15,12 @@ LEFT JOIN pipeline_file_log l
     ON l.logical_name = %(logical_name)s AND l.file_hash = %(md5)s AND l.file_size = %(size)s
 
 -- name: try_lock
-SELECT content FROM unnest(%(contents)s::text[]) AS wanted (content)
+-- `keyed` as above.
+SELECT content, keyed
+FROM unnest(%(contents)s::text[]) AS wanted (content),
+     (SELECT (SELECT count(DISTINCT k.conrelid) FROM pg_constraint k
+             WHERE k.contype IN ('p', 'u') AND k.conrelid IN ('pipeline_file_log'::regclass, 'quarantine'::regclass,
+                                                              %(table)s::regclass))) AS keys (keyed)
 WHERE pg_try_advisory_xact_lock(hashtext('fastfeast file'), hashtext(content))
 
 -- name: claim_new
@@ -125,6 +135,3 @@ SELECT file_id, file_name, file_path, file_hash, file_size, file_type, logical_n
 FROM pipeline_file_log
 WHERE file_id = %(file_id)s
 FOR UPDATE
-
--- name: done
-SELECT file_hash FROM pipeline_file_log WHERE status = 'success'

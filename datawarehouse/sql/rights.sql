@@ -21,6 +21,15 @@ FROM pg_proc p
 WHERE p.proname = 'promote_true_orphans' AND p.pronamespace = current_schema()::regnamespace
   AND NOT has_function_privilege(p.oid, 'EXECUTE')
 
+-- name: absent
+-- Of these tables, those that are not there.
+SELECT wanted.name
+FROM unnest(%(tables)s::text[]) AS wanted (name)
+WHERE NOT EXISTS (SELECT FROM pg_class c
+                  WHERE c.relname = wanted.name AND c.relkind IN ('r', 'p')
+                    AND c.relnamespace = current_schema()::regnamespace)
+ORDER BY wanted.name
+
 -- name: procedure
 -- The body of the stored procedure that is there, and whether this role may replace it.
 SELECT p.prosrc, pg_has_role(p.proowner, 'USAGE')

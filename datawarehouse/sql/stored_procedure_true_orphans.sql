@@ -14,14 +14,17 @@ AS $$
         USING expired e
         WHERE w.file_id = e.file_id AND w.row_number = e.row_number
         RETURNING w.file_id, w.row_number, w.fk_column
+    ), keys AS (
+        SELECT file_id, row_number, string_agg(fk_column, ', ' ORDER BY fk_column) AS columns
+        FROM waits
+        GROUP BY file_id, row_number
     ), moved AS (
         INSERT INTO true_orphan (quarantine_id, source_file, source_table, unresolved_fk, raw_data, first_seen_at,
                                  retry_count)
-        SELECT e.quarantine_id, e.source_file, e.source_table,
-               coalesce((SELECT string_agg(w.fk_column, ', ' ORDER BY w.fk_column) FROM waits w
-                         WHERE w.file_id = e.file_id AND w.row_number = e.row_number), ''),
-               e.raw_data, e.quarantined_at, e.retry_count
+        SELECT e.quarantine_id, e.source_file, e.source_table, coalesce(k.columns, ''), e.raw_data, e.quarantined_at,
+               e.retry_count
         FROM expired e
+        LEFT JOIN keys k ON k.file_id = e.file_id AND k.row_number = e.row_number
         ON CONFLICT (quarantine_id) DO NOTHING
         RETURNING 1
     )

@@ -83,6 +83,10 @@ class Server:
         """Everything in a database as SQL text."""
         return self._run("pg_dump", "--dbname", self.url(database))
 
+    def run(self, program: str, *args: str | Path) -> str:
+        """Run one of PostgreSQL's programs as the server's account; returns what it prints."""
+        return self._run(program, *args)
+
     def _run(self, program: str, *args: str | Path) -> str:
         # A file, not a pipe: the server inherits it and would hold a pipe open for ever.
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
@@ -101,3 +105,25 @@ class Server:
             text = output.read()
         assert done.returncode == 0, f"{program}: {text[-2000:]}"
         return text
+
+
+class Standby(Server):
+    """A streaming standby of `primary`, made by pg_basebackup; `promote` makes it a server of its own."""
+
+    def __init__(self, primary: Server) -> None:
+        self.dir = Path(tempfile.mkdtemp(prefix="fastfeast-test-pg-"))
+        self.port = free_port()
+        self.log = self.dir / "server.log"
+        self.bin = primary.bin
+        self._as_nobody = primary._as_nobody
+        if self._as_nobody:
+            os.chown(self.dir, NOBODY, NOBODY)
+        self.data = self.dir / "data"
+        source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
+        self._run("pg_basebackup", *source, "-D", self.data, "-R", "--checkpoint=fast", "--no-sync")
+        with (self.data / "postgresql.auto.conf").open("a") as conf:
+            conf.write(f"port = '{self.port}'\nunix_socket_directories = '{self.dir}'\n")
+
+    def promote(self) -> None:
+        """Make it a primary, as it is."""
+        self._run("pg_ctl", "-D", self.data, "-w", "-t", "60", "promote")

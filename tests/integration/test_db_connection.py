@@ -20,7 +20,15 @@ import psycopg2
 import pytest
 import sqlalchemy
 
-from config.errors import Collision, ConfigError, DataError, PipelineError, WarehouseUnavailable
+from config.errors import (
+    Collision,
+    ConfigError,
+    DataError,
+    PipelineError,
+    ReadOnlyServer,
+    WarehouseUnavailable,
+    WarehouseUnfit,
+)
 from config.settings import DatabaseConfig, PipelineConfig, PoolConfig
 from datawarehouse import db_connection
 from datawarehouse.db_connection import SHORT_PATIENCE_SECONDS, Warehouse
@@ -246,7 +254,7 @@ REFUSED = {
         DataError,
         "54000",
     ),
-    f"SELECT '{CANARY}' FROM nowhere": (PipelineError, "42P01"),
+    f"SELECT '{CANARY}' FROM nowhere": (WarehouseUnfit, "42P01"),
     f"SELEKT '{CANARY}'": (PipelineError, "42601"),
     f"DO $$ BEGIN RAISE EXCEPTION '{CANARY}'; END $$": (PipelineError, "P0001"),
     "SET LOCAL statement_timeout = 20; SELECT pg_sleep(9)": (WarehouseUnavailable, "57014"),
@@ -257,7 +265,7 @@ REFUSED = {
     "DO $$ BEGIN RAISE SQLSTATE '25P03'; END $$": (WarehouseUnavailable, "25P03"),
     "DO $$ BEGIN RAISE SQLSTATE '08006'; END $$": (WarehouseUnavailable, "08006"),
     "DO $$ BEGIN RAISE SQLSTATE 'ZZ999'; END $$": (PipelineError, "ZZ999 unknown"),
-    "SET TRANSACTION READ ONLY; CREATE TABLE x ()": (WarehouseUnavailable, "25006"),
+    "SET TRANSACTION READ ONLY; CREATE TABLE x ()": (ReadOnlyServer, "25006"),
     "SELECT pg_terminate_backend(pg_backend_pid())": (WarehouseUnavailable, "lost"),
 }
 

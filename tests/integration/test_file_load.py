@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from config.errors import DataError, FileChanged, WarehouseUnavailable
+from config.errors import DataError, FileChanged, Stopped, WarehouseUnavailable
 from config.model import Column, Dtype, Feed, FileJob, FileOutcome, FileSpec, OnConflict, Schema, Stage, Status
 from config.settings import PipelineConfig
 from datawarehouse import loader as loader_module
@@ -18,7 +18,7 @@ from datawarehouse import row_load
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine_retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
-from ingestion.file_load import FileLoad, Stopped
+from ingestion.file_load import FileLoad
 from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files
 from tests.integration.putting_right import PARENTS

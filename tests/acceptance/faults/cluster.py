@@ -28,10 +28,16 @@ class Cluster:
         host: str = "127.0.0.1",
         url: str | None = None,
         prefixes: Sequence[Sequence[str]] = (),
+        patches: Path | None = None,
     ) -> None:
-        """`url` is how the workers reach the database, where that is not the product's own way."""
+        """`url` is how the workers reach the database, where that is not the product's own way.
+
+        `patches` is a folder whose sitecustomize.py each process runs first.
+        """
         self.host, self.port = host, free_port()
         self._env = {**product.environment(), "PYTHONPATH": str(ROOT)}
+        if patches:
+            self._env["PYTHONPATH"] = f"{patches}:{ROOT}"
         if url:
             self._env["DATABASE_URL"] = url
         self._prefixes = prefixes or [()] * workers

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import random
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,7 @@ class Bench:
     def __init__(self, folder: Path, **changes: Any) -> None:
         self.folder = folder
         self.server = Server().start()
+        self.kept = ExitStack()  # what a game made and its audit looks at: closed with the bench
         self._clones = 0
         self.base = Product(folder / "base", self.server.url("base"), **_quick(changes))
         samples.write_master(self.base.home)
@@ -76,7 +79,11 @@ class Bench:
             connection.close()
 
     def close(self) -> None:
+        self.kept.close()
         self.server.remove()
+
+
+Game = Callable[[Bench, random.Random, Tally], Audit]  # of the soak: breaks something, again and again
 
 
 def _quick(changes: dict[str, Any]) -> dict[str, Any]:

@@ -21,13 +21,21 @@ import psycopg2
 
 from tests.acceptance.books import Audit
 from tests.acceptance.daemon import Daemon, Product
-from tests.acceptance.faults import kills
+from tests.acceptance.faults import kills, soak_availability
 from tests.acceptance.faults.outage import MASTER, caught_up_after_outage, overflow
 from tests.acceptance.faults.proxy import Proxy
-from tests.acceptance.faults.scenario import Bench, Tally, backends, files_of, in_transaction, put_round, settle
+from tests.acceptance.faults.scenario import (
+    Bench,
+    Game,
+    Tally,
+    backends,
+    files_of,
+    in_transaction,
+    put_round,
+    settle,
+)
 from tests.acceptance.mails import mail_server
 
-Game = Callable[[Bench, random.Random, Tally], Audit]
 ROUNDS = 8
 DRAIN_SECONDS = 120
 STUCK = AssertionError, subprocess.TimeoutExpired, psycopg2.Error
@@ -182,6 +190,7 @@ GAMES: dict[str, Game] = {
     "COMMIT's answer lost": partial(spoiled_commits, Proxy.swallow_commits, attrgetter("swallowed")),
     "COMMIT cancelled": partial(spoiled_commits, Proxy.cancel_commits, attrgetter("cancelled")),
     "20,000 files at once, daemon stopped": overflowing_events,
+    **soak_availability.GAMES,  # more games: a module with such a table, and a line here
 }
 ONLY_ONCE = ("long outage, small files arriving", "20,000 files at once, daemon stopped")
 
@@ -200,12 +209,13 @@ def _drain(product: Product, daemon: Daemon, rounds: int = ROUNDS) -> None:
         raise
 
 
-def soak(minutes: float, seed: int) -> list[Tally]:
+def soak(minutes: float, seed: int, only: str = "") -> list[Tally]:
     """Play all games, again and again, for `minutes`, each at least once.
 
     A game that can't go on ends the turn, and leaves its folder for whoever wants to know why.
     """
-    games: dict[str, Game] = {**GAMES, ONLY_ONCE[0]: partial(long_outage, minutes)}
+    every: dict[str, Game] = {**GAMES, ONLY_ONCE[0]: partial(long_outage, minutes)}
+    games = {name: game for name, game in every.items() if only in name}
     tallies = {name: Tally(name) for name in games}
     dice = random.Random(seed)
     deadline = time.monotonic() + 60 * minutes
@@ -268,10 +278,11 @@ def main() -> None:
     """Run the soak; exits with 1 when anything was lost, doubled, out of balance or stuck."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--only", default="", help="games with this in their names")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     options = parser.parse_args()
     _say(f"seed {options.seed}")
-    tallies = soak(options.minutes, options.seed)
+    tallies = soak(options.minutes, options.seed, options.only)
     _say(table(tallies))
     sys.exit(any(tally.lost or tally.doubled or tally.unbalanced or tally.stuck for tally in tallies))
 
