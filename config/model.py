@@ -303,6 +303,11 @@ class FileSpec:
         return f"{self.table.rsplit('_', 1)[-1]}_sk" if self.is_fact else None
 
     @property
+    def version_by(self) -> str | None:
+        """Where newer rows replace older ones: the column that tells which is newer."""
+        return self.newer_by if self.on_conflict is OnConflict.UPDATE_IF_NEWER else None
+
+    @property
     def key_table(self) -> str:
         """Where the source keys are unique, and what children refer to: the table itself unless partitioned.
 

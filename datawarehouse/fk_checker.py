@@ -19,11 +19,14 @@ from validation.orphan_validator import Keys, ParentLookup
 if TYPE_CHECKING:
     import pandas as pd
 
-_IN_TABLE = "SELECT {columns} FROM {keys} AS t WHERE t.{key} = ANY(%s::{type}[])"
+_IN_TABLE = "SELECT {columns} FROM {keys} AS t WHERE t.{key} = ANY({wanted}::{type}[])"
 # The key tells in which partition its row is: each look-up is in that one alone.
 _IN_PARTITIONS = """SELECT {columns} FROM {keys} AS k
 CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = k.{key} AND t.{by} = k.{by} LIMIT 1) AS t
-WHERE k.{key} = ANY(%s::{type}[])"""
+WHERE k.{key} = ANY({wanted}::{type}[])"""
+# The types in which keys are compared: as they are, for a cast to the parent's own type would cut a text, or fail
+# for a number beyond it. The index of the parent's key serves them all.
+_COMPARED_AS = {"smallint": "bigint", "integer": "bigint", "varchar": "text", "char": "bpchar"}
 
 
 def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -> tuple[str, str]:
@@ -44,18 +47,14 @@ def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> P
     def present(keys: Keys) -> dict[ForeignKey, pa.Array]:
         asked = list(keys.items())
         parents, parts = [], []
-        for number, (foreign_key, _) in enumerate(asked):
+        for number, (foreign_key, values) in enumerate(asked):
             parent = config.by_logical_name[foreign_key.parent]
             name = sql.Identifier(f"parent_{number}")
             locking = sql.SQL(" FOR KEY SHARE" if lock and not (distributed and parent.is_fact) else "")
-            parents.append(sql.SQL("{} AS ({}{})").format(name, _by_key(parent), locking))
-            parts.append(
-                sql.SQL("SELECT {}, {}::text FROM {}").format(
-                    sql.Literal(number), sql.Identifier(parent.schema.key.target), name
-                )
-            )
+            parents.append(sql.SQL("{} AS ({}{})").format(name, _by_key(parent, values), locking))
+            parts.append(sql.SQL("SELECT {}, key::text FROM {}").format(sql.Literal(number), name))
         statement = sql.SQL("WITH {} {}").format(sql.SQL(", ").join(parents), sql.SQL(" UNION ALL ").join(parts))
-        tx.execute(statement, [_array_literal(values) for _, values in asked])
+        tx.execute(statement)
         found: dict[int, list[str]] = {number: [] for number in range(len(asked))}
         for number, key in tx:
             found[number].append(key)
@@ -72,20 +71,29 @@ def rows_by_key(
 ) -> list[tuple[Any, ...]]:
     """Of the rows of `spec`'s table those with one of `keys` (no nulls): the key, then `columns` by their names in
     the file. Reads by the index of the key, never the whole table."""
-    tx.execute(_by_key(spec, *columns), (_array_literal(keys),))
+    tx.execute(_by_key(spec, keys, *columns))
     return tx.fetchall()
 
 
-def _by_key(spec: FileSpec, *columns: str) -> sql.Composed:
+def compared_as(key: Column) -> str:
+    """The type in which values are compared with a parent's `key`."""
+    return _COMPARED_AS.get(key.sql.base, key.sql.base)
+
+
+def _by_key(spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str) -> sql.Composed:
     key = spec.schema.key
-    chosen = [key, *(spec.schema.by_name[name] for name in columns)]
+    own: sql.Composable = sql.Identifier("t", key.target)
+    if key.dtype is Dtype.STR:  # what is padded with blanks comes without them
+        own = sql.SQL("{}::text").format(own)
+    chosen = [_selected(spec.schema.by_name[name]) for name in columns]
     return sql.SQL(_IN_PARTITIONS if columns and spec.partition_by else _IN_TABLE).format(
-        columns=sql.SQL(", ").join(map(_selected, chosen)),
+        columns=sql.SQL(", ").join([sql.SQL("{} AS key").format(own), *chosen]),
         table=sql.Identifier(spec.table),
         keys=sql.Identifier(spec.key_table),
         key=sql.Identifier(key.target),
         by=sql.Identifier(spec.partition_column or ""),
-        type=sql.SQL(str(key.sql)),
+        wanted=sql.Literal(_array_literal(keys)),
+        type=sql.SQL(compared_as(key)),
     )
 
 

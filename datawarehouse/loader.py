@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,15 +15,19 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError
-from config.model import Column, FileSpec, Lookup, OnConflict
+from config.model import Column, FileSpec, Lookup
 from config.settings import PipelineConfig
 from datawarehouse.db_errors import translated
 from datawarehouse.derivations import derive
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.queries import query
 from datawarehouse.schema_init import grow_dates
+from datawarehouse.user_triggers import of_table
+from datawarehouse.versions import MOST_TRIES, newest_first, of_keys
+from validation.batch import FILE_ID, MAY_REPEAT, ROW
 
 COPY_ROWS = 4_000  # written as CSV at a time, while the server works on those before
+LEFT_OUT = "not_inserted: a trigger or rule of the table left the row out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,11 @@ class Refused:
 class Loaded:
     """What became of the rows, as the database counts them.
 
-    `duplicates` are the numbers of rows whose key an earlier chunk of the same file brought. With `list_present`,
-    `updated_rows` are of those that replaced a row of an earlier file, `present_rows` of those that did not, and
-    `changed_rows` of those among these that have other values.
+    `duplicates` are the numbers of rows that tell nothing newer than what the same file brought before. A row
+    counts as already present as well when its file has a newer one of its key, or had an older one that it takes
+    the place of: so the counts are the same whatever the order. With `list_present`, `updated_rows` are of those
+    that replaced a row of an earlier file, `present_rows` of those that did not, and `changed_rows` of those among
+    these that differ from an earlier file's row.
     """
 
     inserted: int = 0
@@ -68,6 +74,10 @@ class Loaded:
 
 class _Overtaken(DataError):
     """Another transaction brought or took keys between the look at the table and the merge: look again."""
+
+
+class _LeftOut(DataError):
+    """Rows were to be written, and are not there: a trigger or a rule of the table's own has left them out."""
 
 
 class _CsvText:
@@ -102,32 +112,64 @@ class Loader:
         self._config = config
         self._list_present = list_present
         self._table = sql.Identifier(spec.table)
-        self._stage = sql.Identifier(f"stage_{spec.table}"[:63])
+        # A blank is in no table's name: what the transaction makes for itself hides no table.
+        self._stage = sql.Identifier(f"stage of {spec.table}"[:63])
+        self._seen = sql.Identifier(f"seen of {spec.table}"[:63])
+        self._row = self._free_name("_row")
         self._keys = sql.Identifier(spec.key_table)
         self._key = sql.Identifier(spec.schema.key.target)
         self._by = sql.Identifier(spec.partition_column or "")
-        self._seen = sql.Identifier(f"seen_{spec.table}"[:63])
+        self._newer = sql.Identifier(spec.schema.by_name[spec.version_by].target if spec.version_by else "")
         self._has_stage = False
         self._remembers = False
         self._asks_for_all: bool | None = None  # the first chunk shows it
         may = "has_parameter_privilege('session_replication_role', 'SET')"
         grantable = tx.connection.server_version >= 150000
-        tx.execute(query("loader", "settings").format(may=may if grantable else "false"))
-        first, last, *_ = self._row()
+        settings = sql.SQL(query("loader", "settings"))
+        tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=of_table(spec)))
+        first, last, *_ = self._fetch_row()
         self._calendar = range(first, last + 1)
 
     def load(self, rows: pa.Table, *, more: bool = False) -> Loaded:
-        """Load `rows`: `_row`, the schema's columns, and `_file_id` of the file they are from; keys are distinct.
+        """Load `rows`: ROW, the schema's columns, and FILE_ID, the file they are from.
 
-        `more` says that other chunks of the file may follow: then the keys that an earlier file brought are
-        remembered, so that a second row with such a key counts as the duplicate that it is. `_may_repeat` is false
-        in rows whose key no earlier chunk has; without it, every key is asked for.
+        Their keys are distinct; where newer rows replace older ones, key and `newer_by` are, and the newest row of
+        each key is loaded. `more` says that other chunks of the file may follow: then the keys that an earlier
+        file brought are remembered, so that a second row with such a key counts as the duplicate that it is.
+        MAY_REPEAT is false in rows whose key no earlier chunk has; without it, every key is asked for.
         A row that PostgreSQL refuses is found by halving the chunk, and comes back in `refused`.
         """
         if rows.num_rows == 0:
             return Loaded()
         self._grow_calendar(rows)
         rows = self._with_derived(rows)
+        if version := self._spec.version_by:
+            return self._load_newest(rows, version, more=more)
+        return self._load(rows, more=more)
+
+    def _load_newest(self, rows: pa.Table, version: str, *, more: bool) -> Loaded:
+        """Load the newest row of each key; where PostgreSQL refuses it, the next. The others find a newer one."""
+        key, tries = self._spec.schema.primary_key, 0
+        first, older = newest_first(rows, key, version)
+        loaded = part = self._load(first, more=more)
+        while part.refused and older.num_rows and tries < MOST_TRIES:
+            tries += 1
+            waiting, older = of_keys(older, rows, key, [row.row for row in part.refused])
+            first, rest = newest_first(waiting, key, version)
+            older = pa.concat_tables([older, rest])
+            part = self._load(first, more=more)
+            loaded.add(part)
+        if part.refused and older.num_rows:
+            untried, older = of_keys(older, rows, key, [row.row for row in part.refused])
+            loaded.duplicates += untried.column(ROW).to_pylist()
+        if older.num_rows:
+            loaded.add(self._merge(older, more=more))
+        return loaded
+
+    def _load(self, rows: pa.Table, *, more: bool) -> Loaded:
+        """Load rows of distinct keys."""
+        if rows.num_rows == 0:
+            return Loaded()
         known = self._known(rows)
         if known is None:
             return self._add(rows, more=more)
@@ -145,8 +187,8 @@ class Loader:
         `list_present` rows are of many files, and each chunk asks for all.
         """
         keys = rows.column(self._spec.schema.primary_key)
-        if self._asks_for_all is False and "_may_repeat" in rows.column_names:
-            keys_asked = keys.filter(rows.column("_may_repeat"))
+        if self._asks_for_all is False and MAY_REPEAT in rows.column_names:
+            keys_asked = keys.filter(rows.column(MAY_REPEAT))
         else:
             keys_asked = keys
         there = rows_by_key(self._tx, self._spec, keys_asked) if len(keys_asked) else []
@@ -206,7 +248,10 @@ class Loader:
         if self._spec.partition_by:
             columns = (self._spec.schema.primary_key, self._spec.partition_by.column)
             self._copy(self._keys, {name: self._names[name] for name in columns}, rows)
-        return Loaded(inserted=self._copy(self._table, self._names, rows))
+        inserted = self._copy(self._table, self._names, rows)
+        if inserted != rows.num_rows:
+            raise _LeftOut(LEFT_OUT)
+        return Loaded(inserted=inserted)
 
     def _copy(self, table: sql.Identifier, names: dict[str, str], rows: pa.Table) -> int:
         """COPY the columns `names` (of the rows → of the table); returns the number of rows."""
@@ -220,12 +265,21 @@ class Loader:
     def _names(self) -> dict[str, str]:
         """Column of the rows → column of the table."""
         stored = {column.name: column.target for column in self._spec.schema.columns}
-        return stored | {name: name for name in (*self._spec.derive, "_file_id")}
+        return stored | {name: name for name in self._spec.derive} | {FILE_ID: "_file_id"}
+
+    def _free_name(self, wanted: str) -> sql.Identifier:
+        """`wanted`, or a name like it that no column of the table has."""
+        taken = set(self._names.values())
+        while wanted in taken:
+            wanted += "_"
+        return sql.Identifier(wanted)
 
     # ------------------------------------------------------------ rows with known keys
 
     def _merge(self, rows: pa.Table, *, more: bool) -> Loaded:
         """Merge rows by way of the stage; halve them on a data error until the guilty ones are alone."""
+        if rows.num_rows == 0:
+            return Loaded()
         if not self._has_stage:
             self._create_stage()
         if more and not self._remembers:
@@ -236,7 +290,7 @@ class Loader:
             return self._merge(rows, more=more)
         except DataError as error:
             if rows.num_rows == 1:
-                return Loaded(refused=[Refused(rows.column("_row")[0].as_py(), error.args[0])])
+                return Loaded(refused=[Refused(rows.column(ROW)[0].as_py(), error.args[0])])
         half = rows.num_rows // 2
         loaded = self._merge(rows.slice(0, half), more=more)
         loaded.add(self._merge(rows.slice(half), more=more))
@@ -244,101 +298,95 @@ class Loader:
 
     def _stage_and_merge(self, rows: pa.Table) -> Loaded:
         self._tx.execute(sql.SQL("TRUNCATE {}").format(self._stage))
-        self._copy(self._stage, {"_row": "_row"} | self._names, rows)
-        self._tx.execute(self._conflicts, {"list_present": self._list_present})
-        known, changed, duplicates, present_rows, changed_rows = self._row()
-        if duplicates and not self._ignores_known:  # the first row of a file with a key is the one that counts
-            statement = sql.SQL("DELETE FROM {} WHERE _row = ANY (%s)").format(self._stage)
-            self._tx.execute(statement, (duplicates,))
-        self._tx.execute(self._insert, {"list_present": self._list_present})
-        inserted, updated, updated_rows = (self._count(), 0, None) if self._ignores_known else self._row()
-        present = rows.num_rows - inserted - updated - len(duplicates or [])
-        if present + updated != known:
-            raise _Overtaken
-        replaced = {*(updated_rows or [])}
+        self._copy(self._stage, {ROW: self._row.string} | self._names, rows)
+        if self._updates and self._spec.partition_by:
+            self._tx.execute(self._statement("lock_keys"))
+        self._tx.execute(self._look)
+        known, changed, duplicates, newer, present_rows, updated_rows, changed_rows, replaced = self._fetch_row()
+        inserted = self._insert_new(rows.num_rows - known - len(duplicates))
+        if newer:
+            self._update(newer)
+        updated = len(newer) - replaced
         return Loaded(
             inserted=inserted,
             updated=updated,
-            already_present=present,
-            changed=changed - updated,
-            duplicates=duplicates or [],
-            present_rows=sorted({*(present_rows or [])} - replaced),
-            updated_rows=updated_rows or [],
-            changed_rows=sorted({*(changed_rows or [])} - replaced),
+            already_present=known - updated,
+            changed=changed,
+            duplicates=duplicates,
+            present_rows=present_rows,
+            updated_rows=updated_rows,
+            changed_rows=changed_rows,
         )
 
-    def _count(self) -> int:
-        """How many rows the last INSERT brought."""
-        return len(self._tx.fetchall()) if self._tx.description else int(self._tx.rowcount)
+    def _insert_new(self, wanted: int) -> int:
+        """Insert the staged rows whose keys are not there, which are `wanted`; returns how many."""
+        if wanted == 0:
+            return 0
+        self._tx.execute(self._statement("insert" + self._kind))
+        inserted = len(self._tx.fetchall()) if self._tx.description else int(self._tx.rowcount)
+        if inserted != wanted:
+            self._explain_missing()
+        return inserted
+
+    def _update(self, numbers: list[int]) -> None:
+        """Put the staged rows `numbers` in the places of the older ones with their keys."""
+        self._tx.execute(self._statement("update" + self._kind, numbers=sql.Literal(numbers)))
+        if self._fetch_row()[0] != len(numbers):
+            self._explain_missing()
+
+    def _explain_missing(self) -> NoReturn:
+        """Fewer rows were written than were to be: raise what became of the others."""
+        self._tx.execute(self._statement("left_out"))
+        raise _LeftOut(LEFT_OUT) if self._fetch_row()[0] else _Overtaken
 
     @property
-    def _ignores_known(self) -> bool:
-        return self._spec.on_conflict is OnConflict.NOTHING
+    def _updates(self) -> bool:
+        return self._spec.version_by is not None
 
-    def _row(self) -> tuple[Any, ...]:
+    def _fetch_row(self) -> tuple[Any, ...]:
         row = self._tx.fetchone()
         assert row is not None  # noqa: S101  (an aggregate always gives a row)
         return row
 
     def _create_stage(self) -> None:
         """A temporary table with the table's own column types, for this transaction."""
-        columns = sql.SQL(", ").join(map(sql.Identifier, self._names.values()))
-        form = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT 0::bigint AS _row, {} FROM {} WITH NO DATA"
-        self._tx.execute(sql.SQL(form).format(self._stage, columns, self._table))
+        self._tx.execute(self._statement("create_stage"))
         self._has_stage = True
 
     def _create_seen(self) -> None:
-        key = self._spec.schema.key
-        self._tx.execute(
-            sql.SQL("CREATE TEMPORARY TABLE {} ({} {} PRIMARY KEY) ON COMMIT DROP").format(
-                self._seen, self._key, sql.SQL(str(key.sql))
-            )
-        )
+        key_type = sql.SQL(str(self._spec.schema.key.sql))
+        self._tx.execute(self._statement("create_seen" + self._manner, key_type=key_type))
         self._remembers = True
-        self.__dict__.pop("_conflicts", None)
+        self.__dict__.pop("_look", None)
 
     @cached_property
-    def _conflicts(self) -> sql.Composed:
-        def remembering(text: str) -> sql.Composable:
-            return sql.SQL(text if self._remembers else "").format(seen=self._seen, key=self._key)
-
-        return sql.SQL(query("loader", "conflicts")).format(
-            table=self._table,
-            stage=self._stage,
-            key=self._key,
+    def _look(self) -> sql.Composed:
+        """Which staged rows have keys that are there already, and what is to become of them."""
+        nothing = sql.SQL("")
+        joins = self._remembers and self._kind == "_distributed"
+        seen = "or_seen" + ("_distributed" if joins else self._manner)
+        return self._statement(
+            "look",
+            repeats=self._statement("repeats" + self._manner),
+            or_seen=self._statement(seen) if self._remembers else nothing,
+            seen_join=self._statement("seen_join_distributed") if joins else nothing,
+            newer_than_there=self._newer_than_there,
+            time=self._statement("time") if self._updates else nothing,
             changed=self._differ("t", "s"),
             there=self._there,
-            seen_join=remembering(" LEFT JOIN {seen} AS k ON k.{key} = s.{key}"),
-            or_seen=remembering(" OR k.{key} IS NOT NULL"),
-            remember=remembering(query("loader", "remember")),
+            remember=self._statement("remember" + self._manner) if self._remembers else nothing,
+            list_rows=sql.SQL("true" if self._list_present else "false"),
         )
 
-    @cached_property
-    def _insert(self) -> sql.Composed:
-        spec = self._spec
-        columns = [sql.Identifier(name) for name in self._names.values()]
-        form = "insert" if self._ignores_known else "upsert"
-        assignment = sql.SQL("{0} = n.{0}" if spec.partition_by else "{0} = excluded.{0}")
-        assignments = [assignment.format(c) for c in columns if c != self._key]
-        newer = spec.schema.by_name[spec.newer_by].target if spec.newer_by else ""
-        return sql.SQL(query("loader", form + self._kind)).format(
-            table=self._table,
-            stage=self._stage,
-            key=self._key,
-            columns=sql.SQL(", ").join(columns),
-            assignments=sql.SQL(", ").join(assignments),
-            newer=sql.Identifier(newer),
-            differs=self._differ("t", "s" if spec.partition_by else "excluded"),
-            keys=self._keys,
-            by=self._by,
-            there=self._there,
-        )
+    @property
+    def _newer_than_there(self) -> sql.Composable:
+        """Is the staged row `s` newer than the row `t` with its key?"""
+        return self._statement("newer") if self._updates else sql.SQL("false")
 
     @property
     def _there(self) -> sql.Composed:
         """What joins staged rows `s` with the rows `t` that have their keys."""
-        names = {"table": self._table, "keys": self._keys, "key": self._key, "by": self._by}
-        return sql.SQL(query("loader", "there" + self._kind)).format(**names)
+        return self._statement("there" + self._kind)
 
     @property
     def _kind(self) -> str:
@@ -346,6 +394,32 @@ class Loader:
         if self._spec.partition_by:
             return "_partitioned"
         return "_distributed" if self._config.database.distributed and self._spec.is_fact else ""
+
+    @property
+    def _manner(self) -> str:
+        """The end of the names of what differs where newer rows replace older ones."""
+        return "_of_versions" if self._updates else ""
+
+    def _statement(self, name: str, **more: sql.Composable) -> sql.Composed:
+        """The block `name` of loader.sql for this table. Run it without parameters: a name may have a %."""
+        columns = [sql.Identifier(name) for name in self._names.values()]
+        assignments = [sql.SQL("{0} = s.{0}").format(column) for column in columns if column != self._key]
+        names: dict[str, sql.Composable] = {
+            "table": self._table,
+            "stage": self._stage,
+            "seen": self._seen,
+            "row": self._row,
+            "key": self._key,
+            "keys": self._keys,
+            "by": self._by,
+            "before": self._free_name("_before"),
+            "newer": self._newer,
+            "columns": sql.SQL(", ").join(columns),
+            "assignments": sql.SQL(", ").join(assignments),
+        }
+        if "{is_newer}" in query("loader", name):
+            more["is_newer"] = self._newer_than_there
+        return sql.SQL(query("loader", name)).format(**names, **more)
 
     def _differ(self, one: str, other: str) -> sql.Composable:
         """Do the rows `one` and `other` differ in a source column other than the key?"""

@@ -16,7 +16,7 @@ from datawarehouse.fk_checker import parent_lookup
 from datawarehouse.late_pii import mask_rest
 from datawarehouse.loader import Loaded, Loader
 from utils import metrics
-from validation.batch import Batch
+from validation.batch import FILE_ID, Batch
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.pii_handler import PiiHandler
 from validation.records_validator import key_codes, readmit_twins, reject_duplicates
@@ -105,7 +105,7 @@ class RowLoad:
             rows = self.erased.blank_rows(self._mask(self._spec, batch.rows(wanted)))
         own = pa.array(file_ids[wanted], pa.int64())
         with metrics.stage("load"):
-            loaded = self._loader.load(rows.append_column("_file_id", own), more=more)
+            loaded = self._loader.load(rows.append_column(FILE_ID, own), more=more)
         numbers = batch.chunk.numbers
         if loaded.duplicates:
             key = self._spec.schema.primary_key
@@ -132,7 +132,7 @@ def late_verdicts(batch: Batch, loaded: Loaded) -> dict[int, str]:
 def _turns(batch: Batch) -> Iterator[np.ndarray]:
     """The good rows in parts (boolean) that hold each key once: the first rows with their keys, and so on."""
     good = np.flatnonzero(batch.good)
-    codes = key_codes(batch)[good]
+    codes = key_codes(batch, of_versions=False)[good]
     order = np.argsort(codes, kind="stable")
     _, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)
     turn_of = np.empty(len(good), np.int64)

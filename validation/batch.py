@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from config.model import FileSpec, Stage
 
+# Columns of rows on their way, beside those of the file: no header has a NUL in its names.
+ROW, FILE_ID, MAY_REPEAT = "\0row", "\0file_id", "\0may_repeat"
 _ORDER = {stage: position for position, stage in enumerate(Stage)}
 
 
@@ -120,11 +122,11 @@ class Batch:
     def rows(self, wanted: np.ndarray | None = None) -> pa.Table:
         """The good rows, or those `wanted` (boolean, one a row).
 
-        `_row` (number in the file), the output columns, named as in the source; `_may_repeat`, if that is known.
+        ROW (number in the file), the output columns, named as in the source; MAY_REPEAT, if that is known.
         """
-        table = pa.table({"_row": self.chunk.numbers, **self.output})
+        table = pa.table({ROW: self.chunk.numbers, **self.output})
         if self.may_repeat is not None:
-            table = table.append_column("_may_repeat", pa.array(self.may_repeat))
+            table = table.append_column(MAY_REPEAT, pa.array(self.may_repeat))
         chosen = self.good if wanted is None else wanted
         return table if chosen.all() else table.filter(pa.array(chosen))
 

@@ -34,7 +34,8 @@ def reject_duplicates(batch: Batch, *, among: np.ndarray | None = None, owners: 
     """Of the good rows with one key the first stays. Runs last: a bad first row doesn't cost a good second one.
 
     Only rows `among` (boolean, one a row) are looked at. Of rows of several files, `owners` has the file of each:
-    those of one file are each other's duplicates.
+    those of one file are each other's duplicates. Where newer rows replace older ones, rows of one key that differ
+    in `newer_by` are no duplicates of each other.
     """
     key = batch.spec.schema.primary_key
     good = np.flatnonzero(batch.good if among is None else batch.good & among)
@@ -60,13 +61,36 @@ def readmit_twins(
     return readmitted
 
 
-def key_codes(batch: Batch, positions: np.ndarray | None = None, owners: np.ndarray | None = None) -> np.ndarray:
-    """A number from 0 on for each row, or those at `positions`: the same for rows with one key (and owner)."""
-    keys = batch.output[batch.spec.schema.primary_key]
-    keys = keys if positions is None else keys.take(pa.array(positions))
-    codes: np.ndarray = pc.dictionary_encode(keys, null_encoding="encode").indices.to_numpy()
+def key_codes(
+    batch: Batch,
+    positions: np.ndarray | None = None,
+    owners: np.ndarray | None = None,
+    *,
+    of_versions: bool = True,
+) -> np.ndarray:
+    """A number from 0 on for each row, or those at `positions`: each other's duplicates have the same.
+
+    They have one key, one owner, if there are `owners`, and, `of_versions`, one value of `newer_by` where newer
+    rows replace older ones.
+    """
+
+    def codes_of(name: str) -> np.ndarray:
+        values = batch.output[name]
+        values = values if positions is None else values.take(pa.array(positions))
+        codes: np.ndarray = pc.dictionary_encode(values, null_encoding="encode").indices.to_numpy()
+        return codes
+
+    codes = codes_of(batch.spec.schema.primary_key)
+    if batch.spec.version_by and of_versions and len(codes):
+        codes = _paired(codes, codes_of(batch.spec.version_by))
     if owners is not None and len(codes):
         of_rows = owners if positions is None else owners[positions]
-        owner_codes = np.unique(of_rows, return_inverse=True)[1]
-        codes = np.unique(codes * (int(owner_codes.max()) + 1) + owner_codes, return_inverse=True)[1]
+        codes = _paired(codes, np.unique(of_rows, return_inverse=True)[1])
+    return codes
+
+
+def _paired(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """A number from 0 on for each pair."""
+    pairs = one.astype(np.int64) * (int(other.max()) + 1) + other
+    codes: np.ndarray = np.unique(pairs, return_inverse=True)[1]
     return codes

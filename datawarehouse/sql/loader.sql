@@ -1,34 +1,90 @@
--- Words in braces are identifiers and expressions that datawarehouse/loader.py puts in.
+-- Words in braces are identifiers and expressions that datawarehouse/loader.py puts in. No plan here may depend on
+-- statistics: those of a table that is being filled may say that it is empty. So each staged row looks its key up by
+-- the index, in a LATERAL with LIMIT or a subquery with OFFSET 0, which the planner leaves as they are.
 
 -- name: settings
 -- The years of the calendar; and, for this transaction: the foreign keys' triggers are left out where the role may do
--- that: every parent is proved and locked by the load itself. All that a load reads it reads by keys: a table that was
--- never analysed must not mislead the planner into reading the whole of it, nor into compiling the query.
+-- that, and nobody else's trigger is left out with them: every parent is proved and locked by the load itself. All
+-- that a load reads it reads by keys: a table that was never analysed must not mislead the planner into reading the
+-- whole of it, nor into compiling the query. What is to be checked at COMMIT is checked at once, so that it costs a
+-- row and not the file.
+SET CONSTRAINTS ALL IMMEDIATE;
 SELECT (SELECT min(date_key) / 10000 FROM dim_date), (SELECT max(date_key) / 10000 FROM dim_date),
        set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
-       CASE WHEN current_setting('is_superuser')::boolean OR {may} THEN
+       CASE WHEN (current_setting('is_superuser')::boolean OR {may}) AND NOT EXISTS ({triggers}) THEN
            set_config('session_replication_role', 'replica', true) END
 
--- name: conflicts
--- Which staged rows have a key that is there already: brought by an earlier chunk of the same file, or by an earlier
--- file, then perhaps with other values.
+-- name: create_stage
+CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS SELECT 0::bigint AS {row}, {columns} FROM {table} WITH NO DATA
+
+-- name: create_seen
+-- Keys of the file that an earlier file had brought.
+CREATE TEMPORARY TABLE {seen} ({key} {key_type} PRIMARY KEY) ON COMMIT DROP
+
+-- name: create_seen_of_versions
+-- Versions that the file has brought, and that are not in the table.
+CREATE TEMPORARY TABLE {seen} (key {key_type}, version timestamp, PRIMARY KEY (key, version)) ON COMMIT DROP
+
+-- name: look
+-- Which staged rows have a key that is there already. `own`: the row that is there is of the same file. `repeats`: the
+-- file has brought the same before. Others are newer than the row that is there, or not, and then perhaps with other
+-- values than an earlier file's.
 WITH found AS (
-    SELECT s._row, s.{key}, t._file_id = s._file_id{or_seen} AS in_this_file, {changed} AS changed
+    SELECT s.{row} AS number, s.{key} AS key, t._file_id = s._file_id AS own, {repeats} {or_seen} AS repeats,
+           {newer_than_there} AS newer, {changed} AS changed{time}
     FROM {stage} AS s
-    {there}{seen_join}
+    {there} {seen_join}
 ){remember}
-SELECT count(*) FILTER (WHERE NOT in_this_file),
-       count(*) FILTER (WHERE NOT in_this_file AND changed),
-       array_agg(_row) FILTER (WHERE in_this_file),
-       array_agg(_row) FILTER (WHERE NOT in_this_file AND %(list_present)s),
-       array_agg(_row) FILTER (WHERE NOT in_this_file AND changed AND %(list_present)s)
+SELECT count(*) FILTER (WHERE NOT repeats),
+       count(*) FILTER (WHERE NOT repeats AND NOT newer AND NOT own AND changed),
+       coalesce(array_agg(number) FILTER (WHERE repeats), '{{}}'),
+       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND newer), '{{}}'),
+       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND (own OR NOT newer) AND {list_rows}), '{{}}'),
+       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND newer AND NOT own AND {list_rows}), '{{}}'),
+       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND NOT newer AND NOT own AND changed AND {list_rows}), '{{}}'),
+       count(*) FILTER (WHERE NOT repeats AND newer AND own)
 FROM found
 
+-- name: repeats
+t._file_id = s._file_id
+
+-- name: repeats_of_versions
+t._file_id = s._file_id AND t.{newer} IS NOT DISTINCT FROM s.{newer}
+
+-- name: or_seen
+OR EXISTS (SELECT FROM {seen} AS k WHERE k.{key} = s.{key} OFFSET 0)
+
+-- name: or_seen_distributed
+OR k.{key} IS NOT NULL
+
+-- name: seen_join_distributed
+-- Citus plans no correlated subquery here.
+LEFT JOIN {seen} AS k ON k.{key} = s.{key}
+
+-- name: or_seen_of_versions
+OR EXISTS (SELECT FROM {seen} AS k WHERE k.key = s.{key} AND k.version = coalesce(s.{newer}, '-infinity') OFFSET 0)
+
+-- name: newer
+-- A known time is newer than an unknown one.
+s.{newer} IS NOT NULL AND (t.{newer} IS NULL OR t.{newer} < s.{newer})
+
+-- name: time
+, s.{newer} AS version, t.{newer} AS version_there
+
 -- name: remember
-, remembered AS (INSERT INTO {seen} SELECT {key} FROM found WHERE NOT in_this_file ON CONFLICT DO NOTHING)
+, remembered AS (INSERT INTO {seen} SELECT key FROM found WHERE NOT repeats ON CONFLICT DO NOTHING)
+
+-- name: remember_of_versions
+-- Those that stay out of the table, and those that leave it.
+, remembered AS (
+    INSERT INTO {seen}
+    SELECT key, coalesce(version, '-infinity') FROM found WHERE NOT repeats AND NOT newer
+    UNION ALL
+    SELECT key, coalesce(version_there, '-infinity') FROM found WHERE NOT repeats AND newer AND own
+    ON CONFLICT DO NOTHING)
 
 -- name: there
--- The row with a staged row's key. The LATERAL with LIMIT keeps it to one index look-up a row, however large the table.
+-- The row with a staged row's key.
 CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = s.{key} LIMIT 1) AS t
 
 -- name: there_partitioned
@@ -44,7 +100,7 @@ JOIN {table} AS t ON t.{key} = s.{key}
 -- The keys that are there are left out first, since each attempt would use up a surrogate key.
 INSERT INTO {table} AS t ({columns})
 SELECT {columns} FROM {stage} AS s
-WHERE NOT EXISTS (SELECT FROM {table} AS o WHERE o.{key} = s.{key})
+WHERE NOT EXISTS (SELECT FROM {table} AS o WHERE o.{key} = s.{key} OFFSET 0)
 ON CONFLICT ({key}) DO NOTHING
 
 -- name: insert_distributed
@@ -55,57 +111,52 @@ SELECT {columns} FROM {stage} AS s
 ON CONFLICT ({key}) DO NOTHING
 RETURNING 1
 
--- name: upsert
--- Duplicates have left the stage. xmax is 0 in a row that was inserted, and set in one that was updated.
-WITH merged AS (
-    INSERT INTO {table} AS t ({columns})
-    SELECT {columns} FROM {stage} AS s
-    ON CONFLICT ({key}) DO UPDATE SET {assignments}, _loaded_at = now()
-    WHERE t.{newer} < excluded.{newer} AND {differs}
-    RETURNING t.{key}, t.xmax = 0 AS inserted
-)
-SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted),
-       array_agg((SELECT s._row FROM {stage} AS s WHERE s.{key} = m.{key}))
-           FILTER (WHERE NOT inserted AND %(list_present)s)
-FROM merged AS m
-
 -- name: insert_partitioned
 WITH new_keys AS (
     INSERT INTO {keys} AS t ({key}, {by})
     SELECT {key}, {by} FROM {stage} AS s
-    WHERE NOT EXISTS (SELECT FROM {keys} AS o WHERE o.{key} = s.{key})
+    WHERE NOT EXISTS (SELECT FROM {keys} AS o WHERE o.{key} = s.{key} OFFSET 0)
     ON CONFLICT ({key}) DO NOTHING
     RETURNING t.{key}
 )
 INSERT INTO {table} ({columns})
 SELECT {columns} FROM {stage} AS s WHERE s.{key} IN (SELECT n.{key} FROM new_keys AS n)
 
--- name: upsert_partitioned
--- Known keys are locked first, in one order: what is found of their rows then stays so. A row that has another time now
--- goes to another partition, and its key follows: foreign keys are checked when both are done.
-SELECT FROM {keys} AS k JOIN {stage} AS s ON s.{key} = k.{key} ORDER BY k.{key} FOR NO KEY UPDATE OF k;
-WITH newer AS (
-    SELECT s.*, t.{by} AS _before
+-- name: update
+-- ANY of an array of one: an equality that no join but the look-up by the index can use.
+WITH updated AS (
+    UPDATE {table} AS t SET {assignments}, _loaded_at = now()
     FROM {stage} AS s
-    {there}
-    WHERE t.{newer} < s.{newer} AND {differs}
+    WHERE s.{row} = ANY ({numbers}) AND t.{key} = ANY (ARRAY[s.{key}]) AND {is_newer}
+    RETURNING 1
+)
+SELECT count(*) FROM updated
+
+-- name: lock_keys
+-- Known keys are locked first, in one order: what is found of their rows then stays so.
+SELECT FROM (SELECT s.{key} FROM {stage} AS s ORDER BY s.{key}) AS s
+CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE k.{key} = s.{key} LIMIT 1 FOR NO KEY UPDATE) AS k
+
+-- name: update_partitioned
+-- A row that has another time now goes to another partition, and its key follows: foreign keys are checked when both
+-- are done.
+WITH newer AS (
+    SELECT s.*, p.{by} AS {before}
+    FROM {stage} AS s
+    CROSS JOIN LATERAL (SELECT {by} FROM {keys} AS k WHERE k.{key} = s.{key} LIMIT 1) AS p
+    WHERE s.{row} = ANY ({numbers})
 ), updated AS (
     UPDATE {table} AS t SET {assignments}, _loaded_at = now()
-    FROM newer AS n
-    WHERE t.{key} = n.{key} AND t.{by} = n._before AND t.{newer} < n.{newer}
+    FROM newer AS s
+    WHERE t.{key} = ANY (ARRAY[s.{key}]) AND t.{by} = ANY (ARRAY[s.{before}]) AND {is_newer}
     RETURNING t.{key}, t.{by}
 ), moved AS (
-    UPDATE {keys} AS k SET {by} = u.{by} FROM updated AS u WHERE k.{key} = u.{key} AND k.{by} <> u.{by}
-), new_keys AS (
-    INSERT INTO {keys} AS t ({key}, {by})
-    SELECT {key}, {by} FROM {stage} AS s
-    WHERE NOT EXISTS (SELECT FROM {keys} AS o WHERE o.{key} = s.{key})
-    ON CONFLICT ({key}) DO NOTHING
-    RETURNING t.{key}
-), inserted AS (
-    INSERT INTO {table} AS t ({columns})
-    SELECT {columns} FROM {stage} AS s WHERE s.{key} IN (SELECT n.{key} FROM new_keys AS n)
-    RETURNING t.{key}
+    UPDATE {keys} AS k SET {by} = u.{by} FROM updated AS u
+    WHERE k.{key} = ANY (ARRAY[u.{key}]) AND k.{by} <> u.{by}
 )
-SELECT (SELECT count(*) FROM inserted), (SELECT count(*) FROM updated),
-       (SELECT array_agg(s._row) FROM {stage} AS s JOIN updated AS u ON u.{key} = s.{key} WHERE %(list_present)s)
+SELECT count(*) FROM updated
+
+-- name: left_out
+-- How many staged rows are not in the table, and nothing newer in their place.
+SELECT count(*) FROM {stage} AS s
+WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE t.{key} = s.{key} AND NOT ({is_newer}) OFFSET 0)

@@ -145,6 +145,8 @@ def test_a_load_sends_nothing_that_citus_is_known_to_refuse_on_facts(
         execute(cursor, query, vars)
         sent.append(" ".join((cursor.query or b"").decode().split()))
 
+    with warehouse.transaction() as tx:  # rows that PostgreSQL refuses are isolated by way of the stage
+        tx.execute("ALTER TABLE fact_order ADD CHECK (order_id <> %s)", (samples.uid("order", 11),))
     with monkeypatch.context() as patch:
         patch.setattr(WatchedCursor, "execute", noting)
         a_day(place)

@@ -65,62 +65,85 @@ class Model:
     """What should be in the table, which file brought it, and who waits for an owner."""
 
     updates: bool
-    partitioned: bool
     table: dict[int, tuple[Row, int]] = field(default_factory=dict)
     orphans: list[tuple[Row, int]] = field(default_factory=list)
 
-    def load(self, rows: list[Row], file: int) -> Books:
+    def load(self, rows: list[Row], file: int, chunk_rows: int = 100) -> Books:
         books = Books()
-        brought: set[int] = set()  # keys of rows that passed, in this file
-        for row in rows:
-            if row.value is None:
-                books.rejected[Stage.SCHEMA] += 1
-            elif row.owner == LATE_OWNER:
-                books.rejected[Stage.ORPHAN] += 1
-                self.orphans.append((row, file))
-            elif row.key in brought:
-                books.rejected[Stage.RECORDS] += 1
-                books.duplicates += 1
-            elif self.refuses(row, file):
-                books.rejected[Stage.LOAD] += 1
-            else:
-                brought.add(row.key)
-                self.merge(row, file, books)
+        brought: set[tuple[int, ...]] = set()  # what this file told, and the database took
+        for start in range(0, len(rows), chunk_rows):
+            good: dict[int, list[Row]] = {}
+            for row in rows[start : start + chunk_rows]:
+                if row.value is None:
+                    books.rejected[Stage.SCHEMA] += 1
+                elif row.owner == LATE_OWNER:
+                    books.rejected[Stage.ORPHAN] += 1
+                    self.orphans.append((row, file))
+                else:
+                    good.setdefault(row.key, []).append(row)
+            for versions in good.values():
+                self.load_key(versions, file, brought, books)
         return books
 
-    def refuses(self, row: Row, file: int) -> bool:
+    def told(self, row: Row) -> tuple[int, ...]:
+        """What tells a row from its duplicates."""
+        return (row.key, row.day) if self.updates else (row.key,)
+
+    def load_key(self, rows: list[Row], file: int, brought: set[tuple[int, ...]], books: Books) -> None:
+        """Rows of one key in one chunk: of each version the first, the newest of them; if refused, others."""
+        firsts: dict[tuple[int, ...], Row] = {}
+        twins = [row for row in rows if firsts.setdefault(self.told(row), row) is not row]
+        refused, is_in = set(), False
+        for row in sorted(firsts.values(), key=lambda row: -row.day if self.updates else 0):
+            if self.told(row) in brought:
+                books.rejected[Stage.RECORDS] += 1
+                books.duplicates += 1
+                is_in = True
+            elif not is_in and self.refuses(row):
+                books.rejected[Stage.LOAD] += 1
+                refused.add(self.told(row))
+            else:
+                is_in = True
+                brought.add(self.told(row))
+                self.merge(row, file, books)
+        again = [twin for twin in twins if self.told(twin) in refused]
+        books.rejected[Stage.RECORDS] += len(twins) - len(again)
+        books.duplicates += len(twins) - len(again)
+        if again:
+            self.load_key(again, file, brought, books)
+
+    def is_newer(self, row: Row) -> bool:
+        """Than what is there; day 0 is unknown, and older than any."""
+        return self.updates and self.table[row.key][0].day < row.day
+
+    def refuses(self, row: Row) -> bool:
         """Does the CHECK see the row? Not where the key is there, and the row is not to be written."""
-        there = self.table.get(row.key)
-        if row.value != REFUSED_VALUE or there is None:
-            return row.value == REFUSED_VALUE
-        if not self.updates or there[1] == file:
-            return False
-        # Else ON CONFLICT DO UPDATE checks the row before it looks for the key
-        return 0 < there[0].day < row.day if self.partitioned else True
+        return row.value == REFUSED_VALUE and (row.key not in self.table or self.is_newer(row))
 
     def merge(self, row: Row, file: int, books: Books) -> None:
         there = self.table.get(row.key)
         if there is None:
             books.inserted += 1
             self.table[row.key] = row, file
-        elif self.updates and there[1] != file and 0 < there[0].day < row.day:
-            books.updated += 1
+        elif self.is_newer(row):
+            books.updated += there[1] != file
+            books.present += there[1] == file  # the older version of the same file is what is left out
             self.table[row.key] = row, file
         else:
             books.present += 1
-            books.changed += there[0] != row
+            books.changed += there[1] != file and there[0] != row
 
     def heal(self) -> Books:
         """The late owner has come; what becomes of the orphans."""
         books = Books()
-        brought: set[tuple[int, int]] = set()
+        brought: set[tuple[int, ...]] = set()
         for row, file in self.orphans:
-            if (row.key, file) in brought:
+            if (*self.told(row), file) in brought:
                 books.duplicates += 1
-            elif self.refuses(row, file):
+            elif self.refuses(row):
                 books.rejected[Stage.LOAD] += 1
             else:
-                brought.add((row.key, file))
+                brought.add((*self.told(row), file))
                 self.merge(row, file, books)
         return books
 
@@ -243,7 +266,7 @@ def desk(warehouse: Warehouse, config: PipelineConfig, tmp_path: Path) -> Desk:
 
 def check_books(outcome: FileOutcome, expected: Books) -> None:
     assert outcome.status is Status.SUCCESS
-    assert outcome.rejected_by_stage == expected.rejected
+    assert outcome.rejected_by_stage == +expected.rejected
     counted = (outcome.inserted, outcome.already_present, outcome.changed, outcome.updated)
     assert counted == (expected.inserted, expected.present, expected.changed, expected.updated)
     assert outcome.duplicates == expected.duplicates
@@ -258,7 +281,7 @@ def test_files_loaded_together_are_as_if_one_had_come_after_the_other(desk: Desk
     @given(before=rows, files=st.lists(rows, min_size=2, max_size=4))
     def compare(before: list[Row], files: list[list[Row]]) -> None:
         desk.begin(spec)
-        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER, spec.partition_by is not None)
+        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
         earlier = desk.load(spec, before, 100, 10)
         check_books(earlier, model.load(before, earlier.file_id or 0))
         outcomes, count = desk.load_together(spec, files)
@@ -283,10 +306,10 @@ def test_the_counts_and_the_table_are_those_of_the_model(desk: Desk, spec: FileS
     @given(files=st.lists(rows, min_size=1, max_size=3), chunk_rows=st.integers(2, 5))
     def compare(files: list[list[Row]], chunk_rows: int) -> None:
         desk.begin(spec)
-        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER, spec.partition_by is not None)
+        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
         for number, rows in enumerate(files, 1):
             outcome = desk.load(spec, rows, chunk_rows, number)
-            check_books(outcome, model.load(rows, outcome.file_id or 0))
+            check_books(outcome, model.load(rows, outcome.file_id or 0, chunk_rows))
             assert desk.stored(spec) == model.table
         desk.execute(f"INSERT INTO dim_owner (owner_id, _file_id) VALUES ({LATE_OWNER}, 0)")
         healed = model.heal()

@@ -12,7 +12,7 @@ import pytest
 
 from config.errors import FileRejected
 from config.model import Column, Dtype, Feed, FileSpec, ForeignKey, PiiKind, Schema, Stage
-from validation.batch import Batch, Chunk, Rejection
+from validation.batch import ROW, Batch, Chunk, Rejection
 from validation.orphan_validator import Keys, KnownParents
 from validation.rules import RULES
 from validation.schema_validator import check_columns
@@ -137,7 +137,7 @@ def test_the_first_row_that_passes_every_other_check_keeps_the_key() -> None:
         {"id": "1.0", "parent": "5"},
         parents={5},
     )
-    assert batch.rows().column("_row").to_pylist() == [3]
+    assert batch.rows().column(ROW).to_pylist() == [3]
     assert [reasons(r)[0] for r in batch.rejections()] == [
         "schema/dtype/parent",
         "orphan/parent_missing/parent",

@@ -1,0 +1,32 @@
+"""Several rows of one key, of which the newest is to be loaded: which one that is, and which come next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from validation.batch import ROW
+
+MOST_TRIES = 10  # of one key, when the database refuses its newest row, the next, and so on
+
+
+def newest_first(rows: pa.Table, key: str, time: str) -> tuple[pa.Table, pa.Table]:
+    """Split `rows` into the newest of each key, by column `time`, and the others. Null is older than any time."""
+    codes = pc.dictionary_encode(rows.column(key).combine_chunks()).indices.to_numpy()
+    if len(codes) == 0 or codes.max() + 1 == len(codes):  # all distinct
+        return rows, rows.slice(0, 0)
+    times = pc.rank(rows.column(time), null_placement="at_start", tiebreaker="min").to_numpy()
+    order = np.lexsort((np.arange(len(codes)), -times.astype(np.int64), codes))
+    newest = np.zeros(len(codes), bool)
+    newest[order[np.unique(codes[order], return_index=True)[1]]] = True
+    return rows.filter(pa.array(newest)), rows.filter(pa.array(~newest))
+
+
+def of_keys(rows: pa.Table, every: pa.Table, key: str, numbers: Sequence[int]) -> tuple[pa.Table, pa.Table]:
+    """Split `rows` into those with the key of one of the rows `numbers` of `every`, and the others."""
+    named = every.column(key).filter(pc.is_in(every.column(ROW), value_set=pa.array(numbers, pa.int64())))
+    mask = pc.is_in(rows.column(key), value_set=named.combine_chunks())
+    return rows.filter(mask), rows.filter(pc.invert(mask))
