@@ -74,15 +74,16 @@ def why_unexpected(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> str
     """What to say of a name that nothing in `feed` expects, with the name that was probably meant."""
     specs = list(specs)
     text = "no expected file has this name; it is not loaded"
-    if meant := _meant([spec.pattern for spec in specs if spec.feed is feed], file_name):
+    if meant := meant_by(specs, feed, file_name):
         return f"{text}. Did you mean {meant}?"
     if other := next((s for f in Feed if f is not feed and (s := spec_for(specs, f, file_name))), None):
         return f"{text}. It belongs into the {other.feed.value} folder"
     return text
 
 
-def _meant(patterns: list[str], file_name: str) -> str | None:
-    """The pattern that the name misses by its case, or by a slip."""
+def meant_by(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> str | None:
+    """The pattern of `feed` that the name misses by its case, or by a slip."""
+    patterns = [spec.pattern for spec in specs if spec.feed is feed]
     plain, ending = file_name.lower(), ""
     if plain.endswith(".gz"):
         plain, ending = plain.removesuffix(".gz"), ".gz"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from config.errors import PipelineError, WarehouseUnavailable
+from config.errors import PipelineError, WarehouseUnavailable, WarehouseUnfit
 from config.settings import Panel, PipelineConfig
 from datawarehouse import reports
 from datawarehouse.reports import Row
@@ -124,6 +124,8 @@ def rate(part: int, whole: int) -> float | None:
 def _part(maker: Callable[[], Any]) -> Part:
     try:
         return Part(maker())
+    except WarehouseUnfit as problem:  # a table that is not there: the other parts may be
+        return Part(problem=str(problem))
     except WarehouseUnavailable:
         raise
     except TooSlow as problem:

@@ -6,7 +6,6 @@ Each item says what, where, since when, and the command that shows more. What is
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.file_names import meant_by
 from config.model import Feed
 from config.settings import PipelineConfig
 from datawarehouse import reports
@@ -25,7 +25,6 @@ from utils.alerts import AlertKind, command_of
 DAY = dt.timedelta(days=1)
 MOST = 20  # items of a kind
 NAMES = 3  # of many files
-CUTOFF = 0.75  # how alike names are, of 1, of which one may be a slip of the other
 # What these said is in the list for as long as it is so, or is over.
 _SHOWN_OTHERWISE = {
     AlertKind.FILE_FAILED,
@@ -80,13 +79,6 @@ def attention(config: PipelineConfig, now: dt.datetime, tx: Cursor | None, unrea
     return [*items, *_alerts(config, now)]
 
 
-def closest(name: str, names: Iterable[str]) -> str | None:
-    """Of `names`, the one that `name` misses by its case or by a slip."""
-    by_lower = {one.lower(): one for one in names}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=CUTOFF)
-    return by_lower[found[0]] if found else None
-
-
 def _failed(config: PipelineConfig, tx: Cursor) -> Iterator[Item]:
     for row in reports.read(tx, "failed_files", limit=MOST):
         name, ids = row["logical_name"], row["file_ids"]
@@ -111,26 +103,22 @@ def _nothing_loaded(config: PipelineConfig, tx: Cursor) -> Iterator[Item]:
 def _not_read(config: PipelineConfig, unread: Iterable[Unread]) -> Iterator[Item]:
     found = sorted(unread, key=lambda one: (one.kind != "unexpected", str(one.path)))
     for one in found[:MOST]:
-        why, meant = one.why, None
-        if one.kind == "unexpected" and "did you mean" not in why.lower():
-            meant = closest(one.path.name, _expected(config, one.path))
-        why += f"; did you mean {meant}?" if meant else ""
-        yield Item(Cause.UNREAD, why, config.shown(one.path), _changed_at(one.path), _way_out(one, meant))
+        meant = meant_by(config.files, _feed_of(config, one.path), one.path.name)
+        yield Item(Cause.UNREAD, one.why, config.shown(one.path), _changed_at(one.path), _way_out(one, meant))
     if len(found) > MOST:
         yield Item(Cause.UNREAD, f"and {len(found) - MOST:,} more that are not read", "", None, _STATUS)
 
 
 def _way_out(one: Unread, meant: str | None) -> str:
     path = shlex.quote(str(one.path))
-    if meant is not None and not set("*?[") & set(meant):
+    if one.kind == "unexpected" and meant is not None and not set("*?[") & set(meant):
         return f"mv {path} {shlex.quote(str(one.path.with_name(meant)))}"
     return f"python main.py infer {path}" if one.kind == "unexpected" else f"ls -l {path}"
 
 
-def _expected(config: PipelineConfig, path: Path) -> list[str]:
+def _feed_of(config: PipelineConfig, path: Path) -> Feed:
     batch = config.path(config.watcher.batch.dir).resolve()
-    feed = Feed.BATCH if path.is_relative_to(batch) else Feed.STREAM
-    return [spec.pattern for spec in config.files if spec.feed is feed]
+    return Feed.BATCH if path.is_relative_to(batch) else Feed.STREAM
 
 
 def _contracts(tx: Cursor) -> Iterator[Item]:

@@ -67,13 +67,13 @@ def test_what_needs_attention_is_told_and_what_is_mended_is_not(product: Product
         in refused["what"]
     )
     assert refused["where"] == f"{samples.DAY}/12/orders.json"
-    assert unread["what"].endswith("did you mean orders.json?")
+    assert unread["what"].endswith("Did you mean orders.json?")
     assert unread["where"] == f"{samples.DAY}/14/ordesr.json"
     assert unread["more"].startswith("mv ")
     assert all(item["since"] for item in items)
     shown = status(product)
     assert shown.startswith("Needs attention:\n! 2 files of orders failed")
-    for word in ("did you mean", "nothing was loaded", "failed"):
+    for word in ("Did you mean", "nothing was loaded", "failed"):
         assert word in shown
 
     subprocess.run(shlex.split(unread["more"]), check=True)
@@ -112,7 +112,7 @@ def test_the_dashboard_shows_the_same_first(make_product: MakeProduct) -> None:
         product.stream("09", "orders.json", "[1")
         product.stream("10", "ordesr.json", "[]")
         page: str = wait_until(
-            lambda: (text := get(f"{address}/")[1]).count("did you mean") and "of orders failed" in text and text,
+            lambda: (text := get(f"{address}/")[1]).count("Did you mean") and "of orders failed" in text and text,
             "both are on the page",
         )
         assert f"{samples.DAY}/10/ordesr.json" in page
