@@ -32,6 +32,8 @@ RESERVED_TABLES = frozenset(
     }
 )
 LINEAGE_COLUMNS = ("_file_id", "_loaded_at")  # on every table: which file, when
+SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")  # PostgreSQL's own, of every table
+MALFORMED_COLUMN = "_malformed"  # what quarantine calls the text of a record that can't be split
 
 
 def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]:
@@ -96,8 +98,14 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
 def _column_problems(column: Column) -> Iterator[str]:
     if column.target in LINEAGE_COLUMNS:
         yield f"{column.target!r} is a name that the pipeline uses itself"
-    if any(not 0 < len(name.encode()) <= 63 or "\0" in name for name in (column.name, column.target)):
-        yield "a column name has 1 to 63 bytes"
+    if column.target in SYSTEM_COLUMNS:
+        yield f"{column.target!r} is PostgreSQL's own in every table; give it another name by stored_as"
+    if column.name == MALFORMED_COLUMN:
+        yield f"{column.name!r} is what quarantine calls a record that can't be split; it can't be a column"
+    if not 0 < len(column.target.encode()) <= 63:
+        yield "a column's name in the table has 1 to 63 bytes; give it a shorter one by stored_as"
+    if "\0" in column.name or "\0" in column.target:
+        yield "a column's name has no NUL"
     if column.allowed_values and column.dtype is not Dtype.STR:
         yield "allowed_values goes with dtype str"
     if column.pii and column.dtype is not Dtype.STR:
@@ -135,6 +143,10 @@ def _spec(
         )
     elif not re.fullmatch(r"[a-z_][a-z0-9_]{0,54}", table):
         problems.append(f"{where}.table: {entry.table!r} is not a table name of letters, digits and _")
+    elif table.startswith("pg_"):
+        problems.append(
+            f"{where}.table: {table}: names that begin with pg_ are PostgreSQL's own; take another one"
+        )
     elif table in RESERVED_TABLES:
         problems.append(f"{where}.table: {table} is a table of the pipeline itself")
     else:

@@ -124,7 +124,7 @@ class Column(Model):
     numeric(p,s), or below a microsecond, are rounded half up and not refused.
     """
 
-    name: Name
+    name: Annotated[str, Field(min_length=1, max_length=1000)]  # a header may be longer than a column's name
     dtype: Dtype
     nullable: bool = True
     allowed_values: tuple[str, ...] | None = None

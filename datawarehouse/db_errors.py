@@ -27,7 +27,8 @@ READ_ONLY = "25006"  # read_only_sql_transaction
 # insufficient_privilege, undefined_table, undefined_column, invalid_schema_name, and an ON CONFLICT whose unique
 # index is gone: somebody changed rights or tables, or restores them at the moment. Nothing is wrong with the file.
 UNFIT = {"42501", "42P01", "42703", "3F000", "42P10"}
-BAD_DATA = ("22", "23", "54")  # 54: a row or a document beyond the server's limits
+# 54: a row or a document beyond the server's limits; P0: what a user's trigger or function raises.
+BAD_DATA = ("22", "23", "54", "P0", "44", "09")
 TAKEN = "23505"  # unique_violation
 # Tables whose primary key is a number that the database gives; a fact's is, too
 NUMBERED = ("pipeline_file_log", "quarantine", "true_orphan", "quarantine_history", "contract_breach")

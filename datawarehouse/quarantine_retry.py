@@ -17,7 +17,7 @@ from config.model import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse import quarantine_loader
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.fk_checker import resolve_ref_table
+from datawarehouse.fk_checker import compared_as, resolve_ref_table
 from datawarehouse.queries import query
 from datawarehouse.row_load import ALREADY_PRESENT, DUPLICATE, LOADED, UPDATED, RowLoad, late_verdicts
 from utils.alerter import send_alert
@@ -103,6 +103,7 @@ class OrphanRetry:
 
     def _retry(self, spec: FileSpec, parent: str, file_ids: list[int] | None = None) -> int:
         total = 0
+        before: set[tuple[int, int]] = set()
         while True:
             with self._warehouse.transaction() as tx:
                 orphans = self._satisfied(tx, spec, parent, file_ids)
@@ -112,8 +113,12 @@ class OrphanRetry:
                 message = f"{spec.table}: {unfit} orphans found their parents and were refused; see quarantine"
                 logger.error(f"[orphans] {message}", extra={"table": spec.table, "count": unfit})
                 send_alert(AlertKind.LOAD_ERROR, message, file_type=spec.name)
-            if len(orphans.raw) < CHUNK_ROWS or self._stop.is_set():
+            found = {*zip(orphans.file_ids, orphans.row_numbers, strict=True)}
+            if (
+                len(found) < CHUNK_ROWS or found == before or self._stop.is_set()
+            ):  # the same again would be for ever
                 break
+            before = found
         if total:
             logger.info(
                 f"[orphans] {total} rows of {spec.table} found their parents",
@@ -127,7 +132,7 @@ class OrphanRetry:
         statement = sql.SQL(query("quarantine", "satisfied")).format(
             parent=sql.Identifier(parent_spec.key_table),
             key=sql.Identifier(parent_spec.schema.key.target),
-            key_type=sql.SQL(str(parent_spec.schema.key.sql)),
+            key_type=sql.SQL(compared_as(parent_spec.schema.key)),
         )
         tx.execute(statement, {"child": spec.table, "parent": parent, "file_ids": file_ids, "limit": CHUNK_ROWS})
         found = tx.fetchall()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from config.config_loader import get_config
 from config.errors import ConfigError
 from config.settings import PipelineConfig
-from datawarehouse import partitions
+from datawarehouse import partitions, user_triggers
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import ADVICE, current_role, require_rights
@@ -27,14 +27,26 @@ SATURDAY_AND_SUNDAY = (6, 7)
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]  # a % stays one
 
 
+class Found(NamedTuple):
+    """A column of a table; `fills_itself`: a row that says nothing of it can be inserted."""
+
+    sql_type: str
+    not_null: bool
+    fills_itself: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a start would do: tables to make, columns (`table.column`) to add; or why it would refuse."""
+    """What a start would do: tables to make, columns (`table.column`) to add; or why it would refuse.
+
+    `others` are columns that only the tables have, and that are left alone.
+    """
 
     tables: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     checks: tuple[tuple[str, str], ...] = ()  # table, statement
     differences: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def plan(tx: Cursor | None, config: PipelineConfig) -> Plan:
@@ -47,7 +59,7 @@ def _plan(
     tx: Cursor | None,
     config: PipelineConfig,
     metadata: sa.MetaData,
-    existing: dict[str, dict[str, tuple[str, bool]]],
+    existing: dict[str, dict[str, Found]],
 ) -> Plan:
     if tx is not None and (otherwise := tuple(partitions.differences(tx, config))):
         return Plan(differences=otherwise)  # what differs beside these follows from them
@@ -61,7 +73,14 @@ def _plan(
             if table.name in existing and column.name not in existing[table.name]
         ),
         checks=tuple(_outdated_checks(tx, metadata, existing)) if tx is not None else (),
-        differences=tuple(_differences(tx, metadata, existing)) if tx is not None else (),
+        differences=(*_differences(tx, metadata, existing), *user_triggers.rules(tx, config))
+        if tx is not None
+        else (),
+        others=tuple(
+            f"{table.name}.{name}"
+            for table in tables
+            for name in sorted(existing.get(table.name, {}).keys() - {column.name for column in table.columns})
+        ),
     )
 
 
@@ -83,6 +102,8 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
                 "the database and the configuration differ; change one of them:\n"
                 + "\n".join(f"  - {difference}" for difference in todo.differences)
             )
+        if todo.others:
+            logger.info(f"[schema] left alone, since only the tables have them: {', '.join(todo.others)}")
         _require_ddl_rights(tx, todo)
         for table in metadata.sorted_tables:
             if table.name not in existing:
@@ -173,18 +194,16 @@ def grow_dates(
             )
 
 
-def _columns(tx: Cursor) -> dict[str, dict[str, tuple[str, bool]]]:
-    """Of every table: its columns' types and whether they are NOT NULL."""
+def _columns(tx: Cursor) -> dict[str, dict[str, Found]]:
+    """Every table's columns."""
     tx.execute(query("schema_init", "columns"))
-    found: dict[str, dict[str, tuple[str, bool]]] = {}
-    for table, column, sql_type, not_null in tx.fetchall():
-        found.setdefault(table, {})[column] = (sql_type, not_null)
+    found: dict[str, dict[str, Found]] = {}
+    for table, column, *rest in tx.fetchall():
+        found.setdefault(table, {})[column] = Found(*rest)
     return found
 
 
-def _differences(
-    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
-) -> Iterator[str]:
+def _differences(tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, Found]]) -> Iterator[str]:
     """What can't be mended by adding a column."""
     tx.execute(query("schema_init", "foreign_keys"))
     foreign_keys: dict[tuple[str, str], set[str]] = {}
@@ -204,7 +223,7 @@ def _differences(
                         f"{where}: a NOT NULL column can't be added to a table with rows; make it nullable: true"
                     )
                 continue
-            wanted, (found, not_null) = _type_name(column), there[column.name]
+            wanted, (found, not_null, _) = _type_name(column), there[column.name]
             if wanted != found:
                 yield f"{where}: the table has {found}, the configuration {wanted}"
             if not_null != (not column.nullable):
@@ -216,8 +235,12 @@ def _differences(
                     f"{where}: the table refers to {', '.join(sorted(referred)) or 'nothing'}, "
                     f"the configuration to {', '.join(sorted(parents)) or 'nothing'}"
                 )
-        for name in there.keys() - {column.name for column in table.columns}:
-            yield f"{table.name}.{name}: the table has it, the configuration not; drop it there, or name it here"
+        for name in sorted(there.keys() - {column.name for column in table.columns}):
+            if not there[name].fills_itself:
+                yield (
+                    f"{table.name}.{name}: the table has it as NOT NULL, the configuration not; give it a default "
+                    "there, drop NOT NULL, or name it here"
+                )
 
 
 def _has_rows(tx: Cursor, table: sa.Table) -> bool:
@@ -226,7 +249,7 @@ def _has_rows(tx: Cursor, table: sa.Table) -> bool:
 
 
 def _outdated_checks(
-    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
+    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, Found]]
 ) -> Iterator[tuple[str, str]]:
     """(table, statement) that bring the CHECKs of tables which exist to what the metadata says."""
     tx.execute(query("schema_init", "checks"))
@@ -242,7 +265,7 @@ def _outdated_checks(
 
 
 def _missing_indexes(
-    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, tuple[str, bool]]]
+    tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str, Found]]
 ) -> Iterator[tuple[str, str]]:
     """(table, statement) for indexes of the file log that an earlier version did not make."""
     tx.execute(query("schema_init", "indexes"), {"table": "pipeline_file_log"})
@@ -279,7 +302,7 @@ def _create(tx: Cursor, table: sa.Table) -> None:
     logger.info(f"[schema] created {table.name}", extra={"table": table.name})
 
 
-def _add_columns(tx: Cursor, table: sa.Table, there: dict[str, tuple[str, bool]]) -> None:
+def _add_columns(tx: Cursor, table: sa.Table, there: dict[str, Found]) -> None:
     preparer = _DIALECT.identifier_preparer
     for column in table.columns:
         if column.name in there:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -135,7 +136,15 @@ def _range(column: str) -> str:
 
 
 def _index(table: str, column: str, method: str) -> sa.Index:
-    return sa.Index(f"{table}_{column}_{method}"[:63], column, postgresql_using=method)
+    return sa.Index(_short(f"{table}_{column}_{method}"), column, postgresql_using=method)
+
+
+def _short(name: str) -> str:
+    """`name`, or, where PostgreSQL would cut it, as much of it as fits before what tells it from others."""
+    if len(name.encode()) <= 63:
+        return name
+    digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
+    return f"{name.encode()[:54].decode(errors='ignore')}_{digest}"
 
 
 def _calendar_tables(metadata: sa.MetaData) -> None:

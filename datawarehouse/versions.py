@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from validation.batch import ROW
 
+UNKNOWN = -(1 << 62)  # microseconds: before all times
 MOST_TRIES = 10  # of one key, when the database refuses its newest row, the next, and so on
 
 
@@ -18,8 +19,8 @@ def newest_first(rows: pa.Table, key: str, time: str) -> tuple[pa.Table, pa.Tabl
     codes = pc.dictionary_encode(rows.column(key).combine_chunks()).indices.to_numpy()
     if len(codes) == 0 or codes.max() + 1 == len(codes):  # all distinct
         return rows, rows.slice(0, 0)
-    times = pc.rank(rows.column(time), null_placement="at_start", tiebreaker="min").to_numpy()
-    order = np.lexsort((np.arange(len(codes)), -times.astype(np.int64), codes))
+    times = pc.fill_null(pc.cast(rows.column(time), pa.int64()), UNKNOWN).to_numpy()
+    order = np.lexsort((np.arange(len(codes)), -times, codes))
     newest = np.zeros(len(codes), bool)
     newest[order[np.unique(codes[order], return_index=True)[1]]] = True
     return rows.filter(pa.array(newest)), rows.filter(pa.array(~newest))

@@ -99,6 +99,8 @@ def _show(found: dict[str, Any]) -> None:
     for what, names in (("creates the tables", database["tables"]), ("adds the columns", database["columns"])):
         if names:
             say(f"The next start {what}: {', '.join(names)}")
+    if database["others"]:
+        say(f"Only the tables have, and they are left alone: {', '.join(database['others'])}")
     if database["differences"]:
         say("✗ A start is refused; change the database or the configuration:")
         for difference in database["differences"]:

@@ -3,7 +3,9 @@
 SELECT pg_advisory_xact_lock(hashtext('fastfeast schema_init'))
 
 -- name: columns
-SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
+-- `fills_itself`: a row that says nothing of the column can be inserted.
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       NOT a.attnotnull OR a.atthasdef OR a.attidentity <> '' AS fills_itself
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid
 WHERE c.relnamespace = current_schema()::regnamespace

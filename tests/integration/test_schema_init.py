@@ -87,7 +87,7 @@ def test_an_added_column_has_its_foreign_key_and_index(warehouse: Warehouse, con
         ),
         ({"dtype": Dtype.INT, "sql_type": None}, "full_name: the table has character varying"),
         ({"nullable": True}, "full_name: the table has NOT NULL, the configuration not"),
-        ({"stored_as": "name"}, "dim_customer.full_name: the table has it, the configuration not"),
+        ({"stored_as": "name"}, "dim_customer.full_name: the table has it as NOT NULL, the configuration not"),
     ],
 )
 def test_any_other_difference_is_refused_before_anything_is_done(
