@@ -185,6 +185,8 @@ def _proposal(
         file_entry["foreign_keys"] = foreign_keys
     pattern = name + logical_stem(path.name)[1]
     one = found_key.columns[0] if len(found_key.columns) == 1 else list(found_key.columns)
+    if not isinstance(one, str) or (one == ROW_KEY and ROW_KEY not in sample.column_names):
+        notes.append("a key of several columns, or `row`, can't be loaded yet: `config check` refuses it")
     schema = {"primary_key": one, "columns": columns}
     return Proposal(pattern, feed, name, file_entry, schema, sample.num_rows, notes)
 
