@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,9 @@ from datawarehouse.quarantine_replay import Replayed, Settlement, replay_table
 from datawarehouse.queries import query
 from datawarehouse.recount import Moves, recount
 from datawarehouse.row_load import LOADED, UPDATED, RowLoad, verdicts
-from ingestion.file_reader import OpenFile, opened, read_chunks
+from ingestion.file_reader import OpenFile, read_chunks
+from ingestion.object_file import opened
+from ingestion.object_store import place
 from ingestion.open_writers import stamp_of
 from validation.batch import Batch, Rejection
 from validation.conversions import convert
@@ -47,7 +48,7 @@ class Reprocessed:
 
 def job_of(config: PipelineConfig, file: Mapping[str, Any]) -> FileJob:
     """The file of a row of pipeline_file_log, if it is still there with the same content; else ConfigError."""
-    path = Path(file["file_path"])
+    path = place(file["file_path"])
     spec = next(
         (s for s in config.files if (s.name, s.feed) == (file["logical_name"], file["file_type"])),
         config.by_logical_name.get(file["logical_name"]),

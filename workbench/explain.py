@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -17,7 +16,9 @@ from config.errors import ConfigError, FileChanged, FileRejected
 from config.model import Column, Derivation, Dtype, FileSpec
 from config.settings import PipelineConfig
 from datawarehouse import reports
-from ingestion.file_reader import opened, read_chunks
+from ingestion.file_reader import read_chunks
+from ingestion.object_file import opened
+from ingestion.object_store import place
 from validation.conversions import convert
 from validation.pii_handler import PiiHandler
 from workbench.arguments import spec_of_table
@@ -145,7 +146,7 @@ def _row_number(
     config: PipelineConfig, spec: FileSpec, row: Row, file: Row, refused: set[int]
 ) -> tuple[int | None, str | None]:
     """The 1-based number of the row in its file, or why it can't be told."""
-    path, key = Path(file["file_path"]), spec.schema.key
+    path, key = place(file["file_path"]), spec.schema.key
     wanted = pa.scalar(row[key.target], pa.int64() if key.dtype is Dtype.INT else pa.string())
     try:
         with opened(path) as source:
