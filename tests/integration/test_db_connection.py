@@ -256,7 +256,10 @@ REFUSED = {
     ),
     f"SELECT '{CANARY}' FROM nowhere": (WarehouseUnfit, "42P01"),
     f"SELEKT '{CANARY}'": (PipelineError, "42601"),
-    f"DO $$ BEGIN RAISE EXCEPTION '{CANARY}'; END $$": (PipelineError, "P0001"),
+    f"DO $$ BEGIN RAISE EXCEPTION '{CANARY}'; END $$": (
+        DataError,
+        "P0001",
+    ),  # what a trigger of the user's may say
     "SET LOCAL statement_timeout = 20; SELECT pg_sleep(9)": (WarehouseUnavailable, "57014"),
     "DO $$ BEGIN RAISE serialization_failure; END $$": (Collision, "40001"),
     "DO $$ BEGIN RAISE deadlock_detected; END $$": (Collision, "40P01"),

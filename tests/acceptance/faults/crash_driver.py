@@ -35,8 +35,8 @@ class Seam:
 
 # The statements that the points are told by: tables and verbs, not the product's functions.
 CLAIM = r"pg_(?:try_)?advisory_xact_lock\(hashtext\('fastfeast file'"
-COPY = r'^\s*COPY "stage_'
-MERGE = r'INSERT INTO "?(fact|dim)_\w+"? AS t'
+COPY = r'^\s*COPY "stage of '
+MERGE = r'WITH found AS|INSERT INTO "?(fact|dim)_\w+"? AS t'
 QUARANTINE = r"^\s*COPY quarantine"
 WAITING = r"^\s*COPY orphan_wait"
 BOOKS = r"INSERT INTO pipeline_file_log"
