@@ -49,6 +49,7 @@ def object_store() -> Iterator[ObjectStore]:
     """A running store with an empty bucket; within, this process finds it, too."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import s3fs
         from moto.s3.models import s3_backends
         from moto.server import ThreadedMotoServer
 
@@ -64,9 +65,11 @@ def object_store() -> Iterator[ObjectStore]:
     log.addHandler(handler)
     before = dict(os.environ)
     os.environ.update(store.environment)
+    s3fs.S3FileSystem.clear_instance_cache()  # those of an earlier server would be asked
     try:
         yield store
     finally:
+        s3fs.S3FileSystem.clear_instance_cache()
         os.environ.clear()
         os.environ.update(before)
         log.removeHandler(handler)
