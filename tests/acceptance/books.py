@@ -30,14 +30,22 @@ COUNTS = {
     "orphan_count": "orphans",
     "resolved_orphans": "resolved_orphans",
 }
+SYSTEM_FOLDERS = {"@eaDir", "#recycle"}
 
 
 def input_files(product: Product) -> Iterator[tuple[Path, str]]:
     """The regular files in the input folders that are meant to be read, with their feed."""
     for feed, folder in (("master", "master"), ("batch", "input/batch"), ("stream", "input/stream")):
-        for path in sorted((product.home / "data" / folder).rglob("*")):
-            if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+        root = product.home / "data" / folder
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and not path.is_symlink() and not is_left_alone(path, root):
                 yield path, feed
+
+
+def is_left_alone(path: Path, root: Path) -> bool:
+    """Is it hidden, or a copy that a storage system keeps for itself?"""
+    parts = path.relative_to(root).parts
+    return any(part.startswith(".") or part in SYSTEM_FOLDERS for part in parts)
 
 
 def located(product: Product, file_path: str) -> Path:
@@ -68,6 +76,9 @@ class Audit:
     def _replay(self, log: Log) -> tuple[Log, FileBook]:
         path = located(self.product, log["file_path"])
         feed = "master" if "master" in path.relative_to(self.product.home / "data").parts else log["file_type"]
+        if is_left_alone(path, self.product.home / "data"):
+            self.differences.append(f"{path}: loaded, and is to be left alone")
+            self.unbalanced += 1
         spec = self.oracle.spec_for(path, feed)
         assert spec is not None, f"{path} is no expected file"
         if (spec.name, spec.table) != (log["logical_name"], log["source_table"]):

@@ -104,6 +104,18 @@ NASTY: dict[str, tuple[Any, ...]] = {
         ),
     ),
 }
+NEVER_WHOLE = {
+    "one": b"[1,",
+    "rows": b'[["id","v"],["1","a"],["2"',
+    "record": b'[{"order_id": "x"},',
+    "text": b'[{"order_id": "x',
+    "deep": b"[" * 100_000,
+    "blanks": b"[" + b" " * 3_000_000,
+    "long": b'[{"order_id": "' + b"x" * 20_000_000,
+    "brackets": b"[{},{" * 300_000,
+    "line": b'{"order_id": "' + b"\xff" * 18_000_000,
+    "numbers": b"[" + b"1," * 100_000,
+}
 
 
 def mess_up(

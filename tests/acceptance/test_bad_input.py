@@ -13,6 +13,7 @@ from tests.acceptance import samples
 from tests.acceptance.books import Audit
 from tests.acceptance.conftest import MakeProduct
 from tests.acceptance.daemon import Product, wait_until
+from tests.acceptance.mess import NEVER_WHOLE
 from tests.acceptance.oracle import FileBook
 
 ORDERS = [samples.order(n) for n in range(1, 4)]
@@ -284,20 +285,6 @@ def test_reasons_are_all_named(make_product: MakeProduct) -> None:
     }
     assert row["raw_data"]["payment_method"] == "gold"
     assert all(name in row["rejection_reason"] for name in ("payment_method", "order_amount", "delivered_at"))
-
-
-NEVER_WHOLE = {
-    "one": b"[1,",
-    "rows": b'[["id","v"],["1","a"],["2"',
-    "record": b'[{"order_id": "x"},',
-    "text": b'[{"order_id": "x',
-    "deep": b"[" * 100_000,
-    "blanks": b"[" + b" " * 3_000_000,
-    "long": b'[{"order_id": "' + b"x" * 20_000_000,
-    "brackets": b"[{},{" * 300_000,
-    "line": b'{"order_id": "' + b"\xff" * 18_000_000,
-    "numbers": b"[" + b"1," * 100_000,
-}
 
 
 def test_json_that_is_cut_off_holds_up_neither_its_neighbours_nor_a_stop(make_product: MakeProduct) -> None:

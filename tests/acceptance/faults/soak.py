@@ -21,7 +21,7 @@ import psycopg2
 
 from tests.acceptance.books import Audit
 from tests.acceptance.daemon import Daemon, Product
-from tests.acceptance.faults import kills, soak_availability
+from tests.acceptance.faults import kills, soak_availability, soak_input
 from tests.acceptance.faults.outage import MASTER, caught_up_after_outage, overflow
 from tests.acceptance.faults.proxy import Proxy
 from tests.acceptance.faults.scenario import (
@@ -191,6 +191,7 @@ GAMES: dict[str, Game] = {
     "COMMIT cancelled": partial(spoiled_commits, Proxy.cancel_commits, attrgetter("cancelled")),
     "20,000 files at once, daemon stopped": overflowing_events,
     **soak_availability.GAMES,  # more games: a module with such a table, and a line here
+    **soak_input.GAMES,
 }
 ONLY_ONCE = ("long outage, small files arriving", "20,000 files at once, daemon stopped")
 

@@ -13,40 +13,21 @@ import pytest
 from ingestion.open_writers import has_writer
 from tests.acceptance import samples
 from tests.acceptance.books import assert_books_balance
-from tests.acceptance.daemon import Daemon, Product, wait_until
+from tests.acceptance.daemon import Daemon, wait_until
+from tests.acceptance.faults.inputs import (
+    HIDDEN,
+    corrected_by_rename,
+    corrected_in_place,
+    folder_of,
+    loaded,
+    logged,
+    orders,
+    with_amount,
+)
 from tests.acceptance.faults.scenario import Bench
-from tests.acceptance.samples import csv_text
 
 kernel_tells = pytest.mark.skipif(has_writer(Path(__file__)) is None, reason="no read leases here")
 STALL = 2.0  # seconds, of a settle time of 0.3
-
-
-def folder_of(product: Product, hour: str) -> Path:
-    folder = product.home / "data/input/stream" / samples.DAY / hour
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def orders(first: int, count: int = 3) -> list[samples.Fields]:
-    return [samples.order(first + n) for n in range(count)]
-
-
-def loaded(product: Product, rows: list[samples.Fields]) -> bool:
-    ids = [row["order_id"] for row in rows]
-    return bool(product.value("SELECT count(*) FROM fact_order WHERE order_id = ANY(%s)", ids) == len(ids))
-
-
-def logged(product: Product, path: Path) -> list[dict[str, object]]:
-    return [row for row in product.file_log() if Path(row["file_path"]) == path.resolve()]
-
-
-def with_amount(first: int) -> tuple[str, str]:
-    """A file of tickets, cut within the amount of its second row, and the rest of it."""
-    rows = [samples.ticket(first + n, refund_amount="12.50" if n == 1 else "5.00") for n in range(3)]
-    columns = [*(c for c in rows[0] if c != "refund_amount"), "refund_amount"]
-    text = csv_text([{name: row[name] for name in columns} for row in rows])
-    cut = text.index("12.50") + 2
-    return text[:cut], text[cut:]
 
 
 @pytest.mark.parametrize("polling", [False, True], ids=["events", "polling"])
@@ -116,17 +97,6 @@ def test_once_leaves_a_file_to_its_writer_and_says_so(bench: Bench) -> None:
     assert_books_balance(product)
 
 
-def corrected_in_place(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
-def corrected_by_rename(path: Path, text: str) -> None:
-    other = path.parents[3] / "corrected"
-    other.write_text(text)
-    os.utime(other, ns=(0, path.stat().st_mtime_ns))
-    other.rename(path)
-
-
 @pytest.mark.parametrize("how", [corrected_in_place, corrected_by_rename])
 @pytest.mark.parametrize("by", ["service", "once"])
 def test_a_corrected_file_of_the_same_size_and_time_is_loaded(
@@ -176,9 +146,6 @@ def test_a_touch_of_all_files_loads_none_again(bench: Bench) -> None:
     done = product.once(expect=0)
     assert "0 files loaded, 0 failed, 0 already done" in done.stdout, "each was looked at once"
     assert product.file_log() == before
-
-
-HIDDEN = (".rsync-partial", ".snapshot", ".stversions", ".Trash-1000", ".~tmp~", "@eaDir", "#recycle")
 
 
 def test_hidden_folders_and_those_of_storage_systems_are_left_alone(bench: Bench) -> None:
