@@ -24,6 +24,7 @@ from config.model import (
 from config.partitioning import partition_problems
 from config.settings import ConfigFile, ExpectedFile, ReaderConfig, SchemaConfig
 
+_LONGEST_NAME = 63  # bytes, PostgreSQL cuts what is longer
 EXTENSIONS = (".csv", ".json", ".ndjson", ".jsonl")
 RESERVED_TABLES = frozenset(
     {
@@ -31,8 +32,8 @@ RESERVED_TABLES = frozenset(
         *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased"),
     }
 )
+SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # PostgreSQL's, on every table
 LINEAGE_COLUMNS = ("_file_id", "_loaded_at")  # on every table: which file, when
-SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")  # PostgreSQL's own, of every table
 MALFORMED_COLUMN = "_malformed"  # what quarantine calls the text of a record that can't be split
 
 
@@ -81,7 +82,8 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
         ("stored column", [column.target.lower() for column in schema.columns]),
     ):
         twice = sorted({n for n in names if names.count(n) > 1})
-        problems += [f"{where}.columns: {kind} {name!r} is given twice" for name in twice]
+        way_out = "" if kind == "column" else "; capitals make no difference there: give one of them a stored_as"
+        problems += [f"{where}.columns: {kind} {name!r} is given twice{way_out}" for name in twice]
     if schema.primary_key not in schema.by_name:
         problems.append(f"{where}.primary_key: {schema.primary_key!r} is not one of its columns")
     elif schema.key.nullable or schema.key.dtype not in {Dtype.INT, Dtype.STR} or schema.key.pii:
@@ -96,16 +98,12 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
 
 
 def _column_problems(column: Column) -> Iterator[str]:
-    if column.target in LINEAGE_COLUMNS:
-        yield f"{column.target!r} is a name that the pipeline uses itself"
-    if column.target in SYSTEM_COLUMNS:
-        yield f"{column.target!r} is PostgreSQL's own in every table; give it another name by stored_as"
+    for problem in _stored_name_problems(column.target):
+        yield f"{problem}; give it another name in the table: stored_as"
     if column.name == MALFORMED_COLUMN:
         yield f"{column.name!r} is what quarantine calls a record that can't be split; it can't be a column"
-    if not 0 < len(column.target.encode()) <= 63:
-        yield "a column's name in the table has 1 to 63 bytes; give it a shorter one by stored_as"
-    if "\0" in column.name or "\0" in column.target:
-        yield "a column's name has no NUL"
+    if "\0" in column.name or not _is_text(column.name):
+        yield "a column's name is text, without the character NUL"
     if column.allowed_values and column.dtype is not Dtype.STR:
         yield "allowed_values goes with dtype str"
     if column.pii and column.dtype is not Dtype.STR:
@@ -121,6 +119,22 @@ def _column_problems(column: Column) -> Iterator[str]:
         yield f"sql_type {sql} does not hold dtype {column.dtype.value}"
     if column.round and sql.precision is None and column.dtype is not Dtype.DATETIME:
         yield "round goes with sql_type numeric(p,s), or with dtype datetime"
+
+
+def _stored_name_problems(name: str) -> Iterator[str]:
+    """Why no column of a table can be called so."""
+    if name in LINEAGE_COLUMNS:
+        yield f"{name!r} is a name that the pipeline uses itself"
+    if name in SYSTEM_COLUMNS:
+        yield f"{name!r} is PostgreSQL's own in every table"
+    if not _is_text(name) or "\0" in name:
+        yield "the name of a column in a table is text, without the character NUL"
+    elif (size := len(name.encode())) > _LONGEST_NAME:
+        yield f"its name has {size} bytes, and that of a column in a table {_LONGEST_NAME} at most"
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _spec(
@@ -158,13 +172,24 @@ def _spec(
             schema=schemas[name],
             foreign_keys=tuple(ForeignKey(column, parent) for column, parent in entry.foreign_keys.items()),
             derive=entry.derive,
-            on_conflict=entry.on_conflict,
+            on_conflict=_on_conflict(entry, where, problems),
             newer_by=entry.newer_by,
             indexes=entry.indexes,
             contract=entry.contract,
             read=entry.read.over(reader),
             partition_by=entry.partition_by,
         )
+
+
+def _on_conflict(entry: ExpectedFile, where: str, problems: list[str]) -> OnConflict:
+    """What a row does whose key is there, by either of the two keys that say it."""
+    if entry.keep is None:
+        return entry.on_conflict
+    said = OnConflict.UPDATE_IF_NEWER if entry.keep == "latest" else OnConflict.NOTHING
+    if "on_conflict" in entry.model_fields_set and entry.on_conflict is not said:
+        other = entry.on_conflict.value
+        problems.append(f"{where}.keep: {entry.keep} says another thing than on_conflict: {other}; leave one out")
+    return said
 
 
 def logical_stem(file_name: str) -> tuple[str, str]:
@@ -217,7 +242,9 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         ]
         newer = spec.schema.by_name.get(spec.newer_by or "")
         if spec.on_conflict is OnConflict.UPDATE_IF_NEWER and (newer is None or newer.dtype is not Dtype.DATETIME):
-            problems.append(f"{where}.newer_by: update_if_newer needs the name of a datetime column")
+            problems.append(
+                f"{where}.newer_by: update_if_newer (keep: latest) needs the name of a datetime column"
+            )
     return problems
 
 
@@ -281,6 +308,7 @@ def _derivation_problems(
         return
     if target in taken:
         yield "the table already has a column of that name"
+    yield from (problem for problem in _stored_name_problems(target) if target not in taken)
     columns: list[tuple[str, Dtype | None]] = []
     if derivation.date_key or derivation.time_key:
         columns = [(derivation.date_key or derivation.time_key or "", Dtype.DATETIME)]

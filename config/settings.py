@@ -53,6 +53,7 @@ class ExpectedFile(Model):
     derive: dict[str, Derivation] = Field(default_factory=dict)
     on_conflict: OnConflict = OnConflict.NOTHING
     newer_by: str | None = None
+    keep: Literal["first", "latest"] | None = None  # `on_conflict` in other words
     indexes: tuple[str, ...] = ()
     contract: Contract | None = None
     read: ReadOptions = ReadOptions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,8 +28,11 @@ READ_ONLY = "25006"  # read_only_sql_transaction
 # insufficient_privilege, undefined_table, undefined_column, invalid_schema_name, and an ON CONFLICT whose unique
 # index is gone: somebody changed rights or tables, or restores them at the moment. Nothing is wrong with the file.
 UNFIT = {"42501", "42P01", "42703", "3F000", "42P10"}
-# 54: a row or a document beyond the server's limits; P0: what a user's trigger or function raises.
-BAD_DATA = ("22", "23", "54", "P0", "44", "09")
+BAD_DATA = (
+    *("22", "23", "44", "54"),  # 54: a row or a document beyond the server's limits
+    *("P0", "09", "27", "2F", "38", "39"),  # what functions raise, those of users' triggers among them
+)
+_FUNCTION = re.compile(r"^PL/pgSQL function ([\w.]{1,130})\(", re.MULTILINE)
 TAKEN = "23505"  # unique_violation
 # Tables whose primary key is a number that the database gives; a fact's is, too
 NUMBERED = ("pipeline_file_log", "quarantine", "true_orphan", "quarantine_history", "contract_breach")
@@ -62,19 +66,21 @@ def translate(error: psycopg2.Error) -> PipelineError:
             return WarehouseUnavailable(f"the connection to PostgreSQL is lost ({type(error).__name__})")
         return PipelineError(f"the database driver refused a call ({type(error).__name__})")
     try:
-        name = psycopg2.errorcodes.lookup(code).lower()
-    except KeyError:
-        name = "unknown to the driver"
+        name, is_raised = psycopg2.errorcodes.lookup(code).lower(), False
+    except KeyError:  # PostgreSQL has no such code: somebody's function raised it
+        name, is_raised = "raised by a function", True
     names = {
         "table": error.diag.table_name,
         "column": error.diag.column_name,
         "constraint": error.diag.constraint_name,
     }
+    if function := _FUNCTION.search(error.diag.context or ""):
+        names["function"] = function[1]
     place = ", ".join(f"{kind} {value}" for kind, value in names.items() if value)
     message = f"PostgreSQL: {code} {name}" + (f" ({place})" if place else "")
     if code == TAKEN and _is_number(names["table"] or "", names["constraint"]):
         return NumberTaken(message)
-    return _kind(code)(message)
+    return DataError(message) if is_raised else _kind(code)(message)
 
 
 def _kind(code: str) -> type[PipelineError]:

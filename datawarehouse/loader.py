@@ -15,11 +15,12 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError
-from config.model import Column, FileSpec, Lookup
+from config.model import FileSpec, Lookup
 from config.settings import PipelineConfig
 from datawarehouse.db_errors import translated
 from datawarehouse.derivations import derive
 from datawarehouse.fk_checker import rows_by_key
+from datawarehouse.load_sql import LoadSql
 from datawarehouse.queries import query
 from datawarehouse.schema_init import grow_dates
 from datawarehouse.user_triggers import of_table
@@ -72,6 +73,11 @@ class Loaded:
         self.refused += other.refused
 
 
+def _derived(name: str) -> str:
+    """The name of a derived column among those of the file, which may have it too."""
+    return f"\0derived {name}"
+
+
 class _Overtaken(DataError):
     """Another transaction brought or took keys between the look at the table and the merge: look again."""
 
@@ -111,15 +117,7 @@ class Loader:
         self._spec = spec
         self._config = config
         self._list_present = list_present
-        self._table = sql.Identifier(spec.table)
-        # A blank is in no table's name: what the transaction makes for itself hides no table.
-        self._stage = sql.Identifier(f"stage of {spec.table}"[:63])
-        self._seen = sql.Identifier(f"seen of {spec.table}"[:63])
-        self._row = self._free_name("_row")
-        self._keys = sql.Identifier(spec.key_table)
-        self._key = sql.Identifier(spec.schema.key.target)
-        self._by = sql.Identifier(spec.partition_column or "")
-        self._newer = sql.Identifier(spec.schema.by_name[spec.version_by].target if spec.version_by else "")
+        self._sql = LoadSql(spec, list(self._names.values()), distributed=config.database.distributed)
         self._has_stage = False
         self._remembers = False
         self._asks_for_all: bool | None = None  # the first chunk shows it
@@ -198,7 +196,7 @@ class Loader:
 
     def _with_derived(self, rows: pa.Table) -> pa.Table:
         for name, derivation in self._spec.derive.items():
-            rows = rows.append_column(name, derive(derivation, rows, self._take))
+            rows = rows.append_column(_derived(name), derive(derivation, rows, self._take))
         return rows
 
     def _take(self, lookup: Lookup, keys: pa.ChunkedArray) -> pa.Array:
@@ -247,8 +245,8 @@ class Loader:
     def _copy_new(self, rows: pa.Table) -> Loaded:
         if self._spec.partition_by:
             columns = (self._spec.schema.primary_key, self._spec.partition_by.column)
-            self._copy(self._keys, {name: self._names[name] for name in columns}, rows)
-        inserted = self._copy(self._table, self._names, rows)
+            self._copy(self._sql.keys, {name: self._names[name] for name in columns}, rows)
+        inserted = self._copy(self._sql.table, self._names, rows)
         if inserted != rows.num_rows:
             raise _LeftOut(LEFT_OUT)
         return Loaded(inserted=inserted)
@@ -265,14 +263,7 @@ class Loader:
     def _names(self) -> dict[str, str]:
         """Column of the rows → column of the table."""
         stored = {column.name: column.target for column in self._spec.schema.columns}
-        return stored | {name: name for name in self._spec.derive} | {FILE_ID: "_file_id"}
-
-    def _free_name(self, wanted: str) -> sql.Identifier:
-        """`wanted`, or a name like it that no column of the table has."""
-        taken = set(self._names.values())
-        while wanted in taken:
-            wanted += "_"
-        return sql.Identifier(wanted)
+        return stored | {_derived(name): name for name in self._spec.derive} | {FILE_ID: "_file_id"}
 
     # ------------------------------------------------------------ rows with known keys
 
@@ -297,11 +288,11 @@ class Loader:
         return loaded
 
     def _stage_and_merge(self, rows: pa.Table) -> Loaded:
-        self._tx.execute(sql.SQL("TRUNCATE {}").format(self._stage))
-        self._copy(self._stage, {ROW: self._row.string} | self._names, rows)
-        if self._updates and self._spec.partition_by:
-            self._tx.execute(self._statement("lock_keys"))
-        self._tx.execute(self._look)
+        self._tx.execute(self._sql.statement("empty_stage"))
+        self._copy(self._sql.stage, {ROW: self._sql.row.string} | self._names, rows)
+        if self._spec.version_by and self._spec.partition_by:
+            self._tx.execute(self._sql.statement("lock_keys"))
+        self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
         known, changed, duplicates, newer, present_rows, updated_rows, changed_rows, replaced = self._fetch_row()
         inserted = self._insert_new(rows.num_rows - known - len(duplicates))
         if newer:
@@ -322,7 +313,7 @@ class Loader:
         """Insert the staged rows whose keys are not there, which are `wanted`; returns how many."""
         if wanted == 0:
             return 0
-        self._tx.execute(self._statement("insert" + self._kind))
+        self._tx.execute(self._sql.statement(f"insert{self._sql.kind}"))
         inserted = len(self._tx.fetchall()) if self._tx.description else int(self._tx.rowcount)
         if inserted != wanted:
             self._explain_missing()
@@ -330,18 +321,14 @@ class Loader:
 
     def _update(self, numbers: list[int]) -> None:
         """Put the staged rows `numbers` in the places of the older ones with their keys."""
-        self._tx.execute(self._statement("update" + self._kind, numbers=sql.Literal(numbers)))
+        self._tx.execute(self._sql.statement(f"update{self._sql.kind}", numbers=sql.Literal(numbers)))
         if self._fetch_row()[0] != len(numbers):
             self._explain_missing()
 
     def _explain_missing(self) -> NoReturn:
         """Fewer rows were written than were to be: raise what became of the others."""
-        self._tx.execute(self._statement("left_out"))
+        self._tx.execute(self._sql.statement("left_out"))
         raise _LeftOut(LEFT_OUT) if self._fetch_row()[0] else _Overtaken
-
-    @property
-    def _updates(self) -> bool:
-        return self._spec.version_by is not None
 
     def _fetch_row(self) -> tuple[Any, ...]:
         row = self._tx.fetchone()
@@ -350,88 +337,9 @@ class Loader:
 
     def _create_stage(self) -> None:
         """A temporary table with the table's own column types, for this transaction."""
-        self._tx.execute(self._statement("create_stage"))
+        self._tx.execute(self._sql.statement("create_stage"))
         self._has_stage = True
 
     def _create_seen(self) -> None:
-        key_type = sql.SQL(str(self._spec.schema.key.sql))
-        self._tx.execute(self._statement("create_seen" + self._manner, key_type=key_type))
+        self._tx.execute(self._sql.statement(f"create_seen{self._sql.manner}"))
         self._remembers = True
-        self.__dict__.pop("_look", None)
-
-    @cached_property
-    def _look(self) -> sql.Composed:
-        """Which staged rows have keys that are there already, and what is to become of them."""
-        nothing = sql.SQL("")
-        joins = self._remembers and self._kind == "_distributed"
-        seen = "or_seen" + ("_distributed" if joins else self._manner)
-        return self._statement(
-            "look",
-            repeats=self._statement("repeats" + self._manner),
-            or_seen=self._statement(seen) if self._remembers else nothing,
-            seen_join=self._statement("seen_join_distributed") if joins else nothing,
-            newer_than_there=self._newer_than_there,
-            time=self._statement("time") if self._updates else nothing,
-            changed=self._differ("t", "s"),
-            there=self._there,
-            remember=self._statement("remember" + self._manner) if self._remembers else nothing,
-            list_rows=sql.SQL("true" if self._list_present else "false"),
-        )
-
-    @property
-    def _newer_than_there(self) -> sql.Composable:
-        """Is the staged row `s` newer than the row `t` with its key?"""
-        return self._statement("newer") if self._updates else sql.SQL("false")
-
-    @property
-    def _there(self) -> sql.Composed:
-        """What joins staged rows `s` with the rows `t` that have their keys."""
-        return self._statement("there" + self._kind)
-
-    @property
-    def _kind(self) -> str:
-        """The end of the names of the statements for this kind of table."""
-        if self._spec.partition_by:
-            return "_partitioned"
-        return "_distributed" if self._config.database.distributed and self._spec.is_fact else ""
-
-    @property
-    def _manner(self) -> str:
-        """The end of the names of what differs where newer rows replace older ones."""
-        return "_of_versions" if self._updates else ""
-
-    def _statement(self, name: str, **more: sql.Composable) -> sql.Composed:
-        """The block `name` of loader.sql for this table. Run it without parameters: a name may have a %."""
-        columns = [sql.Identifier(name) for name in self._names.values()]
-        assignments = [sql.SQL("{0} = s.{0}").format(column) for column in columns if column != self._key]
-        names: dict[str, sql.Composable] = {
-            "table": self._table,
-            "stage": self._stage,
-            "seen": self._seen,
-            "row": self._row,
-            "key": self._key,
-            "keys": self._keys,
-            "by": self._by,
-            "before": self._free_name("_before"),
-            "newer": self._newer,
-            "columns": sql.SQL(", ").join(columns),
-            "assignments": sql.SQL(", ").join(assignments),
-        }
-        if "{is_newer}" in query("loader", name):
-            more["is_newer"] = self._newer_than_there
-        return sql.SQL(query("loader", name)).format(**names, **more)
-
-    def _differ(self, one: str, other: str) -> sql.Composable:
-        """Do the rows `one` and `other` differ in a source column other than the key?"""
-        columns = self._spec.schema.columns
-
-        def row(alias: str) -> sql.Composable:
-            return sql.SQL(", ").join([_comparable(alias, column) for column in columns])
-
-        return sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(row(one), row(other))
-
-
-def _comparable(alias: str, column: Column) -> sql.Composable:
-    """What tells two values of the column apart; json, which keeps its text, has no = of its own."""
-    form = "{}.{}::text" if column.sql.base == "json" else "{}.{}"
-    return sql.SQL(form).format(sql.SQL(alias), sql.Identifier(column.target))

@@ -99,8 +99,10 @@ def _missing(tx: Cursor, spec: FileSpec, today: dt.date, *, waiting: bool) -> li
     taken = [(dt.date.fromisoformat(pair[0]), dt.date.fromisoformat(pair[1])) for pair in there if pair]
     wanted = intervals(by, today)
     if waiting:  # only the owner may read a partition by its name
-        statement = sql.SQL(query("partitions", "waiting")).format(**names_of(spec))
-        tx.execute(statement, {"horizon": wanted[-1][1]})
+        statement = sql.SQL(query("partitions", "waiting")).format(
+            **names_of(spec), horizon=sql.Literal(wanted[-1][1])
+        )
+        tx.execute(statement)
         wanted += [bounds(by.interval, day) for (day,) in tx.fetchall()]
     return [
         (first, end)
@@ -113,6 +115,8 @@ def _add(tx: Cursor, spec: FileSpec, first: dt.date, end: dt.date) -> int:
     names = names_of(spec) | names_of_partition(spec, first, end)
     limits = {"timeout": sql.SQL(LOCK_TIMEOUT), "short": sql.SQL(SHORT_LOCK_TIMEOUT)}
     tx.execute(sql.SQL(query("partitions", "lock")).format(**names, **limits))
+    tx.execute(query("partitions", "columns"), {"table": spec.table})
+    names["columns"] = sql.SQL(", ").join([sql.Identifier(name) for (name,) in tx.fetchall()])
     moved = 0
     for part in ("add", "move", "attach"):
         tx.execute(sql.SQL(query("partitions", part)).format(**names))

@@ -124,7 +124,8 @@ def _with(row: Row, spec: FileSpec, step: Mapping[str, list[Any]]) -> dict[str, 
     """The row's text after `step`; when it has every column, it can be split into them."""
     raw = row.refused.raw | {name: after for name, (_, after) in step.items()}
     if all(column.name in raw for column in spec.schema.columns):
-        return {name: value for name, value in raw.items() if name not in {MALFORMED, LINE}}
+        of_malformed = {MALFORMED, LINE} - spec.schema.by_name.keys()
+        return {name: value for name, value in raw.items() if name not in of_malformed}
     return raw
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec
+from config.model import Dtype, FileSpec
 from config.settings import PipelineConfig
 from datawarehouse import quarantine_loader
 from datawarehouse.db_connection import Warehouse
@@ -102,23 +102,20 @@ class OrphanRetry:
         ]
 
     def _retry(self, spec: FileSpec, parent: str, file_ids: list[int] | None = None) -> int:
-        total = 0
-        before: set[tuple[int, int]] = set()
-        while True:
+        total, last = 0, (0, 0)
+        while not self._stop.is_set():
             with self._warehouse.transaction() as tx:
-                orphans = self._satisfied(tx, spec, parent, file_ids)
+                found = self._satisfied(tx, spec, parent, file_ids, last)
+                orphans = self._lock(tx, found)
                 loaded, unfit = self._load(tx, spec, orphans) if orphans.raw else (0, 0)
             total += loaded
             if unfit:
                 message = f"{spec.table}: {unfit} orphans found their parents and were refused; see quarantine"
                 logger.error(f"[orphans] {message}", extra={"table": spec.table, "count": unfit})
                 send_alert(AlertKind.LOAD_ERROR, message, file_type=spec.name)
-            found = {*zip(orphans.file_ids, orphans.row_numbers, strict=True)}
-            if (
-                len(found) < CHUNK_ROWS or found == before or self._stop.is_set()
-            ):  # the same again would be for ever
+            if len(found) < CHUNK_ROWS:
                 break
-            before = found
+            last = found[-1]  # each turn begins behind it: those that could not be healed are not asked again
         if total:
             logger.info(
                 f"[orphans] {total} rows of {spec.table} found their parents",
@@ -126,16 +123,32 @@ class OrphanRetry:
             )
         return total
 
-    def _satisfied(self, tx: Cursor, spec: FileSpec, parent: str, file_ids: list[int] | None) -> _Orphans:
-        """Lock and read orphans of `spec`, or of some files, that waited on `parent` and whose parent has come."""
+    def _satisfied(
+        self, tx: Cursor, spec: FileSpec, parent: str, file_ids: list[int] | None, last: tuple[int, int]
+    ) -> list[tuple[int, int]]:
+        """File id and row number of orphans of `spec`, or of some files, that waited on `parent`, which has come.
+
+        They come in order, CHUNK_ROWS at most, from the one behind `last` on.
+        """
         parent_spec = next(s for s in self._config.files if s.table == parent)
+        key = parent_spec.schema.key
+        wanted = query("quarantine", "wanted_number" if key.dtype is Dtype.INT else "wanted_text")
         statement = sql.SQL(query("quarantine", "satisfied")).format(
             parent=sql.Identifier(parent_spec.key_table),
-            key=sql.Identifier(parent_spec.schema.key.target),
-            key_type=sql.SQL(compared_as(parent_spec.schema.key)),
+            key=sql.Identifier(key.target),
+            wanted=sql.SQL(wanted).format(key_type=sql.SQL(compared_as(key))),
+            child=sql.Literal(spec.table),
+            parent_table=sql.Literal(parent),
+            file_ids=sql.Literal(file_ids),
+            after_file=sql.Literal(last[0]),
+            after_row=sql.Literal(last[1]),
+            limit=sql.Literal(CHUNK_ROWS),
         )
-        tx.execute(statement, {"child": spec.table, "parent": parent, "file_ids": file_ids, "limit": CHUNK_ROWS})
-        found = tx.fetchall()
+        tx.execute(statement)
+        return [(file_id, number) for file_id, number in tx.fetchall()]
+
+    def _lock(self, tx: Cursor, found: list[tuple[int, int]]) -> _Orphans:
+        """Lock and read the orphans; those in other hands, or closed, are left out."""
         if not found:
             return _Orphans([], [], [])
         file_ids, row_numbers = map(list, zip(*found, strict=True))

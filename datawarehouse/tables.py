@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
 from config.model import Column, Derivation, Dtype, FileSpec, SqlType
@@ -28,6 +30,7 @@ _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
     "json": lambda _: JSON(),
 }
 _NOW = sa.text("now()")
+_LONGEST_NAME = 63  # bytes
 # CHECKs of earlier versions, dropped where they are found. A CHECK that changes gets a new name: PostgreSQL writes
 # its text in a way of its own, which can't be compared.
 FORMER_CHECKS = frozenset({"pipeline_file_log_status", "pipeline_file_log_parts"})
@@ -56,8 +59,31 @@ def build_metadata(config: PipelineConfig) -> sa.MetaData:
     _pipeline_tables(metadata)
     _calendar_tables(metadata)
     for spec in config.by_logical_name.values():
-        _file_table(metadata, spec, config)
+        _with_parents(metadata, spec, config)
+    _tell_indexes_apart(metadata)
     return metadata
+
+
+def _tell_indexes_apart(metadata: sa.MetaData) -> None:
+    """Indexes whose names are too long, or those of something else too, end in a hash of what they are on."""
+    indexes = [index for table in metadata.sorted_tables for index in table.indexes]
+    names = Counter([*metadata.tables, *(str(index.name) for index in indexes)])
+    for index in indexes:
+        name = str(index.name)
+        if names[name] > 1 or len(name.encode()) > _LONGEST_NAME:
+            table = index.table.name if index.table is not None else ""
+            what = "\0".join([table, *(column.name for column in index.columns), name])
+            digest = hashlib.md5(what.encode(), usedforsecurity=False).hexdigest()[:8]
+            start = name.encode()[: _LONGEST_NAME - len(digest) - 1].decode(errors="ignore")
+            index.name = quoted_name(f"{start}_{digest}", quote=None)
+
+
+def _with_parents(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -> None:
+    """The table of `spec`, if it is not there yet, after those that it refers to."""
+    if spec.table not in metadata.tables:
+        for key in spec.foreign_keys:
+            _with_parents(metadata, config.by_logical_name[key.parent], config)
+        _file_table(metadata, spec, config)
 
 
 def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -> None:
@@ -78,12 +104,10 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
         is_key = column.name == spec.schema.primary_key
         parent = parents.get(column.name)
         is_checked = parent is not None and not (distributed and parent.is_fact)
-        references = (
-            [sa.ForeignKey(f"{parent.key_table}.{parent.schema.key.target}")] if parent and is_checked else []
-        )
+        references = [_reference(metadata, parent)] if parent and is_checked else []
         items.append(
             sa.Column(
-                column.target,
+                _quoted(column.target),
                 column_type(column),
                 *references,
                 nullable=column.nullable and column.target != by,
@@ -94,12 +118,15 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
         )
         if column.name in spec.indexes and not is_key:
             items.append(_index(spec.table, column.target, "gin" if column.dtype is Dtype.JSON else "btree"))
+    dated: set[str] = set()
     for name, derivation in spec.derive.items():
         calendar = "dim_date.date_key" if derivation.date_key else None
         calendar = "dim_time.time_key" if derivation.time_key else calendar
         references = [sa.ForeignKey(calendar)] if calendar else []
-        items.append(sa.Column(name, derived_type(derivation, config), *references))
-        if source := derivation.date_key:
+        items.append(sa.Column(_quoted(name), derived_type(derivation, config), *references))
+        source = derivation.date_key
+        if source and source not in dated:
+            dated.add(source)
             items.append(_index(spec.table, spec.schema.by_name[source].target, "brin"))
     items += [
         sa.Column("_file_id", sa.BigInteger(), nullable=False),
@@ -111,6 +138,16 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     sa.Table(spec.table, metadata, *items, postgresql_partition_by=_range(by) if by else None)
 
 
+def _quoted(name: str) -> quoted_name:
+    """A column's name, always in quotes: PostgreSQL reserves words that SQLAlchemy does not know of."""
+    return quoted_name(name, quote=True)
+
+
+def _reference(metadata: sa.MetaData, parent: FileSpec) -> sa.ForeignKey:
+    """A reference to the parent's key, whatever characters its name has."""
+    return sa.ForeignKey(metadata.tables[parent.key_table].columns[parent.schema.key.target])
+
+
 def _keys_apart(metadata: sa.MetaData, spec: FileSpec, by: str) -> Iterator[sa.schema.SchemaItem]:
     """Make the table of the keys of a fact partitioned `by` a column; returns what ties the fact to it.
 
@@ -118,16 +155,16 @@ def _keys_apart(metadata: sa.MetaData, spec: FileSpec, by: str) -> Iterator[sa.s
     """
     key, time = spec.schema.key, next(column for column in spec.schema.columns if column.target == by)
     both = [key.target, by]
-    sa.Table(
+    keys = sa.Table(
         spec.key_table,
         metadata,
-        sa.Column(key.target, column_type(key), primary_key=True, autoincrement=False),
-        sa.Column(by, column_type(time), nullable=False),
+        sa.Column(_quoted(key.target), column_type(key), primary_key=True, autoincrement=False),
+        sa.Column(_quoted(by), column_type(time), nullable=False),
         sa.UniqueConstraint(*both),
     )
     yield sa.UniqueConstraint(*both)
     yield sa.ForeignKeyConstraint(
-        both, [f"{spec.key_table}.{name}" for name in both], onupdate="CASCADE", ondelete="CASCADE"
+        both, [keys.columns[name] for name in both], onupdate="CASCADE", ondelete="CASCADE"
     )
 
 
@@ -136,15 +173,7 @@ def _range(column: str) -> str:
 
 
 def _index(table: str, column: str, method: str) -> sa.Index:
-    return sa.Index(_short(f"{table}_{column}_{method}"), column, postgresql_using=method)
-
-
-def _short(name: str) -> str:
-    """`name`, or, where PostgreSQL would cut it, as much of it as fits before what tells it from others."""
-    if len(name.encode()) <= 63:
-        return name
-    digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
-    return f"{name.encode()[:54].decode(errors='ignore')}_{digest}"
+    return sa.Index(f"{table}_{column}_{method}", column, postgresql_using=method)
 
 
 def _calendar_tables(metadata: sa.MetaData) -> None:

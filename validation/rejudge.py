@@ -42,7 +42,12 @@ def judge_again(
     because it had strayed is no value of its column: reason `masked`. Rows that could not be split into columns
     are not in the batch; they come back with their reasons, by position.
     """
-    unsplit = {n: row.reasons for n, row in enumerate(rows) if MALFORMED in row.raw or _has_bad_shape(row)}
+    names = spec.schema.by_name.keys()
+    unsplit = {
+        n: row.reasons
+        for n, row in enumerate(rows)
+        if (MALFORMED in row.raw and not names <= row.raw.keys()) or _has_bad_shape(row)
+    }
     kept = [n for n in range(len(rows)) if n not in unsplit]
     columns = {
         column.name: pa.array([_text(rows[n].raw.get(column.name)) for n in kept], pa.string())

@@ -1,4 +1,4 @@
--- Words in braces are identifiers and expressions that datawarehouse/loader.py puts in. No plan here may depend on
+-- Words in braces are identifiers and expressions that datawarehouse/load_sql.py puts in. No plan here may depend on
 -- statistics: those of a table that is being filled may say that it is empty. So each staged row looks its key up by
 -- the index, in a LATERAL with LIMIT or a subquery with OFFSET 0, which the planner leaves as they are.
 
@@ -16,6 +16,9 @@ SELECT (SELECT min(date_key) / 10000 FROM dim_date), (SELECT max(date_key) / 100
 
 -- name: create_stage
 CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS SELECT 0::bigint AS {row}, {columns} FROM {table} WITH NO DATA
+
+-- name: empty_stage
+TRUNCATE {stage}
 
 -- name: create_seen
 -- Keys of the file that an earlier file had brought.
@@ -41,7 +44,8 @@ SELECT count(*) FILTER (WHERE NOT repeats),
        coalesce(array_agg(number) FILTER (WHERE NOT repeats AND newer), '{{}}'),
        coalesce(array_agg(number) FILTER (WHERE NOT repeats AND (own OR NOT newer) AND {list_rows}), '{{}}'),
        coalesce(array_agg(number) FILTER (WHERE NOT repeats AND newer AND NOT own AND {list_rows}), '{{}}'),
-       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND NOT newer AND NOT own AND changed AND {list_rows}), '{{}}'),
+       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND NOT newer AND NOT own AND changed AND {list_rows}),
+                '{{}}'),
        count(*) FILTER (WHERE NOT repeats AND newer AND own)
 FROM found
 

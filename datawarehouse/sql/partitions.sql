@@ -27,7 +27,7 @@ WHERE root.relname = %(table)s AND root.relnamespace = current_schema()::regname
 
 -- name: waiting
 -- The days of rows in the default partition.
-SELECT DISTINCT {by}::date FROM {default} WHERE {by} < %(horizon)s
+SELECT DISTINCT {by}::date FROM {default} WHERE {by} < {horizon}
 
 -- name: lock
 -- Who writes to the fact is waited for; then nobody is in the middle of that. A load that has read the default
@@ -38,13 +38,21 @@ SET LOCAL lock_timeout = '{short}';
 LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE
 
 -- name: add
-CREATE TABLE {partition} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+CREATE TABLE {partition} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED);
 ALTER TABLE {default} DISABLE TRIGGER {gone}
 
 -- name: move
 -- What waits in the default partition moves, and keeps its keys: there the trigger is off for this transaction.
 WITH moved AS (DELETE FROM {default} WHERE {by} >= {first} AND {by} < {end} RETURNING *)
-INSERT INTO {partition} SELECT * FROM moved
+INSERT INTO {partition} ({columns}) SELECT {columns} FROM moved
+
+-- name: columns
+-- All that a row can be given: what is generated is not.
+SELECT a.attname FROM pg_attribute a
+JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relname = %(table)s AND c.relnamespace = current_schema()::regnamespace
+  AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+ORDER BY a.attnum
 
 -- name: attach
 -- ATTACH holds up readers less than CREATE TABLE … PARTITION OF.

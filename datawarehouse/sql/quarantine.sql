@@ -46,13 +46,26 @@ WHERE NOT l.backup_written
 SELECT DISTINCT file_type, (quarantined_at AT TIME ZONE 'UTC')::date FROM quarantine
 
 -- name: satisfied
--- Open orphans of a table, or of some of its files, for whom a parent has come since. {parent} and {key} are identifiers.
+-- Open orphans of a table, or of some of its files, for whom a parent has come since, beyond one of them in their order.
+-- Keys are compared in a type that holds all of them; and as text, as a load compares them: they may differ in blanks.
 SELECT DISTINCT w.file_id, w.row_number
 FROM orphan_wait w
-JOIN {parent} p ON p.{key} = w.parent_key::{key_type}
-WHERE w.source_table = %(child)s AND w.parent_table = %(parent)s
-  AND (%(file_ids)s::bigint[] IS NULL OR w.file_id = ANY (%(file_ids)s::bigint[]))
-LIMIT %(limit)s
+WHERE w.source_table = {child} AND w.parent_table = {parent_table}
+  AND ({file_ids}::bigint[] IS NULL OR w.file_id = ANY ({file_ids}::bigint[]))
+  AND (w.file_id, w.row_number) > ({after_file}, {after_row})
+  AND EXISTS (SELECT FROM {parent} p WHERE p.{key} = {wanted} AND p.{key}::text = w.parent_key OFFSET 0)
+ORDER BY w.file_id, w.row_number
+LIMIT {limit}
+
+-- name: wanted_number
+-- Text that is no number of eight bytes is nobody's key.
+CASE WHEN w.parent_key ~ '^-?[0-9]{{1,18}}$' THEN w.parent_key::bigint
+     WHEN w.parent_key ~ '^-?[0-9]{{19}}$' THEN
+         CASE WHEN w.parent_key::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN
+             w.parent_key::bigint END END
+
+-- name: wanted_text
+w.parent_key::{key_type}
 
 -- name: lock_orphans
 SELECT q.file_id, q.row_number, q.raw_data

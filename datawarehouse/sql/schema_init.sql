@@ -3,11 +3,13 @@
 SELECT pg_advisory_xact_lock(hashtext('fastfeast schema_init'))
 
 -- name: columns
--- `fills_itself`: a row that says nothing of the column can be inserted.
+-- `fills_itself`: a row that says nothing of the column can be inserted. A domain may bring its own NOT NULL and default.
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-       NOT a.attnotnull OR a.atthasdef OR a.attidentity <> '' AS fills_itself
+       a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL OR NOT (a.attnotnull OR t.typnotnull)
+           AS fills_itself
 FROM pg_attribute a
 JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_type t ON t.oid = a.atttypid
 WHERE c.relnamespace = current_schema()::regnamespace
   AND c.relkind IN ('r', 'p')
   AND a.attnum > 0

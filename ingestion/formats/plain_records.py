@@ -14,6 +14,7 @@ SPACE, QUOTE, COLON, BRACKET, BRACE, CLOSING, DASH, ZERO, LINE_END, RETURN = b' 
 _NAN = re.compile(b"NaN")
 # Before a bare NaN. A quote within a text would be escaped, and the one that opens a text follows no letter.
 _KEY_END = re.compile(rb'\w": ?\Z')
+_ESCAPED_IN_KEYS = re.compile(r'["\\\x00-\x1f]')  # msgspec knows no field of such a name
 _ENDS_A_NUMBER = np.isin(np.arange(256), list(b",}] \t\r\n"))  # by the byte
 
 
@@ -33,6 +34,7 @@ class PlainRecords:
     def __init__(self, names: Iterable[str], exact: Iterable[str] = ()) -> None:
         self.fields = {name: f"field_{position}" for position, name in enumerate(names)}
         self.exact = self.nested = frozenset(exact)
+        self._declines = any(map(_ESCAPED_IN_KEYS.search, self.fields))
         self._gaps = False  # may a record lack keys?
         self._make_decoders()
 
@@ -45,6 +47,9 @@ class PlainRecords:
             self._make_decoders()
 
     def _make_decoders(self) -> None:
+        if self._declines:
+            self._array, self._line = msgspec.json.Decoder(list[PlainRecord]), msgspec.json.Decoder(PlainRecord)
+            return
         default = UNSET if self._gaps else msgspec.NODEFAULT
         fields = [(field, Raw if name in self.nested else Any, default) for name, field in self.fields.items()]
         kind = msgspec.defstruct(
@@ -72,6 +77,8 @@ class PlainRecords:
     def _decoded(
         self, decode: Callable[[bytes], list[Any]], data: bytes, *, brackets: int
     ) -> list[PlainRecord] | None:
+        if self._declines:
+            return None
         if b"NaN" in data:
             data = _NAN.sub(_as_null_after_a_key, data)
         try:

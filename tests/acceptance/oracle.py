@@ -28,7 +28,7 @@ class Reason:
 class Row:
     """A record's verdict. `stage` is as it was at loading, None for a good row.
 
-    `fate` is where the row is now: loaded, already_present, or quarantined.
+    `fate` is where the row is now: loaded, updated, already_present, or quarantined.
     """
 
     number: int
@@ -60,8 +60,12 @@ class FileBook:
         return self._count("already_present")
 
     @property
+    def updated(self) -> int:
+        return self._count("updated")
+
+    @property
     def quarantined(self) -> int:
-        return self.total - self.inserted - self.already_present
+        return self.total - self.inserted - self.already_present - self.updated
 
     @property
     def orphans(self) -> int:
@@ -84,6 +88,12 @@ class FileBook:
         return sum(row.fate == fate for row in self.rows)
 
 
+def _version(row: Row, spec: Spec) -> dt.datetime:
+    """What tells which of two rows of a key is newer; null is older than any time."""
+    time = row.values[spec.newer_by] if spec.newer_by else None
+    return time if isinstance(time, dt.datetime) else dt.datetime.min
+
+
 class Oracle:
     """Loads files in the order of its calls; `books` has every file that was not a replay."""
 
@@ -94,6 +104,7 @@ class Oracle:
         first, last = config.get("validation", {}).get("dates", (dt.date(2000, 1, 1), dt.date(2100, 12, 31)))
         self.dates = (dt.datetime.combine(first, dt.time.min), dt.datetime.combine(last, dt.time.max))
         self.loaded: dict[str, dict[Any, FileBook]] = {spec.table: {} for spec in self.specs}
+        self.versions: dict[str, dict[Any, dt.datetime]] = {spec.table: {} for spec in self.specs}
         self.books: list[FileBook] = []
         self._seen: set[tuple[str, str, int]] = set()
 
@@ -127,20 +138,36 @@ class Oracle:
         except UnreadableFileError as error:
             book.error = str(error)
             return book
-        taken: set[Any] = set()
+        taken: dict[Any, list[Row]] = {}  # the rows of each key that are no duplicates
         for record in records:
             row = self._judge(record, spec)
             book.rows.append(row)
             if row.stage is not None:
                 continue
-            key = row.values[spec.key]
-            if key in taken:
+            others = taken.setdefault(row.values[spec.key], [])
+            if any(_version(other, spec) == _version(row, spec) for other in others):
                 row.stage, row.reasons = "records", (Reason("records", "duplicate", spec.key),)
-                continue
-            taken.add(key)
-            row.fate = "already_present" if key in self.loaded[spec.table] else "loaded"
-            self.loaded[spec.table].setdefault(key, book)
+            else:
+                others.append(row)
+        for rows in taken.values():
+            for row in rows:
+                row.fate = "already_present"
+            self._merge(max(rows, key=lambda row: _version(row, spec)), book)
         return book
+
+    def _merge(self, row: Row, book: FileBook) -> None:
+        """A good row meets the table, which keeps what is there, or the newest where the YAML says so."""
+        key, there = row.values[book.spec.key], self.loaded[book.spec.table]
+        versions = self.versions[book.spec.table]
+        version = _version(row, book.spec)
+        if key not in there:
+            row.fate = "loaded"
+        elif version > versions[key]:
+            row.fate = "updated" if there[key] is not book else "already_present"
+        else:
+            row.fate = "already_present"
+            return
+        there[key], versions[key] = book, version
 
     def heal(self) -> int:
         """Load the orphans whose parents are all there by now, theirs after them; returns how many left."""
@@ -151,10 +178,7 @@ class Oracle:
                 for row in book.rows:
                     if row.stage == "orphan" and row.fate == "quarantined" and not self._missing(row, book.spec):
                         healed += 1
-                        key = row.values[book.spec.key]
-                        known = key in self.loaded[book.spec.table]
-                        row.fate = "already_present" if known else "loaded"
-                        self.loaded[book.spec.table].setdefault(key, book)
+                        self._merge(row, book)
             if healed == before:
                 return healed
 

@@ -56,6 +56,7 @@ class Spec:
     nulls: frozenset[str]  # words that mean null, in lower case
     trims: bool
     delimiter: str = ","
+    newer_by: str | None = None  # where newer rows replace older ones
 
     def stored(self, column: str) -> str:
         return next(item.target for item in self.columns if item.name == column)
@@ -255,6 +256,7 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
                     table=entry["table"].lower(),
                     key=schema["primary_key"],
                     columns=columns,
+                    newer_by=_newer_by(entry),
                     foreign_keys=entry.get("foreign_keys", {}),
                     nulls=frozenset(str(word).strip().lower() for word in read.get("null_values", ())),
                     trims=read.get("trim", False),
@@ -267,6 +269,11 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
         return max((level(parent) + 1 for parent in by_name[name].foreign_keys.values()), default=0)
 
     return sorted(specs, key=lambda spec: level(spec.name))
+
+
+def _newer_by(entry: dict[str, Any]) -> str | None:
+    updates = entry.get("keep") == "latest" or entry.get("on_conflict") == "update_if_newer"
+    return entry.get("newer_by") if updates else None
 
 
 def _column(entry: dict[str, Any]) -> Column:

@@ -336,3 +336,33 @@ def test_a_broken_line_of_ndjson_is_one_malformed_record(tmp_path: Path) -> None
     lines = [json.dumps({"a": 1, "b": 2}), '{"a": 3, "b"', json.dumps({"a": 5, "b": 6})]
     records = read_records(samples.write(tmp_path / "t.ndjson", "\n".join(lines)), COLUMNS)
     assert [record.values is None for record in records] == [False, True, False]
+
+
+def test_the_newest_of_a_key_counts_where_the_yaml_says_so(tmp_path: Path) -> None:
+    yaml_text = """
+        watcher:
+          batch: {expected_files: {items.csv: {table: dim_item, keep: latest, newer_by: u}}}
+          stream: {expected_files: {}}
+        schemas:
+          items:
+            primary_key: id
+            columns: [{name: id, dtype: int, nullable: false}, {name: v, dtype: str}, {name: u, dtype: datetime}]
+    """
+    (tmp_path / "config.yaml").write_text(yaml_text)
+    oracle = Oracle(tmp_path / "config.yaml")
+    fates = []
+    for number, lines in enumerate(
+        (
+            ["1,v2,2024-01-02", "1,v3,2024-01-03", "1,again,2024-01-03", "1,v0,", "2,a,"],
+            ["1,v1,2024-01-01", "2,b,2024-01-01", "2,unknown,"],
+        )
+    ):
+        path = tmp_path / str(number) / "items.csv"
+        path.parent.mkdir()
+        path.write_text("\n".join(["id,v,u", *lines]) + "\n")
+        book = load(oracle, path, feed="batch")
+        fates.append([row.fate for row in book.rows])
+    assert fates == [
+        ["already_present", "loaded", "quarantined", "already_present", "loaded"],
+        ["already_present", "updated", "already_present"],
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ PETS = "watcher/batch/expected_files/pets.csv"
         (f"{PETS}/derive", {"d": {"date_key": "born", "time_key": "born"}}, "derive.d: give exactly one of"),
         (f"{PETS}/derive", {"born": {"date_key": "born"}}, "derive.born: the table already has a column"),
         (f"{PETS}/indexes", ["nope"], "pets.csv.indexes: 'nope' is not a column of schemas.pets"),
-        (f"{PETS}/on_conflict", "update_if_newer", "update_if_newer needs the name of a datetime column"),
+        (f"{PETS}/on_conflict", "update_if_newer", r"update_if_newer .* needs the name of a datetime column"),
         ("schemas/pets/primary_key", "nope", "schemas.pets.primary_key: 'nope' is not one of its columns"),
         ("schemas/pets/columns/0/nullable", True, "'pet_id' must be int or str, not nullable"),
         ("schemas/pets/columns/1/name", "pet_id", "column 'pet_id' is given twice"),
@@ -314,3 +315,69 @@ def test_any_other_delimiter_is_refused_by_its_key(home: Path, given: str) -> No
     text = problems(home, changed("watcher/batch/expected_files/people.csv/read", {"delimiter": given}))
     assert "expected_files.people.csv.read.delimiter" in text
     assert "a delimiter is one ASCII character" in text
+
+
+BY_BORN = {"newer_by": "born"}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"keep": "first"}, "nothing"),
+        ({"keep": "latest", **BY_BORN}, "update_if_newer"),
+        ({"on_conflict": "update_if_newer", **BY_BORN}, "update_if_newer"),
+        ({"keep": "latest", "on_conflict": "update_if_newer", **BY_BORN}, "update_if_newer"),
+        ({}, "nothing"),
+    ],
+)
+def test_what_becomes_of_a_known_key_is_said_in_either_way(home: Path, said: dict[str, Any], meant: str) -> None:
+    config = changed(PETS, {**SMALL["watcher"]["batch"]["expected_files"]["pets.csv"], **said})
+    assert load(home, config).by_logical_name["pets"].on_conflict == meant
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"keep": "latest"}, "needs the name of a datetime column"),
+        (
+            {"keep": "latest", "on_conflict": "nothing", **BY_BORN},
+            "keep: latest says another thing than on_conflict",
+        ),
+        ({"keep": "first", "on_conflict": "update_if_newer", **BY_BORN}, "keep: first says another thing"),
+        ({"keep": "newest"}, "keep: .*'first' or 'latest'"),
+    ],
+)
+def test_two_keys_that_say_different_things_are_refused(home: Path, said: dict[str, Any], message: str) -> None:
+    config = changed(PETS, {**SMALL["watcher"]["batch"]["expected_files"]["pets.csv"], **said})
+    assert re.search(message, problems(home, config))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        *(
+            ("schemas/pets/columns/2/name", name, f"'{name}' is {whose}.*; give it another name.*stored_as")
+            for whose, names in {
+                "PostgreSQL's own": ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"),
+                "a name that the pipeline uses": ("_file_id", "_loaded_at"),
+            }.items()
+            for name in names
+        ),
+        ("schemas/pets/columns/2/name", "é" * 40, "its name has 80 bytes, .* 63 at most; .*stored_as"),
+        ("schemas/pets/columns/2/stored_as", "Pet_ID", "'pet_id' is given twice; capitals make no difference"),
+        (f"{PETS}/table", "pg_class", "pg_class: names that begin with pg_ are PostgreSQL"),
+        (f"{PETS}/derive", {"xmin": {"date_key": "born"}}, "derive.xmin: 'xmin' is PostgreSQL's own"),
+        (f"{PETS}/derive", {"d" * 64: {"date_key": "born"}}, "derive.d+: its name has 64 bytes"),
+    ],
+)
+def test_a_name_that_no_table_can_have_is_refused_with_the_way_out(
+    home: Path, path: str, value: Any, message: str
+) -> None:
+    assert re.search(message, problems(home, changed(path, value)))
+
+
+def test_a_header_may_be_longer_than_the_name_of_a_column(home: Path) -> None:
+    long = {"name": "How satisfied are you, on a scale of 1 to 5? " * 3, "dtype": "int", "stored_as": "satisfied"}
+    columns = [*SMALL["schemas"]["pets"]["columns"][:2], long]
+    config = load(home, changed("schemas/pets/columns", columns))
+    assert config.by_logical_name["pets"].schema.columns[2].target == "satisfied"

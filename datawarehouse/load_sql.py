@@ -1,0 +1,118 @@
+"""The statements of loads (sql/loader.sql) for one kind of file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from psycopg2 import sql
+
+from config.model import Column, FileSpec
+from datawarehouse.queries import query
+
+_NOTHING = sql.SQL("")
+
+
+class LoadSql:
+    """What loader.sql says, with the names of a file's table and its `columns` as they are in the table.
+
+    A name may hold any character, a % too: so the statements are run without parameters.
+    """
+
+    def __init__(self, spec: FileSpec, columns: Sequence[str], *, distributed: bool = False) -> None:
+        self._spec = spec
+        self._columns = columns
+        self._distributed = distributed and spec.is_fact
+        self.table = sql.Identifier(spec.table)
+        self.keys = sql.Identifier(spec.key_table)
+        # A blank is in no table's name: what a transaction makes for itself hides no table.
+        self.stage = sql.Identifier(f"stage of {spec.table}"[:63])
+        self.seen = sql.Identifier(f"seen of {spec.table}"[:63])
+        self.row = self._free_name("_row")  # of the stage: the row's number
+        self._looks: dict[tuple[bool, bool], sql.Composed] = {}
+
+    def statement(self, name: str, **more: sql.Composable) -> sql.Composed:
+        """The block `name`, with `more` put in."""
+        text = query("loader", name)
+        if "{is_newer}" in text:
+            more["is_newer"] = self._is_newer
+        return sql.SQL(text).format(**self._identifiers, **more)
+
+    def look(self, *, remembers: bool, list_rows: bool) -> sql.Composed:
+        """Which staged rows have keys that are there already, and what is to become of them."""
+        if (remembers, list_rows) not in self._looks:
+            self._looks[remembers, list_rows] = self._look(remembers, list_rows)
+        return self._looks[remembers, list_rows]
+
+    def _look(self, remembers: bool, list_rows: bool) -> sql.Composed:
+        joins = remembers and self._distributed
+        seen = "or_seen_distributed" if joins else f"or_seen{self.manner}"
+        return self.statement(
+            "look",
+            repeats=self.statement(f"repeats{self.manner}"),
+            or_seen=self.statement(seen) if remembers else _NOTHING,
+            seen_join=self.statement("seen_join_distributed") if joins else _NOTHING,
+            newer_than_there=self._is_newer,
+            time=self.statement("time") if self._spec.version_by else _NOTHING,
+            changed=self._differ("t", "s"),
+            there=self.statement(f"there{self.kind}"),
+            remember=self.statement(f"remember{self.manner}") if remembers else _NOTHING,
+            list_rows=sql.SQL("true" if list_rows else "false"),
+        )
+
+    @property
+    def kind(self) -> str:
+        """The end of the names of the blocks for this kind of table."""
+        if self._spec.partition_by:
+            return "_partitioned"
+        return "_distributed" if self._distributed else ""
+
+    @property
+    def manner(self) -> str:
+        """The end of the names of what differs where newer rows replace older ones."""
+        return "_of_versions" if self._spec.version_by else ""
+
+    @property
+    def _is_newer(self) -> sql.Composable:
+        """Is the staged row `s` newer than the row `t` with its key?"""
+        return self.statement("newer") if self._spec.version_by else sql.SQL("false")
+
+    @cached_property
+    def _identifiers(self) -> dict[str, sql.Composable]:
+        columns = [sql.Identifier(name) for name in self._columns]
+        key, version = self._spec.schema.key, self._spec.version_by
+        assignments = [sql.SQL("{0} = s.{0}").format(c) for c in columns if c.string != key.target]
+        return {
+            "table": self.table,
+            "keys": self.keys,
+            "stage": self.stage,
+            "seen": self.seen,
+            "row": self.row,
+            "before": self._free_name("_before"),
+            "key": sql.Identifier(key.target),
+            "key_type": sql.SQL(str(key.sql)),
+            "by": sql.Identifier(self._spec.partition_column or ""),
+            "newer": sql.Identifier(self._spec.schema.by_name[version].target if version else ""),
+            "columns": sql.SQL(", ").join(columns),
+            "assignments": sql.SQL(", ").join(assignments),
+        }
+
+    def _free_name(self, wanted: str) -> sql.Identifier:
+        """`wanted`, or a name like it that no column of the table has."""
+        while wanted in self._columns:
+            wanted += "_"
+        return sql.Identifier(wanted)
+
+    def _differ(self, one: str, other: str) -> sql.Composable:
+        """Do the rows `one` and `other` differ in a source column?"""
+
+        def row(alias: str) -> sql.Composable:
+            return sql.SQL(", ").join([_comparable(alias, column) for column in self._spec.schema.columns])
+
+        return sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(row(one), row(other))
+
+
+def _comparable(alias: str, column: Column) -> sql.Composable:
+    """What tells two values of the column apart; json, which keeps its text, has no = of its own."""
+    form = "{}.{}::text" if column.sql.base == "json" else "{}.{}"
+    return sql.SQL(form).format(sql.SQL(alias), sql.Identifier(column.target))
