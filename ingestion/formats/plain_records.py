@@ -80,6 +80,8 @@ class PlainRecords:
         if self._declines:
             return None
         if b"NaN" in data:
+            if self.nested:  # within a nested value it is no JSON, and has to stay as it is written
+                return None
             data = _NAN.sub(_as_null_after_a_key, data)
         try:
             records = decode(data)

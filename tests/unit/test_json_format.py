@@ -307,6 +307,7 @@ def one(value: bytes) -> bytes:
         (rb'{"city": "K\u00f6ln", "a": "\ud800"}', r'{"city": "K\u00f6ln", "a": "\ud800"}'),
         (b'{"a": 1, "a": 2}', '{"a": 1, "a": 2}'),
         (b"[NaN, -Infinity]", "[NaN, -Infinity]"),
+        (b'{"x": NaN}', '{"x": NaN}'),
         (b"[" * 300 + b"]" * 300, "[" * 300 + "]" * 300),
     ],
 )
@@ -318,9 +319,14 @@ def test_a_value_is_kept_as_it_is_written(value: bytes, text: str | None) -> Non
     if b"\n" not in value:
         assert read(one(value)[1:-1]) == expected
     for other in (flat, nested):  # the decoder learns what a column holds
-        with window(64):
-            rows, _ = read(b"[" + b",".join([other] * 5 + [one(value)[1:-1]] + [other] * 5) + b"]")
-        assert rows[5] == (6, "1", text, None)
+        records = [other] * 5 + [one(value)[1:-1]] + [other] * 5
+        for size in (64, 1 << 20):
+            with window(size):
+                rows, _ = read(b"[" + b",".join(records) + b"]")
+                assert rows[5] == (6, "1", text, None)
+                if b"\n" not in value:
+                    rows, _ = read(b"\n".join(records))
+                    assert rows[5] == (6, "1", text, None)
 
 
 @pytest.mark.parametrize(
