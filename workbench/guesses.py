@@ -57,7 +57,7 @@ def guess(name: str, raw: pa.Array, *, is_key: bool, parent: FileSpec | None) ->
     if parent is not None and (found := _reference(name, raw, parent)) is not None:
         return found
     pii = None if is_key else pii_of(name, values)
-    dtype = Dtype.STR if pii else _dtype(name, raw, values)
+    dtype = Dtype.STR if pii else _dtype(name, raw, values, is_key=is_key)
     if is_key and dtype not in {Dtype.INT, Dtype.STR}:
         dtype = Dtype.STR
     entry: dict[str, Any] = {"name": name, "dtype": dtype.value}
@@ -147,8 +147,11 @@ def may_be_key(text: pa.Array) -> bool:
     return _is_readable(Dtype.INT, values) or not _is_readable(Dtype.FLOAT, values)
 
 
-def _dtype(name: str, raw: pa.Array, values: pa.Array) -> Dtype:
-    """The narrowest type that reads the values. One leading zero makes it text: a number would lose it."""
+def _dtype(name: str, raw: pa.Array, values: pa.Array, *, is_key: bool) -> Dtype:
+    """The narrowest type that reads the values. One leading zero makes it text: a number would lose it.
+
+    pandas writes whole numbers as 464.0 where the column has gaps, or had some: an id is one all the same.
+    """
     if _is_readable(Dtype.BOOL, values):
         words = pc.match_substring_regex(values, _WORDS_OF_BOOL)
         if _share(values, words) >= 1 - FEW or _NAMES_OF_BOOL.match(name):
@@ -156,8 +159,8 @@ def _dtype(name: str, raw: pa.Array, values: pa.Array) -> Dtype:
     if pc.any(pc.match_substring_regex(values, r"^[+-]?0[0-9]")).as_py():
         return Dtype.STR
     fraction = _share(values, pc.match_substring(values, ".")) > FEW
-    gaps = len(values) < len(raw)  # pandas writes whole numbers as 464.0 where the column has gaps
-    if _is_readable(Dtype.INT, values) and (gaps or not fraction):
+    is_id = is_key or name.lower().endswith("id")
+    if _is_readable(Dtype.INT, values) and (is_id or not fraction or len(values) < len(raw)):
         return Dtype.INT
     if _is_readable(Dtype.FLOAT, values):
         return Dtype.FLOAT

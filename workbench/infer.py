@@ -234,9 +234,9 @@ def as_yaml(found: Proposal, file_name: str) -> str:
         f"# Proposed from the first {found.rows:,} rows of {file_name}. Check it, then add it to the sections."
     ]
     lines += [f"# {note}" for note in found.notes]
-    lines += ["watcher:", f"  {found.feed.value}:", "    expected_files:", f"      {found.pattern}:"]
+    lines += ["watcher:", f"  {found.feed.value}:", "    expected_files:", f"      {_flow(found.pattern)}:"]
     lines += [f"        {key}: {_flow(value)}" for key, value in found.file_entry.items()]
-    lines += ["", "schemas:", f"  {found.name}:", f"    primary_key: {_flow(found.schema['primary_key'])}"]
+    lines += ["", "schemas:", f"  {_flow(found.name)}:", f"    primary_key: {_flow(found.schema['primary_key'])}"]
     lines += ["    columns:", *(f"      - {_flow(column)}" for column in found.schema["columns"])]
     return "\n".join(lines)
 

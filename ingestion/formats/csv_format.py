@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 
 from config.errors import FileRejected
 from config.model import ReadOptions, Schema, Stage
-from ingestion.formats.csv_header import Header, check_header, not_utf8, read_header
+from ingestion.formats.csv_header import Header, check_header, not_utf8, read_header, refuse_other_dialect
 from ingestion.formats.csv_mend import Mended, Mender
 from ingestion.formats.csv_quotes import count_lines, lines_of_records
 from ingestion.formats.csv_records import TOO_FEW, TOO_MANY, Grammar
@@ -39,8 +39,11 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: ReadOptio
 
 
 def column_names(raw: IO[bytes], options: ReadOptions) -> list[str]:
-    """The names in the header of a file; raises FileRejected where there is none."""
-    return read_header(_Blocks(raw).text, options).names
+    """The names in the header of a file; raises FileRejected where there is none, or another dialect."""
+    text = _Blocks(raw).text
+    header = read_header(text, options)
+    refuse_other_dialect(text, header)
+    return header.names
 
 
 class _Blocks:

@@ -64,6 +64,13 @@ def read_header(text: bytes, options: ReadOptions, known: Collection[str] = ()) 
     return Header(names, delimiter, said_by, start, match.end())
 
 
+def refuse_other_dialect(text: bytes, header: Header) -> None:
+    """Raise FileRejected for a file of one column that is several with another delimiter."""
+    lines = _lines(text, header.start)
+    if other := _other_delimiter(lines, header.delimiter, header.names, ()):
+        raise FileRejected(_another(other, header.delimiter, header.said_by))
+
+
 def check_header(text: bytes, header: Header, schema: Schema) -> None:
     """Raise FileRejected unless the file's columns are the schema's; if it is of another dialect, that is why.
 

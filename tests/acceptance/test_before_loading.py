@@ -328,6 +328,10 @@ def test_infer_says_what_it_can_not_judge(product: Product) -> None:
     answer = cli(product, "infer", headless, "--name", "headless", expect=2)
     assert "header line" in answer.err
     assert "jane" not in answer.err
+    german = samples.write(product.home / "german.csv", "a;b\n1;2,5\n2;3,5\n")
+    assert "looks separated by ';'" in cli(product, "infer", german, "--name", "german", expect=2).err
+    text = cli(product, "infer", samples.write(product.home / "no.csv", "id,v\n1,2\n"), "--name", "no").out
+    assert "no" in yaml.safe_load(text)["schemas"]
     empty = samples.write(product.home / "empty.csv", "a,b\n")
     assert "no rows" in cli(product, "infer", empty, "--name", "empty", expect=2).err
     binary = samples.write(product.home / "binary.csv", b"\xff\xfe\x00a")

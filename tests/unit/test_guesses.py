@@ -114,6 +114,8 @@ def test_personal_data_is_what_checks_out_or_what_its_name_says(
         ("lat", ["-30.9", "22.7"] * 40, {"dtype": "float", "sql_type": "numeric"}),
         ("name", ["Ann", "Bob"] * 40, {"dtype": "str"}),
         ("qty", ["1", "2", "", "3"], {"dtype": "int"}),
+        ("price", ["1.0", "2.0"], {"dtype": "float", "sql_type": "numeric"}),
+        ("region_id", ["1.0", "2.0"], {"dtype": "int", "sql_type": "bigint"}),
         ("visits", ["3000000000", "1"], {"dtype": "int", "sql_type": "bigint"}),
         ("is_open", ["True", "False"], {"dtype": "bool"}),
         ("birth_date", ["1990-01-01", "1991-02-02"], {"dtype": "datetime", "personal": True}),
@@ -129,3 +131,8 @@ def test_a_type_is_wide_enough_for_the_next_file_and_nothing_is_bound(
 @pytest.mark.parametrize("name", ["Order ID", "orderId", "order-id", "ORDER_ID"])
 def test_a_name_is_compared_whatever_its_spelling(name: str) -> None:
     assert snake(name) == "order_id"
+
+
+def test_a_key_that_was_written_as_floats_is_one_of_whole_numbers() -> None:
+    found = guess("order_no", pa.array([f"{n}.0" for n in range(1, 40)]), is_key=True, parent=None)
+    assert found.entry["dtype"] == "int"
