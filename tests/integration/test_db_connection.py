@@ -267,7 +267,7 @@ REFUSED = {
     "DO $$ BEGIN RAISE disk_full; END $$": (WarehouseUnavailable, "53100"),
     "DO $$ BEGIN RAISE SQLSTATE '25P03'; END $$": (WarehouseUnavailable, "25P03"),
     "DO $$ BEGIN RAISE SQLSTATE '08006'; END $$": (WarehouseUnavailable, "08006"),
-    "DO $$ BEGIN RAISE SQLSTATE 'ZZ999'; END $$": (PipelineError, "ZZ999 unknown"),
+    "DO $$ BEGIN RAISE SQLSTATE 'ZZ999'; END $$": (DataError, "ZZ999 raised by a function"),
     "SET TRANSACTION READ ONLY; CREATE TABLE x ()": (ReadOnlyServer, "25006"),
     "SELECT pg_terminate_backend(pg_backend_pid())": (WarehouseUnavailable, "lost"),
 }
