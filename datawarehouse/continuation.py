@@ -13,7 +13,7 @@ from config.errors import DataError, PipelineError
 from config.model import FileSpec, OnConflict
 from config.settings import PipelineConfig
 from datawarehouse.db_errors import translated
-from datawarehouse.quarantine_desk import discard
+from datawarehouse.quarantine.desk import discard
 from datawarehouse.queries import query
 
 WHO = "pipeline"

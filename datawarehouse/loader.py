@@ -21,10 +21,10 @@ from datawarehouse.db_errors import translated
 from datawarehouse.derivations import derive
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.load_sql import LoadSql
+from datawarehouse.merge.versions import MOST_TRIES, newest_first, of_keys
 from datawarehouse.queries import query
+from datawarehouse.schema.user_triggers import of_table
 from datawarehouse.schema_init import grow_dates
-from datawarehouse.user_triggers import of_table
-from datawarehouse.versions import MOST_TRIES, newest_first, of_keys
 from validation.batch import FILE_ID, MAY_REPEAT, ROW
 
 COPY_ROWS = 4_000  # written as CSV at a time, while the server works on those before

@@ -13,8 +13,8 @@ from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup
-from datawarehouse.late_pii import mask_rest
 from datawarehouse.loader import Loaded, Loader
+from datawarehouse.schema.late_pii import mask_rest
 from utils import metrics
 from validation.batch import FILE_ID, Batch
 from validation.orphan_validator import KnownParents, reject_orphans

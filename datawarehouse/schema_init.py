@@ -14,11 +14,11 @@ from sqlalchemy.dialects import postgresql
 from config.config_loader import get_config
 from config.errors import ConfigError
 from config.settings import PipelineConfig
-from datawarehouse import partitions, user_triggers
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import ADVICE, current_role, require_rights
-from datawarehouse.tables import FORMER_CHECKS, build_metadata
+from datawarehouse.schema import partitions, user_triggers
+from datawarehouse.schema.tables import FORMER_CHECKS, build_metadata
 from utils.logger import get_logger
 
 logger = get_logger(__name__)

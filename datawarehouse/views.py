@@ -11,7 +11,7 @@ from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.queries import SQL_DIR, blocks, query
 from datawarehouse.rights import may_replace_view
-from datawarehouse.tables import build_metadata
+from datawarehouse.schema.tables import build_metadata
 
 _OWN = SQL_DIR / "views.sql"
 _READ = re.compile(r"\b(?:FROM|JOIN) ((?:fact|dim|v)_\w+)")

@@ -11,9 +11,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileJob, FileOutcome, FileSpec, Stage, Status
 from config.settings import PipelineConfig
-from datawarehouse import quarantine_loader
 from datawarehouse.loader import Loaded
-from datawarehouse.quarantine_loader import QuarantineText, RefusedRows
+from datawarehouse.quarantine import loader as quarantine_loader
+from datawarehouse.quarantine.loader import QuarantineText, RefusedRows
 from datawarehouse.row_load import RowLoad
 from utils import metrics
 from validation.batch import Batch, Rejection

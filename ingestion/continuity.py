@@ -12,15 +12,15 @@ from config.errors import ConfigError, PipelineError, WarehouseUnavailable, Ware
 from config.model import FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_backup import QuarantineBackup
+from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
 from datawarehouse.sequences import catch_up
 from datawarehouse.streaming import stream
 from ingestion.file_tracker import DONE, FAILED, FileTracker
-from ingestion.folder_scan import offer_again
 from ingestion.inbox import Inbox
 from ingestion.lacking import Lacking
+from ingestion.places.folder_scan import offer_again
 from ingestion.start_checks import check_pii_key
 from utils.alerter import send_alert
 from utils.alerts import AlertKind

@@ -26,7 +26,7 @@ from ingestion.contract import (
 )
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
-from ingestion.object_store import root_of
+from ingestion.places.store import root_of
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from utils.logger import get_logger

@@ -22,13 +22,13 @@ from datawarehouse import file_log
 from datawarehouse.continuation import NotCorrected
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loaded
-from datawarehouse.quarantine_loader import QuarantineText
+from datawarehouse.quarantine.loader import QuarantineText
 from ingestion.batch_load import BatchLoad, Books
 from ingestion.continuation import corrector_of, cut_records
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import OpenFile, read_chunks
-from ingestion.object_file import opened
-from ingestion.open_writers import stamp_of
+from ingestion.places.open_writers import stamp_of
+from ingestion.places.opening import opened
 from utils import metrics
 from utils.at_once import AtOnce
 from utils.logger import get_logger

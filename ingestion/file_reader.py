@@ -24,7 +24,7 @@ from config.model import ReadOptions, Schema
 from config.settings import PipelineConfig
 from ingestion.formats.csv_format import read_csv
 from ingestion.formats.json_format import read_json
-from ingestion.open_writers import descriptor_has_writer
+from ingestion.places.open_writers import descriptor_has_writer
 from validation.batch import Chunk
 
 if TYPE_CHECKING:

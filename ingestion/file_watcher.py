@@ -26,10 +26,10 @@ from watchdog.observers.api import BaseObserver
 
 from config.model import Feed
 from config.settings import PipelineConfig
-from ingestion.folder_scan import FolderScanner, made, scan_batch, scanner_of, what_is_wrong
 from ingestion.inbox import Inbox
-from ingestion.left_alone import is_ignored_folder, is_in_ignored_folder
-from ingestion.object_store import ObjectScanner
+from ingestion.places.folder_scan import FolderScanner, made, scan_batch, scanner_of, what_is_wrong
+from ingestion.places.left_alone import is_ignored_folder, is_in_ignored_folder
+from ingestion.places.store import ObjectScanner
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from utils.logger import get_logger

@@ -8,7 +8,7 @@ from typing import Protocol
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from ingestion.group_load import MOST_FILES, GroupLoad, Together
 

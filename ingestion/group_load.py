@@ -19,13 +19,13 @@ from config.settings import PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loaded
-from datawarehouse.quarantine_loader import RefusedRows
+from datawarehouse.quarantine.loader import RefusedRows
 from ingestion.batch_load import BatchLoad, Books
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_load import judged
 from ingestion.file_reader import OpenFile, read_chunks
-from ingestion.object_file import opened
-from ingestion.open_writers import stamp_of
+from ingestion.places.open_writers import stamp_of
+from ingestion.places.opening import opened
 from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection

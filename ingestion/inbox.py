@@ -16,10 +16,10 @@ from typing import Protocol
 from config.file_names import spec_for, why_unexpected
 from config.model import Feed, FileJob, FileSpec, Stamp
 from config.settings import PipelineConfig
-from ingestion.left_alone import is_ignored
 from ingestion.load_order import LoadOrder
-from ingestion.object_store import ObjectStat, is_object, place, root_of
-from ingestion.open_writers import has_writer, stamp_of
+from ingestion.places.left_alone import is_ignored
+from ingestion.places.open_writers import has_writer, stamp_of
+from ingestion.places.store import ObjectStat, is_object, place, root_of
 
 LONG_OPEN_SECONDS = 300.0  # a writer that takes longer than this for a file is worth a word
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works

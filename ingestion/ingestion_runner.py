@@ -25,8 +25,8 @@ from config.errors import (
 from config.model import FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_backup import LOCK_SECONDS, QuarantineBackup
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.backup import LOCK_SECONDS, QuarantineBackup
+from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.sequences import catch_up
 from ingestion.continuity import Continuity
 from ingestion.contract_watch import ContractWatch
@@ -37,9 +37,9 @@ from ingestion.file_work import FOLLOW_UP_SECONDS, Engine, FileWork
 from ingestion.group_load import GroupLoad
 from ingestion.inbox import Inbox
 from ingestion.lacking import Lacking
-from ingestion.object_file import opened
-from ingestion.object_store import is_object
 from ingestion.outage import Outage
+from ingestion.places.opening import opened
+from ingestion.places.store import is_object
 from utils import metrics
 from utils.alerter import send_alert
 from utils.alerts import AlertKind

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from config.errors import PipelineError, Stopped, WarehouseUnfit
 from config.settings import PipelineConfig
-from datawarehouse.partitions import keep_up
+from datawarehouse.schema.partitions import keep_up
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.retention import Retention
 from utils.logger import get_logger

@@ -12,11 +12,11 @@ from config.file_names import spec_for, why_unexpected
 from config.model import Feed, FileJob
 from config.settings import PipelineConfig
 from ingestion.file_tracker import TrackerView
-from ingestion.folder_scan import scan_due
 from ingestion.inbox import Finished, Inbox
-from ingestion.left_alone import ignored_because
-from ingestion.object_store import is_object, root_of
-from ingestion.open_writers import has_writer
+from ingestion.places.folder_scan import scan_due
+from ingestion.places.left_alone import ignored_because
+from ingestion.places.open_writers import has_writer
+from ingestion.places.store import is_object, root_of
 
 WRITTEN = "somebody has it open for writing; it is loaded when its writer closes it"
 

@@ -14,22 +14,22 @@ from typing import Self
 
 from config.errors import ConfigError, WarehouseUnavailable, WarehouseUnfit
 from config.settings import PipelineConfig
-from datawarehouse import user_triggers
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.late_pii import mask_late_columns
-from datawarehouse.quarantine_backup import QuarantineBackup
+from datawarehouse.quarantine.backup import QuarantineBackup
+from datawarehouse.schema import user_triggers
+from datawarehouse.schema.late_pii import mask_late_columns
 from datawarehouse.schema_init import init_schema
 from datawarehouse.views import replaceable, views_of
-from ingestion.cluster import Cluster
 from ingestion.continuity import continuity_loop
+from ingestion.engines.dask import Cluster
 from ingestion.file_report import Summary
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, StreamWatcher
-from ingestion.folder_scan import scan_days, scan_everything, scan_master, what_is_wrong
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.maintenance import maintain, maintenance_loop
-from ingestion.object_store import is_object
+from ingestion.places.folder_scan import scan_days, scan_everything, scan_master, what_is_wrong
+from ingestion.places.store import is_object
 from ingestion.presence import announced
 from ingestion.retention import Retention
 from ingestion.start_checks import (

@@ -15,18 +15,18 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.model import FileJob, FileSpec
 from config.settings import PipelineConfig
-from datawarehouse import quarantine_loader
 from datawarehouse.fk_checker import rows_by_key
-from datawarehouse.quarantine_desk import DISCARDED, TRUE_ORPHAN, Row, lock
-from datawarehouse.quarantine_loader import RefusedRows
-from datawarehouse.quarantine_replay import Replayed, Settlement, replay_table
+from datawarehouse.quarantine import loader as quarantine_loader
+from datawarehouse.quarantine.desk import DISCARDED, TRUE_ORPHAN, Row, lock
+from datawarehouse.quarantine.loader import RefusedRows
+from datawarehouse.quarantine.replay import Replayed, Settlement, replay_table
 from datawarehouse.queries import query
 from datawarehouse.recount import Moves, recount
 from datawarehouse.row_load import LOADED, UPDATED, RowLoad, verdicts
 from ingestion.file_reader import OpenFile, read_chunks
-from ingestion.object_file import opened
-from ingestion.object_store import place
-from ingestion.open_writers import stamp_of
+from ingestion.places.open_writers import stamp_of
+from ingestion.places.opening import opened
+from ingestion.places.store import place
 from validation.batch import Batch, Rejection
 from validation.conversions import convert
 from validation.pii_handler import PiiHandler

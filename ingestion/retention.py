@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_backup import QuarantineBackup
+from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.queries import query
 from ingestion.file_tracker import FileTracker
 from utils.logger import get_logger

@@ -15,7 +15,7 @@ from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from ingestion.file_work import WORKER_POOL
-from ingestion.object_store import unusable
+from ingestion.places.store import unusable
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
 

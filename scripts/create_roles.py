@@ -19,12 +19,12 @@ if not __package__:  # run as a file
 from config.config_loader import get_config
 from config.errors import ConfigError, PipelineError
 from config.settings import PipelineConfig
-from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from datawarehouse.rights import loader_rights, readable_tables
+from datawarehouse.schema import partitions
+from datawarehouse.schema.tables import build_metadata
 from datawarehouse.schema_init import init_schema
-from datawarehouse.tables import build_metadata
 from datawarehouse.views import all_views, existing, views_of
 from utils.sla_updater_job import update_views
 

@@ -16,7 +16,7 @@ from config.errors import PipelineError
 from config.model import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
-from datawarehouse.tables import build_metadata
+from datawarehouse.schema.tables import build_metadata
 
 
 def statements(config: PipelineConfig) -> list[str]:

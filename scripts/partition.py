@@ -18,11 +18,11 @@ from config.config_loader import get_config
 from config.errors import PipelineError
 from config.model import FileSpec
 from config.settings import PipelineConfig
-from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
+from datawarehouse.schema import partitions
+from datawarehouse.schema.tables import build_metadata
 from datawarehouse.schema_init import create_statements
-from datawarehouse.tables import build_metadata
 
 
 def statements(tx: Cursor, config: PipelineConfig) -> list[str]:

@@ -17,8 +17,8 @@ from config.model import Column, Derivation, Dtype, FileSpec
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from ingestion.file_reader import read_chunks
-from ingestion.object_file import opened
-from ingestion.object_store import place
+from ingestion.places.opening import opened
+from ingestion.places.store import place
 from validation.conversions import convert
 from validation.pii_handler import PiiHandler
 from workbench.arguments import spec_of_table

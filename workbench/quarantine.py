@@ -12,8 +12,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.errors import ConfigError
 from config.model import Stage
 from config.settings import PipelineConfig
-from datawarehouse import quarantine_desk, reports
-from datawarehouse.quarantine_replay import Replayed, replay
+from datawarehouse import reports
+from datawarehouse.quarantine import desk as quarantine_desk
+from datawarehouse.quarantine.replay import Replayed, replay
 from validation.pii_handler import PiiHandler
 from workbench import spreadsheet
 from workbench.arguments import RowId, RowIds, Since, moment, spec_of_table

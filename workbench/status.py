@@ -15,8 +15,8 @@ from config.model import FileJob
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from ingestion.not_loaded import look_through
-from ingestion.object_file import opened
-from ingestion.object_store import is_object, root_of
+from ingestion.places.opening import opened
+from ingestion.places.store import is_object, root_of
 from ingestion.presence import running
 from utils.alerts import printable
 from workbench.attention import Unread, attention

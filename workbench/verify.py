@@ -14,11 +14,11 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.model import Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.partitions import names_of, partitioned
-from datawarehouse.quarantine_backup import QuarantineBackup
+from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.queries import query
+from datawarehouse.schema.partitions import names_of, partitioned
+from datawarehouse.schema.tables import build_metadata
 from datawarehouse.streaming import stream
-from datawarehouse.tables import build_metadata
 from ingestion.file_tracker import counted_as_done
 from workbench.output import AsJson, print_json, say, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse

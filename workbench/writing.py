@@ -15,10 +15,10 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.errors import ConfigError, PipelineError, WarehouseUnavailable
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.late_pii import mask_late_columns
-from datawarehouse.quarantine_backup import QuarantineBackup
-from datawarehouse.quarantine_desk import require_operator
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.backup import QuarantineBackup
+from datawarehouse.quarantine.desk import require_operator
+from datawarehouse.quarantine.retry import OrphanRetry
+from datawarehouse.schema.late_pii import mask_late_columns
 from ingestion.start_checks import check_pii_key
 from utils import logger
 from validation.pii_handler import PiiHandler

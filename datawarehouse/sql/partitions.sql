@@ -1,4 +1,4 @@
--- Partitions of facts. Words in braces are identifiers and literals that datawarehouse/partitions.py puts in.
+-- Partitions of facts. Words in braces are identifiers and literals that datawarehouse/schema/partitions.py puts in.
 
 -- name: prepare
 -- A row of {table} can't be without its key; and whoever deletes a row deletes its key, which fails while a child refers

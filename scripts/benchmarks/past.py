@@ -12,7 +12,7 @@ from pathlib import Path
 from config.model import FileJob, FileSpec
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
-from ingestion.open_writers import stamp_of
+from ingestion.places.open_writers import stamp_of
 from scripts.benchmarks.server import Database, check
 
 LAST_HOUR = dt.datetime(2025, 12, 31, 23, tzinfo=dt.UTC)

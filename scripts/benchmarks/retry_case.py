@@ -8,7 +8,7 @@ import time
 from typing import NamedTuple
 
 from config.model import Status
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from scripts.benchmarks.daemon import peak_megabytes
 from scripts.benchmarks.data import customers_csv

@@ -17,8 +17,8 @@ from config.config_loader import get_config
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_backup import QuarantineBackup
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.backup import QuarantineBackup
+from datawarehouse.quarantine.retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from tests.acceptance.daemon import SHIPPED_CONFIG
 from validation.pii_handler import PiiHandler

@@ -12,11 +12,11 @@ import pytest
 from config.model import FileSpec, OnConflict
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from ingestion import open_writers
 from ingestion.file_tracker import FileTracker
-from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.places import open_writers
+from ingestion.places.folder_scan import scan_everything, scan_master
 from tests.acceptance import samples
 from tests.conftest import with_files
 from tests.integration.alerts import caught_alerts, titles

@@ -16,7 +16,7 @@ from config.settings import PipelineConfig
 from datawarehouse import loader as loader_module
 from datawarehouse import row_load
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
 from ingestion.file_load import FileLoad
 from tests.acceptance.daemon import wait_until

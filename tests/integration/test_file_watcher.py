@@ -21,8 +21,8 @@ from config.settings import PipelineConfig
 from ingestion import file_watcher
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, StreamWatcher
-from ingestion.folder_scan import FolderScanner
 from ingestion.inbox import Inbox
+from ingestion.places.folder_scan import FolderScanner
 from tests.acceptance.daemon import wait_until
 
 SETTLE, RESCAN = 0.45, 0.2  # seconds

@@ -20,8 +20,8 @@ from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
 from ingestion import file_reader, ingestion_runner, outage
 from ingestion.file_load import FileLoad
-from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.group_load import GroupLoad, Together
+from ingestion.places.folder_scan import scan_everything, scan_master
 from tests.acceptance import samples
 from tests.conftest import opened, with_files
 from tests.integration.alerts import caught_alerts, titles

@@ -15,13 +15,14 @@ import pytest
 from config.errors import FileRejected, WarehouseUnavailable
 from config.model import Feed, FileJob, Status
 from config.settings import DatabaseConfig, PipelineConfig
-from datawarehouse import file_log, quarantine_backup
+from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.quarantine import backup as quarantine_backup
 from ingestion import file_load, file_reader, ingestion_runner, maintenance
 from ingestion.file_tracker import FileTracker
-from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.places.folder_scan import scan_everything, scan_master
 from tests.acceptance import samples
 from tests.conftest import opened
 from tests.integration.alerts import caught_alerts, titles

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from datawarehouse import quarantine_retry
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine import retry as quarantine_retry
+from datawarehouse.quarantine.retry import OrphanRetry
 from tests.integration.small import Small
 
 pytestmark = pytest.mark.usefixtures("config")

@@ -14,8 +14,8 @@ from config.config_loader import get_config
 from config.errors import ConfigError
 from config.model import PiiKind
 from config.settings import DatabaseConfig
-from datawarehouse.late_pii import mask_late_columns
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
+from datawarehouse.schema.late_pii import mask_late_columns
 from tests.acceptance.daemon import SHIPPED_CONFIG
 from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, words
 from validation.pii_handler import PiiHandler

@@ -27,9 +27,9 @@ from config.model import (
     Status,
 )
 from config.settings import PipelineConfig
-from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
+from datawarehouse.schema import partitions
 from datawarehouse.schema_init import init_schema
 from ingestion.file_load import FileLoad
 from ingestion.group_load import GroupLoad

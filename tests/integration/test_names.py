@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
-from datawarehouse.tables import build_metadata
+from datawarehouse.quarantine.retry import OrphanRetry
+from datawarehouse.schema.tables import build_metadata
 from tests.integration.small import Small
 from workbench.verify import run_checks
 

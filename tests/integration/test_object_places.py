@@ -16,10 +16,10 @@ from config.model import Contract, Feed
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
-from ingestion.folder_scan import scan_days, scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.not_loaded import look_through
+from ingestion.places.folder_scan import scan_days, scan_everything, scan_master
 from tests.acceptance import samples
 from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files

@@ -17,11 +17,11 @@ from datawarehouse.db_connection import Warehouse
 from ingestion import pipeline
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import StreamWatcher
-from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
-from ingestion.object_file import opened
-from ingestion.object_store import ObjectPath, ObjectScanner, place, unusable
+from ingestion.places.folder_scan import scan_everything, scan_master
+from ingestion.places.opening import opened
+from ingestion.places.store import ObjectPath, ObjectScanner, place, unusable
 from ingestion.start_checks import check_folders
 from tests.acceptance import samples
 from tests.object_store import BUCKET, ObjectStore, object_store

@@ -21,11 +21,11 @@ from psycopg2.extensions import make_dsn
 from config.errors import Collision, ConfigError, DataError
 from config.model import FileJob, FileOutcome, OnConflict
 from config.settings import DatabaseConfig, PipelineConfig
-from datawarehouse import partitions
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loader
-from datawarehouse.partitions import keep_up
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
+from datawarehouse.schema import partitions
+from datawarehouse.schema.partitions import keep_up
 from datawarehouse.schema_init import init_schema
 from datawarehouse.views import views_of
 from ingestion.file_load import FileLoad

@@ -11,9 +11,9 @@ from typing import Any
 import openpyxl
 import pytest
 
-from datawarehouse import quarantine_replay
-from datawarehouse.quarantine_replay import replay
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine import replay as quarantine_replay
+from datawarehouse.quarantine.replay import replay
+from datawarehouse.quarantine.retry import OrphanRetry
 from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, update_if_newer, words
 from validation.pii_handler import PiiHandler
 from workbench.verify import run_checks

@@ -17,8 +17,8 @@ import yaml
 
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.late_pii import mask_late_columns
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
+from datawarehouse.schema.late_pii import mask_late_columns
 from ingestion.file_tracker import FileTracker
 from ingestion.retention import Retention
 from tests.acceptance.daemon import SHIPPED_CONFIG

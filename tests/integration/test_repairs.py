@@ -12,7 +12,7 @@ import yaml
 from config.model import Status
 from config.settings import DatabaseConfig
 from datawarehouse.erasure import erase, read_erasures
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
 from tests.acceptance.daemon import SHIPPED_CONFIG, wait_until
 from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order, update_if_newer, words
 from validation.pii_handler import PiiHandler

@@ -12,7 +12,7 @@ from config.model import FileJob
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from validation.pii_handler import PiiHandler
 

@@ -14,7 +14,7 @@ import pytest
 from config.model import Feed, FileJob
 from config.settings import PipelineConfig, RetentionConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_backup import QuarantineBackup
+from datawarehouse.quarantine.backup import QuarantineBackup
 from ingestion.file_load import FileLoad
 from ingestion.file_tracker import FileTracker
 from ingestion.retention import Retention

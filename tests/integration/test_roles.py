@@ -22,8 +22,8 @@ from config.model import FileJob, FileOutcome
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import rights
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_backup import QuarantineBackup
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.backup import QuarantineBackup
+from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema_init import grow_dates, init_schema
 from datawarehouse.sequences import catch_up
 from datawarehouse.views import all_views, views_of

@@ -15,9 +15,9 @@ from config.errors import ConfigError
 from config.file_specs import build_file_specs
 from config.model import Column, Dtype, Feed, FileJob, FileOutcome, FileSpec, ForeignKey, Schema
 from config.settings import ConfigFile, PipelineConfig
-from datawarehouse import user_triggers
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
+from datawarehouse.schema import user_triggers
 from datawarehouse.schema_init import init_schema
 from ingestion.file_load import FileLoad
 from ingestion.group_load import GroupLoad

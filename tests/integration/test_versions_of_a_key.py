@@ -10,7 +10,7 @@ import pytest
 
 from config.model import FileOutcome, Stage
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
 from tests.integration.putting_right import CUSTOMERS, Site, customer, update_if_newer
 from tests.integration.small import Small
 

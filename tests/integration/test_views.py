@@ -17,7 +17,7 @@ from config.model import FileJob, FileSpec
 from config.settings import PipelineConfig
 from datawarehouse import views
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
 from ingestion.file_load import FileLoad
 from tests.conftest import with_files

@@ -15,9 +15,9 @@ from config.model import FileJob, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
-from ingestion.folder_scan import scan_everything, scan_master
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.places.folder_scan import scan_everything, scan_master
 from tests.acceptance import samples
 from tests.integration.alerts import caught_alerts, titles
 

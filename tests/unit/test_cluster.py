@@ -9,8 +9,8 @@ import pytest
 
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
-from ingestion.cluster import Cluster
-from ingestion.cluster_worker import Answer
+from ingestion.engines.dask import Cluster
+from ingestion.engines.dask_worker import Answer
 from utils import metrics
 
 

@@ -16,8 +16,8 @@ import pytest
 from config.model import Feed, FileJob
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
-from ingestion.folder_scan import FolderScanner, scan_everything, scan_master
 from ingestion.inbox import Inbox
+from ingestion.places.folder_scan import FolderScanner, scan_everything, scan_master
 
 SETTLE = 2.0  # as shipped
 

@@ -8,7 +8,7 @@ import pytest
 
 from config.settings import PipelineConfig
 from ingestion.not_loaded import look_through, why_not_loaded
-from ingestion.open_writers import has_writer
+from ingestion.places.open_writers import has_writer
 
 kernel_tells = pytest.mark.skipif(has_writer(Path(__file__)) is None, reason="no read leases here")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ingestion import open_writers
-from ingestion.open_writers import descriptor_has_writer, has_writer, stamp_of
+from ingestion.places import open_writers
+from ingestion.places.open_writers import descriptor_has_writer, has_writer, stamp_of
 
 pytestmark = pytest.mark.skipif(has_writer(Path(__file__)) is None, reason="this file system tells of no writers")
 
@@ -68,7 +68,7 @@ def test_a_file_system_that_is_not_known_as_a_disk_of_this_machine_is_not_asked(
 def test_asking_hurts_neither_who_writes_nor_who_asks(tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text("id\n")
-    asker = "import sys\nfrom pathlib import Path\nfrom ingestion.open_writers import has_writer\n"
+    asker = "import sys\nfrom pathlib import Path\nfrom ingestion.places.open_writers import has_writer\n"
     asker += "while True:\n    has_writer(Path(sys.argv[1]))"
     with (
         subprocess.Popen([sys.executable, "-c", asker, str(path)]) as asking,

@@ -11,10 +11,10 @@ import pytest
 
 from config.model import FileJob
 from config.settings import PipelineConfig
-from ingestion import open_writers
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import LONG_OPEN_SECONDS, Inbox
-from ingestion.open_writers import has_writer
+from ingestion.places import open_writers
+from ingestion.places.open_writers import has_writer
 from tests.unit.test_inbox import SETTLE, Desk
 
 kernel_tells = pytest.mark.skipif(has_writer(Path(__file__)) is None, reason="no read leases here")

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ingestion.open_writers import has_writer
+from ingestion.places.open_writers import has_writer
 from tests.acceptance import samples
 from tests.acceptance.books import Audit
 from tests.acceptance.crowd import CROWD, PROBES, crowd, limited, port_of, status_of

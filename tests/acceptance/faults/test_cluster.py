@@ -114,7 +114,7 @@ def test_a_job_that_the_engine_runs_twice_is_loaded_once(bench: Bench) -> None:
     """A worker that is taken for dead goes on: here every task is done by two workers at the same time."""
     from distributed import Client
 
-    from ingestion.cluster_worker import config_id, perform
+    from ingestion.engines.dask_worker import config_id, perform
 
     product = bench.clone()
     with Cluster(product, 2) as cluster, settings_of(product) as config:

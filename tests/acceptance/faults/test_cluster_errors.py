@@ -12,7 +12,7 @@ import pytest
 
 from config import errors
 from config.errors import PipelineError
-from ingestion.cluster_worker import Answer, error_of
+from ingestion.engines.dask_worker import Answer, error_of
 from tests.acceptance import samples
 from tests.acceptance.daemon import Product, wait_until
 from tests.acceptance.faults.cluster import Cluster

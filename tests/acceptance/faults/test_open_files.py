@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.open_writers import has_writer
+from ingestion.places.open_writers import has_writer
 from tests.acceptance import samples
 from tests.acceptance.books import assert_books_balance
 from tests.acceptance.daemon import Daemon, wait_until

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from config.errors import ConfigError, Stopped
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
-from ingestion.cluster_worker import Answer, config_id, error_of, perform
+from ingestion.engines.dask_worker import Answer, config_id, error_of, perform
 from ingestion.file_work import FileWork
 from ingestion.group_load import Together
 from utils import metrics

@@ -15,9 +15,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import Dtype, FileSpec
 from config.settings import PipelineConfig
-from datawarehouse import quarantine_loader
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import compared_as, resolve_ref_table
+from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.queries import query
 from datawarehouse.row_load import ALREADY_PRESENT, DUPLICATE, LOADED, UPDATED, RowLoad, late_verdicts
 from utils.alerter import send_alert

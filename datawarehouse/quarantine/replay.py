@@ -11,8 +11,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
-from datawarehouse import quarantine_loader
-from datawarehouse.quarantine_desk import (
+from datawarehouse.quarantine import loader as quarantine_loader
+from datawarehouse.quarantine.desk import (
     REPLAYED,
     TRUE_ORPHAN,
     Row,

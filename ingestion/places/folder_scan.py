@@ -13,8 +13,8 @@ from config.file_specs import logical_stem
 from config.model import Feed, FileSpec
 from config.settings import BatchConfig, PipelineConfig
 from ingestion.inbox import Inbox
-from ingestion.left_alone import is_ignored, is_ignored_folder
-from ingestion.object_store import (
+from ingestion.places.left_alone import is_ignored, is_ignored_folder
+from ingestion.places.store import (
     ObjectEntry,
     ObjectScanner,
     ObjectStat,

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from config.model import Stamp
-from ingestion.object_store import ObjectStat, is_object
+from ingestion.places.store import ObjectStat, is_object
 
 _INT64 = 2**63 - 1  # what SQLite can hold
 

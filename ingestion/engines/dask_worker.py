@@ -16,7 +16,7 @@ from config.errors import ConfigError, PipelineError, WarehouseUnavailable, clas
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig, PoolConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine_retry import OrphanRetry
+from datawarehouse.quarantine.retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from ingestion.file_work import FOLLOW_UP_SECONDS, WORKER_POOL, FileWork
 from ingestion.group_load import GroupLoad

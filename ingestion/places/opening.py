@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 from config.errors import FileChanged, FileRejected
 from ingestion import file_reader
 from ingestion.file_reader import OpenFile
-from ingestion.object_store import ObjectPath
+from ingestion.places.store import ObjectPath
 from utils import metrics
 
 COPY_BYTES = 8 << 20

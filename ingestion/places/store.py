@@ -13,7 +13,7 @@ from pathlib import Path, PosixPath
 from typing import Any, NamedTuple
 
 from config.settings import PipelineConfig
-from ingestion.left_alone import is_ignored_folder, is_in_ignored_folder
+from ingestion.places.left_alone import is_ignored_folder, is_in_ignored_folder
 
 FULL_LISTING_SECONDS = 3600.0  # between two listings of everything, old days too
 ADVICE = "install what it needs, for s3:// with: pip install -r requirements-object-storage.txt"
