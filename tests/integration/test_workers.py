@@ -17,7 +17,7 @@ from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
-from ingestion.places.folder_scan import scan_everything, scan_master
+from ingestion.scans import scan_everything, scan_master
 from tests.acceptance import samples
 from tests.integration.alerts import caught_alerts, titles
 
