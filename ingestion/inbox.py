@@ -6,31 +6,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from config.file_names import spec_for
 from config.model import Feed, FileJob, FileSpec, Stamp
 from config.settings import PipelineConfig
-from ingestion.admission import Admission, Report
+from ingestion.admission import Admission, Finished, Report
 from ingestion.load_order import LoadOrder
-from ingestion.places.left_alone import is_ignored
-from ingestion.places.place import Found, Kind
-from ingestion.places.registry import input_folder, path_of, place_of
+from ingestion.places.place import Found
+from ingestion.places.registry import input_folder, place_of
 from ingestion.settling import Settling, stamp_now
 
 LONG_OPEN_SECONDS = 300.0  # a writer that takes longer than this for a file is worth a word
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 TOGETHER_BYTES = 1 << 20  # of files that are loaded together
-
-
-class Finished(Protocol):
-    """Knows which files are finished: the tracker, or a view of it."""
-
-    def is_current(self, path: str, size: int, mtime_ns: int, inode: int = 0, ctime_ns: int = 0) -> bool:
-        """Was exactly this file, unchanged since, finished before?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +50,7 @@ class Inbox:
         self._specs = config.files
         self._settle_seconds = config.watcher.settle_seconds
         self._tracker = tracker
-        self._admission = Admission(config.files, report)
+        self._admission = Admission(config.files, tracker, report)
         self._clock = clock
         self._changed = threading.Condition()  # guards all that follows
         self._ready: deque[FileJob] = deque()
@@ -75,35 +67,24 @@ class Inbox:
         Files that are finished and unchanged, held already, or ignored by name pass silently; links and other
         things that aren't regular files are refused, and names that nothing expects reported, once each.
         """
-        if is_ignored(path.name):
-            return
-        try:
-            found = place_of(path).stat(path)
-        except OSError:
-            return
-        if not self._tracker.is_current(found.path, *found.stamp):
-            self._admit(path, found, spec_for(self._specs, feed, path.name), feed, closed=closed)
+        with suppress(OSError):
+            self.offer_found([place_of(path).stat(path)], feed, closed=closed)
 
     def offer_found(
         self,
         entries: Iterable[Found],
         feed: Feed,
         spec_of: Callable[[str], FileSpec | None] | None = None,
+        *,
+        closed: bool = False,
     ) -> None:
         """Offer what one scan found, parents before children: stream files folder by folder, a batch as a whole.
 
         `spec_of` gives the spec by the file's name, where that is not the one that `feed` expects.
         """
-        new = []
-        for found in entries:
-            if found.kind is Kind.UNREADABLE:
-                self.report_once("unreadable", path_of(found.path), found.problem)
-            elif not self._tracker.is_current(found.path, *found.stamp) and not is_ignored(name := found.name):
-                spec = spec_of(name) if spec_of else spec_for(self._specs, feed, name)
-                folder = found.path.removesuffix(name) if feed is Feed.STREAM else ""
-                new.append(((folder, spec.level if spec else 0, name, found.path), found, spec))
-        for _, found, spec in sorted(new, key=lambda item: item[0]):
-            self._admit(path_of(found.path), found, spec, feed, closed=False)
+        for path, spec, stamp in self._admission.new_files(entries, feed, spec_of):
+            with self._changed:
+                self._take(path, spec, stamp, closed=closed)
 
     def report_once(self, kind: str, path: Path, message: str) -> None:
         """Report a path that is not loaded; again only for another `kind`."""
@@ -231,12 +212,6 @@ class Inbox:
         return any(spec_for(self._specs, spec.feed, name) is spec for name in names)
 
     # ----------------------------------------------------------------
-
-    def _admit(self, path: Path, found: Found, spec: FileSpec | None, feed: Feed, *, closed: bool) -> None:
-        if self._admission.admits(path, found, spec, feed):
-            assert spec is not None  # noqa: S101
-            with self._changed:
-                self._take(path, spec, found.stamp, closed=closed)
 
     def _take(self, path: Path, spec: FileSpec, stamp: Stamp, *, closed: bool) -> None:
         if self._tracker.is_current(str(path), *stamp):

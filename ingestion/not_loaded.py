@@ -9,8 +9,9 @@ from typing import NamedTuple
 from config.file_names import spec_for, why_unexpected
 from config.model import Feed, FileJob
 from config.settings import PipelineConfig
+from ingestion.admission import Finished
 from ingestion.file_tracker import TrackerView
-from ingestion.inbox import Finished, Inbox
+from ingestion.inbox import Inbox
 from ingestion.places.left_alone import ignored_because
 from ingestion.places.place import Kind
 from ingestion.places.registry import input_folder, place_of

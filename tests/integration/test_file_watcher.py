@@ -364,7 +364,7 @@ def test_finished_files_cost_a_scan_one_stat_each(desk: Desk, monkeypatch: pytes
         spec = desk.config.by_logical_name["orders"]
         desk.tracker.mark_as_done(FileJob(path, spec, found.st_size, found.st_mtime_ns, "x"))
     monkeypatch.setattr(os, "access", None)
-    monkeypatch.setattr("ingestion.inbox.spec_for", None)
+    monkeypatch.setattr("ingestion.admission.spec_for", None)
     scanner = FolderScanner(desk.stream)
     desk.inbox.offer_found(scanner.entries(full=True), Feed.STREAM)
     assert desk.inbox.size() == 0
