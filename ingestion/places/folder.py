@@ -58,7 +58,7 @@ class Folder(Place):
     def stat(self, path: Path) -> Found:
         """By lstat()."""
         status = path.lstat()
-        return Found(str(path), Kind.of_mode(status.st_mode), stamp_of(path, status))
+        return Found(str(path), _kind(status.st_mode), stamp_of(path, status))
 
     def read(self, path: Path) -> IO[bytes]:
         """Of a regular file; for what has to be one version, there is `open`."""
@@ -143,13 +143,17 @@ class FolderScanner:
         self._folders = listed
 
 
+def _kind(mode: int) -> Kind:
+    return Kind.FILE if stat.S_ISREG(mode) else Kind.FOLDER if stat.S_ISDIR(mode) else Kind.OTHER
+
+
 def _found(entry: os.DirEntry[str]) -> Found | None:
     """None when it is gone."""
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:
         return None
-    return Found(entry.path, Kind.of_mode(status.st_mode), stamp_of(entry.path, status))
+    return Found(entry.path, _kind(status.st_mode), stamp_of(entry.path, status))
 
 
 def _verify_unchanged(descriptor: int, before: os.stat_result, path: Path) -> None:

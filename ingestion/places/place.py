@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -22,11 +21,6 @@ class Kind(Enum):
     FOLDER = "folder"
     OTHER = "other"  # a link, a pipe, a device: never followed nor read
     UNREADABLE = "unreadable"  # a folder that can't be listed
-
-    @classmethod
-    def of_mode(cls, mode: int) -> Kind:
-        """By the `st_mode` of lstat()."""
-        return cls.FILE if stat.S_ISREG(mode) else cls.FOLDER if stat.S_ISDIR(mode) else cls.OTHER
 
 
 class Found(NamedTuple):

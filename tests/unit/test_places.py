@@ -6,6 +6,7 @@ import ast
 import datetime as dt
 import errno
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ from uuid import uuid4
 
 import fsspec
 import pytest
+from typer.testing import CliRunner
 
+import main
 from config.errors import FileChanged, FileRejected
 from config.model import FileJob
 from config.settings import PipelineConfig
@@ -241,3 +244,12 @@ def test_what_is_misnamed_in_a_batch_folder_far_away_is_compared_with_batch_file
     path = path_of("memory://x/batch/2026-02-20/custmers.csv")
     (item,) = attention(config, dt.datetime.now(dt.UTC), None, [Unread("unexpected", path, "why")])
     assert (item.since, item.more) == (None, "rename it to customers.csv")
+
+
+def test_check_takes_the_address_of_a_file_as_well_as_its_path(config: PipelineConfig, root: Path) -> None:
+    path = put(root / "orders.json", "[]")
+    done = CliRunner().invoke(main.app, ["check", str(path), "--json"])
+    assert [(one["path"], one["error"]) for one in json.loads(done.stdout)] == [(str(path), None)], done.output
+    gone = CliRunner().invoke(main.app, ["check", str(root / "gone" / "orders.json")])
+    assert gone.exit_code == 2
+    assert "no such file" in gone.output
