@@ -265,13 +265,12 @@ class PipelineConfig(ConfigFile):
 
     @cached_property
     def _input_roots(self) -> tuple[str, ...]:
-        """The input folders as paths begin with them, the deepest first."""
+        """The input folders as paths begin with them, the deepest first: as named, from `home`, behind links."""
         watcher = self.watcher
-        named = [self.path(name) for name in (watcher.master.dir, watcher.batch.dir, watcher.stream.dir)]
-        stores = [one.rstrip("/") for one in map(str, (watcher.master.dir, watcher.batch.dir, watcher.stream.dir))]
-        roots = {*map(str, named), *(str(folder.resolve()) for folder in named)}
-        roots |= {store for store in stores if "://" in store}
-        return tuple(sorted((f"{root}/" for root in roots), key=len, reverse=True))
+        named = (watcher.master.dir, watcher.batch.dir, watcher.stream.dir)
+        here = [self.path(name) for name in named]
+        roots = {*(name.rstrip("/") for name in named), *map(str, here), *(str(one.resolve()) for one in here)}
+        return tuple(sorted((f"{root}/" for root in roots if root), key=len, reverse=True))
 
     @cached_property
     def by_logical_name(self) -> dict[str, FileSpec]:

@@ -7,19 +7,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import zip_longest
-from typing import Any, cast
 
 import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import FileRejected
-from config.model import FileJob
+from config.model import FileJob, Stamp
 from config.settings import PipelineConfig
 from datawarehouse.continuation import Corrector, Cut, Record
 from datawarehouse.file_log import storable
 from datawarehouse.queries import query
-from ingestion.file_reader import OpenFile
 from ingestion.formats.csv_format import MAX_LINE_BYTES
+from ingestion.places.open_file import OpenFile
 from validation.batch import Batch
 
 BatchesOf = Callable[[OpenFile], Iterator[Batch]]
@@ -79,7 +78,7 @@ class _beginning(OpenFile):  # noqa: N801  (used as a context manager)
         copy = tempfile.TemporaryFile(prefix="fastfeast-")  # noqa: SIM115
         copy.writelines(file.beginning(size))
         copy.seek(0)
-        super().__init__(cast("Any", copy))
+        super().__init__(copy, Stamp(os.fstat(copy.fileno()).st_size, 0))
 
     def __enter__(self) -> OpenFile:
         return self

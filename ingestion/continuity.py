@@ -20,7 +20,7 @@ from datawarehouse.streaming import stream
 from ingestion.file_tracker import DONE, FAILED, FileTracker
 from ingestion.inbox import Inbox
 from ingestion.lacking import Lacking
-from ingestion.places.folder_scan import offer_again
+from ingestion.scans import offer_again
 from ingestion.start_checks import check_pii_key
 from utils.alerter import send_alert
 from utils.alerts import AlertKind

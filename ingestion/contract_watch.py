@@ -26,7 +26,7 @@ from ingestion.contract import (
 )
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
-from ingestion.places.store import root_of
+from ingestion.places.registry import input_folder
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from utils.logger import get_logger
@@ -149,8 +149,8 @@ class ContractWatch:
     def _done_by_spec(self) -> dict[tuple[Feed, str], list[Done]]:
         """What the tracker knows of files with a contract: also those whose content was loaded before."""
         folders = {
-            Feed.BATCH: str(root_of(self._config, self._config.watcher.batch.dir)),
-            Feed.STREAM: str(root_of(self._config, self._config.watcher.stream.dir)),
+            Feed.BATCH: str(input_folder(self._config, self._config.watcher.batch.dir)),
+            Feed.STREAM: str(input_folder(self._config, self._config.watcher.stream.dir)),
         }
         found: dict[tuple[Feed, str], list[Done]] = {}
         for path, md5, at in self._tracker.done_files():

@@ -26,9 +26,9 @@ from datawarehouse.quarantine.loader import QuarantineText
 from ingestion.batch_load import BatchLoad, Books
 from ingestion.continuation import corrector_of, cut_records
 from ingestion.contract import refuse_if_dirty
-from ingestion.file_reader import OpenFile, read_chunks
-from ingestion.places.open_writers import stamp_of
-from ingestion.places.opening import opened
+from ingestion.file_reader import read_chunks
+from ingestion.places.open_file import OpenFile
+from ingestion.places.registry import opened
 from utils import metrics
 from utils.at_once import AtOnce
 from utils.logger import get_logger
@@ -99,13 +99,13 @@ class FileLoad:
         started = time.monotonic()
         try:
             with opened(job.path) as file:
-                job = job.as_of(stamp_of(job.path, file.stat))
+                job = job.as_of(file.stamp)
                 try:
                     with self._batches(job, file) as batches:
                         job = job.evolve(md5=file.md5())
                         return self._load(job, file, batches, started, only_tell=only_tell)
                 except FileRejected as problem:
-                    file.verify_unchanged(job.path)
+                    file.verify_unchanged()
                     return self.record_failure(job, str(problem), started)
         except FileRejected as problem:  # can't be opened: there is no content to tell it by
             return FileOutcome(job, Status.FAILED, error=str(problem))
@@ -158,7 +158,7 @@ class FileLoad:
                 pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
             for part in parts:
                 part.close(load, books)
-            file.verify_unchanged(job.path)
+            file.verify_unchanged()
             refuse_if_dirty(job.spec, books.total, books.by_stage)
             outcome = books.outcome(job, claim.file_id, time.monotonic() - started)
             if corrector:

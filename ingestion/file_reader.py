@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import io
-import os
-import stat
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,13 +19,13 @@ from config.model import ReadOptions, Schema
 from config.settings import PipelineConfig
 from ingestion.formats.csv_format import read_csv
 from ingestion.formats.json_format import read_json
-from ingestion.places.open_writers import descriptor_has_writer
+from ingestion.places.open_file import OpenFile
+from ingestion.places.registry import opened
 from validation.batch import Chunk
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HASHED_BYTES = 1 << 18  # at a time
 DEFAULTS = ReadOptions()
 
 
@@ -63,67 +58,6 @@ def read_file(path: Path, config: PipelineConfig | None = None) -> tuple[pd.Data
     return frame.astype(pd.StringDtype(na_value=np.nan)), name
 
 
-class OpenFile:
-    """A file held open, so that what is hashed, parsed and checked is one and the same."""
-
-    def __init__(self, handle: io.BufferedReader) -> None:
-        self.handle = handle
-        self.stat = os.fstat(handle.fileno())
-
-    def md5(self, size: int = sys.maxsize) -> str:
-        """MD5 of the first `size` bytes, hex. Leaves the position where it is: another thread may be reading."""
-        digest = hashlib.md5(usedforsecurity=False)
-        for data in self.beginning(min(size, self.stat.st_size + 1)):  # what grows meanwhile is no end
-            digest.update(data)
-        return digest.hexdigest()
-
-    def beginning(self, size: int) -> Iterator[bytes]:
-        """The first `size` bytes, in parts. Leaves the position where it is."""
-        position = 0
-        while data := os.pread(self.handle.fileno(), min(HASHED_BYTES, size - position), position):
-            yield data
-            position += len(data)
-
-    def verify_unchanged(self, path: Path) -> None:
-        """Raise FileChanged unless `path` is still this very file, with the size and time it was opened with."""
-        try:
-            found = path.lstat()
-        except OSError:
-            raise FileChanged(f"{path.name} went away while it was read") from None
-        for now in (found, os.fstat(self.handle.fileno())):
-            if _identity(now) != _identity(self.stat):
-                raise FileChanged(f"{path.name} changed while it was read")
-        self.verify_unwritten(path)
-
-    def verify_unwritten(self, path: Path) -> None:
-        """Raise FileChanged while somebody has the file open for writing, as far as the system tells."""
-        if descriptor_has_writer(self.handle.fileno()):
-            raise FileChanged(f"{path.name} is being written by somebody")
-
-
-def _identity(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[OpenFile]:
-    """Open a regular file for reading, never following a link nor waiting on a FIFO.
-
-    Raises FileChanged when it is gone, FileRejected when it can't be opened or is no regular file.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise FileChanged(f"{path.name} went away before it was read") from None
-    except OSError as error:
-        raise FileRejected(f"can't be opened: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as handle:
-        file = OpenFile(handle)
-        if not stat.S_ISREG(file.stat.st_mode):
-            raise FileRejected("is not a regular file")
-        yield file
-
-
 def read_chunks(
     file: OpenFile, name: str, schema: Schema, chunk_rows: int, options: ReadOptions = DEFAULTS
 ) -> Iterator[Chunk]:
@@ -142,7 +76,7 @@ def read_chunks(
             chunks = read_json(raw, schema, chunk_rows)
         for chunk in chunks:
             yield chunk
-            if file.handle.tell() > file.stat.st_size:
+            if file.handle.tell() > file.size:
                 raise FileChanged(f"{name} grew while it was read")
 
 

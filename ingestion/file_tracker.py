@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from config.model import Content, FileJob, Stamp
+from ingestion.places.registry import path_of, place_of
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -198,7 +199,7 @@ class FileTracker:
         """Forget files that were finished before `before` (with time zone) and are gone from disk; how many."""
         limit = before.astimezone(dt.UTC).isoformat(timespec="seconds")
         old = [path for path, file in list(self._known.items()) if file.processed_at < limit]
-        gone = [path for path in old if "://" not in path and not os.path.lexists(path)]
+        gone = [path for path in old if place_of(path).is_gone(path_of(path))]
         for path in gone:
             self._known.pop(path, None)
             self._orders.put(path)

@@ -1,35 +1,19 @@
-"""Finds files: the batch folders of the days that are due, the stream folder by events and by rescans."""
+"""Finds files: in the batch folders of the days that are due, and in the stream folder; each in a thread."""
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
-import os
-import sys
 import threading
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
-
-from watchdog.events import (
-    DirCreatedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
 
 from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.inbox import Inbox
-from ingestion.places.folder_scan import FolderScanner, made, scan_batch, scanner_of, what_is_wrong
-from ingestion.places.left_alone import is_ignored_folder, is_in_ignored_folder
-from ingestion.places.store import ObjectScanner
+from ingestion.places.place import Found, Watch
+from ingestion.places.registry import made, place_of
+from ingestion.scans import scan_batch, what_is_wrong
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from utils.logger import get_logger
@@ -37,10 +21,7 @@ from utils.logger import get_logger
 logger = get_logger(__name__)
 
 TRIES_BEFORE_ALERT = 3  # a folder that can't be used so often in a row is worth a word
-FULL_RESCAN_EVERY = 12  # rescans; the others skip folders whose own time of change is the same
 JOIN_SECONDS = 5.0
-CREATED: list[type[FileSystemEvent]] = [DirCreatedEvent, FileCreatedEvent]
-WHOLE: list[type[FileSystemEvent]] = [DirMovedEvent, FileMovedEvent, FileClosedEvent]
 
 
 class _Watcher:
@@ -131,132 +112,40 @@ class BatchWatcher(_Watcher):
 
 
 class StreamWatcher(_Watcher):
-    """Events are hints that make it quick; the rescan finds what they missed."""
+    """Keeps an eye on the stream folder, in the way that its place has."""
 
     def __init__(self, config: PipelineConfig, inbox: Inbox) -> None:
         super().__init__(config, inbox, "stream-watcher")
-        self._scanner: FolderScanner | ObjectScanner | None = None
-        self._observer: BaseObserver | None = None
-        self._watched: tuple[int, int] | None = None  # device and inode of the folder being watched
-        self._may_observe = not config.watcher.stream.polling
-        self._turns = 0
-        self._overflow = _OverflowNotice()
-
-    def start(self) -> None:
-        logging.getLogger("watchdog").addHandler(self._overflow)
-        super().start()
+        self.watch: Watch | None = None
 
     def stop(self) -> None:
         super().stop()
-        self._end_observer()
-        logging.getLogger("watchdog").removeHandler(self._overflow)
+        if self.watch is not None:
+            self.watch.stop()
 
     def turn(self) -> None:
         """Make sure that the folder is watched, and compare it with what was loaded."""
-        root = made(self._config, self._config.watcher.stream.dir)
-        if self._scanner is None or self._scanner.root != root:
-            self._scanner = scanner_of(self._config, root, self._inbox)
-        if isinstance(self._scanner, ObjectScanner):  # no events come from there
-            self._inbox.offer_found(self._scanner.entries(), Feed.STREAM)
-            return
-        with os.scandir(root) as entries:  # the scanner reports folders that can't be listed; this one is all
-            next(entries, None)
-        if not self._is_observed(root):  # what is there does not wait until all folders are watched
-            self._inbox.offer_found(self._scanner.entries(full=True), Feed.STREAM)
-            self._observe(root)
-            self._turns = 0  # what has changed meanwhile is found by a full rescan
-        full = self._overflow.seen.is_set() or self._observer is None or self._turns % FULL_RESCAN_EVERY == 0
-        self._overflow.seen.clear()
-        self._turns += 1
-        self._inbox.offer_found(self._scanner.entries(full=full), Feed.STREAM)
-
-    def _is_observed(self, root: Path) -> bool:
-        """Are its events heard? Not when it was removed and made again, or a thread of watchdog's ended."""
-        found = root.stat()
-        return not self._may_observe or (
-            self._watched == (found.st_dev, found.st_ino) and _is_alive(self._observer)
-        )
-
-    def _observe(self, root: Path) -> None:
-        found = root.stat()
-        here = (found.st_dev, found.st_ino)
-        self._end_observer()
-        try:
-            self._observer = _observer(root, _Events(root, self._inbox))
-        except OSError as error:  # inotify's limits
-            self._may_observe = False
-            logger.warning(f"[watcher] no file events ({error.strerror}): rescanning every few seconds instead")
-        else:
-            self._watched = here
-
-    def _end_observer(self) -> None:
-        if self._observer is not None:
-            self._observer.stop()
-            _join(self._observer)
-            self._observer = None
+        watcher = self._config.watcher
+        root = made(self._config, watcher.stream.dir)
+        if self.watch is None or self.watch.root != root:
+            if self.watch is not None:
+                self.watch.stop()
+            recent, events = watcher.batch.catch_up_days, not watcher.stream.polling
+            self.watch = place_of(root).watch(root, _ForStream(self._inbox), recent, events=events)
+        self.watch.turn()
 
 
-class _Events(FileSystemEventHandler):
-    """watchdog's events below `root` → the inbox."""
+class _ForStream:
+    """What a watch finds → the inbox."""
 
-    def __init__(self, root: Path, inbox: Inbox) -> None:
-        self._root = root
+    def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        moved = isinstance(event, FileMovedEvent | DirMovedEvent)
-        name = os.fsdecode(event.dest_path if moved else event.src_path)
-        path = Path(name)
-        if not name or is_in_ignored_folder(path, self._root) or self._is_behind_a_link(path):
-            return  # no name: it was moved away
-        if event.is_directory and is_ignored_folder(path.name):
-            return
-        if event.is_directory:  # files may have come into it before it was watched
-            self._inbox.offer_found(FolderScanner(path, self._inbox).entries(full=True), Feed.STREAM)
-        else:
-            self._inbox.offer(path, Feed.STREAM, closed=type(event) in WHOLE)
+    def listed(self, found: Iterable[Found]) -> None:
+        self._inbox.offer_found(found, Feed.STREAM)
 
-    def _is_behind_a_link(self, path: Path) -> bool:
-        return any(folder.is_symlink() for folder in path.parents if folder.is_relative_to(self._root))
-
-
-class _OverflowNotice(logging.Handler):
-    """watchdog tells of lost events in its log only; what else it warns of is not for the console."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.seen = threading.Event()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "overflow" in record.getMessage():
-            self.seen.set()
-        else:
-            logger.debug(f"[watcher] watchdog: {record.getMessage()}")
-
-
-def _observer(root: Path, handler: FileSystemEventHandler) -> BaseObserver:
-    """A running observer of `root`. Raises OSError when the system has no more watches to give."""
-    # A folder made while its parent is being listed is watched twice over, which does no harm.
-    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
-    # Full events tell a rename from outside, which brings a whole file, from a file being created.
-    options: dict[str, Any] = {"generate_full_events": True} if sys.platform == "linux" else {}
-    observer = Observer(**options)
-    observer.name = "stream-events"
-    observer.schedule(handler, str(root), recursive=True, event_filter=CREATED + WHOLE)
-    try:
-        observer.start()
-    except OSError:
-        observer.stop()
-        raise
-    return observer
-
-
-def _is_alive(observer: BaseObserver | None) -> bool:
-    """Do all of its threads run? One ends when the folder is removed, and a new folder may have the old inode."""
-    if observer is None:
-        return False
-    reader: threading.Thread = getattr(observer, "_inotify_fd", observer)
-    return all(thread.is_alive() for thread in (observer, reader, *observer.emitters))
+    def seen(self, path: Path, *, closed: bool) -> None:
+        self._inbox.offer(path, Feed.STREAM, closed=closed)
 
 
 def _join(thread: threading.Thread) -> None:

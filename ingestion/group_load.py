@@ -23,9 +23,9 @@ from datawarehouse.quarantine.loader import RefusedRows
 from ingestion.batch_load import BatchLoad, Books
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_load import judged
-from ingestion.file_reader import OpenFile, read_chunks
-from ingestion.places.open_writers import stamp_of
-from ingestion.places.opening import opened
+from ingestion.file_reader import read_chunks
+from ingestion.places.open_file import OpenFile
+from ingestion.places.registry import opened
 from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
@@ -100,7 +100,7 @@ class GroupLoad:
         for found in jobs:
             try:
                 file = files.enter_context(opened(found.path))
-                job = found.as_of(stamp_of(found.path, file.stat)).evolve(md5=file.md5())
+                job = found.as_of(file.stamp).evolve(md5=file.md5())
                 chunks = list(
                     islice(read_chunks(file, job.path.name, job.spec.schema, chunk_rows, job.spec.read), 3)
                 )
@@ -140,7 +140,7 @@ class GroupLoad:
                 books = Books()
                 books.add(member.records, share, rows)
                 try:
-                    member.file.verify_unchanged(member.job.path)
+                    member.file.verify_unchanged()
                     refuse_if_dirty(spec, books.total, books.by_stage)
                 except (FileChanged, FileRejected):
                     unfit.append(member)

@@ -38,8 +38,7 @@ from ingestion.group_load import GroupLoad
 from ingestion.inbox import Inbox
 from ingestion.lacking import Lacking
 from ingestion.outage import Outage
-from ingestion.places.opening import opened
-from ingestion.places.store import is_object
+from ingestion.places.registry import opened, place_of
 from utils import metrics
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
@@ -150,7 +149,7 @@ class IngestionRunner:
 
     def _fits_a_group(self, job: FileJob) -> bool:
         """May the file be loaded together with others? Not one that is large, or that was trouble before."""
-        unknown_size = job.path.name.endswith(".gz") or is_object(job.path)
+        unknown_size = job.path.name.endswith(".gz") or place_of(job.path).is_remote
         trouble = self._late.get(job.path) or job.path in self._alone
         former = self._tracker.former(str(job.path))
         return not (job.size > SMALL_BYTES or unknown_size or trouble or (former and former.size < job.size))

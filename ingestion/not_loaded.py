@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,12 +9,13 @@ from typing import NamedTuple
 from config.file_names import spec_for, why_unexpected
 from config.model import Feed, FileJob
 from config.settings import PipelineConfig
+from ingestion.admission import Finished
 from ingestion.file_tracker import TrackerView
-from ingestion.inbox import Finished, Inbox
-from ingestion.places.folder_scan import scan_due
+from ingestion.inbox import Inbox
 from ingestion.places.left_alone import ignored_because
-from ingestion.places.open_writers import has_writer
-from ingestion.places.store import is_object, root_of
+from ingestion.places.place import Kind
+from ingestion.places.registry import input_folder, place_of
+from ingestion.scans import scan_due
 
 WRITTEN = "somebody has it open for writing; it is loaded when its writer closes it"
 
@@ -45,7 +44,7 @@ def look_through(config: PipelineConfig, tracker: Finished | None = None) -> Fou
     left: list[NotLoaded] = []
 
     def note(kind: str, path: Path, why: str) -> None:
-        left.append(NotLoaded(kind, path, why, _changed_at(path)))
+        left.append(NotLoaded(kind, path, why, place_of(path).changed_at(path)))
 
     inbox = Inbox(config, tracker or TrackerView(config.path(config.tracker.db_path)), report=note)
     scan_due(config, inbox)
@@ -62,28 +61,22 @@ def why_not_loaded(config: PipelineConfig, path: Path) -> str | None:
     """
     watcher = config.watcher
     for feed, directory in ((Feed.BATCH, watcher.batch.dir), (Feed.STREAM, watcher.stream.dir)):
-        root = root_of(config, directory)
+        root = input_folder(config, directory)
         if path.is_relative_to(root):
             return ignored_because(path, root) or _against(config, feed, path)
     return "it is in no input folder"
 
 
 def _against(config: PipelineConfig, feed: Feed, path: Path) -> str | None:
+    place = place_of(path)
     try:
-        mode = path.lstat().st_mode
+        kind = place.stat(path).kind
     except OSError as error:
         return error.strerror or "it can't be looked at"
-    if not stat.S_ISREG(mode):
+    if kind is not Kind.FILE:
         return "is not a regular file; links and pipes are not followed"
     if spec_for(config.files, feed, path.name) is None:
         return why_unexpected(config.files, feed, path.name)
-    if not is_object(path) and not os.access(path, os.R_OK):
+    if not place.may_read(path):
         return "the pipeline's user may not read it"
-    return WRITTEN if has_writer(path) else None
-
-
-def _changed_at(path: Path) -> float | None:
-    try:
-        return None if is_object(path) else path.lstat().st_mtime
-    except OSError:
-        return None
+    return WRITTEN if place.has_writer(path) else None

@@ -28,10 +28,10 @@ from ingestion.file_watcher import BatchWatcher, StreamWatcher
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.maintenance import maintain, maintenance_loop
-from ingestion.places.folder_scan import scan_days, scan_everything, scan_master, what_is_wrong
-from ingestion.places.store import is_object
+from ingestion.places.registry import place_of
 from ingestion.presence import announced
 from ingestion.retention import Retention
+from ingestion.scans import scan_days, scan_everything, scan_master, what_is_wrong
 from ingestion.start_checks import (
     check_clock,
     check_connections,
@@ -180,15 +180,16 @@ class Pipeline:
         return [(kind, path, why) for path, (kind, why) in self._not_loaded.items() if self._is_there(kind, path)]
 
     def _is_there(self, kind: str, path: Path) -> bool:
-        if is_object(path):
-            return True  # a page asks no store
+        place = place_of(path)
+        if place.is_remote:
+            return True  # a page makes no requests
         if kind == "open" and not self.inbox.holds(path):
             return False
         try:
-            found = path.lstat()
+            found = place.stat(path)
         except OSError:
             return False
-        return not self._tracker.is_current(str(path), found.st_size, found.st_mtime_ns)
+        return not self._tracker.is_current(str(path), *found.stamp)
 
     def backlog(self) -> tuple[int, float]:
         """How many files are queued, in hand or settling; for how many seconds the oldest has waited."""

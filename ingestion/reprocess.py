@@ -23,10 +23,9 @@ from datawarehouse.quarantine.replay import Replayed, Settlement, replay_table
 from datawarehouse.queries import query
 from datawarehouse.recount import Moves, recount
 from datawarehouse.row_load import LOADED, UPDATED, RowLoad, verdicts
-from ingestion.file_reader import OpenFile, read_chunks
-from ingestion.places.open_writers import stamp_of
-from ingestion.places.opening import opened
-from ingestion.places.store import place
+from ingestion.file_reader import read_chunks
+from ingestion.places.open_file import OpenFile
+from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Rejection
 from validation.conversions import convert
 from validation.pii_handler import PiiHandler
@@ -48,7 +47,7 @@ class Reprocessed:
 
 def job_of(config: PipelineConfig, file: Mapping[str, Any]) -> FileJob:
     """The file of a row of pipeline_file_log, if it is still there with the same content; else ConfigError."""
-    path = place(file["file_path"])
+    path = path_of(file["file_path"])
     spec = next(
         (s for s in config.files if (s.name, s.feed) == (file["logical_name"], file["file_type"])),
         config.by_logical_name.get(file["logical_name"]),
@@ -57,7 +56,7 @@ def job_of(config: PipelineConfig, file: Mapping[str, Any]) -> FileJob:
         raise ConfigError(f"the configuration has no file type {file['logical_name']} any more")
     try:
         with opened(path) as handle:
-            found = FileJob.of(path, spec, stamp_of(path, handle.stat)).evolve(md5=handle.md5())
+            found = FileJob.of(path, spec, handle.stamp).evolve(md5=handle.md5())
     except (FileChanged, FileRejected) as problem:
         reason = problem if isinstance(problem, FileRejected) else "it is not there any more"
         raise ConfigError(f"{path} can't be read again: {reason}; put it back first") from None
@@ -84,7 +83,7 @@ def reprocess(
         if content.md5() != job.md5:
             raise FileRejected(f"{job.path.name} changed meanwhile")
         turn.run(content)
-        content.verify_unchanged(job.path)
+        content.verify_unchanged()
     return turn.result
 
 

@@ -15,7 +15,7 @@ from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from ingestion.file_work import WORKER_POOL
-from ingestion.places.store import unusable
+from ingestion.places.registry import named_folder, place_of
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
 
@@ -109,23 +109,21 @@ def _folder_problems(config: PipelineConfig) -> Iterator[str]:
         "watcher.batch.dir": watcher.batch.dir,
         "watcher.stream.dir": watcher.stream.dir,
     }
-    read = {key: config.path(folder) for key, folder in named.items() if "://" not in folder}
-    for key, url in named.items():
-        if key not in read and (problem := unusable(url)):
-            yield f"{key}: {url}: {problem}"
-    for key, folder in (written | read).items():
-        if problem := _problem(folder, write=key in written):
+    read = {key: named_folder(config, folder) for key, folder in named.items()}
+    problems = {key: (folder, _not_writable(folder)) for key, folder in written.items()}
+    problems |= {key: (folder, place_of(folder).unusable(folder)) for key, folder in read.items()}
+    for key, (folder, problem) in problems.items():
+        if problem:
             yield f"{key}: {folder}: {problem}"
 
 
-def _problem(folder: Path, *, write: bool) -> str | None:
+def _not_writable(folder: Path) -> str | None:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700 if write else 0o777)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.scandir(folder) as entries:
             next(entries, None)
-        if write:
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         return error.strerror or type(error).__name__
     return None

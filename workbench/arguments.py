@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from config.errors import ConfigError
 from config.model import FileSpec
 from config.settings import PipelineConfig
+from ingestion.places.registry import place_of
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -48,3 +50,13 @@ def spec_of_table(config: PipelineConfig, name: str) -> FileSpec:
             return spec
     known = ", ".join(sorted(spec.table for spec in config.by_logical_name.values()))
     raise ConfigError(f"{name!r} is no table of the configuration; there are {known}")
+
+
+def insist_on(path: Path) -> None:
+    """Raises ConfigError when there is no such file, or its place can't be asked."""
+    try:
+        place_of(path).stat(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except OSError as problem:
+        raise ConfigError(f"{path}: can't be looked at: {problem.strerror}") from None

@@ -19,6 +19,7 @@ from config.file_names import meant_by
 from config.model import Feed
 from config.settings import PipelineConfig
 from datawarehouse import reports
+from ingestion.places.registry import input_folder, place_of
 from utils.alert_log import last_alerts
 from utils.alerts import AlertKind, command_of
 
@@ -112,12 +113,14 @@ def _not_read(config: PipelineConfig, unread: Iterable[Unread]) -> Iterator[Item
 def _way_out(one: Unread, meant: str | None) -> str:
     path = shlex.quote(str(one.path))
     if one.kind == "unexpected" and meant is not None and not set("*?[") & set(meant):
+        if place_of(one.path).is_remote:
+            return f"rename it to {meant}"
         return f"mv {path} {shlex.quote(str(one.path.with_name(meant)))}"
     return f"python main.py infer {path}" if one.kind == "unexpected" else f"ls -l {path}"
 
 
 def _feed_of(config: PipelineConfig, path: Path) -> Feed:
-    batch = config.path(config.watcher.batch.dir).resolve()
+    batch = input_folder(config, config.watcher.batch.dir)
     return Feed.BATCH if path.is_relative_to(batch) else Feed.STREAM
 
 
@@ -148,6 +151,7 @@ def _places(config: PipelineConfig, paths: Sequence[str], count: int) -> str:
 
 def _changed_at(path: Path) -> dt.datetime | None:
     try:
-        return dt.datetime.fromtimestamp(path.lstat().st_mtime, dt.UTC)
-    except (OSError, OverflowError, ValueError, AttributeError):
+        at = place_of(path).changed_at(path)
+        return None if at is None else dt.datetime.fromtimestamp(at, dt.UTC)
+    except (OSError, OverflowError, ValueError):
         return None

@@ -22,12 +22,15 @@ from config.model import Feed, FileSpec, ForeignKey, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.fk_checker import parent_lookup
-from ingestion.file_reader import OpenFile, get_file_type, opened, read_chunks
+from ingestion.file_reader import get_file_type, read_chunks
+from ingestion.places.open_file import OpenFile
+from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Reason
 from validation.fault_handler import quarantine_row
 from validation.orphan_validator import Keys, KnownParents, ParentLookup
 from validation.pii_handler import MALFORMED, PiiHandler
 from validation.validation_runner import settle, validate
+from workbench.arguments import insist_on
 from workbench.output import AsJson, print_json, say, show_rows
 from workbench.report_html import page
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
@@ -78,7 +81,7 @@ class FileCheck:
 
 @command
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", parser=path_of)],
     name: Annotated[
         str | None, typer.Option(help="The logical name, where the file's name does not tell.")
     ] = None,
@@ -119,8 +122,7 @@ def _maybe_transaction(config: PipelineConfig, database: bool) -> Iterator[Curso
 
 def _spec(config: PipelineConfig, path: Path, name: str | None) -> FileSpec:
     """The kind of file; raises ConfigError where neither its name nor `name` tells, or there is no such file."""
-    if not path.exists():
-        raise ConfigError(f"{path}: no such file")
+    insist_on(path)
     if name is not None:
         if name not in config.by_logical_name:
             known = ", ".join(sorted(config.by_logical_name))
@@ -153,6 +155,8 @@ class Checker:
                 self._judge(result, file, path.name, spec)
         except (FileRejected, FileChanged) as problem:
             result.error = str(problem)
+        except OSError as problem:
+            result.error = f"can't be read: {problem.strerror}"
         result.reasons.sort(key=lambda reason: -reason.rows)
         return result
 
@@ -161,7 +165,7 @@ class Checker:
             if spec.foreign_keys:
                 result.notes.append("Without --database it was not looked whether the parents are there.")
             return
-        content = {"logical_name": spec.name, "md5": file.md5(), "size": file.stat.st_size}
+        content = {"logical_name": spec.name, "md5": file.md5(), "size": file.size}
         for row in reports.read(self._tx, "same_content", **content):
             result.notes.append(
                 f"This very content is file {row['file_id']} ({row['status']}): it is not loaded again."

@@ -17,8 +17,7 @@ from config.model import Column, Derivation, Dtype, FileSpec
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from ingestion.file_reader import read_chunks
-from ingestion.places.opening import opened
-from ingestion.places.store import place
+from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
 from validation.pii_handler import PiiHandler
 from workbench.arguments import spec_of_table
@@ -146,7 +145,7 @@ def _row_number(
     config: PipelineConfig, spec: FileSpec, row: Row, file: Row, refused: set[int]
 ) -> tuple[int | None, str | None]:
     """The 1-based number of the row in its file, or why it can't be told."""
-    path, key = place(file["file_path"]), spec.schema.key
+    path, key = path_of(file["file_path"]), spec.schema.key
     wanted = pa.scalar(row[key.target], pa.int64() if key.dtype is Dtype.INT else pa.string())
     try:
         with opened(path) as source:

@@ -21,11 +21,14 @@ from config.model import Column, Dtype, Feed, FileSpec, ReadOptions, Schema
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import rows_by_key
-from ingestion.file_reader import OpenFile, byte_stream, opened, read_chunks
+from ingestion.file_reader import byte_stream, read_chunks
 from ingestion.formats.csv_format import column_names
 from ingestion.formats.json_format import record_keys
+from ingestion.places.open_file import OpenFile
+from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
 from validation.strays import looks_personal
+from workbench.arguments import insist_on
 from workbench.guesses import blanked, guess
 from workbench.key_guess import ROW_KEY, KeyGuess, guess_key, parent_of, singular
 from workbench.output import AsJson, print_json, say
@@ -54,7 +57,7 @@ class Proposal:
 
 @command
 def infer(
-    file: Annotated[Path, typer.Argument()],
+    file: Annotated[Path, typer.Argument(parser=path_of)],
     name: Annotated[str, typer.Option(help="The logical name: the stem of the files' names.")],
     feed: Annotated[Feed, typer.Option(help="Where such files come; in the stream they are facts.")] = Feed.BATCH,
     key: Annotated[
@@ -112,13 +115,14 @@ def propose(
         raise ConfigError(f"--name {name}: the configuration has this type already")
     if not logical_stem(path.name)[1]:
         raise ConfigError(f'{path.name}: no format that the pipeline reads; see "Your own files" in README.md')
-    if not path.exists():
-        raise ConfigError(f"{path}: no such file")
+    insist_on(path)
     try:
         with opened(path) as file:
             sample = read_sample(file, path.name, rows, config.reader)
     except (FileRejected, FileChanged) as problem:
         raise ConfigError(f"{path.name}: {problem}") from None
+    except OSError as problem:
+        raise ConfigError(f"{path}: can't be read: {problem.strerror}") from None
     if sample.num_rows == 0:
         raise ConfigError(f"{path.name}: has no rows to judge by")
     return _proposal(config, path, name, feed, key, sample, warehouse)

@@ -15,8 +15,7 @@ from config.model import FileJob
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from ingestion.not_loaded import look_through
-from ingestion.places.opening import opened
-from ingestion.places.store import is_object, root_of
+from ingestion.places.registry import input_folder, opened, place_of
 from ingestion.presence import running
 from utils.alerts import printable
 from workbench.attention import Unread, attention
@@ -93,21 +92,26 @@ def queue(config: PipelineConfig, jobs: list[FileJob], now: dt.datetime) -> dict
     folders["stream"] = watcher.stream.dir
     by_folder = []
     for name, directory in folders.items():
-        root = root_of(config, directory)
+        root = input_folder(config, directory)
         here = [job for job in jobs if job.path.is_relative_to(root)]
         by_folder.append({"folder": name, "path": str(root), **_figures(here, now)})
     return {**_figures(jobs, now), "folders": by_folder, "oldest": _oldest(jobs)}
 
 
 def _figures(jobs: list[FileJob], now: dt.datetime) -> dict[str, Any]:
-    oldest = min((job.mtime_ns for job in jobs if not is_object(job.path)), default=None)  # an object has no time
+    oldest = min((job.mtime_ns for job in _with_times(jobs)), default=None)
     age = None if oldest is None else max(0, round(now.timestamp() - oldest / 1e9))
     return {"files": len(jobs), "bytes": sum(job.size for job in jobs), "oldest_seconds": age}
 
 
 def _oldest(jobs: list[FileJob]) -> Path | None:
-    files = [job for job in jobs if not is_object(job.path)]
+    files = _with_times(jobs)
     return min(files, key=lambda job: job.mtime_ns).path if files else None
+
+
+def _with_times(jobs: list[FileJob]) -> list[FileJob]:
+    """Those of which it is known when they changed."""
+    return [job for job in jobs if place_of(job.path).has_times]
 
 
 def _show(found: dict[str, Any]) -> None:

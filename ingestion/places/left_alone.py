@@ -25,6 +25,11 @@ def is_ignored_folder(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
 
 
+def is_left_alone(name: str) -> bool:
+    """Is this the name of a file or a folder that is no input?"""
+    return is_ignored(name) or is_ignored_folder(name)
+
+
 def is_in_ignored_folder(path: Path, root: Path) -> bool:
     """Is one of the folders between `root` and `path` left alone? Those above `root` are not asked."""
     return any(is_ignored_folder(name) for name in path.relative_to(root).parts[:-1])

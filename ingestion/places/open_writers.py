@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 from config.model import Stamp
-from ingestion.places.store import ObjectStat, is_object
 
 _INT64 = 2**63 - 1  # what SQLite can hold
 
@@ -37,10 +36,8 @@ def is_on_own_disk(path: str | Path, device: int) -> bool:
     return _types[device] in OWN_DISKS
 
 
-def stamp_of(path: str | Path, found: os.stat_result | ObjectStat) -> Stamp:
+def stamp_of(path: str | Path, found: os.stat_result) -> Stamp:
     """The stamp of the file `path`, of which lstat() or a listing gave `found`."""
-    if isinstance(found, ObjectStat):
-        return Stamp(found.st_size, found.st_mtime_ns)
     lasting = is_on_own_disk(path, found.st_dev)  # network file systems may give a file a new inode at any time
     inode = found.st_ino & _INT64 if lasting else 0
     return Stamp(found.st_size, found.st_mtime_ns, inode, found.st_ctime_ns)
@@ -49,7 +46,7 @@ def stamp_of(path: str | Path, found: os.stat_result | ObjectStat) -> Stamp:
 def has_writer(path: Path) -> bool | None:
     """Has any process the regular file `path` open for writing? None: nobody can tell, or it is gone."""
     try:
-        if is_object(path) or not is_on_own_disk(path, path.lstat().st_dev):
+        if not is_on_own_disk(path, path.lstat().st_dev):
             return None
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -1,138 +1,107 @@
-"""Input folders on object storage through fsspec: paths, versions, and listings with a watermark."""
+"""Input folders on object storage through fsspec: versions, and listings with a watermark."""
 
 from __future__ import annotations
 
 import datetime as dt
 import errno
 import hashlib
-import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import IO, Any, cast
 
-from config.settings import PipelineConfig
+from config.model import Stamp
 from ingestion.places.left_alone import is_ignored_folder, is_in_ignored_folder
+from ingestion.places.place import Found, Kind, Place, UrlPath
 
 FULL_LISTING_SECONDS = 3600.0  # between two listings of everything, old days too
 ADVICE = "install what it needs, for s3:// with: pip install -r requirements-object-storage.txt"
 
 
-class ObjectStat(NamedTuple):
-    """Of an object, what os.stat_result has of a file. The time of change stands for the ETag: equal or not."""
+class ObjectStore(Place):
+    """S3, Google Cloud Storage, Azure Blob Storage, or this process's memory. A put is atomic.
 
-    st_size: int  # bytes
-    st_mtime_ns: int
-    st_mode: int = stat.S_IFREG
-
-
-class ObjectPath(PosixPath):
-    """An object's address, as in s3://bucket/folder/orders.json. Only its name, parents and lstat() are used."""
-
-    def __str__(self) -> str:
-        return super().__str__().replace(":/", "://", 1)
-
-    def lstat(self) -> ObjectStat:  # type: ignore[override]
-        """Size and version now, by one request. Raises OSError; FileNotFoundError when it is gone."""
-        with translated():
-            return _stat(_file_system(str(self)).info(str(self), refresh=True))
-
-    @contextmanager
-    def reading(self) -> Iterator[Any]:
-        """The object's bytes as a stream. Raises OSError."""
-        with translated(), _file_system(str(self)).open(str(self), "rb", cache_type="readahead") as stream:
-            yield stream
-
-
-class ObjectEntry:
-    """What a listing says of an object or a folder: as much of os.DirEntry as the watchers use."""
-
-    def __init__(self, url: str, info: dict[str, Any]) -> None:
-        self.path = url.rstrip("/")
-        self.name = self.path.rpartition("/")[2]
-        self._info = info
-        # Some tools make folders visible by empty objects whose names end with a slash.
-        self.is_marker = str(info["name"]).endswith("/") and not self.is_dir()
-
-    def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002  (there are no links)
-        return bool(self._info["type"] == "directory")
-
-    def stat(self, *, follow_symlinks: bool = True) -> ObjectStat:  # noqa: ARG002
-        return _stat(self._info)
-
-
-class ObjectScanner:
-    """Lists the objects below `root`. Folders called by a day are listed again only while the day is recent.
-
-    The watermark is the newest such folder less `days`; what comes later into an older one is found by the full
-    listings, at the start and every hour.
+    Of an object's version, its ETag, only a digest is kept, in the place of the time of change: equal or not.
     """
 
-    def __init__(self, root: Path, days: int) -> None:
+    settles = False
+
+    def unusable(self, folder: Path) -> str | None:
+        """Whether the package that its protocol needs is there."""
+        try:
+            import fsspec
+
+            fsspec.get_filesystem_class(str(folder).partition("://")[0])
+        except ImportError as error:
+            return f"{error.name or 'a package'} is missing; {ADVICE}"
+        return None
+
+    def list(self, folder: Path) -> list[Found]:
+        """Sorted by name; a folder that is not there is empty."""
+        return _listing(folder, deep=False)
+
+    def stat(self, path: Path) -> Found:
+        """By one request."""
+        with _translated():
+            info = _file_system(str(path)).info(str(path), refresh=True)
+        return _found(str(path), info)
+
+    @contextmanager
+    def read(self, path: Path) -> Iterator[IO[bytes]]:
+        """The object's bytes as they come."""
+        with _translated(), _file_system(str(path)).open(str(path), "rb", cache_type="readahead") as stream:
+            yield cast("IO[bytes]", stream)
+
+    def move(self, path: Path, target: Path) -> None:
+        """A copy, and then the removal: killed in between, both are there."""
+        with _translated():
+            store = _file_system(str(path))
+            with suppress(FileNotFoundError):
+                store.info(str(target), refresh=True)
+                raise FileExistsError(errno.EEXIST, "there is such an object already", str(target))
+            store.mv(str(path), str(target))
+
+    def scanner(self, folder: Path, recent_days: int) -> StoreScanner:
+        """With a watermark."""
+        return StoreScanner(folder, recent_days)
+
+
+class StoreScanner:
+    """Lists the objects below `root`. Folders called by a day are listed again only while the day is recent.
+
+    The watermark is the newest such folder less `recent_days`; what comes later into an older one is found by the
+    full listings, at the start and every hour. `now` gives seconds.
+    """
+
+    def __init__(self, root: Path, recent_days: int, now: Callable[[], float] = time.monotonic) -> None:
         self.root = root
-        self._days = dt.timedelta(days)
-        self._listed_all: float | None = None  # monotonic seconds
+        self._recent = dt.timedelta(recent_days)
+        self._now = now
+        self._listed_all: float | None = None
 
-    def top(self) -> list[ObjectEntry]:
-        """What is directly in the folder, by name. Raises OSError."""
-        return sorted(_listing(self.root, deep=False), key=lambda entry: entry.name)
-
-    def entries(self, *, full: bool = False) -> Iterator[ObjectEntry]:
+    def entries(self, *, full: bool = False) -> Iterator[Found]:
         """All objects, or those that may be new. Raises OSError."""
-        now = time.monotonic()
+        now = self._now()
         due = self._listed_all is None or now - self._listed_all > FULL_LISTING_SECONDS
-        top = self.top()
-        days = [day for entry in top if (day := _day(entry.name)) is not None and entry.is_dir()]
-        watermark = None if full or due or not days else max(days) - self._days
-        for entry in top:
-            day = _day(entry.name)
-            if not entry.is_dir():
-                yield entry
-            elif is_ignored_folder(entry.name):
+        top = _listing(self.root, deep=False)
+        days = [day for found in top if (day := _day(found.name)) is not None and found.kind is Kind.FOLDER]
+        watermark = None if full or due or not days else max(days) - self._recent
+        for found in top:
+            day = _day(found.name)
+            if found.kind is not Kind.FOLDER:
+                yield found
+            elif is_ignored_folder(found.name):
                 continue
             elif watermark is None or day is None or day >= watermark:
-                found = _listing(ObjectPath(entry.path), deep=True)
-                yield from (e for e in found if not is_in_ignored_folder(ObjectPath(e.path), self.root))
+                below = _listing(UrlPath(found.path), deep=True)
+                yield from (one for one in below if not is_in_ignored_folder(UrlPath(one.path), self.root))
         if watermark is None:
             self._listed_all = now
 
 
-def input_folder(config: PipelineConfig, named: str) -> Path:
-    """The folder that a key of `watcher` names: an object store's, or one of this machine below `home`."""
-    return place(named) if "://" in named else config.path(named)
-
-
-def root_of(config: PipelineConfig, named: str) -> Path:
-    """The same by its real path, as the paths of its files begin: a folder may itself be a link."""
-    folder = input_folder(config, named)
-    return folder if is_object(folder) else folder.resolve()
-
-
-def place(path: str) -> Path:
-    """A path as listings give it."""
-    return ObjectPath(path) if "://" in path else Path(path)
-
-
-def is_object(path: Path) -> bool:
-    return isinstance(path, ObjectPath)
-
-
-def unusable(folder: str) -> str | None:
-    """Why a folder's protocol can't be used on this machine; None when it can. No request is made."""
-    try:
-        import fsspec
-
-        fsspec.get_filesystem_class(folder.partition("://")[0])
-    except ImportError as error:
-        return f"{error.name or 'a package'} is missing; {ADVICE}"
-    except ValueError:
-        return "its protocol is not known; s3://, gs:// and az:// are"
-    return None
-
-
 @contextmanager
-def translated() -> Iterator[None]:
+def _translated() -> Iterator[None]:
     """Turn what the store's own package raises into OSError."""
     try:
         yield
@@ -148,25 +117,33 @@ def _file_system(url: str) -> Any:
     return fsspec.core.url_to_fs(url, use_listings_cache=False)[0]
 
 
-def _listing(folder: Path, *, deep: bool) -> list[ObjectEntry]:
+def _listing(folder: Path, *, deep: bool) -> list[Found]:
     """Objects at any depth, or what is directly in the folder. One that is not there is empty."""
     url = str(folder)
     scheme = url.partition("://")[0]
-    with translated(), suppress(FileNotFoundError):
+    with _translated(), suppress(FileNotFoundError):
         store = _file_system(url)
-        found = store.find(url, detail=True).values() if deep else store.ls(url, detail=True)
-        entries = [ObjectEntry(f"{scheme}://{info['name'].lstrip('/')}", info) for info in found]
-        return [entry for entry in entries if entry.path != url and not entry.is_marker]
+        infos = store.find(url, detail=True).values() if deep else store.ls(url, detail=True)
+        named = [(f"{scheme}://{info['name'].lstrip('/')}", info) for info in infos if not _is_marker(info)]
+        entries = [_found(path, info) for path, info in named if path != url]
+        return sorted(entries, key=lambda found: found.path)
     return []
 
 
-def _stat(info: dict[str, Any]) -> ObjectStat:
+def _is_marker(info: dict[str, Any]) -> bool:
+    """Some tools make folders visible by empty objects whose names end with a slash."""
+    return str(info["name"]).endswith("/") and info["type"] != "directory"
+
+
+def _found(url: str, info: dict[str, Any]) -> Found:
+    if info["type"] == "directory":
+        return Found(url.rstrip("/"), Kind.FOLDER)
     names = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created")
     version = next((info[name] for name in names if info.get(name)), "")
     if isinstance(version, dt.datetime):  # some stores have it as seconds in a listing
         version = version.timestamp()
     digest = hashlib.md5(str(version).encode(), usedforsecurity=False).digest()
-    return ObjectStat(int(info.get("size") or 0), int.from_bytes(digest[:7]))
+    return Found(url, Kind.FILE, Stamp(int(info.get("size") or 0), int.from_bytes(digest[:7])))
 
 
 def _day(name: str) -> dt.date | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from config.model import FileJob, FileSpec
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
-from ingestion.places.open_writers import stamp_of
+from ingestion.places.registry import place_of
 from scripts.benchmarks.server import Database, check
 
 LAST_HOUR = dt.datetime(2025, 12, 31, 23, tzinfo=dt.UTC)
@@ -60,4 +60,4 @@ def _made(path: Path, spec: FileSpec) -> FileJob:
     path.write_bytes(content)
     path = path.resolve()
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return FileJob.of(path, spec, stamp_of(path, path.lstat())).evolve(md5=md5)
+    return FileJob.of(path, spec, place_of(path).stat(path).stamp).evolve(md5=md5)

@@ -16,7 +16,7 @@ from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.places import open_writers
-from ingestion.places.folder_scan import scan_everything, scan_master
+from ingestion.scans import scan_everything, scan_master
 from tests.acceptance import samples
 from tests.conftest import with_files
 from tests.integration.alerts import caught_alerts, titles

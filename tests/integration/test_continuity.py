@@ -17,7 +17,7 @@ from ingestion.continuity import EMPTY_SECONDS, UNFIT_SECONDS, Continuity
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
-from ingestion.places.folder_scan import scan_master
+from ingestion.scans import scan_master
 from tests.integration.test_ingestion_runner import put_master, soon_settled
 
 TEAMS = "team_id,team_name\n1,x\n"

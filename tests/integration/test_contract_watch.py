@@ -18,7 +18,7 @@ from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
-from ingestion.places.folder_scan import scan_everything
+from ingestion.scans import scan_everything
 from tests.conftest import with_files
 from tests.integration.alerts import caught_alerts
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
 from config.model import Feed, FileJob
@@ -22,11 +23,16 @@ from ingestion import file_watcher
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, StreamWatcher
 from ingestion.inbox import Inbox
-from ingestion.places.folder_scan import FolderScanner
+from ingestion.places.folder import FolderScanner
+from ingestion.places.folder_watch import FolderWatch
 from tests.acceptance.daemon import wait_until
 
 SETTLE, RESCAN = 0.45, 0.2  # seconds
 NEVER = 3600.0  # a rescan that does not come within the test: only events can find a file
+
+
+def observer_of(watcher: StreamWatcher) -> BaseObserver | None:
+    return watcher.watch.observer if isinstance(watcher.watch, FolderWatch) else None
 
 
 class Desk:
@@ -272,7 +278,7 @@ def test_lost_events_are_made_good(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
             path.write_text("[1, 2]")
             desk.work(SETTLE + 3 * RESCAN)
         assert len(desk.got) == 1
-        observer = watcher._observer
+        observer = observer_of(watcher)
         assert observer is not None
         lost(observer._inotify_fd, InotifyEvent(-1, InotifyConstants.IN_Q_OVERFLOW, 0, b""))  # type: ignore[attr-defined, arg-type]
         desk.wait_for(path, times=2)
@@ -300,9 +306,9 @@ def test_a_folder_that_vanishes_and_comes_back_is_watched_again(desk: Desk) -> N
     with desk.watching(RESCAN) as watcher:
         for turn in range(2):
             shutil.rmtree(desk.stream)
-            old = watcher._observer
+            old = observer_of(watcher)
             deadline = time.monotonic() + 10
-            while watcher._observer is old or watcher._observer is None or not desk.stream.exists():
+            while observer_of(watcher) is old or observer_of(watcher) is None or not desk.stream.exists():
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             watcher._config = desk.with_rescan(NEVER) if turn else watcher._config
@@ -313,12 +319,12 @@ def test_a_folder_that_vanishes_and_comes_back_is_watched_again(desk: Desk) -> N
 def test_events_go_on_after_their_reader_ended(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.let_nothing_settle()
     with desk.watching(RESCAN) as watcher:
-        old = watcher._observer
+        old = observer_of(watcher)
         with monkeypatch.context() as patch:
             patch.setattr(InotifyFD, "should_keep_running", lambda _: False)
             (desk.stream / "wake-up").mkdir()
             deadline = time.monotonic() + 10
-            while watcher._observer is old:
+            while observer_of(watcher) is old:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
         time.sleep(2 * RESCAN)
@@ -328,7 +334,7 @@ def test_events_go_on_after_their_reader_ended(desk: Desk, monkeypatch: pytest.M
 def test_a_rescan_skips_folders_that_did_not_change(desk: Desk) -> None:
     for folder in ("a", "b", "c/d"):
         desk.write(f"{folder}/orders.json")
-    scanner = FolderScanner(desk.stream, desk.inbox)
+    scanner = FolderScanner(desk.stream)
 
     def listed(*, full: bool) -> list[str]:
         return sorted(str(Path(e.path).parent.relative_to(desk.stream)) for e in scanner.entries(full=full))
@@ -358,8 +364,8 @@ def test_finished_files_cost_a_scan_one_stat_each(desk: Desk, monkeypatch: pytes
         spec = desk.config.by_logical_name["orders"]
         desk.tracker.mark_as_done(FileJob(path, spec, found.st_size, found.st_mtime_ns, "x"))
     monkeypatch.setattr(os, "access", None)
-    monkeypatch.setattr("ingestion.inbox.spec_for", None)
-    scanner = FolderScanner(desk.stream, desk.inbox)
+    monkeypatch.setattr("ingestion.admission.spec_for", None)
+    scanner = FolderScanner(desk.stream)
     desk.inbox.offer_found(scanner.entries(full=True), Feed.STREAM)
     assert desk.inbox.size() == 0
 

@@ -18,10 +18,11 @@ from config.model import Contract, FileJob, FileOutcome, FileSpec, Schema, Statu
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
-from ingestion import file_reader, ingestion_runner, outage
+from ingestion import ingestion_runner, outage
 from ingestion.file_load import FileLoad
 from ingestion.group_load import GroupLoad, Together
-from ingestion.places.folder_scan import scan_everything, scan_master
+from ingestion.places import registry
+from ingestion.scans import scan_everything, scan_master
 from tests.acceptance import samples
 from tests.conftest import opened, with_files
 from tests.integration.alerts import caught_alerts, titles
@@ -361,8 +362,8 @@ def test_files_in_a_frozen_daemons_hands_hold_up_no_other(
         runner.drain()
         for hour in range(6):
             job = FileJob(site.put(f"{hour}", orders(hour)), site.config.by_logical_name["orders"], 0, 0)
-            with file_reader.opened(job.path) as file:
-                file_log.claim(tx, job.evolve(size=file.stat.st_size, md5=file.md5()))
+            with registry.opened(job.path) as file:
+                file_log.claim(tx, job.evolve(size=file.size, md5=file.md5()))
         site.put("6", [samples.event(1)], "ticket_events.json")
         scan_everything(site.config, inbox)
         inbox._order._ancestors = {

@@ -22,7 +22,8 @@ from ingestion import file_load, file_reader, ingestion_runner, maintenance
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
-from ingestion.places.folder_scan import scan_everything, scan_master
+from ingestion.places import registry
+from ingestion.scans import scan_everything, scan_master
 from tests.acceptance import samples
 from tests.conftest import opened
 from tests.integration.alerts import caught_alerts, titles
@@ -224,9 +225,9 @@ def test_a_file_that_another_daemon_loads_for_long_is_waited_for_without_an_aler
         opened(hurried, config.home) as here,
         runner_of(here, config) as (runner, inbox),
         warehouse.transaction() as other,
-        file_reader.opened(job.path) as file,
+        registry.opened(job.path) as file,
     ):
-        file_log.claim(other, job.evolve(size=file.stat.st_size, md5=file.md5()))
+        file_log.claim(other, job.evolve(size=file.size, md5=file.md5()))
         scan_master(config, inbox)
         drain = threading.Thread(target=runner.drain)
         drain.start()

@@ -19,7 +19,7 @@ from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.not_loaded import look_through
-from ingestion.places.folder_scan import scan_days, scan_everything, scan_master
+from ingestion.scans import scan_days, scan_everything, scan_master
 from tests.acceptance import samples
 from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files

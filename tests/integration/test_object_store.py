@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from config.errors import FileChanged
-from config.model import Status
+from config.model import Feed, Status
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion import pipeline
 from ingestion.file_tracker import FileTracker
-from ingestion.file_watcher import StreamWatcher
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
-from ingestion.places.folder_scan import scan_everything, scan_master
-from ingestion.places.opening import opened
-from ingestion.places.store import ObjectPath, ObjectScanner, place, unusable
+from ingestion.places.place import UrlPath
+from ingestion.places.registry import opened, path_of, place_of
+from ingestion.places.store import FULL_LISTING_SECONDS, StoreScanner
+from ingestion.scans import scan_everything, scan_master
 from ingestion.start_checks import check_folders
 from tests.acceptance import samples
 from tests.object_store import BUCKET, ObjectStore, object_store
@@ -58,16 +58,16 @@ def on_store(config: PipelineConfig, prefix: str) -> PipelineConfig:
 
 
 def test_a_path_is_an_address_also_on_another_machine() -> None:
-    path = place("s3://b/2026-02-20/09/orders.json")
+    path = path_of("s3://b/2026-02-20/09/orders.json")
     assert (str(path), path.name, str(path.parent)) == (
         "s3://b/2026-02-20/09/orders.json",
         "orders.json",
         "s3://b/2026-02-20/09",
     )
     copy = pickle.loads(pickle.dumps(path))  # noqa: S301  (as dask sends it)
-    assert (copy, str(copy), type(copy)) == (path, str(path), ObjectPath)
-    assert path.is_relative_to(place("s3://b"))
-    assert not isinstance(place("/a/b"), ObjectPath)
+    assert (copy, str(copy), type(copy)) == (path, str(path), UrlPath)
+    assert path.is_relative_to(path_of("s3://b"))
+    assert not isinstance(path_of("/a/b"), UrlPath)
 
 
 def test_master_batch_and_stream_are_loaded_each_object_once(
@@ -108,16 +108,16 @@ def test_master_batch_and_stream_are_loaded_each_object_once(
 
 
 def test_an_object_that_is_put_again_while_it_is_read_is_not_taken(server: ObjectStore) -> None:
-    path = place(server.put("changes/orders.json", "[1]"))
+    path = path_of(server.put("changes/orders.json", "[1]"))
     with opened(path) as file:
         assert file.handle.read() == b"[1]"
-        file.verify_unchanged(path)
+        file.verify_unchanged()
         server.put("changes/orders.json", "[2]")  # the same size
         with pytest.raises(FileChanged, match="changed"):
-            file.verify_unchanged(path)
+            file.verify_unchanged()
         server.remove("changes/orders.json")
         with pytest.raises(FileChanged, match="went away"):
-            file.verify_unchanged(path)
+            file.verify_unchanged()
     with pytest.raises(FileChanged, match="went away"), opened(path):
         pass
 
@@ -126,13 +126,16 @@ def test_ten_thousand_objects_are_found_once_and_old_days_are_not_listed_again(
     server: ObjectStore, config: PipelineConfig, tracker: FileTracker
 ) -> None:
     config = on_store(config, "many")
-    batch = config.watcher.batch.model_copy(update={"catch_up_days": 1})
-    config = config.model_copy(update={"watcher": config.watcher.model_copy(update={"batch": batch})})
     for number in range(10_000):
         server.put(f"many/stream/2026-01-{number // 2000 + 1:02d}/{number % 24:02d}/{number}/orders.json", b"[]")
     inbox = Inbox(config, tracker, report=lambda _kind, _path, _message: None)
-    watcher = StreamWatcher(config, inbox)
-    watcher.turn()
+    now = 0.0
+    scanner = StoreScanner(path_of(config.watcher.stream.dir), 1, lambda: now)
+
+    def turn() -> None:
+        inbox.offer_found(scanner.entries(), Feed.STREAM)
+
+    turn()
     assert inbox.size() == 10_000
     seen = set()
     while (job := inbox.get(timeout=0)) is not None:
@@ -143,33 +146,32 @@ def test_ten_thousand_objects_are_found_once_and_old_days_are_not_listed_again(
     server.requests.clear()
     server.put("many/stream/2026-01-05/09/new/orders.json", b"[]")
     server.put("many/stream/2026-01-02/09/late/orders.json", b"[]")  # found by the listing of every hour
-    watcher.turn()
+    turn()
     assert [str(job.path) for job in iter(lambda: inbox.get(timeout=0), None)] == [
         f"s3://{BUCKET}/many/stream/2026-01-05/09/new/orders.json"
     ]
     listings = [line for line in server.requests if "list-type=2" in line]
     assert 0 < len(listings) <= 1 + 2 * 3, listings  # the days, and three pages for each of the last two
     assert not any("HEAD" in line for line in server.requests)
-    assert isinstance(watcher._scanner, ObjectScanner)
-    watcher._scanner._listed_all = None  # an hour later
-    watcher.turn()
+    now += FULL_LISTING_SECONDS + 1
+    turn()
     assert [job.path.parent.name for job in iter(lambda: inbox.get(timeout=0), None)] == ["late"]
 
 
 def test_a_store_that_is_away_is_an_outage_of_the_folder(config: PipelineConfig, server: ObjectStore) -> None:
     import fsspec
 
-    scanner = ObjectScanner(place(f"s3://{BUCKET}/nothing"), 7)
+    nothing = path_of(f"s3://{BUCKET}/nothing")
+    scanner = StoreScanner(nothing, 7)
     assert list(scanner.entries()) == []
-    missing = ObjectPath(f"s3://{BUCKET}/nothing/orders.json")
     with pytest.raises(FileNotFoundError):
-        missing.lstat()
+        place_of(nothing).stat(nothing / "orders.json")
     fsspec.filesystem("s3", use_listings_cache=False).clear_instance_cache()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
         with pytest.raises(OSError, match="object store"):
-            list(ObjectScanner(place(f"s3://{BUCKET}/nothing"), 7).entries())
+            list(StoreScanner(nothing, 7).entries())
         fsspec.filesystem("s3", use_listings_cache=False).clear_instance_cache()
 
 
@@ -193,5 +195,6 @@ def test_a_store_that_is_away_at_the_start_is_waited_for(
 
 
 def test_a_protocol_that_is_not_there_is_named_at_the_start() -> None:
-    assert unusable("s3://bucket") is None
-    assert "not known" in (unusable("xyz://bucket") or "")
+    for url, problem in (("s3://bucket", ""), ("xyz://bucket", "its protocol is not known; s3://")):
+        path = path_of(url)
+        assert (place_of(path).unusable(path) or "").startswith(problem)

@@ -17,8 +17,9 @@ from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.watched_connection import WatchedCursor
 from ingestion.file_load import FileLoad
-from ingestion.file_reader import opened, read_chunks
+from ingestion.file_reader import read_chunks
 from ingestion.group_load import GroupLoad
+from ingestion.places.registry import opened
 from tests.acceptance import samples
 from validation.batch import Chunk
 from validation.pii_handler import PiiHandler

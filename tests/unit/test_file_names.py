@@ -15,8 +15,8 @@ from config.file_names import spec_for, ties, why_unexpected
 from config.model import Feed, FileSpec
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
-from ingestion.places.folder_scan import scan_everything, scan_master
 from ingestion.places.left_alone import ignored_because
+from ingestion.scans import scan_everything, scan_master
 from tests.unit.test_inbox import Desk
 
 

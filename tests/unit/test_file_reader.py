@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from config.errors import FileChanged, FileRejected
 from config.model import Column, Dtype, Schema
 from config.settings import PipelineConfig
-from ingestion.file_reader import get_file_type, opened, read_chunks, read_file
+from ingestion.file_reader import get_file_type, read_chunks, read_file
 from ingestion.formats import csv_format, json_window
 from ingestion.formats.plain_records import PlainRecords
+from ingestion.places.registry import opened
 
 SCHEMA = Schema(
     name="things",
@@ -182,11 +183,11 @@ def test_what_is_hashed_is_what_is_parsed(tmp_path: Path) -> None:
     with opened(path) as file:
         assert file.md5() == hashlib.md5(HEADER + b"1,x\n", usedforsecurity=False).hexdigest()
         assert [chunk.columns["b"].to_pylist() for chunk in read_chunks(file, path.name, SCHEMA, 9)] == [["x"]]
-        file.verify_unchanged(path)
+        file.verify_unchanged()
         with path.open("ab") as writer:
             writer.write(b"2,y\n")
         with pytest.raises(FileChanged):
-            file.verify_unchanged(path)
+            file.verify_unchanged()
 
 
 def test_a_file_put_in_place_of_another_counts_as_changed(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_a_file_put_in_place_of_another_counts_as_changed(tmp_path: Path) -> Non
         other.write_bytes(HEADER)
         other.rename(path)
         with pytest.raises(FileChanged):
-            file.verify_unchanged(path)
+            file.verify_unchanged()
     path.unlink()
     with pytest.raises(FileChanged), opened(path):
         pass

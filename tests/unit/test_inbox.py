@@ -17,7 +17,8 @@ from config.model import Feed, FileJob
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
-from ingestion.places.folder_scan import FolderScanner, scan_everything, scan_master
+from ingestion.places.folder import FolderScanner
+from ingestion.scans import scan_everything, scan_master
 
 SETTLE = 2.0  # as shipped
 
@@ -61,7 +62,7 @@ class Desk:
         self.inbox.offer(path, Feed.STREAM, closed=closed)
 
     def scan(self) -> None:
-        self.inbox.offer_found(FolderScanner(self.stream, self.inbox).entries(full=True), Feed.STREAM)
+        self.inbox.offer_found(FolderScanner(self.stream).entries(full=True), Feed.STREAM)
 
     def get(self) -> FileJob | None:
         return self.inbox.get(timeout=0)

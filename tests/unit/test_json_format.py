@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from config.errors import FileChanged, FileRejected
 from config.model import Column, Dtype, Schema
-from ingestion.file_reader import opened, read_chunks
+from ingestion.file_reader import read_chunks
 from ingestion.formats import csv_format, json_lines, json_window
 from ingestion.formats.json_format import read_json
 from ingestion.formats.plain_records import PlainRecords
+from ingestion.places.registry import opened
 
 SCHEMA = Schema(
     name="things",

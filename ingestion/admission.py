@@ -1,0 +1,87 @@
+"""Which of the paths that were found are new files to load; what is none is told once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from config.file_names import spec_for, why_unexpected
+from config.model import Feed, FileSpec, Stamp
+from ingestion.places.left_alone import is_ignored
+from ingestion.places.place import Found, Kind
+from ingestion.places.registry import path_of, place_of
+
+Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable, open), path, message
+
+
+class Finished(Protocol):
+    """Knows which files are finished: the tracker, or a view of it."""
+
+    def is_current(self, path: str, size: int, mtime_ns: int, inode: int = 0, ctime_ns: int = 0) -> bool:
+        """Was exactly this file, unchanged since, finished before?"""
+
+
+class Admission:
+    """Thread-safe. `report` is told of each path that is not admitted; again only for another kind or stamp."""
+
+    def __init__(self, specs: Iterable[FileSpec], tracker: Finished, report: Report) -> None:
+        self._specs = tuple(specs)
+        self._tracker = tracker
+        self._report = report
+        self._lock = threading.Lock()  # guards _reported
+        self._reported: dict[Path, tuple[str, Stamp | None]] = {}
+
+    def new_files(
+        self, entries: Iterable[Found], feed: Feed, spec_of: Callable[[str], FileSpec | None] | None = None
+    ) -> Iterator[tuple[Path, FileSpec, Stamp]]:
+        """The files to load, parents before children: of the stream folder by folder, of a batch as a whole.
+
+        `spec_of` gives the spec by the file's name, where that is not the one that `feed` expects.
+        """
+        new = []
+        for found in entries:
+            if found.kind is Kind.UNREADABLE:
+                self.report_once("unreadable", path_of(found.path), found.problem)
+            elif not self._tracker.is_current(found.path, *found.stamp) and not is_ignored(name := found.name):
+                spec = spec_of(name) if spec_of else spec_for(self._specs, feed, name)
+                folder = found.path.removesuffix(name) if feed is Feed.STREAM else ""
+                new.append(((folder, spec.level if spec else 0, name, found.path), found, spec))
+        for _, found, spec in sorted(new, key=lambda item: item[0]):
+            path = path_of(found.path)
+            if (why := self._why_not(path, found, spec, feed)) is not None:
+                self.report_once(*why)
+            elif spec is not None:
+                yield path, spec, found.stamp
+
+    def report_once(self, kind: str, path: Path, message: str, stamp: Stamp | None = None) -> None:
+        """Report a path that is not loaded; again only for another `kind` or `stamp`."""
+        if not _is_text(path):
+            kind, message = "unexpected", "its name is not UTF-8; it is not loaded"
+        with self._lock:
+            if self._reported.get(path) == (kind, stamp):
+                return
+            self._reported[path] = (kind, stamp)
+        self._report(kind, path, message)
+
+    def _why_not(
+        self, path: Path, found: Found, spec: FileSpec | None, feed: Feed
+    ) -> tuple[str, Path, str, Stamp | None] | None:
+        """What to report of a path that is not loaded; None when it is."""
+        if found.kind is not Kind.FILE:
+            kind = "unexpected" if found.kind is Kind.FOLDER else "refused"
+            return kind, path, "is not a regular file; links and pipes are not followed", None
+        if spec is None or not _is_text(path):
+            return "unexpected", path, why_unexpected(self._specs, feed, path.name), None
+        if not place_of(path).may_read(path):
+            return "unreadable", path, "the pipeline's user may not read it", found.stamp
+        return None
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
