@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from config.file_names import spec_for, why_unexpected
-from config.model import Feed, FileJob, FileSpec, Stamp
+from config.model import Feed, FileJob, FileSpec, Stamp, Tries
 from config.settings import PipelineConfig
 from ingestion.load_order import LoadOrder
 from ingestion.places.left_alone import is_ignored
@@ -24,6 +24,7 @@ from ingestion.places.store import ObjectStat, is_object, place, root_of
 LONG_OPEN_SECONDS = 300.0  # a writer that takes longer than this for a file is worth a word
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 TOGETHER_BYTES = 1 << 20  # of files that are loaded together
+MOST_TRIED = 10_000  # files whose tries are kept; the oldest go first
 Report = Callable[[str, Path, str], None]  # kind (unexpected, refused, unreadable, open), path, message
 
 
@@ -76,7 +77,8 @@ class _News:
 class Inbox:
     """A thread-safe queue of FileJobs; a path is in it at most once. `clock` is the wall clock in seconds.
 
-    Whoever gets a job gives it back: by `done`, `retry_later` or `put_back`.
+    Whoever gets a job gives it back: by `done`, `retry_later` or `put_back`. The tries of a job that is given back
+    are those of the next job of its path.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Inbox:
         self._news: dict[Path, _News] = {}  # of files that are held
         self._settling: dict[Path, _Settling] = {}  # in the order of `since`
         self._written: dict[Path, float] = {}  # those of them that a writer has open, and since when
+        self._tries: dict[Path, Tries] = {}  # of files that were tried, and are not done
         self._reported: dict[Path, tuple[str, Stamp | None]] = {}
 
     # ---------------------------------------------------------------- for watchers and scans
@@ -199,10 +202,14 @@ class Inbox:
         return jobs
 
     def done(self, job: FileJob) -> None:
-        """The file is finished, and the tracker knows it. If it changed meanwhile, it is queued again."""
+        """The file is finished, and the tracker knows it. If it changed meanwhile, it is queued again.
+
+        One that the tracker does not know comes again with the next scan, and has its tries then.
+        """
         with self._changed:
             news = self._news.get(job.path)
             self._release(job.path)
+            self._keep_tries(job)
             stamp = _stamp(job.path) if news else None
             if news and stamp and not self._tracker.is_current(str(job.path), *stamp):
                 self._take(job.path, news.spec, stamp, closed=news.closed and news.stamp == stamp)
@@ -212,6 +219,7 @@ class Inbox:
         """The file changed while it was read: look at it again, and wait for it to settle."""
         with self._changed:
             self._release(job.path)
+            self._keep_tries(job)
             stamp = _stamp(job.path)
             if stamp is not None:
                 self._settle(job.path, job.spec, stamp, written=bool(has_writer(job.path)))
@@ -231,6 +239,7 @@ class Inbox:
         """Nothing is wrong with the file, it couldn't be loaded now: it is the next one again."""
         with self._changed:
             self._held.setdefault(job.path, job.stamp)
+            self._keep_tries(job)
             self._order.add(job)
             self._ready.appendleft(job)
             self._changed.notify_all()
@@ -240,6 +249,15 @@ class Inbox:
         with self._changed:
             settling = [FileJob.of(path, file.spec, file.stamp) for path, file in self._settling.items()]
             return [*self._ready, *settling]
+
+    def any_tried(self, wanted: Callable[[Tries], bool]) -> bool:
+        """Is there a file, queued, in hand or settling, whose tries are as `wanted`?"""
+        with self._changed:
+            return any(
+                wanted(tries)
+                for path, tries in self._tries.items()
+                if path in self._held or path in self._settling
+            )
 
     def size(self) -> int:
         """How many files are queued, in hand or settling."""
@@ -317,7 +335,7 @@ class Inbox:
     def _enqueue(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
         self._drop(path)
         self._held[path] = stamp
-        job = FileJob.of(path, spec, stamp)
+        job = FileJob.of(path, spec, stamp, self._tries.get(path, Tries()))
         self._order.add(job)
         self._ready.append(job)
         self._changed.notify_all()
@@ -330,6 +348,13 @@ class Inbox:
         if written:
             self._written[path] = min(since, now)
         self._changed.notify_all()
+
+    def _keep_tries(self, job: FileJob) -> None:
+        self._tries.pop(job.path, None)
+        if job.tries != Tries():
+            self._tries[job.path] = job.tries
+            if len(self._tries) > MOST_TRIED:
+                self._tries.pop(next(iter(self._tries)))
 
     def _drop(self, path: Path) -> None:
         self._settling.pop(path, None)
