@@ -200,10 +200,10 @@ class IngestionRunner:
         self._put_off(decisions[0], error, jobs)
 
     def _put_off(self, decision: Decision, error: Exception, jobs: Sequence[FileJob]) -> None:
-        """Give files back to the inbox, with their tries, and do what their next one needs."""
+        """Give files back to the inbox, each once and with its tries, and do what the next one needs."""
         if decision.tell is Tell.HELD_UP:
-            self._tell_of_trouble(error, jobs[0])
-        if decision.next is Next.SETTLED:
+            self._put_off_and_tell(error, jobs[0])
+        elif decision.next is Next.SETTLED:
             for job in jobs:
                 self._inbox.retry_later(job)
         elif decision.next is Next.LEFT:
@@ -216,8 +216,8 @@ class IngestionRunner:
             for job in reversed(jobs):
                 self._inbox.put_back(job)
 
-    def _tell_of_trouble(self, error: Exception, job: FileJob) -> None:
-        """One alert until all files are through, or gone, that a live database could not take."""
+    def _put_off_and_tell(self, error: Exception, job: FileJob) -> None:
+        """Put the file off; one alert until all are through, or gone, that a live database could not take."""
         with self._telling:
             told = self._inbox.any_tried(lambda tries: tries.held_up >= TRIES_BEFORE_ALERT)
             self._inbox.retry_later(job)  # from now on it is one of them
