@@ -53,7 +53,7 @@ def maintain(
 
     for part in (heal, promote, back_up, prune, make_partitions, judge_contracts):
         if not stop.is_set():
-            _attempt(part, runner)
+            attempt(part, runner)
 
 
 def maintenance_loop(
@@ -68,7 +68,8 @@ def maintenance_loop(
         maintain(stop, runner, config, retention)
 
 
-def _attempt(part: Callable[[], None], runner: IngestionRunner) -> None:
+def attempt(part: Callable[[], None], runner: IngestionRunner) -> None:
+    """Do `part`; what it raises is logged, and it comes again with the next turn."""
     try:
         part()
     except Stopped:

@@ -82,7 +82,7 @@ def test_a_bug_in_what_follows_a_file_ends_neither_the_service_nor_the_timer(
         scan_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.SUCCESS: 2}
-        maintenance._attempt(lambda: runner.summary.add_healed(fail()), runner)
+        maintenance.attempt(lambda: runner.summary.add_healed(fail()), runner)
     assert titles(alerts) == ["Pipeline exception"] * 2
     assert "a value of the data" not in str(alerts)
 
@@ -93,8 +93,8 @@ def test_content_that_failed_fails_again_and_alerts_once_a_name(
     put_master(config, teams="team_id,title\n1,x\n")
     alerts = caught_alerts(monkeypatch)
     for _ in range(2):  # with a tracker that starts anew, as after the file log was asked for what is done
+        config.path("tracker.db").unlink(missing_ok=True)
         with runner_of(warehouse, config) as (runner, inbox):
-            runner._tracker.keep_only(set())
             scan_master(config, inbox)
             runner.drain()
             assert runner.summary.files == {Status.FAILED: 1}
