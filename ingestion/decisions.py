@@ -140,8 +140,8 @@ def _of_database(error: WarehouseUnavailable, tries: Tries, at: Circumstances, *
         put_off = Decision(Next.SETTLED, tries, tell=Tell.LACKING, table_waits=True)
     elif of_group:
         return _apart(tries, moves_sequences=is_taken)
-    elif isinstance(error, Collision):
-        put_off = Decision(Next.AGAIN, tries, Wait.MOMENT, moves_sequences=is_taken)
+    elif isinstance(error, Collision):  # others get through, and so will it
+        return Decision(Next.AGAIN, tries, Wait.MOMENT, moves_sequences=is_taken)
     else:
         tries = replace(tries, held_up=tries.held_up + 1)
         tell = Tell.HELD_UP if tries.held_up == TRIES_BEFORE_ALERT else Tell.NOBODY

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from config.errors import NumberTaken, PipelineError, WarehouseUnavailable
+from config.errors import Collision, NumberTaken, PipelineError, WarehouseUnavailable
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.sequences import catch_up
@@ -48,7 +48,7 @@ class Trouble:
 
     def at(self, error: Exception) -> Circumstances:
         """Ask the database what is to be known of it for a decision about `error`."""
-        if not isinstance(error, WarehouseUnavailable):
+        if not isinstance(error, WarehouseUnavailable) or isinstance(error, Collision):
             return Circumstances()
         if may_be_away(error) and not self._outage.reachable():
             return Circumstances(answers=False)  # the outage has a patience of its own

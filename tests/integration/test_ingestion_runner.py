@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from config.errors import FileRejected, WarehouseUnavailable
+from config.errors import FileRejected, Stopped, WarehouseUnavailable
 from config.model import Feed, FileJob, Status
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import file_log
@@ -20,6 +20,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine import backup as quarantine_backup
 from datawarehouse.quarantine.retry import OrphanRetry
 from ingestion import aftermath, file_load, file_reader, maintenance, trouble
+from ingestion.contract_watch import ContractWatch
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
@@ -66,6 +67,54 @@ def test_a_healing_that_an_outage_interrupts_is_repeated_before_the_next_file(
         scan_master(config, inbox)
         runner.drain()
     assert healed == ["dim_category", "dim_category", "dim_team"]
+
+
+def test_what_follows_a_file_goes_on_with_the_step_that_was_interrupted(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, categories="category_id,category_name\n1,x\n-1,y\n")
+    steps: list[str] = []
+
+    def backed_up(*_: object) -> None:
+        steps.append("backup")
+
+    def healed(*_: object) -> int:
+        steps.append("heal")
+        return 2
+
+    def judged(*_: object) -> None:
+        steps.append("contract")
+        if steps.count("contract") < 3:
+            raise WarehouseUnavailable("away for a moment")
+
+    monkeypatch.setattr(trouble, "RETRY_SECONDS", 0.01)
+    with runner_of(warehouse, config) as (runner, inbox):
+        monkeypatch.setattr(quarantine_backup.QuarantineBackup, "append", backed_up)
+        monkeypatch.setattr(OrphanRetry, "after", healed)
+        monkeypatch.setattr(ContractWatch, "after", judged)
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.healed == 2
+    assert steps == ["backup", "heal", "contract", "contract", "contract"]
+
+
+def test_a_stop_during_what_follows_is_no_fault(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a cluster, where nobody waits for an answer any more."""
+    put_master(config, categories="category_id,category_name\n1,x\n")
+    alerts, stop = caught_alerts(monkeypatch), threading.Event()
+
+    def stopped(*_: object) -> int:
+        stop.set()
+        raise Stopped("a worker was still busy when the pipeline stopped")
+
+    with runner_of(warehouse, config, stop) as (runner, inbox):
+        monkeypatch.setattr(OrphanRetry, "after", stopped)
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.files == {Status.SUCCESS: 1}
+    assert titles(alerts) == []
 
 
 def test_a_bug_in_what_follows_a_file_ends_neither_the_service_nor_the_timer(

@@ -100,7 +100,7 @@ TABLE = [
     Row("WarehouseUnfit", NEW, USUAL, UNFIT, of_group=True),
     Row("WarehouseUnfit", NEW, IMPATIENT, Decision(Next.GIVE_UP, NEW)),
     Row("Collision", NEW, USUAL, Decision(Next.AGAIN, NEW, Wait.MOMENT)),
-    Row("Collision", NEW, IMPATIENT, Decision(Next.GIVE_UP, NEW)),
+    Row("Collision", NEW, IMPATIENT, Decision(Next.AGAIN, NEW, Wait.MOMENT)),
     Row("Collision", NEW, USUAL, APART, of_group=True),
     Row("NumberTaken", NEW, USUAL, Decision(Next.AGAIN, NEW, Wait.MOMENT, moves_sequences=True)),
     Row("NumberTaken", NEW, USUAL, Decision(Next.APART, APART.tries, moves_sequences=True), of_group=True),
