@@ -1,5 +1,10 @@
 """What can go wrong, classed by what the caller does next."""
 
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
 
 class PipelineError(Exception):
     """Root of the pipeline's own errors. Their messages never carry a value of the data, only names and places."""
@@ -49,12 +54,18 @@ class Stopped(PipelineError):
     """The pipeline is stopping: the load in hand was rolled back, and the file is still in its folder."""
 
 
-def class_named(name: str) -> type[PipelineError]:
-    """The class of this module with this name; PipelineError where there is none."""
-    found = globals().get(name)
-    return found if isinstance(found, type) and issubclass(found, PipelineError) else PipelineError
+class OurWords(str):
+    """The message of an error that is not of ours, after another process has put it in words that hold no data."""
+
+    __slots__ = ()
 
 
-def class_of(error: PipelineError) -> type[PipelineError]:
-    """The most special class of this module that the error is of: one that another process knows by its name."""
-    return next(kind for kind in type(error).__mro__ if kind.__module__ == __name__)
+def in_our_words(error: BaseException) -> str:
+    """An error without what others say in it: that may quote the data."""
+    if isinstance(error, PipelineError):
+        return str(error)
+    if error.args and isinstance(error.args[0], OurWords):
+        return str(error.args[0])
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import math
 import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -369,11 +370,20 @@ class Content(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Tries:
+    """What came of a file's tries so far. The job carries it, and the inbox keeps it until the file is done."""
+
+    held_up: int = 0  # how often a database that was there could not take the file
+    unrecorded: int = 0  # tries in a row that left no row of the file in the file log
+    by_itself: bool = False  # it could not be loaded together with others
+
+
+@dataclass(frozen=True, slots=True)
 class FileJob:
     """One file to load, as it was when it was found. `size` in bytes; `md5` is '' until it was hashed.
 
     `former` is what was loaded from its path before, as far as this machine remembers.
-    `tries`: how often a live database could not take it so far; each try gets more time.
+    `deadline_seconds`: how long a statement on this file may take, wherever it is loaded.
     """
 
     path: Path
@@ -381,16 +391,17 @@ class FileJob:
     size: int
     mtime_ns: int
     md5: str = ""
-    tries: int = 0
+    tries: Tries = Tries()
+    deadline_seconds: float = math.inf
     discovered_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     inode: int = 0
     ctime_ns: int = 0
     former: Content | None = None
 
     @classmethod
-    def of(cls, path: Path, spec: FileSpec, stamp: Stamp) -> FileJob:
+    def of(cls, path: Path, spec: FileSpec, stamp: Stamp, tries: Tries = Tries()) -> FileJob:
         """The file as `stamp` describes it."""
-        return cls(path, spec, stamp.size, stamp.mtime_ns, inode=stamp.inode, ctime_ns=stamp.ctime_ns)
+        return cls(path, spec, stamp.size, stamp.mtime_ns, "", tries, inode=stamp.inode, ctime_ns=stamp.ctime_ns)
 
     @property
     def stamp(self) -> Stamp:
@@ -438,6 +449,7 @@ class FileOutcome:
     seconds: float = 0.0
     told: bool = False  # it failed before under the same name, and was reported then
     continues: str = ""  # what became of an earlier file that was loaded before it was whole
+    healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
 
     @property
     def quarantined(self) -> int:

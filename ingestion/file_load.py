@@ -106,23 +106,14 @@ class FileLoad:
                         return self._load(job, file, batches, started, only_tell=only_tell)
                 except FileRejected as problem:
                     file.verify_unchanged()
-                    return self.record_failure(job, str(problem), started)
+                    return self._record_failure(job, str(problem), started)
         except FileRejected as problem:  # can't be opened: there is no content to tell it by
             return FileOutcome(job, Status.FAILED, error=str(problem))
         except OSError as error:
             raise FileUnreadable(f"can't be read: {error.strerror}") from None
 
-    def record_failure(self, job: FileJob, problem: str, started: float) -> FileOutcome:
-        """Write the file's row of status failed, in a transaction of its own."""
-        with self._warehouse.transaction() as tx:
-            claim = file_log.claim(tx, job, again=self._again)
-            if claim.earlier:
-                return claim.earlier
-            outcome = FileOutcome(
-                job, Status.FAILED, file_id=claim.file_id, error=problem, seconds=time.monotonic() - started
-            )
-            file_log.close(tx, [outcome], self._pii.key_id)
-        return outcome
+    def _record_failure(self, job: FileJob, problem: str, started: float) -> FileOutcome:
+        return record_failure(self._warehouse, job, problem, started, self._pii.key_id, again=self._again)
 
     def _load(
         self, job: FileJob, file: OpenFile, batches: Iterator[Batch], started: float, *, only_tell: bool
@@ -182,6 +173,20 @@ class FileLoad:
             if memory is not None:
                 memory.note(batch)
             yield batch
+
+
+def record_failure(
+    warehouse: Warehouse, job: FileJob, problem: str, started: float, key_id: str | None, *, again: bool = False
+) -> FileOutcome:
+    """Write the file's row of status failed, in a transaction of its own. `started`: of the monotonic clock."""
+    with warehouse.transaction() as tx:
+        claim = file_log.claim(tx, job, again=again)
+        if claim.earlier:
+            return claim.earlier
+        seconds = time.monotonic() - started
+        outcome = FileOutcome(job, Status.FAILED, file_id=claim.file_id, error=problem, seconds=seconds)
+        file_log.close(tx, [outcome], key_id)
+    return outcome
 
 
 def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:

@@ -1,15 +1,16 @@
-"""What is told of a file's end: in the log, on the console, by alerts, and in the sums of this run."""
+"""What is told of a file's way and its end: in the log, on the console, by alerts, and in the sums of this run."""
 
 from __future__ import annotations
 
 import threading
-import traceback
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from config.errors import PipelineError
+from config.errors import in_our_words
 from config.model import FileJob, FileOutcome, Stage, Status
+from config.settings import PipelineConfig
 from utils import metrics
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
@@ -18,6 +19,28 @@ from utils.logger import get_logger
 logger = get_logger(__name__)
 
 NAME_WIDTH = 32  # of a file with its folder, on the console
+PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
+
+
+class Progress:
+    """Tells how far one file is, now and then. `now` gives seconds."""
+
+    def __init__(self, config: PipelineConfig, now: Callable[[], float] = time.monotonic) -> None:
+        self._config = config
+        self._now = now
+        self._told_at = now()
+
+    def tell(self, job: FileJob, rows: int) -> None:
+        """So many rows of the file are done."""
+        metrics.turn()
+        if self._now() - self._told_at < PROGRESS_SECONDS:
+            return
+        self._told_at = self._now()
+        name = self._config.shown(job.path)
+        logger.info(
+            f"[runner] {job.path.name}: {rows} rows so far",
+            extra={**job.log_context(), "screen": f"… {name:<{NAME_WIDTH}} {rows:>9,} rows so far"},
+        )
 
 
 @dataclass
@@ -148,11 +171,3 @@ def tell_of_crash(job: FileJob, place: str, error: Exception) -> str:
     logger.critical(f"[runner] {place}: {what}", exc_info=error, extra=job.log_context())
     send_alert(AlertKind.CRASH, what, file_type=job.spec.name, place=place, reason=what)
     return what
-
-
-def in_our_words(error: Exception) -> str:
-    """An error without what others say in it: that may quote the data."""
-    if isinstance(error, PipelineError):
-        return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"

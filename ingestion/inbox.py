@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from config.file_names import spec_for
-from config.model import Feed, FileJob, FileSpec, Stamp
+from config.model import Feed, FileJob, FileSpec, Stamp, Tries
 from config.settings import PipelineConfig
 from ingestion.admission import Admission, Finished, Report
 from ingestion.load_order import LoadOrder
@@ -23,6 +23,7 @@ from ingestion.settling import Settling, stamp_now
 LONG_OPEN_SECONDS = 300.0  # a writer that takes longer than this for a file is worth a word
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 TOGETHER_BYTES = 1 << 20  # of files that are loaded together
+MOST_TRIED = 10_000  # files whose tries are kept; the oldest go first
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class _News:
 class Inbox:
     """A thread-safe queue of FileJobs; a path is in it at most once. `clock` is the wall clock in seconds.
 
-    Whoever gets a job gives it back: by `done`, `retry_later` or `put_back`.
+    Whoever gets a job gives it back: by `done`, `retry_later` or `put_back`. The tries of a job that is given back
+    are those of the next job of its path.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Inbox:
         self._order = LoadOrder(config.files, input_folder(config, config.watcher.batch.dir))  # of the held
         self._news: dict[Path, _News] = {}  # of files that are held
         self._settling = Settling(self._settle_seconds)
+        self._tries: dict[Path, Tries] = {}  # of files that were tried, and are not done
 
     # ---------------------------------------------------------------- for watchers and scans
 
@@ -137,10 +140,14 @@ class Inbox:
         return jobs
 
     def done(self, job: FileJob) -> None:
-        """The file is finished, and the tracker knows it. If it changed meanwhile, it is queued again."""
+        """The file is finished, and the tracker knows it. If it changed meanwhile, it is queued again.
+
+        One that the tracker does not know comes again with the next scan, and has its tries then.
+        """
         with self._changed:
             news = self._news.get(job.path)
             self._release(job.path)
+            self._keep_tries(job)
             stamp = stamp_now(job.path) if news else None
             if news and stamp and not self._tracker.is_current(str(job.path), *stamp):
                 self._take(job.path, news.spec, stamp, closed=news.closed and news.stamp == stamp)
@@ -150,6 +157,7 @@ class Inbox:
         """The file changed while it was read: look at it again, and wait for it to settle."""
         with self._changed:
             self._release(job.path)
+            self._keep_tries(job)
             stamp = stamp_now(job.path)
             if stamp is not None:
                 self._settle(job.path, job.spec, stamp)
@@ -169,6 +177,7 @@ class Inbox:
         """Nothing is wrong with the file, it couldn't be loaded now: it is the next one again."""
         with self._changed:
             self._held.setdefault(job.path, job.stamp)
+            self._keep_tries(job)
             self._order.add(job)
             self._ready.appendleft(job)
             self._changed.notify_all()
@@ -177,6 +186,15 @@ class Inbox:
         """The files that are queued or settling, as they were found; nothing is taken."""
         with self._changed:
             return [*self._ready, *self._settling.jobs()]
+
+    def any_tried(self, wanted: Callable[[Tries], bool]) -> bool:
+        """Is there a file, queued, in hand or settling, whose tries are as `wanted`?"""
+        with self._changed:
+            return any(
+                wanted(tries)
+                for path, tries in self._tries.items()
+                if path in self._held or path in self._settling
+            )
 
     def size(self) -> int:
         """How many files are queued, in hand or settling."""
@@ -232,7 +250,7 @@ class Inbox:
     def _enqueue(self, path: Path, spec: FileSpec, stamp: Stamp) -> None:
         self._settling.drop(path)
         self._held[path] = stamp
-        job = FileJob.of(path, spec, stamp)
+        job = FileJob.of(path, spec, stamp, self._tries.get(path, Tries()))
         self._order.add(job)
         self._ready.append(job)
         self._changed.notify_all()
@@ -241,6 +259,13 @@ class Inbox:
         written = bool(place_of(path).has_writer(path))
         self._settling.add(path, spec, stamp, self._clock(), written=written)
         self._changed.notify_all()
+
+    def _keep_tries(self, job: FileJob) -> None:
+        self._tries.pop(job.path, None)
+        if job.tries != Tries():
+            self._tries[job.path] = job.tries
+            if len(self._tries) > MOST_TRIED:
+                self._tries.pop(next(iter(self._tries)))
 
     def _tell_of_long_writers(self) -> None:
         """Once a file."""

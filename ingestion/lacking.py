@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from config.errors import PipelineError, WarehouseUnfit
+from config.errors import PipelineError
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.rights import what_is_lacking
@@ -29,7 +29,7 @@ class Lacking:
         self._told = False
         self._unexplained = 0
 
-    def tell(self, what: str, problem: WarehouseUnfit) -> None:
+    def tell(self, what: str, problem: Exception) -> None:
         """`what` (a file, a step) met `problem`: one alert that names what is missing, and the way out."""
         logger.warning(f"[runner] {what}: {problem}; waiting until that is mended")
         with self._lock:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from config.errors import PipelineError, Stopped, WarehouseUnfit
 from config.settings import PipelineConfig
+from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema.partitions import keep_up
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.retention import Retention
@@ -29,14 +30,16 @@ def maintain(
     `contracts` is false before the folders were looked at: what lies there would count as late.
     """
 
+    retry = OrphanRetry(retention.warehouse, config, stop)
+
     def heal() -> None:
-        runner.summary.add_healed(runner.retry.everything())
+        runner.summary.add_healed(retry.everything())
 
     def promote() -> None:
-        runner.retry.promote(config.quarantine.true_orphan_after_hours)
+        retry.promote(config.quarantine.true_orphan_after_hours)
 
     def back_up() -> None:
-        runner.backup.reconcile(missing_files=missing_files)
+        runner.aftermath.backup.reconcile(missing_files=missing_files)
 
     def prune() -> None:
         retention.prune()
@@ -46,11 +49,11 @@ def maintain(
 
     def judge_contracts() -> None:
         if contracts:
-            runner.contracts.turn()
+            runner.aftermath.contracts.turn()
 
     for part in (heal, promote, back_up, prune, make_partitions, judge_contracts):
         if not stop.is_set():
-            _attempt(part, runner)
+            attempt(part, runner)
 
 
 def maintenance_loop(
@@ -65,7 +68,8 @@ def maintenance_loop(
         maintain(stop, runner, config, retention)
 
 
-def _attempt(part: Callable[[], None], runner: IngestionRunner) -> None:
+def attempt(part: Callable[[], None], runner: IngestionRunner) -> None:
+    """Do `part`; what it raises is logged, and it comes again with the next turn."""
     try:
         part()
     except Stopped:
@@ -74,8 +78,8 @@ def _attempt(part: Callable[[], None], runner: IngestionRunner) -> None:
         reason = error if isinstance(error, PipelineError) else error.strerror
         logger.warning(f"[maintenance] {part.__name__} put off: {reason}")
         if isinstance(error, WarehouseUnfit):
-            runner.lacking.tell(f"The timer's part {part.__name__}", error)
+            runner.trouble.lacking.tell(f"The timer's part {part.__name__}", error)
         if isinstance(error, PipelineError):
-            runner.make_way(error)
+            runner.trouble.make_way(error)
     except Exception as error:
         logger.critical(f"[maintenance] {part.__name__}: {type(error).__name__}", exc_info=error)

@@ -43,7 +43,7 @@ class Outage:
             return False
         return True
 
-    def wait(self, problem: WarehouseUnavailable) -> None:
+    def wait(self, problem: Exception) -> None:
         """Return when PostgreSQL answers, or `stop` is set. Raises WarehouseUnavailable at the end of patience."""
         while not self._watching.acquire(timeout=FIRST_WAIT_SECONDS):
             if self._stop.is_set():
@@ -54,7 +54,7 @@ class Outage:
         finally:
             self._watching.release()
 
-    def _watch(self, problem: WarehouseUnavailable) -> None:
+    def _watch(self, problem: Exception) -> None:
         started = time.monotonic()
         wait = FIRST_WAIT_SECONDS
         send_alert(AlertKind.DATABASE_AWAY, f"{problem}. Files wait in their folders; nothing is lost.")

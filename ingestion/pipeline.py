@@ -21,7 +21,7 @@ from datawarehouse.schema.late_pii import mask_late_columns
 from datawarehouse.schema_init import init_schema
 from datawarehouse.views import replaceable, views_of
 from ingestion.continuity import continuity_loop
-from ingestion.engines.dask import Cluster
+from ingestion.engines import registry as engines
 from ingestion.file_report import Summary
 from ingestion.file_tracker import FileTracker
 from ingestion.file_watcher import BatchWatcher, StreamWatcher
@@ -94,16 +94,11 @@ class Pipeline:
             self._tracker = FileTracker(config.path(config.tracker.db_path))
             stack.callback(self._tracker.close)
             self.inbox = Inbox(config, self._tracker, report=self._report)
-            self.runner = IngestionRunner(
-                config, self.warehouse, self._tracker, self.inbox, self._stop, self._patience
-            )
+            engine = stack.enter_context(engines.opened(config, self.warehouse, self._stop))
+            parts = (config, self.warehouse, self._tracker, self.inbox, self._stop, self._patience)
+            self.runner = IngestionRunner(*parts, engine=engine)
             self.runner.continuity.begin()
-            if config.execution.engine == "dask":
-                cluster = Cluster(config, self.runner.work, self._stop)
-                stack.callback(cluster.close)
-                cluster.open()
-                self.runner.engine = cluster
-            self._retention = Retention(config, self.warehouse, self._tracker, self.runner.backup)
+            self._retention = Retention(config, self.warehouse, self._tracker, self.runner.aftermath.backup)
             self._exit = stack.pop_all()
         self._is_open = True
         return self

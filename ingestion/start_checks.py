@@ -14,7 +14,7 @@ from config.config_loader import without_pii_key
 from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
-from ingestion.file_work import WORKER_POOL
+from ingestion.engines.registry import connections_elsewhere
 from ingestion.places.registry import named_folder, place_of
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
@@ -58,14 +58,14 @@ def check_connections(tx: Cursor, config: PipelineConfig) -> None:
     if config.database.transaction_pooling:
         return
     execution = config.execution
-    elsewhere = execution.workers * WORKER_POOL if execution.engine == "dask" else 0
+    elsewhere = connections_elsewhere(execution)
     wanted = config.database.pool.max + VIEW_CONNECTIONS + elsewhere
     tx.execute(query("start_checks", "connections"))
     (limit,) = tx.fetchone() or (wanted,)
     if wanted > limit:
         parts = f"database.pool.max {config.database.pool.max}, {VIEW_CONNECTIONS} for the SLA view"
         if elsewhere:
-            parts += f", {WORKER_POOL} for each of {execution.workers} workers"
+            parts += f", {elsewhere // execution.workers} for each of {execution.workers} workers"
         raise ConfigError(
             f"the pipeline may open {wanted} connections ({parts}), but PostgreSQL gives it {limit}: raise "
             "max_connections or the role's limit, lower these keys, or put PgBouncer before it and set "

@@ -8,13 +8,14 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from config.errors import ConfigError, Stopped
 from config.model import FileJob, FileOutcome
-from config.settings import PipelineConfig
-from ingestion.engines.dask_worker import Answer, config_id, error_of, perform
-from ingestion.file_work import FileWork
+from config.settings import ExecutionConfig, PipelineConfig
+from ingestion.engines.crossing import unpack
+from ingestion.engines.dask_worker import WORKER_POOL, Answer, Call, config_id, perform
+from ingestion.engines.engine import Grace, Healing
 from ingestion.group_load import Together
 from utils import metrics
 from utils.alerter import send_alert
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-GRACE_SECONDS = 7.0  # how long a task may go on after a stop; then nobody waits for it
 LOOK_SECONDS = 0.25  # between two looks at a task
 LONELY_SECONDS = 60.0  # a task that takes so long may be waiting for a worker to come
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 15.0
@@ -34,49 +34,46 @@ CONNECT_SECONDS = 5
 DEATHS = 10  # of workers with one task in hand, before the task is given up by the cluster and put off here
 
 
-class Cluster:
+def connections_elsewhere(execution: ExecutionConfig) -> int:
+    """Connections to the database that all workers together may hold."""
+    return execution.workers * WORKER_POOL
+
+
+class DaskEngine:
     """An engine whose work is done by a cluster: that of `execution.scheduler`, or processes on this machine.
 
-    What the cluster loses (a worker, a scheduler, an answer) is handed out again: a file that was loaded after all
-    is found done by its claim. Thread-safe.
+    A context: entering connects, leaving lets go. What the cluster loses (a worker, a scheduler, an answer) is
+    handed out again: a file that was loaded after all is found done by its claim. Thread-safe.
     """
 
-    most_files = 1
-
-    def __init__(self, config: PipelineConfig, work: FileWork, stop: threading.Event) -> None:
-        """`work` is asked whether there is something to heal; it does nothing itself."""
+    def __init__(self, config: PipelineConfig, stop: threading.Event, client: Client | None = None) -> None:
+        """`client` is a connection to a cluster that is there already."""
         self._execution = config.execution
         self._config_id = config_id(config)
-        self._work = work
+        self._healing = Healing(config)
         self._stop = stop
+        self._grace = Grace(stop)
         self._lock = threading.Lock()  # guards _client and _cluster
-        self._healed: dict[int, int] = {}  # by file id: orphans healed, not asked for yet
-        self._client: Client | None = None
+        self._client = client
         self._cluster: Any = None
 
     def load(self, job: FileJob) -> FileOutcome:
         """Have the file loaded. Raises what FileLoad.run raises, wherever it ran."""
-        answer = self._perform(job, None)
-        assert answer.outcome is not None  # noqa: S101  (there is an outcome or an error)
-        if answer.healed is not None and answer.outcome.file_id is not None:
-            self._healed[answer.outcome.file_id] = answer.healed
-        return answer.outcome
+        outcome: FileOutcome = self._perform("load", job)
+        return outcome
 
-    def load_together(self, jobs: Sequence[FileJob]) -> Together:  # noqa: ARG002
-        """Of none: the cluster loads files side by side, each by itself."""
-        return Together([], [])
+    def load_together(self, jobs: Sequence[FileJob]) -> Together:
+        """Have small files of one spec loaded by one worker in one transaction."""
+        together: Together = self._perform("load_together", jobs)
+        return together
 
     def heal(self, outcomes: Sequence[FileOutcome]) -> int:
         """How many orphans that these outcomes concern were healed with them, or are healed now."""
-        return sum(self._heal(outcome) for outcome in outcomes)
+        left = [outcome for outcome in outcomes if self._healing.is_wanted(outcome)]
+        healed: int = self._perform("heal", left) if left else 0
+        return healed + sum(outcome.healed or 0 for outcome in outcomes)
 
-    def _heal(self, outcome: FileOutcome) -> int:
-        healed = self._healed.pop(outcome.file_id or 0, None)
-        if healed is None and self._work.concerns_orphans(outcome):
-            healed = self._perform(None, outcome).healed
-        return healed or 0
-
-    def open(self) -> None:
+    def __enter__(self) -> Self:
         """Connect, or start local processes. Raises ConfigError without the package, or when stopped: Stopped."""
         try:
             import distributed  # noqa: F401
@@ -86,9 +83,14 @@ class Cluster:
                 "pip install -r requirements-cluster.txt"
             ) from None
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said here
-        self._connected()
+        try:
+            self._connected()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Let go of the cluster; local processes end."""
         with self._lock:
             client, cluster, self._client, self._cluster = self._client, self._cluster, None, None
@@ -98,25 +100,25 @@ class Cluster:
 
     # ------------------------------------------------------------ inside
 
-    def _perform(self, job: FileJob | None, outcome: FileOutcome | None) -> Answer:
+    def _perform(self, call: Call, argument: object) -> Any:
+        """The result of an engine's method, as a worker does it. Raises what it raised there."""
         while True:
             try:
                 client = self._connected()
                 # A key of its own: the cluster must not take it for a task that it has done before.
                 key = f"file-{uuid.uuid4().hex}"
-                future = client.submit(perform, self._config_id, job, outcome, pure=False, key=key)
+                future = client.submit(perform, self._config_id, call, argument, pure=False, key=key)
                 answer = self._answer(client, future)
             except (CancelledError, OSError, TimeoutError, RuntimeError) as problem:
                 self._put_off(f"the cluster lost a task ({type(problem).__name__})")
                 continue
-            error = error_of(answer)
-            if isinstance(error, ConfigError):
-                send_alert(AlertKind.WORKER_UNFIT, str(error))
-                self._put_off(str(error), LONGEST_WAIT_SECONDS)
-            elif error is not None:
+            if not answer.error:
+                return answer.result
+            error = unpack(answer.error)
+            if not isinstance(error, ConfigError):
                 raise error
-            else:
-                return answer
+            send_alert(AlertKind.WORKER_UNFIT, str(error))
+            self._put_off(str(error), LONGEST_WAIT_SECONDS)
 
     def _put_off(self, what: str, seconds: float = FIRST_WAIT_SECONDS) -> None:
         logger.warning(f"[cluster] {what}; handed out again")
@@ -127,17 +129,14 @@ class Cluster:
         """Wait for the task. Raises CancelledError or OSError when the cluster has lost it."""
         from distributed import KilledWorker
 
-        started = time.monotonic()
-        stopped: float | None = None
-        told = started
+        told = time.monotonic()
         while True:
             metrics.turn()  # a worker that takes long is no reason to start the service again
             try:
                 answer: Answer = future.result(timeout=LOOK_SECONDS)
             except TimeoutError:
                 now = time.monotonic()
-                stopped = stopped or (now if self._stop.is_set() else None)
-                if stopped is not None and now - stopped > GRACE_SECONDS:
+                if self._grace.is_over():
                     raise Stopped("a worker was still busy when the pipeline stopped") from None
                 if client.status == "closed":
                     raise OSError("the client was closed") from None

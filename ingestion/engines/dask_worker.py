@@ -1,4 +1,4 @@
-"""The worker's side of a cluster: one pool of connections a process, and the same work as on one machine."""
+"""The worker's side of a cluster: one pool of connections a process, and the same engine as on one machine."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ import atexit
 import hashlib
 import signal
 import threading
-import traceback
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 from config.config_loader import get_config
-from config.errors import ConfigError, PipelineError, WarehouseUnavailable, class_named, class_of
+from config.errors import ConfigError, WarehouseUnavailable
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig, PoolConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.quarantine.retry import OrphanRetry
-from ingestion.file_load import FileLoad
-from ingestion.file_work import FOLLOW_UP_SECONDS, WORKER_POOL, FileWork
-from ingestion.group_load import GroupLoad
+from ingestion.engines.crossing import Packed, pack
+from ingestion.engines.local import LocalEngine
+from ingestion.group_load import Together
 from validation import rules
 from validation.pii_handler import PiiHandler
 
+WORKER_POOL = 2  # connections of one worker process: it has one thread
+FOLLOW_UP_SECONDS = 60.0  # for a statement of what follows a commit: its work does not depend on the file's size
+
+Call = Literal["load", "load_together", "heal"]  # the methods of an engine
+
 
 class Answer(NamedTuple):
-    """An outcome, how many rows were healed (None: that was not done), or an error's class and message.
+    """What an engine's method returned, or the error that it raised."""
 
-    The class is one of config.errors, by its name.
-    """
-
-    outcome: FileOutcome | None = None
-    healed: int | None = None
-    error: str = ""
-    message: str = ""
+    result: Any = None
+    error: Packed = ()
 
 
 class _Desk:
-    """What a worker process needs for its files, kept from one to the next."""
+    """What a worker process needs for its files, kept from one to the next. Its methods are those of an engine.
+
+    What was loaded is healed at once, which saves a way to and fro; the outcome says so.
+    """
 
     def __init__(self) -> None:
         self.config = get_config(checks=[rules.problems])
@@ -46,42 +48,38 @@ class _Desk:
         self.warehouse = Warehouse(database, self.config.home)
         self.warehouse.open()
         atexit.register(self.warehouse.close)
-        retry = OrphanRetry(self.warehouse, self.config)
-        pii = PiiHandler(self.config.pii.hash_key)
-        load, group = FileLoad(self.warehouse, self.config, pii), GroupLoad(self.warehouse, self.config, pii)
-        self.work = FileWork(self.warehouse, load, group, retry, self.config)
+        self.engine = LocalEngine(self.config, self.warehouse, threading.Event(), lambda _job, _rows: None)
 
-    def heal(self, outcome: FileOutcome) -> int:
-        """How many orphans that `outcome` concerns were loaded."""
+    def load(self, job: FileJob) -> FileOutcome:
+        return self._healed([self.engine.load(job)])[0]
+
+    def load_together(self, jobs: Sequence[FileJob]) -> Together:
+        together = self.engine.load_together(jobs)
+        return together._replace(loaded=self._healed(together.loaded))
+
+    def heal(self, outcomes: Sequence[FileOutcome]) -> int:
+        """How many orphans that `outcomes` concern were loaded."""
         with self.warehouse.quick(FOLLOW_UP_SECONDS):
-            return self.work.heal([outcome])
+            return self.engine.heal(outcomes)
+
+    def _healed(self, outcomes: list[FileOutcome]) -> list[FileOutcome]:
+        if outcomes:
+            with suppress(WarehouseUnavailable):  # the healing is asked for once more
+                counts = [self.heal(outcomes), *(0 for _ in outcomes[1:])]
+                return [replace(o, healed=count) for o, count in zip(outcomes, counts, strict=True)]
+        return outcomes
 
 
 _lock = threading.Lock()  # guards _desk
 _desk: _Desk | None = None
 
 
-def perform(wanted_config: str, job: FileJob | None, outcome: FileOutcome | None) -> Answer:
-    """Load `job` and heal what it concerns; without one, heal what `outcome` concerns. In this process.
-
-    Raises nothing: an exception's text, which may quote data, stays here.
-    """
+def perform(wanted_config: str, call: Call, argument: Any) -> Answer:
+    """Do `call` of an engine in this process. Raises nothing: an error is a part of the answer."""
     try:
-        desk = _open_desk()
-        if desk.config_id != wanted_config:
-            return Answer(error=ConfigError.__name__, message="a worker has another configuration or PII key")
-        if job is not None:
-            outcome = desk.work.load(job)
-            with suppress(WarehouseUnavailable):  # the healing is asked for once more
-                return Answer(outcome, desk.heal(outcome))
-            return Answer(outcome)
-        return Answer(healed=desk.heal(outcome) if outcome is not None else 0)
-    except PipelineError as error:
-        return Answer(error=class_of(error).__name__, message=str(error))
-    except Exception as error:  # noqa: BLE001  (told to the coordinator, which records it)
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-        return Answer(error=PipelineError.__name__, message=place)
+        return Answer(getattr(_open_desk(wanted_config), call)(argument))
+    except Exception as error:  # noqa: BLE001  (told to the coordinator, which decides)
+        return Answer(error=pack(error))
 
 
 def dask_setup(_worker: object) -> None:
@@ -89,17 +87,14 @@ def dask_setup(_worker: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _open_desk() -> _Desk:
+def _open_desk(wanted_config: str) -> _Desk:
     global _desk  # noqa: PLW0603
     with _lock:
         if _desk is None:
             _desk = _Desk()
-        return _desk
-
-
-def error_of(answer: Answer) -> PipelineError | None:
-    """The answer's error as it would have been raised here."""
-    return class_named(answer.error)(answer.message) if answer.error else None
+    if _desk.config_id != wanted_config:
+        raise ConfigError("a worker has another configuration or PII key")
+    return _desk
 
 
 def config_id(config: PipelineConfig) -> str:

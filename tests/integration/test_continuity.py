@@ -13,7 +13,7 @@ from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion import continuity as continuity_module
 from ingestion import lacking as lacking_module
-from ingestion.continuity import EMPTY_SECONDS, UNFIT_SECONDS, Continuity
+from ingestion.continuity import EMPTY_SECONDS, UNFIT_SECONDS
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
@@ -30,12 +30,9 @@ class Service:
         self.now = 1000.0
         self.warehouse = warehouse
         self.inbox = Inbox(config, tracker, report=lambda _kind, _path, _message: None)
-        self.runner = IngestionRunner(config, warehouse, tracker, self.inbox, threading.Event())
-        self.continuity = Continuity(
-            *(config, warehouse, tracker, self.inbox, self.runner.backup, self.runner.lacking),
-            now=lambda: self.now,
-        )
-        self.runner.continuity = self.continuity
+        parts = (config, warehouse, tracker, self.inbox, threading.Event())
+        self.runner = IngestionRunner(*parts, now=lambda: self.now)
+        self.continuity = self.runner.continuity
         self.continuity.begin()
 
     def run(self, statement: str) -> None:

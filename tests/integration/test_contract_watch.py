@@ -15,12 +15,14 @@ from config.model import Contract, FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse
+from ingestion.file_load import FileLoad
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.scans import scan_everything
 from tests.conftest import with_files
 from tests.integration.alerts import caught_alerts
+from validation.pii_handler import PiiHandler
 
 HEADER = "category_id,category_name\n"
 
@@ -46,9 +48,11 @@ class Service:
         self.config = config
         self.tracker = FileTracker(config.path("tracker.db"))
         self.inbox = Inbox(config, self.tracker, report=lambda _kind, _path, _message: None)
-        self.runner = IngestionRunner(config, warehouse, self.tracker, self.inbox, threading.Event())
+        self.runner = IngestionRunner(
+            *(config, warehouse, self.tracker, self.inbox, threading.Event()),
+            utc_now=lambda: self.now or dt.datetime.now(dt.UTC),
+        )
         self.now: dt.datetime | None = None
-        self.runner.contracts._now = lambda: self.now or dt.datetime.now(dt.UTC)
 
     def put(self, relative: str, text: str) -> None:
         path = self.config.path("data/input") / relative
@@ -59,7 +63,7 @@ class Service:
 
     def turn(self, now: dt.datetime) -> None:
         self.now = now
-        self.runner.contracts.turn()
+        self.runner.aftermath.contracts.turn()
         self.now = None
 
 
@@ -241,13 +245,14 @@ def test_a_file_that_is_too_dirty_fails_as_a_whole_and_loads_when_it_is_mended(
 
 
 def test_a_looser_contract_is_a_new_try_for_the_file_that_failed(
-    services: Services, config: PipelineConfig, tmp_path: Path
+    services: Services, warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
 ) -> None:
     def outcome(pct: int) -> FileOutcome:
         (tmp_path / "categories.csv").write_text(rows(1, 7, bad=3))
         service = services.start(held_to(config, "categories", max_reject_pct=pct, abort=True))
         spec = service.config.by_logical_name["categories"]
-        return service.runner._load.run(FileJob(tmp_path / "categories.csv", spec, 0, 0))
+        load = FileLoad(warehouse, service.config, PiiHandler(service.config.pii.hash_key))
+        return load.run(FileJob(tmp_path / "categories.csv", spec, 0, 0))
 
     assert (outcome(20).status, outcome(20).told) == (Status.FAILED, True)
     assert outcome(30).status is Status.SUCCESS

@@ -18,7 +18,7 @@ from config.model import Contract, FileJob, FileOutcome, FileSpec, Schema, Statu
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
-from ingestion import ingestion_runner, outage
+from ingestion import aftermath, outage
 from ingestion.file_load import FileLoad
 from ingestion.group_load import GroupLoad, Together
 from ingestion.places import registry
@@ -352,10 +352,11 @@ def test_files_in_a_frozen_daemons_hands_hold_up_no_other(
     site: Site, database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reported: list[str] = []
-    monkeypatch.setattr(ingestion_runner, "report", lambda outcome, *_: reported.append(outcome.job.path.name))
+    stop = threading.Event()
+    monkeypatch.setattr(aftermath, "report", lambda outcome, *_: reported.append(outcome.job.path.name))
     with (
         opened(database, site.config.home) as frozen,
-        runner_of(site.warehouse, site.config) as (runner, inbox),
+        runner_of(site.warehouse, site.config, stop) as (runner, inbox),
         frozen.transaction() as tx,
     ):
         scan_master(site.config, inbox)
@@ -374,7 +375,7 @@ def test_files_in_a_frozen_daemons_hands_hold_up_no_other(
         deadline = time.monotonic() + 5
         while "ticket_events.json" not in reported and time.monotonic() < deadline:
             time.sleep(0.05)
-        runner._stop.set()
+        stop.set()
         worker.join()
     assert reported[-1] == "ticket_events.json"
 
@@ -390,10 +391,12 @@ def test_files_behind_one_whose_key_is_locked_load_soon(
     site: Site, database: DatabaseConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reported: list[str] = []
-    monkeypatch.setattr(
-        ingestion_runner, "report", lambda outcome, *_: reported.append(outcome.job.path.parent.name)
-    )
-    with opened(database, site.config.home) as other, runner_of(site.warehouse, site.config) as (runner, inbox):
+    stop = threading.Event()
+    monkeypatch.setattr(aftermath, "report", lambda outcome, *_: reported.append(outcome.job.path.parent.name))
+    with (
+        opened(database, site.config.home) as other,
+        runner_of(site.warehouse, site.config, stop) as (runner, inbox),
+    ):
         scan_master(site.config, inbox)
         site.put("9", [samples.order(9000)])
         scan_everything(site.config, inbox)
@@ -411,6 +414,6 @@ def test_files_behind_one_whose_key_is_locked_load_soon(
                 time.sleep(0.05)
             seconds = time.monotonic() - started
             tx.connection.rollback()
-        runner._stop.set()
+        stop.set()
         worker.join()
     assert seconds < 5

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from config.errors import FileRejected, WarehouseUnavailable
+from config.errors import FileRejected, Stopped, WarehouseUnavailable
 from config.model import Feed, FileJob, Status
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine import backup as quarantine_backup
-from ingestion import file_load, file_reader, ingestion_runner, maintenance
+from datawarehouse.quarantine.retry import OrphanRetry
+from ingestion import aftermath, file_load, file_reader, maintenance, trouble
+from ingestion.contract_watch import ContractWatch
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
@@ -31,11 +33,13 @@ from tests.integration.putting_right import PARENTS
 
 
 @contextmanager
-def runner_of(warehouse: Warehouse, config: PipelineConfig) -> Iterator[tuple[IngestionRunner, Inbox]]:
+def runner_of(
+    warehouse: Warehouse, config: PipelineConfig, stop: threading.Event | None = None
+) -> Iterator[tuple[IngestionRunner, Inbox]]:
     tracker = FileTracker(config.path("tracker.db"))
     inbox = Inbox(config, tracker, report=lambda _kind, _path, _message: None)
     try:
-        yield IngestionRunner(config, warehouse, tracker, inbox, threading.Event()), inbox
+        yield IngestionRunner(config, warehouse, tracker, inbox, stop or threading.Event()), inbox
     finally:
         tracker.close()
 
@@ -53,17 +57,65 @@ def test_a_healing_that_an_outage_interrupts_is_repeated_before_the_next_file(
     put_master(config, categories="category_id,category_name\n1,x\n", teams="team_id,team_name\n1,x\n")
     healed: list[str] = []
 
-    def after(table: str) -> int:
+    def after(_retry: OrphanRetry, table: str) -> int:
         healed.append(table)
         if len(healed) == 1:
             raise WarehouseUnavailable("away for a moment")
         return 0
 
     with runner_of(warehouse, config) as (runner, inbox):
-        monkeypatch.setattr(runner.retry, "after", after)
+        monkeypatch.setattr(OrphanRetry, "after", after)
         scan_master(config, inbox)
         runner.drain()
     assert healed == ["dim_category", "dim_category", "dim_team"]
+
+
+def test_what_follows_a_file_goes_on_with_the_step_that_was_interrupted(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_master(config, categories="category_id,category_name\n1,x\n-1,y\n")
+    steps: list[str] = []
+
+    def backed_up(*_: object) -> None:
+        steps.append("backup")
+
+    def healed(*_: object) -> int:
+        steps.append("heal")
+        return 2
+
+    def judged(*_: object) -> None:
+        steps.append("contract")
+        if steps.count("contract") < 3:
+            raise WarehouseUnavailable("away for a moment")
+
+    monkeypatch.setattr(trouble, "RETRY_SECONDS", 0.01)
+    with runner_of(warehouse, config) as (runner, inbox):
+        monkeypatch.setattr(quarantine_backup.QuarantineBackup, "append", backed_up)
+        monkeypatch.setattr(OrphanRetry, "after", healed)
+        monkeypatch.setattr(ContractWatch, "after", judged)
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.healed == 2
+    assert steps == ["backup", "heal", "contract", "contract", "contract"]
+
+
+def test_a_stop_during_what_follows_is_no_fault(
+    warehouse: Warehouse, config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a cluster, where nobody waits for an answer any more."""
+    put_master(config, categories="category_id,category_name\n1,x\n")
+    alerts, stop = caught_alerts(monkeypatch), threading.Event()
+
+    def stopped(*_: object) -> int:
+        stop.set()
+        raise Stopped("a worker was still busy when the pipeline stopped")
+
+    with runner_of(warehouse, config, stop) as (runner, inbox):
+        monkeypatch.setattr(OrphanRetry, "after", stopped)
+        scan_master(config, inbox)
+        runner.drain()
+        assert runner.summary.files == {Status.SUCCESS: 1}
+    assert titles(alerts) == []
 
 
 def test_a_bug_in_what_follows_a_file_ends_neither_the_service_nor_the_timer(
@@ -76,11 +128,11 @@ def test_a_bug_in_what_follows_a_file_ends_neither_the_service_nor_the_timer(
         raise ValueError("a value of the data")
 
     with runner_of(warehouse, config) as (runner, inbox):
-        monkeypatch.setattr(runner.retry, "after", fail)
+        monkeypatch.setattr(OrphanRetry, "after", fail)
         scan_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.SUCCESS: 2}
-        maintenance._attempt(lambda: runner.summary.add_healed(fail()), runner)
+        maintenance.attempt(lambda: runner.summary.add_healed(fail()), runner)
     assert titles(alerts) == ["Pipeline exception"] * 2
     assert "a value of the data" not in str(alerts)
 
@@ -91,8 +143,8 @@ def test_content_that_failed_fails_again_and_alerts_once_a_name(
     put_master(config, teams="team_id,title\n1,x\n")
     alerts = caught_alerts(monkeypatch)
     for _ in range(2):  # with a tracker that starts anew, as after the file log was asked for what is done
+        config.path("tracker.db").unlink(missing_ok=True)
         with runner_of(warehouse, config) as (runner, inbox):
-            runner._tracker.keep_only(set())
             scan_master(config, inbox)
             runner.drain()
             assert runner.summary.files == {Status.FAILED: 1}
@@ -106,12 +158,12 @@ def test_a_backup_that_another_writes_for_long_holds_up_no_file_and_is_mended_la
     monkeypatch.setattr(quarantine_backup, "LOCK_SECONDS", 0.2)
     folder = config.path(config.quarantine.dir) / "batch"
     with runner_of(warehouse, config) as (runner, inbox):
-        with runner.backup._locked(Feed.BATCH):
+        with runner.aftermath.backup._locked(Feed.BATCH):
             scan_master(config, inbox)
             runner.drain()
         assert runner.summary.files == {Status.SUCCESS: 2}
         assert list(folder.glob("quarantined_*.csv")) == []
-        assert runner.backup.reconcile() == 1
+        assert runner.aftermath.backup.reconcile() == 1
     (path,) = folder.glob("quarantined_*.csv")
     assert len(path.read_text().splitlines()) == 2
 
@@ -121,13 +173,13 @@ def test_a_backup_whose_commit_is_lost_has_its_rows_once(
 ) -> None:
     put_master(config, teams="team_id,team_name\n1,x\n-1,y\n-2,z\n")
     with runner_of(warehouse, config) as (runner, inbox):
-        write = runner.backup._write
+        write = runner.aftermath.backup._write
 
         def written_but_not_noted(*args: Any) -> None:
             write(*args)
             raise WarehouseUnavailable("away at the COMMIT")
 
-        monkeypatch.setattr(runner.backup, "_write", written_but_not_noted)
+        monkeypatch.setattr(runner.aftermath.backup, "_write", written_but_not_noted)
         scan_master(config, inbox)
         runner.drain()
     (path,) = config.path(config.quarantine.dir).glob("batch/quarantined_*.csv")
@@ -217,7 +269,7 @@ def test_a_file_that_another_daemon_loads_for_long_is_waited_for_without_an_aler
     config = soon_settled(config)
     put_master(config, teams="team_id,team_name\n1,x\n")
     alerts = caught_alerts(monkeypatch)
-    monkeypatch.setattr(ingestion_runner, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(trouble, "RETRY_SECONDS", 0.05)
     job = FileJob(config.path(config.watcher.master.dir) / "teams.csv", config.by_logical_name["teams"], 0, 0)
     hurried = database.model_copy(update={"answer_seconds": 1})
     config = config.model_copy(update={"database": hurried})
@@ -307,7 +359,7 @@ def test_a_fault_of_ours_that_can_not_be_recorded_either_leaves_the_file_for_the
     with runner_of(warehouse, config) as (runner, inbox):
         with monkeypatch.context() as faulty:
             faulty.setattr(file_load, "judged", fail)
-            faulty.setattr(file_load.FileLoad, "record_failure", fail)
+            faulty.setattr(aftermath, "record_failure", fail)
             for _ in range(3):
                 scan_master(config, inbox)
                 runner.drain()
@@ -323,7 +375,7 @@ def test_a_file_in_trouble_that_is_taken_away_does_not_hide_the_next_trouble(
     config = soon_settled(config)
     put_master(config, categories="category_id,category_name\n1,x\n")
     alerts = caught_alerts(monkeypatch)
-    monkeypatch.setattr(ingestion_runner, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(trouble, "RETRY_SECONDS", 0.01)
     folder = config.path(config.watcher.master.dir)
     run = file_load.FileLoad.run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,9 +15,13 @@ from config.errors import WarehouseUnavailable
 from config.model import FileJob, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
+from ingestion.engines.local import LocalEngine
+from ingestion.file_load import FileLoad
 from ingestion.file_tracker import FileTracker
+from ingestion.group_load import MOST_FILES
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.outage import Outage
 from ingestion.scans import scan_everything, scan_master
 from tests.acceptance import samples
 from tests.integration.alerts import caught_alerts, titles
@@ -27,7 +31,14 @@ ROWS = 40
 
 @contextmanager
 def workers(
-    warehouse: Warehouse, config: PipelineConfig, count: int, **reader: Any
+    warehouse: Warehouse,
+    config: PipelineConfig,
+    count: int,
+    *,
+    stop: threading.Event | None = None,
+    progress: Callable[[FileJob, int], None] = lambda _job, _rows: None,
+    most_together: int = MOST_FILES,
+    **reader: Any,
 ) -> Iterator[tuple[IngestionRunner, Inbox]]:
     config = config.model_copy(
         update={
@@ -39,8 +50,15 @@ def workers(
     tracker = FileTracker(config.path("tracker.db"))
     # By its clock all files have rested: which of them is ready is not a matter of milliseconds.
     inbox = Inbox(config, tracker, report=lambda *_: None, clock=lambda: time.time() + 60)
+    stop = stop or threading.Event()
+    engine = LocalEngine(config, warehouse, stop, progress)
     try:
-        yield IngestionRunner(config, warehouse, tracker, inbox, threading.Event()), inbox
+        yield (
+            IngestionRunner(
+                *(config, warehouse, tracker, inbox, stop), engine=engine, most_together=most_together
+            ),
+            inbox,
+        )
     finally:
         tracker.close()
 
@@ -91,19 +109,17 @@ def test_files_with_the_same_keys_in_opposite_order_both_load_without_an_alert(
     orders = [samples.order(n) for n in range(ROWS)]
     put(config, "a/orders.json", orders)
     put(config, "b/orders.json", orders[::-1])
-    with workers(warehouse, config, 2, chunk_rows=1) as (runner, inbox):
+    both_began = threading.Barrier(2)
+    waited: set[str] = set()
+
+    def progress(job: FileJob, _rows: int) -> None:
+        """Each goes on when the other has its first row: now they want each other's."""
+        if job.spec.name == "orders" and job.path.parent.name not in waited:
+            waited.add(job.path.parent.name)
+            both_began.wait(20)
+
+    with workers(warehouse, config, 2, progress=progress, chunk_rows=1) as (runner, inbox):
         seed(config, runner, inbox)
-        both_began = threading.Barrier(2)
-        waited: set[str] = set()
-
-        def progress(job: FileJob, _rows: int) -> None:
-            """Each goes on when the other has its first row: now they want each other's."""
-            if job.path.parent.name not in waited:
-                waited.add(job.path.parent.name)
-                both_began.wait(20)
-
-        monkey = runner._load
-        monkey._progress = progress
         scan_everything(config, inbox)
         runner.drain()
         assert runner.summary.loaded == ROWS + sum(map(len, samples.master_rows().values()))
@@ -118,19 +134,21 @@ def test_a_parent_that_came_while_its_child_was_loaded_heals_it_at_once(
     """The child has looked and found nothing, the parent's worker can't see the child's orphans yet."""
     newcomer = samples.customer(777)
     put(config, "09/orders.json", [samples.order(1, customer_id=777), samples.order(2)])
-    with workers(warehouse, config, 1) as (runner, inbox):
+    elsewhere = config.model_copy(update={"home": config.home / "elsewhere"})
+    elsewhere.home.mkdir()
+
+    def progress(job: FileJob, _rows: int) -> None:
+        if job.spec.name == "orders":
+            path = samples.write(config.home / "customers.csv", [newcomer])
+            spec = config.by_logical_name["customers"]
+            found = path.stat()
+            assert other.process_file(FileJob(path, spec, found.st_size, found.st_mtime_ns)) is not None
+
+    with (
+        workers(warehouse, elsewhere, 1) as (other, _),
+        workers(warehouse, config, 1, progress=progress) as (runner, inbox),
+    ):
         seed(config, runner, inbox)
-        other = IngestionRunner(runner._config, warehouse, runner._tracker, inbox, threading.Event())
-
-        def progress(job: FileJob, _rows: int) -> None:
-            if job.spec.name == "orders":
-                path = samples.write(config.home / "customers.csv", [newcomer])
-                spec = config.by_logical_name["customers"]
-                found = path.stat()
-                parent = FileJob(path, spec, found.st_size, found.st_mtime_ns)
-                assert other.process_file(parent) is not None
-
-        runner._load._progress = progress
         scan_everything(config, inbox)
         runner.drain()
         assert (runner.summary.healed, other.summary.healed) == (1, 0)
@@ -143,33 +161,32 @@ def test_an_outage_is_told_once_however_many_workers_meet_it(
 ) -> None:
     for hour in range(8):
         put(config, f"{hour:02d}/orders.json", [samples.order(hour)])
-    with workers(warehouse, config, 4) as (runner, inbox):
+    with workers(warehouse, config, 4, most_together=1) as (runner, inbox):  # else one takes them all
         seed(config, runner, inbox)
-        runner.work.most_files = 1  # else one worker takes them all
         away = threading.Event()
         all_in = threading.Barrier(4, action=away.set)
-        load = runner._load.run
+        load = FileLoad.run
         first: set[int] = set()
 
-        def run(job: FileJob) -> Any:
+        def run(engine: FileLoad, job: FileJob) -> Any:
             if threading.get_ident() not in first:
                 first.add(threading.get_ident())
                 all_in.wait(20)
             if away.is_set():
                 raise WarehouseUnavailable("away")
-            return load(job)
+            return load(engine, job)
 
         looks = 0
 
-        def reachable() -> bool:
+        def reachable(_outage: Outage) -> bool:
             nonlocal looks
             looks += 1
             if looks > 6:
                 away.clear()
             return not away.is_set()
 
-        monkeypatch.setattr(runner._load, "run", run)
-        monkeypatch.setattr(runner._outage, "reachable", reachable)
+        monkeypatch.setattr(FileLoad, "run", run)
+        monkeypatch.setattr(Outage, "reachable", reachable)
         scan_everything(config, inbox)
         runner.drain()
     assert titles(alerts) == ["Database unavailable", "Database available again"]
@@ -181,10 +198,14 @@ def test_a_stop_ends_every_worker_and_what_they_left_is_loaded_next_time(
 ) -> None:
     for hour in range(20):
         put(config, f"{hour:02d}/orders.json", json.loads(json.dumps([samples.order(hour)])))
-    with workers(warehouse, config, 3) as (runner, inbox):
+    stop = threading.Event()
+
+    def progress(job: FileJob, _rows: int) -> None:
+        if job.spec.name == "orders":
+            stop.set()
+
+    with workers(warehouse, config, 3, stop=stop, progress=progress, most_together=1) as (runner, inbox):
         seed(config, runner, inbox)
-        runner.work.most_files = 1
-        runner._load._progress = lambda _job, _rows: runner._stop.set()
         scan_everything(config, inbox)
         runner.run_loop()
         loaded = one(warehouse, "SELECT count(*) FROM fact_order")

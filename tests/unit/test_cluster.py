@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from config.model import FileJob, FileOutcome
+from config.model import FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
-from ingestion.engines.dask import Cluster
+from ingestion.engines.dask import DaskEngine
 from ingestion.engines.dask_worker import Answer
 from utils import metrics
 
@@ -44,14 +44,8 @@ def test_a_file_that_takes_a_worker_long_does_not_make_the_service_look_stuck(
     pytest.importorskip("distributed")
     turns: list[None] = []
     monkeypatch.setattr(metrics, "turn", lambda: turns.append(None))
-    future = SlowFuture(Answer(healed=3))
-    cluster = Cluster(config, _EverythingToHeal(), threading.Event())  # type: ignore[arg-type]
-    cluster._client = FakeClient(future)
-    job = FileJob(config.home / "orders.json", config.by_logical_name["orders"], 1, 1)
-    assert cluster.heal([FileOutcome(job, None)]) == 3  # type: ignore[arg-type]
+    future = SlowFuture(Answer(3))
+    cluster = DaskEngine(config, threading.Event(), FakeClient(future))
+    job = FileJob(config.home / "customers.csv", config.by_logical_name["customers"], 1, 1)
+    assert cluster.heal([FileOutcome(job, Status.SUCCESS, file_id=1, inserted=1)]) == 3
     assert (future.looks, len(turns)) == (4, 4)
-
-
-class _EverythingToHeal:
-    def concerns_orphans(self, _outcome: FileOutcome) -> bool:
-        return True

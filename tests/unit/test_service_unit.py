@@ -12,7 +12,7 @@ import pytest
 from config.config_loader import PROJECT_ROOT
 from datawarehouse.db_connection import CLOSE_SECONDS
 from datawarehouse.embedded_server import STOP_SECONDS
-from ingestion.ingestion_runner import GRACE_SECONDS
+from ingestion.engines.engine import GRACE_SECONDS
 from ingestion.pipeline import JOIN_SECONDS
 
 UNIT = PROJECT_ROOT / "deploy" / "fastfeast.service"

@@ -114,6 +114,8 @@ def test_a_job_that_the_engine_runs_twice_is_loaded_once(bench: Bench) -> None:
     """A worker that is taken for dead goes on: here every task is done by two workers at the same time."""
     from distributed import Client
 
+    from config.errors import ConfigError
+    from ingestion.engines.crossing import unpack
     from ingestion.engines.dask_worker import config_id, perform
 
     product = bench.clone()
@@ -131,15 +133,15 @@ def test_a_job_that_the_engine_runs_twice_is_loaded_once(bench: Bench) -> None:
                 assert spec is not None
                 found = path.stat()
                 job = FileJob(path, spec, found.st_size, found.st_mtime_ns)
-                arguments = (config_id(config), job, None)
+                arguments = (config_id(config), "load", job)
                 twins = [
                     client.submit(perform, *arguments, pure=False, workers=[worker]) for worker in (first, second)
                 ]
                 answers = [twin.result(timeout=60) for twin in twins]
-                states = sorted(answer.outcome.status.value for answer in answers)
+                states = sorted(answer.result.status.value for answer in answers)
                 assert states == ["already_done", "success"], answers
-            odd = client.submit(perform, "another", job, None, pure=False).result(timeout=60)
-            assert odd.error == "ConfigError"
+            odd = client.submit(perform, "another", "load", job, pure=False).result(timeout=60)
+            assert isinstance(unpack(odd.error), ConfigError)
     assert settle(product).run() == []
 
 

@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 
-from config import errors
-from config.errors import PipelineError
-from ingestion.engines.dask_worker import Answer, error_of
 from tests.acceptance import samples
 from tests.acceptance.daemon import Product, wait_until
 from tests.acceptance.faults.cluster import Cluster
@@ -35,14 +32,6 @@ def broken(file, name, *rest):
 
 file_load.read_chunks = broken
 """
-KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PipelineError)]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_error_comes_back_as_what_it_is(kind: type[PipelineError]) -> None:
-    error = error_of(Answer(error=kind.__name__, message="what is wrong"))
-    assert type(error) is kind
-    assert str(error) == "what is wrong"
 
 
 @contextmanager
