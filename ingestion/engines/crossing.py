@@ -51,16 +51,26 @@ def _forms(error: BaseException) -> Iterator[bytes]:
 def _pickled(error: BaseException, message: str) -> Iterator[bytes]:
     """The error pickled, if what comes out is what went in."""
     with suppress(Exception):  # whatever its class makes of it
-        data = pickle.dumps(error)
-        back = pickle.loads(data)  # noqa: S301  (made a line ago)
+        make, arguments, *state = error.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        data = pickle.dumps((make, arguments, state[0] if state else None))
+        back = _made(data)
         if type(back) is type(error) and in_our_words(back) == message:
             yield data
+
+
+def _made(data: bytes) -> object:
+    """Of its parts: a cluster changes how exceptions as such are pickled, and takes causes with their texts along."""
+    make, arguments, state = pickle.loads(data)  # noqa: S301  (by a worker, which has the database's password)
+    error = make(*arguments)
+    if state:
+        error.__setstate__(state)
+    return error  # type: ignore[no-any-return]
 
 
 def _first_readable(forms: tuple[bytes, ...]) -> BaseException:
     for form in forms:
         with suppress(Exception):  # a class that is not here
-            error = pickle.loads(form)  # noqa: S301  (by a worker, which has the database's password)
+            error = _made(form)
             if isinstance(error, BaseException):
                 return error
     return PipelineError("an error that can't be told of")
