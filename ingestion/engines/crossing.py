@@ -51,7 +51,7 @@ def _forms(error: BaseException) -> Iterator[bytes]:
 def _pickled(error: BaseException, message: str) -> Iterator[bytes]:
     """The error pickled, if what comes out is what went in."""
     with suppress(Exception):  # whatever its class makes of it
-        make, arguments, *state = error.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        make, arguments, *state = tuple(error.__reduce_ex__(pickle.DEFAULT_PROTOCOL))
         data = pickle.dumps((make, arguments, state[0] if state else None))
         back = _made(data)
         if type(back) is type(error) and in_our_words(back) == message:
@@ -59,12 +59,12 @@ def _pickled(error: BaseException, message: str) -> Iterator[bytes]:
 
 
 def _made(data: bytes) -> object:
-    """Of its parts: a cluster changes how exceptions as such are pickled, and takes causes with their texts along."""
+    """Of its parts: a cluster's library pickles exceptions its own way, with their causes and texts."""
     make, arguments, state = pickle.loads(data)  # noqa: S301  (by a worker, which has the database's password)
-    error = make(*arguments)
-    if state:
+    error: object = make(*arguments)
+    if state and isinstance(error, BaseException):
         error.__setstate__(state)
-    return error  # type: ignore[no-any-return]
+    return error
 
 
 def _first_readable(forms: tuple[bytes, ...]) -> BaseException:
