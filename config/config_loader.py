@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from config.errors import ConfigError
 from config.file_specs import build_file_specs
+from config.former_rules import in_todays_words
 from config.settings import ConfigFile, PipelineConfig, WebConfig
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +44,7 @@ def get_config(path: Path | None = None, *, checks: Iterable[Check] = ()) -> Pip
     raw = _expand(_read_yaml(source), env, (), missing)
     raw = _with_environment(raw, env)
     try:
-        file = ConfigFile.model_validate(raw)
+        file = ConfigFile.model_validate(in_todays_words(raw))
     except ValidationError as error:
         raise _config_error(source, [_describe(problem) for problem in error.errors()]) from None
 

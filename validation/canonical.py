@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.model import PiiKind
+from validation.phones import PhoneForm, in_national_form
 
 # What nobody sees: zero-width characters, marks of direction, soft hyphens, variation selectors.
 _INVISIBLE = re.compile(
@@ -45,14 +46,13 @@ def tidied(text: str, kind: PiiKind) -> str:
     return text
 
 
-def canonical(text: str, kind: PiiKind) -> str:
-    """The value as it is hashed: tidied; an e-mail in lower case, a mobile number with its leading zero."""
+def canonical(text: str, kind: PiiKind, form: PhoneForm | None = None) -> str:
+    """The value as it is hashed: tidied; an e-mail in lower case, a phone number of the column's `form` as it is
+    dialled within its country."""
     text = tidied(text, kind)
     if kind is PiiKind.EMAIL:
         return text.lower()
-    if kind is PiiKind.PHONE and re.fullmatch(r"1[0-9]{9}", text):
-        return f"0{text}"
-    return text
+    return in_national_form(text, form) if kind is PiiKind.PHONE and form else text
 
 
 def all_tidied(texts: pa.Array, kind: PiiKind) -> pa.Array:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from config.model import FileSpec, PiiKind
 from validation.canonical import canonical
+from validation.phones import PhoneForm, form_of
 from validation.strays import is_stray
 
 MALFORMED, LINE = (
@@ -43,20 +44,21 @@ class PiiHandler:
             return hashlib.sha256(data).hexdigest()
         return hmac.digest(self._key, data, "sha256").hex()
 
-    def hash_value(self, text: str, kind: PiiKind) -> str:
+    def hash_value(self, text: str, kind: PiiKind, form: PhoneForm | None = None) -> str:
         """The hash of a value in its canonical form, so that one person hashes the same in every export."""
-        return self.hash_text(canonical(text, kind))
+        return self.hash_text(canonical(text, kind, form))
 
     def mask(self, spec: FileSpec, rows: pa.Table) -> pa.Table:
         """`rows` with the sensitive columns hashed; nulls stay null."""
         for column in spec.schema.columns:
             if column.pii is not None:
-                hashed = self._mask_array(rows.column(column.name), column.pii)
+                hashed = self._mask_array(rows.column(column.name), column.pii, form_of(column))
                 rows = rows.set_column(rows.schema.get_field_index(column.name), column.name, hashed)
         return rows
 
-    def _mask_array(self, values: pa.ChunkedArray, kind: PiiKind) -> pa.Array:
-        return pa.array([None if t is None else self.hash_value(t, kind) for t in values.to_pylist()], pa.string())
+    def _mask_array(self, values: pa.ChunkedArray, kind: PiiKind, form: PhoneForm | None) -> pa.Array:
+        texts = values.to_pylist()
+        return pa.array([None if t is None else self.hash_value(t, kind, form) for t in texts], pa.string())
 
     def mask_raw(
         self, spec: FileSpec, raw: dict[str, Any], *, strays: bool = True, unfit: Collection[str] = ()
@@ -80,7 +82,7 @@ class PiiHandler:
                 return f"sha256:{self.hash_text(value)}"
             if column.pii is not None:
                 means_null = value.strip().lower() in spec.read_as(column).words
-                return value if means_null else self.hash_value(value, column.pii)
+                return value if means_null else self.hash_value(value, column.pii, form_of(column))
             stray = strays and is_stray(spec, column, value, fits=name not in unfit)
             return f"sha256:{self.hash_text(value)}" if stray else value
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from config.former_rules import todays_rule
 from config.model import Column, FileSpec, Stage
 from validation.batch import Batch, Chunk, Reason
 from validation.conversions import convert
@@ -102,13 +103,13 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
 
 def _hold_what_stood(batch: Batch, column: Column, rows: Sequence[Refused]) -> None:
     empty = batch.values[column.name].is_null().to_pylist()
-    for name in {r.rule for row in rows for r in row.reasons if r.column == column.name} - _OF_NULLS:
+    for name in {todays_rule(r.rule) for row in rows for r in row.reasons if r.column == column.name} - _OF_NULLS:
         if name not in column.rules and name not in _SCHEMA_RULES:
             continue  # it is no rule of this column any more
         mask = [
             not empty[n]
             and column.name not in row.edited
-            and any((r.rule, r.column) == (name, column.name) for r in row.reasons)
+            and any((todays_rule(r.rule), r.column) == (name, column.name) for r in row.reasons)
             for n, row in enumerate(rows)
         ]
         stage = Stage.SCHEMA if name in _SCHEMA_RULES else Stage.RECORDS

@@ -3,22 +3,25 @@
 A rule takes a column's values (a typed Arrow array: text, int64, float64, bool or timestamp) and the YAML's
 parameter, and returns a boolean array of the same length: true where the value breaks the rule. A null never
 breaks a rule but `required` and `required_when`. A third argument, where a rule has one, is the mapping of
-all columns of the chunk.
+all columns of the chunk. The parameter's type is checked when the configuration is read.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from config.model import Column, Dtype, Schema
+from config.model import Column, Dtype, Model, Schema
 from config.settings import PipelineConfig
+from validation import phones
+from validation.phones import PhoneForm
 
 Columns = Mapping[str, pa.Array]
 
@@ -32,11 +35,30 @@ class Rule:
     dtypes: frozenset[Dtype]
     parameter: TypeAdapter[Any]
     across: bool  # does it look at other columns?
+    refers_to: Callable[[Any], Iterable[str]]  # parameter → the other columns, which hold text
 
     def broken(self, values: pa.Array, parameter: Any, columns: Columns) -> pa.Array:
         """Boolean array: where `values` break the rule."""
-        return self.function(values, parameter, columns) if self.across else self.function(values, parameter)
+        given = self.parameter.validate_python(parameter)
+        return self.function(values, given, columns) if self.across else self.function(values, given)
 
+
+class EmailForm(Model):
+    """`domains`: the ones that are taken, without a dot before them."""
+
+    domains: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$")], ...] = Field(min_length=1)
+
+
+def _known_to_re2(pattern: str) -> str:
+    try:
+        pc.match_substring_regex(pa.array(["x"]), pattern)
+    except pa.ArrowInvalid:
+        raise ValueError("not a regular expression that RE2 knows") from None
+    return pattern
+
+
+Expression = Annotated[str, AfterValidator(_known_to_re2)]
+_ANY_DOMAIN = r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}"
 
 RULES: dict[str, Rule] = {}
 _ANY = frozenset(Dtype)
@@ -44,18 +66,22 @@ _NUMBERS = frozenset({Dtype.INT, Dtype.FLOAT})
 _TEXT = frozenset({Dtype.STR})
 
 
-def rule(*dtypes: Dtype) -> Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]:
-    """Register a function as the rule of its name, for columns of `dtypes` (default: any)."""
+def rule(
+    *dtypes: Dtype, refers_to: Callable[[Any], Iterable[str]] = lambda _: ()
+) -> Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]:
+    """Register a function as the rule of its name, for columns of `dtypes` (default: any).
+
+    `refers_to` tells from its parameter which other columns it looks at.
+    """
 
     def register(function: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
         name = function.__name__
         if name in RULES:
             raise ValueError(f"rule {name!r} is registered twice")
         names = list(inspect.signature(function).parameters)
-        hints = get_type_hints(function)
-        RULES[name] = Rule(
-            name, function, frozenset(dtypes) or _ANY, TypeAdapter(hints[names[1]]), across=len(names) > 2
-        )
+        hints = get_type_hints(function, include_extras=True)
+        adapter = TypeAdapter(hints[names[1]])
+        RULES[name] = Rule(name, function, frozenset(dtypes) or _ANY, adapter, len(names) > 2, refers_to)
         return function
 
     return register
@@ -67,7 +93,7 @@ def required(values: pa.Array, wanted: bool) -> pa.Array:
     return _empty(values) if wanted else _none(values)
 
 
-@rule()
+@rule(refers_to=list)
 def required_when(values: pa.Array, when: dict[str, list[str]], columns: Columns) -> pa.Array:
     """What breaks `required` breaks it where each named column holds one of the listed values."""
     applies = _empty(values)
@@ -89,30 +115,35 @@ def at_most(values: pa.Array, bound: float) -> pa.Array:
 
 
 @rule(*_TEXT)
-def exact_length(values: pa.Array, length: int) -> pa.Array:
+def length(values: pa.Array, characters: int) -> pa.Array:
     """A text of another number of characters breaks it."""
-    return pc.not_equal(pc.utf8_length(values), length)
+    return pc.not_equal(pc.utf8_length(values), characters)
 
 
 @rule(*_TEXT)
-def matches(values: pa.Array, pattern: str) -> pa.Array:
+def matches(values: pa.Array, pattern: Expression) -> pa.Array:
     """A text that the regular expression (RE2) does not match as a whole breaks it."""
     return pc.invert(pc.match_substring_regex(values, rf"^(?:{pattern})$"))
 
 
 @rule(*_TEXT)
-def email(values: pa.Array, wanted: bool) -> pa.Array:
-    """A text that isn't name@domain.com, with dots and dashes in both parts, breaks it."""
-    return matches(values, r"(?i:[a-z0-9._%+-]+@[a-z0-9.-]+\.com)") if wanted else _none(values)
+def email(values: pa.Array, form: bool | EmailForm) -> pa.Array:
+    """A text that isn't name@domain, with letters, digits, dots and dashes, or not of one of the `domains`, breaks
+    it. A domain is whole (example.org), or one that others end with (org)."""
+    if form is False:
+        return _none(values)
+    domains = form.domains if isinstance(form, EmailForm) else ()
+    ends = "|".join((r"(?:[a-z0-9.-]+\.)?" if "." in d else r"[a-z0-9.-]+\.") + re.escape(d) for d in domains)
+    return matches(values, rf"(?i:[a-z0-9._%+-]+@(?:{ends or _ANY_DOMAIN}))")
 
 
 @rule(*_TEXT)
-def egyptian_mobile(values: pa.Array, wanted: bool) -> pa.Array:
-    """A text that isn't 01[0125] and eight digits breaks it.
+def phone(values: pa.Array, form: PhoneForm) -> pa.Array:
+    """A text that isn't a phone number of the region, and kind, breaks it.
 
-    The leading 0 may be lost, and `.0` added, where an export wrote the column as numbers.
+    The national prefix may be lost, and `.0` added, where an export wrote the column as numbers.
     """
-    return matches(values, r"0?1[0125][0-9]{8}(?:\.0+)?") if wanted else _none(values)
+    return matches(values, phones.pattern(form))
 
 
 def _empty(values: pa.Array) -> pa.Array:
@@ -145,13 +176,13 @@ def _rule_problems(column: Column, name: str, parameter: Any, schema: Schema) ->
     try:
         found.parameter.validate_python(parameter, strict=False)
     except ValidationError as error:
-        yield f"{error.errors()[0]['msg']} (given: {parameter!r})"
+        said = error.errors()[0]
+        place = ".".join(
+            str(part) for part in said["loc"] if part in {*PhoneForm.model_fields, *EmailForm.model_fields}
+        )
+        message = said["msg"].removeprefix("Value error, ")
+        yield f"{place + ': ' if place else ''}{message} (given: {parameter!r})"
         return
-    if name == "required_when":
-        unknown = [n for n in parameter if n not in schema.by_name or schema.by_name[n].dtype is not Dtype.STR]
-        yield from (f"{other!r} is not a str column of this schema" for other in unknown)
-    if name == "matches":
-        try:
-            pc.match_substring_regex(pa.array(["x"]), parameter)
-        except pa.ArrowInvalid:
-            yield f"not a regular expression that RE2 knows (given: {parameter!r})"
+    known = {column.name for column in schema.columns if column.dtype is Dtype.STR}
+    others = [other for other in found.refers_to(parameter) if other not in known]
+    yield from (f"{other!r} is not a str column of this schema" for other in others)

@@ -21,6 +21,7 @@ from datawarehouse.rights import current_role
 from utils.logger import get_logger
 from validation.fault_handler import to_json
 from validation.personal import ERASED, blank_value
+from validation.phones import form_of
 from validation.pii_handler import PiiHandler
 
 logger = get_logger(__name__)
@@ -148,7 +149,8 @@ class _Table:
                     self._tx.execute(query("late_pii", "masks"))
                     found = True
                 assert column.pii is not None  # noqa: S101  (only such columns are asked for)
-                hashes = [self._pii.hash_value(value, column.pii) for value in page]
+                number_form = form_of(column)
+                hashes = [self._pii.hash_value(value, column.pii, number_form) for value in page]
                 self._tx.execute(query("late_pii", "add_masks"), {"values": page, "hashes": hashes})
         return found
 

@@ -157,7 +157,7 @@ PETS = "watcher/batch/expected_files/pets.csv"
             r"columns.name.rules.nope: no such rule; there are at_least",
         ),
         ("schemas/people/columns/1/rules", {"at_least": 1}, "at_least: does not judge dtype str"),
-        ("schemas/people/columns/1/rules", {"exact_length": "x"}, r"exact_length: .* \(given: 'x'\)"),
+        ("schemas/people/columns/1/rules", {"exact_length": "x"}, r"rules.length: .* \(given: 'x'\)"),
         ("schemas/people/columns/1/rules", {"matches": "("}, "matches: not a regular expression"),
         ("schemas/people/columns/1/rules", {"required_when": {"z": ["a"]}}, "'z' is not a str column"),
         ("schemas/unused", SMALL["schemas"]["people"], "schemas.unused: no expected file uses it"),

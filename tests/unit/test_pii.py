@@ -11,8 +11,10 @@ import pytest
 from config.model import Column, Dtype, Feed, FileSpec, PiiKind, Schema
 from validation.canonical import canonical
 from validation.fault_handler import defused, to_json
+from validation.phones import PhoneForm
 from validation.pii_handler import PiiHandler
 
+MOBILE = {"region": "EG", "kind": "mobile"}
 SPEC = FileSpec(
     "people",
     Feed.BATCH,
@@ -24,7 +26,7 @@ SPEC = FileSpec(
         columns=(
             Column(name="id", dtype=Dtype.INT, nullable=False),
             Column(name="email", dtype=Dtype.STR, pii=PiiKind.EMAIL),
-            Column(name="phone", dtype=Dtype.STR, pii=PiiKind.PHONE),
+            Column(name="phone", dtype=Dtype.STR, pii=PiiKind.PHONE, rules={"phone": MOBILE}),
         ),
     ),
 )
@@ -37,12 +39,14 @@ SPEC = FileSpec(
         ("01012345678", PiiKind.PHONE, "01012345678"),
         ("1012345678", PiiKind.PHONE, "01012345678"),
         ("1012345678.0", PiiKind.PHONE, "01012345678"),
+        ("+201012345678", PiiKind.PHONE, "01012345678"),
+        ("0020 101 234 5678", PiiKind.PHONE, "01012345678"),
         ("123", PiiKind.PHONE, "123"),
         (" 29001011234567 ", PiiKind.TEXT, "29001011234567"),
     ],
 )
 def test_one_person_has_one_spelling(text: str, kind: PiiKind, form: str) -> None:
-    assert canonical(text, kind) == form
+    assert canonical(text, kind, PhoneForm(**MOBILE)) == form
 
 
 def test_the_hash_is_sha256_or_hmac_sha256_under_the_key() -> None:

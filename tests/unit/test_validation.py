@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from config.errors import FileRejected
 from config.model import Column, Dtype, Feed, FileSpec, ForeignKey, PiiKind, Schema, Stage
@@ -62,7 +65,7 @@ def reasons(rejection: Rejection) -> list[str]:
         (Column(name="c", dtype=Dtype.STR, rules={"required": True}), "x", " ", "records/required/c"),
         (Column(name="c", dtype=Dtype.FLOAT, rules={"at_least": 0}), "0", "-0.01", "records/at_least/c"),
         (Column(name="c", dtype=Dtype.FLOAT, rules={"at_most": 5}), "5.00", "5.5", "records/at_most/c"),
-        (Column(name="c", dtype=Dtype.STR, rules={"exact_length": 3}), "abc", "ab", "records/exact_length/c"),
+        (Column(name="c", dtype=Dtype.STR, rules={"length": 3}), "abc", "ab", "records/length/c"),
         (Column(name="c", dtype=Dtype.STR, rules={"matches": "[A-Z]+"}), "AB", "AB1", "records/matches/c"),
         (Column(name="c", dtype=Dtype.DATETIME), "2100-12-31 23:59", "2101-01-01", "records/date_in_range/c"),
         (Column(name="c", dtype=Dtype.DATETIME), "2000-01-01", "1999-12-31", "records/date_in_range/c"),
@@ -75,29 +78,53 @@ def test_each_rule_refuses_the_bad_row_alone(column: Column, good: str, bad: str
     assert [(r.number, reasons(r)) for r in batch.rejections()] == [(2, [reason])]
 
 
+MOBILE = {"region": "EG", "kind": "mobile"}
+
+
 @pytest.mark.parametrize(
-    ("rule", "value", "fits"),
+    ("rule", "parameter", "value", "fits"),
     [
-        ("email", "ahmed@mail.com", True),
-        ("email", "a.b-c_d@sub-domain.mail.com", True),
-        ("email", "A@B.COM", True),
-        ("email", "ahmed@mail.org", False),
-        ("email", "ahmed.mail.com", False),
-        ("email", "a@b@c.com", False),
-        ("email", "@mail.com", False),
-        ("email", "a b@mail.com", False),
-        ("egyptian_mobile", "01012345678", True),
-        ("egyptian_mobile", "1112345678", True),
-        ("egyptian_mobile", "1512345678.0", True),
-        ("egyptian_mobile", "01312345678", False),
-        ("egyptian_mobile", "0101234567", False),
-        ("egyptian_mobile", "+201012345678", False),
-        ("egyptian_mobile", "010123456789", False),
+        ("email", {"domains": ["com"]}, "ahmed@mail.com", True),
+        ("email", {"domains": ["com"]}, "a.b-c_d@sub-domain.mail.com", True),
+        ("email", {"domains": ["com"]}, "A@B.COM", True),
+        ("email", {"domains": ["com"]}, "ahmed@mail.org", False),
+        ("email", {"domains": ["com"]}, "ahmed@com", False),
+        ("email", {"domains": ["com"]}, "ahmed.mail.com", False),
+        ("email", {"domains": ["com"]}, "a@b@c.com", False),
+        ("email", {"domains": ["com"]}, "@mail.com", False),
+        ("email", {"domains": ["com"]}, "a b@mail.com", False),
+        ("email", {"domains": ["example.org", "com"]}, "a@example.org", True),
+        ("email", {"domains": ["example.org"]}, "a@mail.example.org", True),
+        ("email", {"domains": ["example.org"]}, "a@myexample.org", False),
+        ("email", True, "ahmed@mail.org", True),
+        ("email", True, "ahmed@mail", False),
+        ("email", False, "none", True),
+        ("phone", MOBILE, "01012345678", True),
+        ("phone", MOBILE, "1112345678", True),
+        ("phone", MOBILE, "1512345678.0", True),
+        ("phone", MOBILE, "01312345678", False),
+        ("phone", MOBILE, "0101234567", False),
+        ("phone", MOBILE, "+201012345678", False),
+        ("phone", MOBILE, "010123456789", False),
+        ("phone", MOBILE, "0223456789", False),
+        ("phone", {**MOBILE, "international": True}, "+201012345678", True),
+        ("phone", {**MOBILE, "international": True}, "00201012345678", True),
+        ("phone", {**MOBILE, "international": True}, "+491701234567", False),
+        ("phone", {"region": "EG"}, "0223456789", True),
+        ("phone", {"region": "DE"}, "01701234567", True),
+        ("phone", {"region": "US"}, "2015550123", True),
+        ("phone", {"region": "IT", "kind": "mobile"}, "3123456789", True),
     ],
 )
-def test_formats(rule: str, value: str, fits: bool) -> None:
-    broken = RULES[rule].broken(pa.array([value, None]), True, {})
+def test_formats(rule: str, parameter: Any, value: str, fits: bool) -> None:
+    broken = RULES[rule].broken(pa.array([value, None]), parameter, {})
     assert pc.fill_null(broken, fill_value=False).to_pylist() == [not fits, False]
+
+
+@given(st.from_regex(r"(\+20|0020|20)?0?[0-9]{0,12}", fullmatch=True))
+def test_a_mobile_number_of_the_shipped_yaml_is_01_one_of_0_1_2_5_and_eight_digits(text: str) -> None:
+    broken = RULES["phone"].broken(pa.array([text]), MOBILE, {})[0].as_py()
+    assert broken is (re.fullmatch(r"0?1[0125][0-9]{8}", text) is None)
 
 
 def test_required_when_looks_at_another_column() -> None:
