@@ -178,6 +178,7 @@ def _spec(
             contract=entry.contract,
             read=entry.read.over(reader),
             partition_by=entry.partition_by,
+            kind=entry.kind,
         )
 
 
@@ -193,7 +194,7 @@ def _on_conflict(entry: ExpectedFile, where: str, problems: list[str]) -> OnConf
 
 
 def logical_stem(file_name: str) -> tuple[str, str]:
-    """`orders.json.gz` → (`orders`, `.json`); the extension is '' when the pipeline can't read such files."""
+    """`visits.json.gz` → (`visits`, `.json`); the extension is '' when the pipeline can't read such files."""
     name = file_name.removesuffix(".gz")
     for extension in EXTENSIONS:
         if name.endswith(extension) and name != extension:
@@ -207,14 +208,10 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
     for spec in specs:
         where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
         first = by_name[spec.name]
-        if (first.table, set(first.foreign_keys), first.indexes, first.partition_by) != (
-            spec.table,
-            set(spec.foreign_keys),
-            spec.indexes,
-            spec.partition_by,
-        ):
+        if _of_table(first) != _of_table(spec):
             problems.append(
-                f"{where}: files of type {spec.name!r} must agree on table, foreign_keys, indexes and partition_by"
+                f"{where}: files of type {spec.name!r} must agree on table, kind, foreign_keys, indexes and "
+                "partition_by"
             )
         if spec.partition_by is not None:
             problems += [f"{where}.partition_by{p}" for p in partition_problems(spec, spec.partition_by, specs)]
@@ -246,6 +243,11 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
                 f"{where}.newer_by: update_if_newer (keep: latest) needs the name of a datetime column"
             )
     return problems
+
+
+def _of_table(spec: FileSpec) -> tuple[object, ...]:
+    """What the files of one type must agree on, since it is their table's."""
+    return spec.table, spec.is_fact, set(spec.foreign_keys), spec.indexes, spec.partition_by
 
 
 def _check_contracts(specs: list[FileSpec], trigger_hour: int) -> list[str]:

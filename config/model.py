@@ -279,10 +279,10 @@ class PartitionBy(Model):
 class FileSpec:
     """Everything the pipeline knows of one kind of file. Built by config_loader; the rest ask it."""
 
-    name: str  # logical name: orders
+    name: str  # logical name: visits
     feed: Feed
-    pattern: str  # file name or glob: orders.json
-    table: str  # fact_order
+    pattern: str  # file name or glob: visits.json
+    table: str  # fact_visit
     schema: Schema
     foreign_keys: tuple[ForeignKey, ...] = ()
     derive: dict[str, Derivation] = field(default_factory=dict)
@@ -293,14 +293,15 @@ class FileSpec:
     read: ReadOptions = field(default_factory=ReadOptions)
     partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
+    kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
 
     @property
     def is_fact(self) -> bool:
-        return self.table.startswith("fact_")
+        return self.kind == "fact" if self.kind else self.table.startswith("fact_")
 
     @property
     def surrogate_key(self) -> str | None:
-        """A fact's own key column: order_sk for fact_order, event_sk for fact_ticket_event."""
+        """A fact's own key column: visit_sk for fact_visit, event_sk for fact_visit_event."""
         return f"{self.table.rsplit('_', 1)[-1]}_sk" if self.is_fact else None
 
     @property

@@ -48,7 +48,10 @@ class DatabaseConfig(Model):
 
 
 class ExpectedFile(Model):
+    """`kind` defaults by the table's name: fact_… is a fact, any other a dimension."""
+
     table: Name
+    kind: Literal["fact", "dimension"] | None = None
     foreign_keys: dict[str, str] = Field(default_factory=dict)
     derive: dict[str, Derivation] = Field(default_factory=dict)
     on_conflict: OnConflict = OnConflict.NOTHING

@@ -78,7 +78,7 @@ def translate(error: psycopg2.Error) -> PipelineError:
         names["function"] = function[1]
     place = ", ".join(f"{kind} {value}" for kind, value in names.items() if value)
     message = f"PostgreSQL: {code} {name}" + (f" ({place})" if place else "")
-    if code == TAKEN and _is_number(names["table"] or "", names["constraint"]):
+    if code == TAKEN and _is_number(names["table"] or "", names["constraint"], error.diag.message_detail or ""):
         return NumberTaken(message)
     return DataError(message) if is_raised else _kind(code)(message)
 
@@ -93,7 +93,11 @@ def _kind(code: str) -> type[PipelineError]:
     return next((kind for codes, kind in kinds.items() if code.startswith(codes)), PipelineError)
 
 
-def _is_number(table: str, constraint: str | None) -> bool:
-    """Is this the primary key of a table whose rows are numbered by the database?"""
+def _is_number(table: str, constraint: str | None, detail: str) -> bool:
+    """Is this the primary key of a table whose rows are numbered by the database?
+
+    `detail` names its columns: a fact's is its surrogate key, whatever the table is called.
+    """
     is_fact = table.startswith("fact_") and not table.endswith("_key")  # that holds the keys of a partitioned one
+    is_fact = is_fact or f"({table.rsplit('_', 1)[-1]}_sk)=" in detail
     return constraint == f"{table}_pkey" and (is_fact or table in NUMBERED)
