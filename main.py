@@ -54,7 +54,7 @@ def once(wait: Wait = 30) -> None:
 def backfill(
     first: Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
     last: Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")],
-    name: Annotated[str | None, typer.Option("--type", help="Only files of this type, as orders.")] = None,
+    name: Annotated[str | None, typer.Option("--type", help="Only files of this type, as visits.")] = None,
     wait: Wait = 30,
 ) -> None:
     """Load the batch and stream folders of these days now, whatever trigger_hour and catch_up_days say."""

@@ -24,7 +24,7 @@ def spec_for(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> FileSpec 
 
 @lru_cache(maxsize=1000)
 def exactness(pattern: str) -> tuple[bool, int]:
-    """Orders patterns: a name without wildcards is more exact than any glob, more letters than fewer."""
+    """Sorts patterns: a name without wildcards is more exact than any glob, more letters than fewer."""
     parts = _PART.findall(pattern)
     letters = sum(len(part) == 1 and part not in "*?" for part in parts)
     return letters == len(parts), letters

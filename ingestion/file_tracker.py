@@ -236,7 +236,7 @@ class FileTracker:
         self._disconnect()
 
     def _next_orders(self) -> Iterator[str | _Order]:
-        """All orders that are queued; waits for one, but not for long while something is owed."""
+        """All that is queued; waits for one, but not for long while something is owed."""
         with contextlib.suppress(queue.Empty):
             yield self._orders.get(timeout=_RETRY_SECONDS if self._owed or self._all_owed else None)
             while True:

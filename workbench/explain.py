@@ -41,7 +41,7 @@ _STATES = {
 
 @command
 def explain(
-    table: Annotated[str, typer.Argument(help="A table, or the logical name of its files: fact_order, orders.")],
+    table: Annotated[str, typer.Argument(help="A table, or the logical name of its files: fact_visit, visits.")],
     key: Annotated[str, typer.Argument(help="The row's key as in the source file.")],
     as_json: AsJson = False,
 ) -> int:

@@ -29,7 +29,7 @@ LoggedStatus = Literal["success", "failed", "undone"]
 def list_files(
     context: typer.Context,
     status: Annotated[LoggedStatus | None, typer.Option()] = None,
-    type_: Annotated[str | None, typer.Option("--type", help="The logical name, as orders, or table.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="The logical name, as visits, or table.")] = None,
     feed: Annotated[Feed | None, typer.Option(help="Master files are batch files.")] = None,
     text: Annotated[str | None, typer.Option(help="Is in the path, in any case.")] = None,
     since: Since = None,

@@ -32,7 +32,7 @@ class KeyGuess:
 
 
 def snake(name: str) -> str:
-    """`Order ID`, `orderId` and `order-id` → `order_id`."""
+    """`Visit ID`, `visitId` and `visit-id` → `visit_id`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^0-9a-z]+", "_", spaced.lower()).strip("_") or name.lower()
 
@@ -84,7 +84,7 @@ def _first(columns: Sequence[str] | dict[str, pa.Array], fits: Callable[[str], b
 
 
 def _is_own(column: str, name: str) -> bool:
-    """`id`, or `ticket_id` in a file of tickets; of `raw_tickets` too."""
+    """`id`, or `visit_id` in a file of visits; of `raw_visits` too."""
     plain, whole = snake(column), singular(name)
     nouns = {whole, name, _last_word(name)}
     return plain in _OWN or plain in {f"{noun}_{ending}" for noun in nouns for ending in _ENDINGS}
@@ -123,7 +123,7 @@ def _pair(columns: Sequence[str], texts: dict[str, pa.Array], name: str) -> tupl
 def parent_of(column: str, specs: Sequence[FileSpec]) -> FileSpec | None:
     """The type that `column` may refer to by its name; whether its values are there is another question.
 
-    `customer_id` refers to customers, or to raw_customers, whose key has that name or is a plain `id`. A plain
+    `guest_id` refers to guests, or to raw_guests, whose key has that name or is a plain `id`. A plain
     `id` refers to nothing.
     """
     plain = snake(column)

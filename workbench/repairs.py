@@ -128,13 +128,13 @@ def erase(
 ) -> None:
     """Blank a person's personal values in tables, quarantine and CSV, and in every file to come. No way back.
 
-    Any file type of the configuration may be named, too: --customer-key 17 is short for key 17 in the table of
-    customers.
+    Any file type of the configuration may be named, too: --guest-key 17 is short for key 17 in the table of
+    guests.
     """
     if context.args and key is None and table is None:
         table, key = _named_key(checked_config(), context.args)
     if table is None or key is None or (context.args and key != context.args[-1]):
-        raise ConfigError("give --TYPE-key KEY, as in --customer-key 17, or --table TABLE and --key KEY")
+        raise ConfigError("give --TYPE-key KEY, as in --guest-key 17, or --table TABLE and --key KEY")
     of_table, of_key = table.lower(), key
     with workplace(dry_run=dry_run) as place:
         if not dry_run:
@@ -152,7 +152,7 @@ def erase(
 
 
 def _named_key(config: PipelineConfig, arguments: Sequence[str]) -> tuple[str, str]:
-    """The table and the key that `--customer-key 17` says. Raises ConfigError."""
+    """The table and the key that `--guest-key 17` says. Raises ConfigError."""
     option, *keys = arguments
     match = re.fullmatch(r"--(.+)-key", option)
     names = {singular(name): name for name in config.by_logical_name}

@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
 
 class UrlPath(PosixPath):
-    """An address, as in s3://bucket/folder/orders.json. Of a Path, only name and parents mean anything."""
+    """An address, as in s3://bucket/folder/visits.json. Of a Path, only name and parents mean anything."""
 
     def __str__(self) -> str:
         return super().__str__().replace(":/", "://", 1)
