@@ -72,7 +72,7 @@ def _blank_refused(
         tx.execute(query("repair", "set_raw_true_orphan"), parameters)
     personal = [column.name for column in spec.personal]
     tx.execute(query("repair", "blank_history"), {"ids": [row[0] for row in named], "columns": personal})
-    tx.execute(query("repair", "backup_stale"), {"file_ids": sorted({row[1] for row in named})})
+    tx.execute(query("settlement", "backup_stale"), {"file_ids": sorted({row[1] for row in named})})
     return len(named)
 
 

@@ -7,25 +7,28 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
 from datawarehouse.erasure import read_erasures
-from datawarehouse.fk_checker import parent_lookup
+from datawarehouse.fk_checker import parent_lookup, rows_by_key
 from datawarehouse.loader import Loaded, Loader
+from datawarehouse.queries import query
 from datawarehouse.schema.late_pii import mask_rest
 from utils import metrics
-from validation.batch import FILE_ID, Batch
+from validation.batch import FILE_ID, Batch, Chunk
+from validation.conversions import as_mask
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.pii_handler import PiiHandler
 from validation.records_validator import key_codes, readmit_twins, reject_duplicates
+from validation.rejudge import Refused, judge_again
 
 MOST_TWINS = 10  # of a row that the database refuses, in its chunk: the next is tried; others are duplicates
 
 LOADED, UPDATED = "loaded", "updated"  # verdicts on a good row; an update is in the place of an older row
 ALREADY_PRESENT = "already_present"
-DUPLICATE = "duplicate"  # a late row whose key its own file has brought: it is there
 
 
 class RowLoad:
@@ -44,6 +47,8 @@ class RowLoad:
         *,
         list_rows: bool = False,
     ) -> None:
+        self._tx = tx
+        self._dates = config.validation.dates
         self._spec = spec
         self._mask = pii.mask if pii else partial(mask_rest, PiiHandler(config.pii.hash_key))
         self.erased = read_erasures(tx, spec, config)
@@ -74,10 +79,35 @@ class RowLoad:
         Rows of several files with one key take turns, in their order: a later one may be newer.
         """
         reject_duplicates(batch, owners=file_ids)
+        self._reject_repeats(batch, file_ids)
         loaded = Loaded()
         for turn in _turns(batch):
             loaded.add(self._load_with_twins(batch, turn, file_ids, owners=file_ids))
         return loaded
+
+    def _reject_repeats(self, batch: Batch, file_ids: np.ndarray) -> None:
+        """Reject as duplicates the good rows whose key a row of their file has brought out of quarantine before.
+
+        Of the file's other rows, the loader finds those that are in the table.
+        """
+        keys = batch.output[self._spec.schema.primary_key]
+        asked = pc.unique(keys.filter(pa.array(batch.good)))
+        known = pa.array((row[0] for row in rows_by_key(self._tx, self._spec, asked)), keys.type)
+        suspects = batch.good & as_mask(pc.is_in(keys, value_set=known))
+        if not suspects.any():
+            return
+        passed_ids, passed = self._passed(np.unique(file_ids[suspects]).tolist())
+        codes = key_codes(_joined(batch, passed), owners=np.concatenate([file_ids, passed_ids]))
+        repeats = suspects & np.isin(codes[: len(suspects)], codes[len(suspects) :])
+        batch.reject(repeats, Stage.RECORDS, "duplicate", self._spec.schema.primary_key)
+
+    def _passed(self, file_ids: list[int]) -> tuple[np.ndarray, Batch]:
+        """The rows of files that were refused once and have passed since: their file ids, and what they hold."""
+        self._tx.execute(query("settlement", "passed"), {"file_ids": file_ids})
+        rows = self._tx.fetchall()
+        passed, _ = judge_again(self._spec, [Refused(raw, ()) for _, raw in rows], self._dates)
+        owners = np.array([file_id for file_id, _ in rows], np.int64)
+        return owners[passed.chunk.numbers], passed
 
     def _load_with_twins(
         self,
@@ -123,12 +153,6 @@ def verdicts(batch: Batch, loaded: Loaded, among: np.ndarray | None = None) -> d
     return done | dict.fromkeys(loaded.updated_rows, UPDATED)
 
 
-def late_verdicts(batch: Batch, loaded: Loaded) -> dict[int, str]:
-    """The same of late rows; one whose key its own file has brought is there too, and refused no more."""
-    duplicates = batch.chunk.numbers[batch.held("duplicate")].tolist()
-    return verdicts(batch, loaded) | dict.fromkeys(duplicates, DUPLICATE)
-
-
 def _turns(batch: Batch) -> Iterator[np.ndarray]:
     """The good rows in parts (boolean) that hold each key once: the first rows with their keys, and so on."""
     good = np.flatnonzero(batch.good)
@@ -141,3 +165,10 @@ def _turns(batch: Batch) -> Iterator[np.ndarray]:
         mask = np.zeros(len(batch.chunk.numbers), bool)
         mask[good[turn_of == turn]] = True
         yield mask
+
+
+def _joined(one: Batch, other: Batch) -> Batch:
+    """The rows of both, as far as their keys can be compared."""
+    output = {name: pa.concat_arrays([values, other.output[name]]) for name, values in one.output.items()}
+    numbers = np.concatenate([one.chunk.numbers, other.chunk.numbers])
+    return Batch(one.spec, Chunk(numbers, {}), output=output)

@@ -17,9 +17,10 @@ from config.model import FileJob, FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.quarantine import loader as quarantine_loader
-from datawarehouse.quarantine.desk import DISCARDED, TRUE_ORPHAN, Row, lock
+from datawarehouse.quarantine.desk import DISCARDED, TRUE_ORPHAN, Row, lock, open_again
 from datawarehouse.quarantine.loader import RefusedRows
-from datawarehouse.quarantine.replay import Replayed, Settlement, replay_table
+from datawarehouse.quarantine.replay import replay_rows
+from datawarehouse.quarantine.settlement import Settled, Settlement
 from datawarehouse.queries import query
 from datawarehouse.recount import Moves, recount
 from datawarehouse.row_load import LOADED, UPDATED, RowLoad, verdicts
@@ -38,7 +39,7 @@ _OPEN = (None, TRUE_ORPHAN)
 class Reprocessed:
     """What became of the rows: of those in quarantine, of those that are missing in the table, and of the rest."""
 
-    replayed: Replayed = field(default_factory=Replayed)
+    replayed: Settled = field(default_factory=Settled)
     restored: int = 0  # passed at the time, were not in the table any more, and were inserted
     quarantined: int = 0  # are in no table and refused, and were not in quarantine (any more)
     edited: int = 0  # quarantined rows that were edited since, left to `quarantine replay`
@@ -112,7 +113,8 @@ class _Turn:
         self._file = file
         self._file_id = int(file["file_id"])
         self.result = Reprocessed()
-        self._settled = Settlement(tx, config, who, self.result.replayed)
+        self._settlement = Settlement(tx, config, who)
+        self.result.replayed = self._settlement.result
         self._road = RowLoad(tx, self._spec, config, pii, list_rows=True)
         self._records = 0
         self._updated = 0  # standing rows that are newer than what was in the table
@@ -218,7 +220,7 @@ class _Turn:
         rows = np.isin(batch.chunk.numbers, list(self._open))
         loaded = self._road.load(batch, self._file_ids(batch), among=rows, more=True)
         done = verdicts(batch, loaded, rows)
-        self._settled.resolve((self._open[number], how) for number, how in done.items())
+        self._settlement.close((self._open[number], how) for number, how in done.items())
 
     def _file_ids(self, batch: Batch) -> np.ndarray:
         return np.full(len(batch.chunk.numbers), self._file_id)
@@ -227,10 +229,9 @@ class _Turn:
         """Give open rows today's reasons; rows that fell are open again, or in quarantine for the first time."""
         reopened = {r.number: r for r in fallen if r.number in self._passed}
         ids = [self._passed[number] for number in reopened]
-        self._tx.execute(query("repair", "open_again"), {"ids": ids})
-        still = {row: reopened[row.number] for row in lock(self._tx, ids)}
+        still = {row: reopened[row.number] for row in open_again(self._tx, ids)}
         still |= {self._open[r.number]: r for r in batch.rejections() if r.number in self._open}
-        self._settled.refuse(self._spec, {row: (r.reasons, r.missing) for row, r in still.items()})
+        self._settlement.refuse(self._spec, {row: (r.reasons, r.missing) for row, r in still.items()})
         erased = self._road.erased
         new = [replace(r, raw=erased.blank_raw(r.raw)) for r in fallen if r.number not in reopened]
         if new:
@@ -252,19 +253,18 @@ class _Turn:
         there = rows_by_key(self._tx, self._spec, asked) if len(asked) else []
         present = {*pa.array((row[0] for row in there), keys.type).to_pylist()}
         gone = [q_id for (q_id, _), value in zip(found, keys.to_pylist(), strict=True) if value not in present]
-        self._tx.execute(query("repair", "open_again"), {"ids": gone})
-        replay_table(self._tx, self._config, self._spec, lock(self._tx, gone), self._settled)
+        replay_rows(self._tx, self._config, self._spec, open_again(self._tx, gone), self._settlement)
         self._sent_back += len(gone)
 
     def _close_books(self) -> None:
         if self.result.quarantined:
             self._tx.execute(query("repair", "same_day"), {"file_id": self._file_id})
-        inserted, updated, rewritten = self._settled.moved(self._file_id)
+        moved = self._settlement.moves_of(self._file_id)
         moves = Moves(
-            inserted=inserted,
-            updated=updated + self._updated,
+            inserted=moved.inserted,
+            updated=moved.updated + self._updated,
             restored=self.result.restored,
             refused=self._sent_back,
-            rewritten=rewritten or self._sent_back > 0,
+            rewritten=moved.has_other_reasons or self._sent_back > 0,
         )
         recount(self._tx, self._file, moves)

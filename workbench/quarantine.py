@@ -14,7 +14,8 @@ from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.quarantine import desk as quarantine_desk
-from datawarehouse.quarantine.replay import Replayed, replay
+from datawarehouse.quarantine.replay import replay
+from datawarehouse.quarantine.settlement import Settled
 from validation.pii_handler import PiiHandler
 from workbench import spreadsheet
 from workbench.arguments import RowId, RowIds, Since, moment, spec_of_table
@@ -234,7 +235,7 @@ def discard(
         place.done(f"{count} rows discarded{skipped}", discarded=count)
 
 
-def _counters(result: Replayed) -> dict[str, Any]:
+def _counters(result: Settled) -> dict[str, Any]:
     return {"loaded": result.loaded, "already_present": result.already_present, "refused": result.refused}
 
 

@@ -65,11 +65,17 @@ def require_operator(tx: Cursor, config: PipelineConfig) -> None:
 def lock(tx: Cursor, ids: Sequence[int]) -> list[Row]:
     """Those of `ids` that are open or true orphans and that nobody else has in hand, by id."""
     tx.execute(query("repair", "share_erasures"))  # first, as whoever erases takes it first
-    tx.execute(query("repair", "lock"), {"ids": list(ids)})
+    tx.execute(query("settlement", "lock"), {"ids": list(ids)})
     return [
         Row(q_id, file_id, number, table, feed, Refused(raw, _reasons(reasons), frozenset(edited)), resolution)
         for q_id, file_id, number, table, feed, reasons, raw, resolution, edited in tx.fetchall()
     ]
+
+
+def open_again(tx: Cursor, ids: Sequence[int]) -> list[Row]:
+    """Open rows that had passed and are in no table any more; they are locked, by id."""
+    tx.execute(query("settlement", "open_again"), {"ids": list(ids)})
+    return lock(tx, ids)
 
 
 def spec_of(row: Row, config: PipelineConfig) -> FileSpec:
@@ -133,7 +139,7 @@ def discard(tx: Cursor, ids: Sequence[int], reason: str, who: str) -> int:
     """Close open rows for good; their files' books stay, for they were refused. Returns how many."""
     rows = [row for row in lock(tx, ids) if row.resolution is None]
     found = [row.quarantine_id for row in rows]
-    tx.execute(query("repair", "resolve"), {"ids": found, "resolutions": [DISCARDED] * len(found), "tries": 0})
+    tx.execute(query("settlement", "resolve"), {"ids": found, "resolutions": [DISCARDED] * len(found), "tries": 0})
     clear_waits(tx, rows)
     note(tx, "discard", who, dict.fromkeys(found, f"discarded: {reason}"))
     return len(found)
@@ -149,18 +155,18 @@ def note(
     """A step in the history of each row, by quarantine_id; `changes` are [before, after] by column, as stored."""
     listed = [to_json(dict((changes or {}).get(q_id, {}))) for q_id in outcomes]
     parameters = {"action": action, "who": who, "ids": list(outcomes), "changes": listed}
-    tx.execute(query("repair", "note"), {**parameters, "outcomes": list(outcomes.values())})
+    tx.execute(query("settlement", "note"), {**parameters, "outcomes": list(outcomes.values())})
 
 
 def clear_waits(tx: Cursor, rows: Sequence[Row]) -> None:
     """The rows wait for no parent any more."""
     keys = {"file_ids": [row.file_id for row in rows], "row_numbers": [row.number for row in rows]}
-    tx.execute(query("quarantine", "clear_waits"), keys)
+    tx.execute(query("settlement", "clear_waits"), keys)
 
 
 def mark_backup_stale(tx: Cursor, file_ids: set[int]) -> None:
     """The CSV backup of these files' days is to be written anew from the table."""
-    tx.execute(query("repair", "backup_stale"), {"file_ids": sorted(file_ids)})
+    tx.execute(query("settlement", "backup_stale"), {"file_ids": sorted(file_ids)})
 
 
 def _reasons(listed: list[dict[str, Any]]) -> tuple[Reason, ...]:

@@ -71,7 +71,7 @@ def mask_late_columns(tx: Cursor, config: PipelineConfig, pii: PiiHandler) -> Ma
         masked.quarantined += quarantined
     for name in sorted((known or set()) - wanted):
         logger.warning(f"[pii] {name} is pii no more: what was hashed stays so")
-    tx.execute(query("repair", "backup_stale"), {"file_ids": sorted(masked.file_ids)})
+    tx.execute(query("settlement", "backup_stale"), {"file_ids": sorted(masked.file_ids)})
     tx.execute(query("late_pii", "remember_columns"), {"columns": json.dumps(sorted(wanted))})
     return masked
 

@@ -45,37 +45,6 @@ INSERT INTO pipeline_file_log (
 OVERRIDING SYSTEM VALUE
 VALUES %s
 
--- name: heal
--- Orphans that loaded after all: the books of their files move with them.
-UPDATE pipeline_file_log
-SET valid_records = valid_records + %(resolved)s,
-    quarantined = quarantined - %(resolved)s,
-    inserted_records = inserted_records + %(inserted)s,
-    updated_records = updated_records + %(updated)s,
-    already_present = already_present + %(resolved)s - %(inserted)s - %(updated)s,
-    resolved_orphans = resolved_orphans + %(resolved)s
-WHERE file_id = %(file_id)s
-
--- name: replay
--- The same for rows that an operator replayed; `orphans` of the `resolved` were orphans.
-UPDATE pipeline_file_log
-SET valid_records = valid_records + %(resolved)s,
-    quarantined = quarantined - %(resolved)s,
-    inserted_records = inserted_records + %(inserted)s,
-    updated_records = updated_records + %(updated)s,
-    already_present = already_present + %(resolved)s - %(inserted)s - %(updated)s,
-    resolved_orphans = resolved_orphans + %(orphans)s,
-    resolved_records = resolved_records + %(resolved)s - %(orphans)s
-WHERE file_id = %(file_id)s
-
--- name: judged_anew
--- Rows that are refused still, for other reasons than before; their backup is written anew.
-UPDATE pipeline_file_log
-SET orphan_count = orphan_count + %(orphans)s,
-    duplicate_count = duplicate_count + %(duplicates)s,
-    backup_written = false
-WHERE file_id = %(file_id)s
-
 -- name: refused_rows
 -- What quarantine has of a file: rows that are refused still, orphans, orphans and others that were loaded or found
 -- there since, duplicates.

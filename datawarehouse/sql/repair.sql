@@ -1,15 +1,5 @@
 -- What operators do to quarantined rows and to files; each command is one transaction.
 
--- name: lock
--- Rows that are open or given up. Those that the service heals just now are left out.
-SELECT q.quarantine_id, q.file_id, q.row_number, q.source_table, q.file_type, q.reasons, q.raw_data, q.resolution,
-       ARRAY(SELECT DISTINCT jsonb_object_keys(h.changes) FROM quarantine_history h
-             WHERE h.quarantine_id = q.quarantine_id AND h.action = 'edit')
-FROM quarantine q
-WHERE q.quarantine_id = ANY (%(ids)s) AND (q.resolution IS NULL OR q.resolution = 'true_orphan')
-ORDER BY q.quarantine_id
-FOR UPDATE SKIP LOCKED
-
 -- name: lock_of_file
 SELECT quarantine_id FROM quarantine WHERE file_id = %(file_id)s ORDER BY quarantine_id FOR UPDATE
 
@@ -23,10 +13,6 @@ WHERE q.file_id = %(file_id)s
 -- name: raw_of
 SELECT quarantine_id, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)s) ORDER BY quarantine_id
 
--- name: open_again
--- Rows that had been loaded or found there, and are in no table any more.
-UPDATE quarantine SET resolution = NULL, resolved_at = NULL WHERE quarantine_id = ANY (%(ids)s)
-
 -- name: same_day
 -- The rows of a file in quarantine are of one day, that of their backup: those that come back join the others.
 UPDATE quarantine q SET quarantined_at = o.at
@@ -38,30 +24,6 @@ UPDATE quarantine SET raw_data = %(raw)s WHERE quarantine_id = %(id)s
 
 -- name: set_raw_true_orphan
 UPDATE true_orphan SET raw_data = %(raw)s WHERE quarantine_id = %(id)s
-
--- name: set_reasons
-UPDATE quarantine q
-SET rejection_stage = r.stage, rejection_reason = r.reason, reasons = r.reasons, retry_count = q.retry_count + 1
-FROM unnest(%(ids)s::bigint[], %(stages)s::text[], %(texts)s::text[], %(reasons)s::jsonb[])
-    AS r (id, stage, reason, reasons)
-WHERE q.quarantine_id = r.id
-
--- name: resolve
-UPDATE quarantine q
-SET resolution = r.resolution, resolved_at = now(), retry_count = q.retry_count + %(tries)s
-FROM unnest(%(ids)s::bigint[], %(resolutions)s::text[]) AS r (id, resolution)
-WHERE q.quarantine_id = r.id
-
--- name: drop_true_orphans
-DELETE FROM true_orphan WHERE quarantine_id = ANY (%(ids)s)
-
--- name: note
-INSERT INTO quarantine_history (quarantine_id, action, who, changes, outcome)
-SELECT n.id, %(action)s, %(who)s, n.changes, n.outcome
-FROM unnest(%(ids)s::bigint[], %(changes)s::jsonb[], %(outcomes)s::text[]) AS n (id, changes, outcome)
-
--- name: backup_stale
-UPDATE pipeline_file_log SET backup_written = false WHERE file_id = ANY (%(file_ids)s)
 
 -- name: dependants
 -- Rows of {child} that refer to rows of {table} which the file brought. Words in braces are identifiers.

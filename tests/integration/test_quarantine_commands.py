@@ -203,8 +203,15 @@ def test_a_key_that_is_there_already_is_resolved_as_such(site: Site) -> None:
     site.load("more/customers.csv", CUSTOMERS + customer(2))
     twice, bad = site.quarantined(customer_id=1) + site.quarantined(customer_id=2)
     site.run("quarantine", "edit", bad, "--set", "gender=male", "--yes")
-    words(site.run("quarantine", "replay", twice, bad, "--yes"), ["0 loaded, 2 already there"])
-    assert site.rows("SELECT DISTINCT resolution FROM quarantine") == [("already_present",)]
+    words(
+        site.run("quarantine", "replay", twice, bad, "--yes", expect=1),
+        ["0 loaded, 1 already there, 1 refused again"],
+    )
+    assert site.rows("SELECT resolution, rejection_reason FROM quarantine ORDER BY row_number") == [
+        (None, "customer_id: duplicate"),
+        ("already_present", "gender: allowed_values"),
+    ]
+    site.check_books()
 
 
 def test_discarded_rows_are_kept_and_stay_refused_in_the_books(site: Site) -> None:
@@ -285,7 +292,12 @@ def test_it_is_the_same_in_many_chunks(site: Site, monkeypatch: pytest.MonkeyPat
     site.load("more/customers.csv", CUSTOMERS + customer(4))
     site.execute('UPDATE quarantine SET raw_data = raw_data || \'{"gender": "male"}\'')
     site.execute("UPDATE pipeline_file_log SET backup_written = false")
-    words(site.run("quarantine", "replay", "--file", outcome.file_id, "--yes"), ["3 loaded, 3 already there"])
+    words(
+        site.run("quarantine", "replay", "--file", outcome.file_id, "--yes", expect=1),
+        ["3 loaded, 1 already there, 2 refused again"],
+    )
+    assert site.rows("SELECT row_number FROM quarantine WHERE resolution IS NULL ORDER BY 1") == [(3,), (5,)]
+    site.check_books()
 
 
 def test_a_replayed_row_that_updates_an_older_one_is_counted_as_an_update(
