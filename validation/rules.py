@@ -9,6 +9,7 @@ all columns of the chunk. The parameter's type is checked when the configuration
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -103,15 +104,15 @@ def required_when(values: pa.Array, when: dict[str, list[str]], columns: Columns
 
 
 @rule(*_NUMBERS)
-def at_least(values: pa.Array, bound: float) -> pa.Array:
+def at_least(values: pa.Array, bound: int | float) -> pa.Array:
     """A number below `bound` breaks it."""
-    return pc.less(values, bound)
+    return pc.less(values, _exactly(values, bound, math.ceil))
 
 
 @rule(*_NUMBERS)
-def at_most(values: pa.Array, bound: float) -> pa.Array:
+def at_most(values: pa.Array, bound: int | float) -> pa.Array:
     """A number above `bound` breaks it."""
-    return pc.greater(values, bound)
+    return pc.greater(values, _exactly(values, bound, math.floor))
 
 
 @rule(*_TEXT)
@@ -144,6 +145,11 @@ def phone(values: pa.Array, form: PhoneForm) -> pa.Array:
     The national prefix may be lost, and `.0` added, where an export wrote the column as numbers.
     """
     return matches(values, phones.pattern(form))
+
+
+def _exactly(values: pa.Array, bound: float, whole: Callable[[float], int]) -> float:
+    """The bound as `values` are compared with it: of whole numbers a double would change digits."""
+    return whole(bound) if pa.types.is_integer(values.type) else bound
 
 
 def _empty(values: pa.Array) -> pa.Array:

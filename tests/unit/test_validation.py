@@ -127,6 +127,20 @@ def test_a_mobile_number_of_the_shipped_yaml_is_01_one_of_0_1_2_5_and_eight_digi
     assert broken is (re.fullmatch(r"0?1[0125][0-9]{8}", text) is None)
 
 
+@pytest.mark.parametrize(
+    ("rule", "bound", "broken"),
+    [
+        ("at_least", 0, [True, False, False]),
+        ("at_least", 1.5, [True, True, False]),
+        ("at_most", 9_007_199_254_740_992, [False, False, True]),
+        ("at_most", 1.5, [False, False, True]),
+    ],
+)
+def test_a_bound_is_exact_for_whole_numbers_of_any_size(rule: str, bound: float, broken: list[bool]) -> None:
+    values = pa.array([-9_007_199_254_740_993, 1, 9_007_199_254_740_993], pa.int64())
+    assert RULES[rule].broken(values, bound, {}).to_pylist() == broken
+
+
 def test_required_when_looks_at_another_column() -> None:
     spec = make_spec(
         Column(name="status", dtype=Dtype.STR),
