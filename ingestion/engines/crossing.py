@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
+from typing import Any
 
 from config.errors import OurWords, PipelineError, in_our_words
 
@@ -51,16 +52,26 @@ def _forms(error: BaseException) -> Iterator[bytes]:
 def _pickled(error: BaseException, message: str) -> Iterator[bytes]:
     """The error pickled, if what comes out is what went in."""
     with suppress(Exception):  # whatever its class makes of it
-        data = pickle.dumps(error)
-        back = pickle.loads(data)  # noqa: S301  (made a line ago)
+        parts: Any = error.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        data = pickle.dumps((parts[0], parts[1], parts[2] if len(parts) > 2 else None))
+        back = _made(data)
         if type(back) is type(error) and in_our_words(back) == message:
             yield data
+
+
+def _made(data: bytes) -> Any:
+    """From its parts: a cluster changes how exceptions are pickled, and takes causes along with their texts."""
+    make, arguments, state = pickle.loads(data)  # noqa: S301  (by a worker, which has the database's password)
+    error = make(*arguments)
+    if state:
+        error.__setstate__(state)
+    return error
 
 
 def _first_readable(forms: tuple[bytes, ...]) -> BaseException:
     for form in forms:
         with suppress(Exception):  # a class that is not here
-            error = pickle.loads(form)  # noqa: S301  (by a worker, which has the database's password)
+            error = _made(form)
             if isinstance(error, BaseException):
                 return error
     return PipelineError("an error that can't be told of")

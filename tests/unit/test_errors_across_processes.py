@@ -145,6 +145,19 @@ def test_most_errors_of_others_keep_their_class() -> None:
     assert kept == [True, True, True]
 
 
+def test_all_this_holds_where_a_cluster_has_changed_how_exceptions_are_pickled() -> None:
+    """Its library does so at import, for all of the process."""
+    pytest.importorskip("distributed")
+    code = (
+        "import sys, pytest, tblib.pickling_support as support; support.install();"
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-k', 'not cluster', sys.argv[1]]))"
+    )
+    command = [sys.executable, "-c", code, __file__]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def test_another_process_reads_it(tmp_path: Path) -> None:
     (tmp_path / "error").write_text(repr(pack(NumberTaken("PostgreSQL: 23505"))))
     code = (
