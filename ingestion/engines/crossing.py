@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
+from typing import Any
 
 from config.errors import OurWords, PipelineError, in_our_words
 
@@ -51,18 +52,18 @@ def _forms(error: BaseException) -> Iterator[bytes]:
 def _pickled(error: BaseException, message: str) -> Iterator[bytes]:
     """The error pickled, if what comes out is what went in."""
     with suppress(Exception):  # whatever its class makes of it
-        make, arguments, *state = tuple(error.__reduce_ex__(pickle.DEFAULT_PROTOCOL))
-        data = pickle.dumps((make, arguments, state[0] if state else None))
+        parts: Any = error.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        data = pickle.dumps((parts[0], parts[1], parts[2] if len(parts) > 2 else None))
         back = _made(data)
         if type(back) is type(error) and in_our_words(back) == message:
             yield data
 
 
-def _made(data: bytes) -> object:
-    """Of its parts: a cluster's library pickles exceptions its own way, with their causes and texts."""
+def _made(data: bytes) -> Any:
+    """From its parts: a cluster changes how exceptions are pickled, and takes causes along with their texts."""
     make, arguments, state = pickle.loads(data)  # noqa: S301  (by a worker, which has the database's password)
-    error: object = make(*arguments)
-    if state and isinstance(error, BaseException):
+    error = make(*arguments)
+    if state:
         error.__setstate__(state)
     return error
 
