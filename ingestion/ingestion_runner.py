@@ -48,7 +48,7 @@ from validation.pii_handler import PiiHandler
 
 logger = get_logger(__name__)
 
-GRACE_SECONDS = 7.0  # a load that takes longer than this after a stop is rolled back
+GRACE_SECONDS = 5.0  # a load that takes longer than this after a stop is rolled back
 PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
 RETRY_SECONDS = 0.5  # after what a live database could not do now
 SMALL_BYTES = 64 << 10  # a file that is larger is loaded by itself
