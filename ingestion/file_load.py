@@ -43,6 +43,7 @@ T = TypeVar("T")
 logger = get_logger(__name__)
 
 READ_AHEAD_BYTES = 1 << 20  # a larger file is parsed and validated while its last chunk is loaded
+ASKED_SECONDS = 0.2  # how often whether to go on, while a chunk is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +135,7 @@ class FileLoad:
                 corrector.correct(cuts, only_tell=only_tell)
             parts: deque[_Part] = deque()
             for batch in batches:
-                if self._give_up():
-                    raise Stopped(
-                        f"{job.path.name} was rolled back at row {books.total}; it is loaded at the next start"
-                    )
+                self._go_on(job)
                 file_ids = np.full(len(batch.chunk.numbers), claim.file_id)
                 loaded = load.load(batch, file_ids, more=batch.may_repeat is not None)
                 parts.append(
@@ -162,7 +160,14 @@ class FileLoad:
     def _batches(self, job: FileJob, file: OpenFile) -> AbstractContextManager[Iterator[Batch]]:
         """The file's chunks, judged by all that needs no warehouse."""
         batches = self._judged(job, file)
-        return ahead(batches) if job.size > READ_AHEAD_BYTES else nullcontext(batches)
+        if job.size > READ_AHEAD_BYTES or job.path.name.endswith(".gz"):  # whose true size nobody knows
+            return ahead(batches, lambda: self._go_on(job))
+        return nullcontext(batches)
+
+    def _go_on(self, job: FileJob) -> None:
+        """Raise Stopped when the load is to be given up."""
+        if self._give_up():
+            raise Stopped(f"{job.path.name} was rolled back; it is loaded at the next start")
 
     def _judged(self, job: FileJob, file: OpenFile) -> Iterator[Batch]:
         most, memory = self._config.reader.chunk_rows, None
@@ -199,8 +204,12 @@ def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
 
 
 @contextmanager
-def ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
-    """The items of `items`, each made in a thread of its own while the one before is used; the first at once."""
+def ahead(items: Iterator[T], go_on: Callable[[], None]) -> Iterator[Iterator[T]]:
+    """The items of `items`, each made in a thread of its own while the one before is used; the first at once.
+
+    While an item is waited for, `go_on` is asked again and again, which raises Stopped when nobody wants it any
+    more. Then the thread is left to itself: it ends with the item that it is making.
+    """
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=1)
     unwanted = threading.Event()
 
@@ -222,7 +231,11 @@ def ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
 
     def handed_over() -> Iterator[T]:
         while True:
-            item, error = ready.get()
+            try:
+                item, error = ready.get(timeout=ASKED_SECONDS)
+            except queue.Empty:
+                go_on()
+                continue
             if isinstance(error, StopIteration):
                 return
             if error is not None:
@@ -232,8 +245,13 @@ def ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
 
     thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
     thread.start()
+    waited_for = True
     try:
         yield handed_over()
+    except Stopped:
+        waited_for = False
+        raise
     finally:
         unwanted.set()
-        thread.join()
+        if waited_for:
+            thread.join()

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import psycopg2
 import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.extras import register_default_json, register_default_jsonb
 
 from config.errors import ConfigError, PipelineError
 from config.settings import PipelineConfig
@@ -41,6 +42,8 @@ def sql(
     if not statement.strip():
         raise ConfigError("the statement is empty")
     with open_warehouse(checked_config()) as warehouse, warehouse.transaction() as tx:
+        for register in (register_default_json, register_default_jsonb):
+            register(tx, loads=str)  # as it is stored: a parsed 12.50 would be 12.5
         if not write:  # for the session, so that a COMMIT within the statement does not end it
             tx.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET TRANSACTION READ ONLY")
         _execute(tx, statement)

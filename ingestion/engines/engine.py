@@ -11,7 +11,7 @@ from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from ingestion.group_load import Together
 
-GRACE_SECONDS = 7.0  # a load that takes longer than this after a stop is rolled back
+GRACE_SECONDS = 5.0  # a load that takes longer than this after a stop is rolled back
 
 
 class Engine(Protocol):
