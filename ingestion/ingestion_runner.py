@@ -22,6 +22,7 @@ from config.errors import (
     WarehouseUnavailable,
     WarehouseUnfit,
 )
+from config.file_names import is_packed
 from config.model import FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
@@ -150,7 +151,7 @@ class IngestionRunner:
 
     def _fits_a_group(self, job: FileJob) -> bool:
         """May the file be loaded together with others? Not one that is large, or that was trouble before."""
-        unknown_size = job.path.name.endswith(".gz") or is_object(job.path)
+        unknown_size = is_packed(job.path.name) or is_object(job.path)
         trouble = self._late.get(job.path) or job.path in self._alone
         former = self._tracker.former(str(job.path))
         return not (job.size > SMALL_BYTES or unknown_size or trouble or (former and former.size < job.size))

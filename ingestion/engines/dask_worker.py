@@ -19,6 +19,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from ingestion.file_work import FOLLOW_UP_SECONDS, WORKER_POOL, FileWork
+from ingestion.formats import registry
 from ingestion.group_load import GroupLoad
 from validation import rules
 from validation.pii_handler import PiiHandler
@@ -40,7 +41,7 @@ class _Desk:
     """What a worker process needs for its files, kept from one to the next."""
 
     def __init__(self) -> None:
-        self.config = get_config(checks=[rules.problems])
+        self.config = get_config(checks=[rules.problems, registry.problems])
         self.config_id = config_id(self.config)
         database = self.config.database.model_copy(update={"pool": PoolConfig(min=1, max=WORKER_POOL)})
         self.warehouse = Warehouse(database, self.config.home)
