@@ -11,13 +11,24 @@ from itertools import combinations
 
 from config.model import Feed, FileSpec
 
+PACKINGS = (".gz",)  # what a name ends with, behind its extension, when the file is packed
 _PART = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)  # of a glob, as fnmatch reads it
 _CLOSE = 0.75  # how like an expected name another one has to be to be taken for a slip
 
 
+def is_packed(file_name: str) -> bool:
+    """Does the name say that the file is packed?"""
+    return file_name.lower().endswith(PACKINGS)
+
+
+def unpacked_name(file_name: str) -> str:
+    """The name without what says that the file is packed."""
+    return file_name.rpartition(".")[0] if is_packed(file_name) else file_name
+
+
 def spec_for(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> FileSpec | None:
-    """The spec that expects `file_name` (or the same with .gz) in `feed`, or None; the most exact pattern wins."""
-    plain = file_name.removesuffix(".gz")
+    """The spec that expects `file_name` (or the same, packed) in `feed`, or None; the most exact pattern wins."""
+    plain = unpacked_name(file_name)
     found = [spec for spec in specs if spec.feed is feed and fnmatch.fnmatchcase(plain, spec.pattern)]
     return max(found, key=lambda spec: exactness(spec.pattern), default=None)
 
@@ -84,9 +95,8 @@ def why_unexpected(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> str
 def meant_by(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> str | None:
     """The pattern of `feed` that the name misses by its case, or by a slip."""
     patterns = [spec.pattern for spec in specs if spec.feed is feed]
-    plain, ending = file_name.lower(), ""
-    if plain.endswith(".gz"):
-        plain, ending = plain.removesuffix(".gz"), ".gz"
+    plain = unpacked_name(file_name).lower()
+    ending = file_name[len(plain) :].lower()
     for pattern in sorted(patterns, key=exactness, reverse=True):
         if fnmatch.fnmatchcase(plain, pattern.lower()):
             return pattern + ending

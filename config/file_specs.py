@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from config.distribution import distribution_problems
-from config.file_names import ties
+from config.file_names import ties, unpacked_name
 from config.model import (
     SQL_TYPES_OF_DTYPE,
     Column,
@@ -25,7 +25,6 @@ from config.partitioning import partition_problems
 from config.settings import ConfigFile, ExpectedFile, ReaderConfig, SchemaConfig
 
 _LONGEST_NAME = 63  # bytes, PostgreSQL cuts what is longer
-EXTENSIONS = (".csv", ".json", ".ndjson", ".jsonl")
 RESERVED_TABLES = frozenset(
     {
         *("dim_date", "dim_time", "quarantine", "quarantine_history", "orphan_wait", "true_orphan"),
@@ -146,11 +145,11 @@ def _spec(
     problems: list[str],
 ) -> Iterator[FileSpec]:
     where = f"watcher.{feed.value}.expected_files.{pattern}"
-    stem, extension = logical_stem(pattern)
+    stem, _ = logical_stem(pattern)
     name = reader.file_type_map.get(pattern, stem)
     table = entry.table.lower()
-    if not extension or "/" in pattern:
-        problems.append(f"{where}: a file name ends with one of {', '.join(EXTENSIONS)}")
+    if "/" in pattern:
+        problems.append(f"{where}: a file name holds no /")
     elif name not in schemas:
         problems.append(
             f"{where}: no schema {name!r} under schemas; add it, or name another in reader.file_type_map"
@@ -194,12 +193,10 @@ def _on_conflict(entry: ExpectedFile, where: str, problems: list[str]) -> OnConf
 
 
 def logical_stem(file_name: str) -> tuple[str, str]:
-    """`visits.json.gz` → (`visits`, `.json`); the extension is '' when the pipeline can't read such files."""
-    name = file_name.removesuffix(".gz")
-    for extension in EXTENSIONS:
-        if name.endswith(extension) and name != extension:
-            return name.removesuffix(extension), extension
-    return name, ""
+    """`visits.JSON.gz` → (`visits`, `.json`): the extension in small letters, '' where there is none."""
+    name = unpacked_name(file_name)
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension.lower()) if stem else (name, "")
 
 
 def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[str]:

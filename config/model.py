@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -207,13 +207,6 @@ def _length_of_time(value: Any) -> dt.timedelta:
     return dt.timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[match[2]]: int(match[1])})
 
 
-def _delimiter(value: str) -> str:
-    delimiter = "\t" if value == "tab" else value
-    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
-        raise ValueError("a delimiter is one ASCII character, but no quote and no line end, or the word tab")
-    return delimiter
-
-
 def _word(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
@@ -223,16 +216,23 @@ def _word(value: Any) -> Any:
 
 
 class ReadOptions(Model):
-    """How the text of a file is read: `read` of an expected file, whose defaults are under `reader`.
+    """How a file is read: `read` of an expected file, whose defaults are under `reader`.
 
-    `delimiter` is between the fields of CSV: one character, or the word `tab`. `null_values` are the words that
-    mean null, beside an unquoted empty field (CSV) or null (JSON), in any case and with blanks around them; `trim`
-    cuts blanks around text.
+    `format` is the name of a format, where the extension does not tell. For the values of all formats,
+    `null_values` are the words that mean null, beside an unquoted empty field (CSV) or null (JSON), in any case
+    and with blanks around them; `trim` cuts blanks around text. Other keys are the format's own.
     """
 
-    delimiter: Annotated[str, AfterValidator(_delimiter)] = ","
+    model_config = ConfigDict(extra="allow")
+
+    format: str | None = None
     null_values: tuple[Annotated[str, BeforeValidator(_word)], ...] = ()
     trim: bool = False
+
+    @property
+    def of_format(self) -> dict[str, Any]:
+        """The keys that are the format's own, as they were given."""
+        return self.model_extra or {}
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -248,7 +248,7 @@ class ReadOptions(Model):
         """These options where they were given, else `defaults`."""
         given = {name: getattr(self, name) for name in ReadOptions.model_fields if name in self.model_fields_set}
         known = {name: getattr(defaults, name) for name in ReadOptions.model_fields}
-        return ReadOptions(**{**known, **given})
+        return ReadOptions(**{**known, **defaults.of_format, **given, **self.of_format})
 
 
 class Contract(Model):

@@ -17,7 +17,7 @@ from config.settings import PipelineConfig
 from datawarehouse.continuation import Corrector, Cut, Record
 from datawarehouse.file_log import storable
 from datawarehouse.queries import query
-from ingestion.formats.csv_format import MAX_LINE_BYTES
+from ingestion.formats.registry import FORMATS
 from ingestion.places.open_file import OpenFile
 from validation.batch import Batch
 
@@ -46,10 +46,11 @@ def cut_records(job: FileJob, file: OpenFile, batches_of: BatchesOf) -> list[Cut
     assert job.former is not None  # noqa: S101
     cuts: list[Cut] = []
     size = job.former.size
+    found, _ = FORMATS.get(job.spec.read, job.path.name)
     with (
         suppress(FileRejected),  # then it has nothing that was loaded
         _beginning(file, size) as before,
-        _beginning(file, min(size + 2 * MAX_LINE_BYTES, job.size)) as now,
+        _beginning(file, min(size + 2 * found.longest_record, job.size)) as now,
     ):
         for cut, whole in zip_longest(batches_of(before), batches_of(now)):
             if cut is None:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from config.errors import FileRejected, FileUnreadable, Stopped
+from config.file_names import is_packed
 from config.model import Dtype, FileJob, FileOutcome, FileSpec, Status
 from config.settings import PipelineConfig
 from datawarehouse import file_log
@@ -160,7 +161,7 @@ class FileLoad:
     def _batches(self, job: FileJob, file: OpenFile) -> AbstractContextManager[Iterator[Batch]]:
         """The file's chunks, judged by all that needs no warehouse."""
         batches = self._judged(job, file)
-        if job.size > READ_AHEAD_BYTES or job.path.name.endswith(".gz"):  # whose true size nobody knows
+        if job.size > READ_AHEAD_BYTES or is_packed(job.path.name):  # whose true size nobody knows
             return ahead(batches, lambda: self._go_on(job))
         return nullcontext(batches)
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from config.config_loader import get_config
 from config.errors import FileChanged, FileRejected
+from config.file_names import unpacked_name
 from config.file_specs import logical_stem
 from config.model import ReadOptions, Schema
 from config.settings import PipelineConfig
-from ingestion.formats.csv_format import read_csv
-from ingestion.formats.json_format import read_json
+from ingestion.formats.packing import unpacked
+from ingestion.formats.registry import FORMATS
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened
 from validation.batch import Chunk
@@ -32,9 +31,10 @@ DEFAULTS = ReadOptions()
 def get_file_type(file_name: str, config: PipelineConfig | None = None) -> str:
     """The logical name that the configuration gives files called `file_name`; FileRejected when there is none."""
     config = config or get_config()
-    stem, extension = logical_stem(file_name)
-    name = config.reader.file_type_map.get(file_name, stem)
-    if not extension or name not in config.by_logical_name:
+    stem, _ = logical_stem(file_name)
+    name = config.reader.file_type_map.get(unpacked_name(file_name), stem)
+    spec = config.by_logical_name.get(name)
+    if spec is None or not FORMATS.takes(spec, file_name):
         raise FileRejected(f"{file_name}: no expected file of the configuration has this name")
     return name
 
@@ -61,20 +61,16 @@ def read_file(path: Path, config: PipelineConfig | None = None) -> tuple[pd.Data
 def read_chunks(
     file: OpenFile, name: str, schema: Schema, chunk_rows: int, options: ReadOptions = DEFAULTS
 ) -> Iterator[Chunk]:
-    """The file's records as chunks of at most `chunk_rows` rows, columns as in `schema`; `name` tells the format.
+    """The file's records as chunks of at most `chunk_rows` rows, columns as in `schema`.
 
-    An empty field of a CSV file is null, a quoted one is ''.
+    `options` name the format, or else `name` tells it.
 
     Raises FileRejected for what is wrong with the file as a whole; a record that can't be split into columns
     comes as `malformed` of its chunk. Raises FileChanged when the file grows, which it may do for ever.
     """
-    _, extension = logical_stem(name)
+    found, own = FORMATS.get(options, name)
     with byte_stream(file, name) as raw:
-        if extension == ".csv":
-            chunks = read_csv(raw, schema, chunk_rows, options)
-        else:
-            chunks = read_json(raw, schema, chunk_rows)
-        for chunk in chunks:
+        for chunk in found.chunks(raw, schema, chunk_rows, own):
             yield chunk
             if file.handle.tell() > file.size:
                 raise FileChanged(f"{name} grew while it was read")
@@ -88,8 +84,7 @@ def byte_stream(file: OpenFile, name: str) -> Iterator[IO[bytes]]:
     """
     file.handle.seek(0)
     try:
-        yield cast("IO[bytes]", gzip.GzipFile(fileobj=file.handle) if name.endswith(".gz") else file.handle)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FileRejected(f"is not a whole gzip file ({type(error).__name__})") from None
+        with unpacked(file.handle, name) as raw:
+            yield raw
     except UnicodeDecodeError:
         raise FileRejected("is not UTF-8 text; export it as UTF-8") from None

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from config.errors import in_our_words
+from config.file_names import is_packed
 from config.model import FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
@@ -118,7 +119,7 @@ class IngestionRunner:
 
     def _fits_a_group(self, job: FileJob) -> bool:
         """May the file be loaded together with others? Not one that is large, or that was trouble before."""
-        unknown_size = job.path.name.endswith(".gz") or place_of(job.path).is_remote
+        unknown_size = is_packed(job.path.name) or place_of(job.path).is_remote
         trouble = job.tries.held_up or job.tries.by_itself
         former = self._tracker.former(str(job.path))
         return not (job.size > SMALL_BYTES or unknown_size or trouble or (former and former.size < job.size))

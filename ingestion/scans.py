@@ -10,6 +10,7 @@ from config.file_names import spec_for
 from config.file_specs import logical_stem
 from config.model import Feed, FileSpec
 from config.settings import BatchConfig, PipelineConfig
+from ingestion.formats.registry import FORMATS
 from ingestion.inbox import Inbox
 from ingestion.places.left_alone import is_left_alone
 from ingestion.places.place import Found, Kind
@@ -62,8 +63,8 @@ def _spec_of_master(config: PipelineConfig) -> Callable[[str], FileSpec | None]:
     by_name = {spec.name: spec for spec in config.files if spec.feed is Feed.BATCH}
 
     def spec_of(name: str) -> FileSpec | None:
-        stem, extension = logical_stem(name)
-        return by_name.get(stem) if extension else None
+        spec = by_name.get(logical_stem(name)[0])
+        return spec if spec is not None and FORMATS.takes(spec, name) else None
 
     return spec_of
 

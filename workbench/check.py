@@ -132,7 +132,7 @@ def _spec(config: PipelineConfig, path: Path, name: str | None) -> FileSpec:
     if found is not None:
         return found
     try:
-        return config.by_logical_name[get_file_type(path.name.removesuffix(".gz"), config)]
+        return config.by_logical_name[get_file_type(path.name, config)]
     except FileRejected:
         raise ConfigError(f"{path.name}: its name tells no file type; say which with --name") from None
 

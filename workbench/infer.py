@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +21,7 @@ from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import rows_by_key
 from ingestion.file_reader import byte_stream, read_chunks
-from ingestion.formats.csv_format import column_names
-from ingestion.formats.json_format import record_keys
+from ingestion.formats.registry import FORMATS
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
@@ -34,6 +32,7 @@ from workbench.key_guess import ROW_KEY, KeyGuess, guess_key, parent_of, singula
 from workbench.output import AsJson, print_json, say
 from workbench.session import EXIT_OK, checked_config, command, open_warehouse
 
+SNIFFED_BYTES = 1 << 18
 ENOUGH_THERE = 0.5  # this share of the values must be keys of the parent: some parents come later
 
 
@@ -113,19 +112,31 @@ def propose(
         raise ConfigError(f"--name {name!r}: a name has small letters, digits and _")
     if name in config.by_logical_name:
         raise ConfigError(f"--name {name}: the configuration has this type already")
-    if not logical_stem(path.name)[1]:
-        raise ConfigError(f'{path.name}: no format that the pipeline reads; see "Your own files" in README.md')
+    if FORMATS.find(config.reader, path.name) is None:
+        told = FORMATS.unreadable(config.reader, path.name)
+        raise ConfigError(f'{path.name}: {told}; see "Your own files" in README.md')
     insist_on(path)
     try:
         with opened(path) as file:
-            sample = read_sample(file, path.name, rows, config.reader)
+            dialect = _dialect(file, path.name, config.reader)
+            sample = read_sample(file, path.name, rows, dialect.over(config.reader))
     except (FileRejected, FileChanged) as problem:
         raise ConfigError(f"{path.name}: {problem}") from None
     except OSError as problem:
         raise ConfigError(f"{path}: can't be read: {problem.strerror}") from None
     if sample.num_rows == 0:
         raise ConfigError(f"{path.name}: has no rows to judge by")
-    return _proposal(config, path, name, feed, key, sample, warehouse)
+    found = _proposal(config, path, name, feed, key, sample, warehouse)
+    if dialect.of_format:
+        found.file_entry["read"] = dialect.of_format
+    return found
+
+
+def _dialect(file: OpenFile, name: str, options: ReadOptions) -> ReadOptions:
+    """What the file's format makes of its beginning, as far as it differs from `options`."""
+    found, own = FORMATS.get(options, name)
+    with byte_stream(file, name) as raw:
+        return ReadOptions.model_validate(found.sniff(raw.read(SNIFFED_BYTES), own) or {})
 
 
 def read_sample(file: OpenFile, name: str, rows: int, options: ReadOptions) -> pa.Table:
@@ -144,12 +155,10 @@ def read_sample(file: OpenFile, name: str, rows: int, options: ReadOptions) -> p
 
 
 def _column_names(file: OpenFile, name: str, rows: int, options: ReadOptions) -> list[str]:
-    """The header of a CSV file; the keys of the first records, where they are objects."""
+    """The names that the file gives its columns."""
+    found, own = FORMATS.get(options, name)
     with byte_stream(file, name) as raw:
-        if logical_stem(name)[1] == ".csv":
-            names = column_names(raw, options)
-        else:
-            names = list(dict.fromkeys(key for keys in islice(record_keys(raw), rows) for key in keys))
+        names = found.columns(raw, rows, own)
     if not names or "" in names:
         raise FileRejected("has no column names")
     if len(set(names)) < len(names):

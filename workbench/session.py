@@ -15,6 +15,7 @@ from config.settings import PipelineConfig
 from datawarehouse import views
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
+from ingestion.formats import registry
 from validation import rules
 
 P = ParamSpec("P")
@@ -27,7 +28,7 @@ EXIT_CANNOT = 2  # configuration, database, arguments: it could not do its work
 
 def checked_config() -> PipelineConfig:
     """The configuration, checked as at a start. Raises ConfigError."""
-    return get_config(checks=[rules.problems, views.problems])
+    return get_config(checks=[rules.problems, views.problems, registry.problems])
 
 
 @contextmanager

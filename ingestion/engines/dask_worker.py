@@ -18,6 +18,7 @@ from config.settings import PipelineConfig, PoolConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.engines.crossing import Packed, pack
 from ingestion.engines.local import LocalEngine
+from ingestion.formats import registry
 from ingestion.group_load import Together
 from validation import rules
 from validation.pii_handler import PiiHandler
@@ -42,7 +43,7 @@ class _Desk:
     """
 
     def __init__(self) -> None:
-        self.config = get_config(checks=[rules.problems])
+        self.config = get_config(checks=[rules.problems, registry.problems])
         self.config_id = config_id(self.config)
         database = self.config.database.model_copy(update={"pool": PoolConfig(min=1, max=WORKER_POOL)})
         self.warehouse = Warehouse(database, self.config.home)

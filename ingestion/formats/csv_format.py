@@ -5,18 +5,28 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from config.errors import FileRejected
-from config.model import ReadOptions, Schema, Stage
-from ingestion.formats.csv_header import Header, check_header, not_utf8, read_header, refuse_other_dialect
+from config.model import Schema, Stage
+from ingestion.formats.csv_header import (
+    Header,
+    check_header,
+    looks_separated_by,
+    not_utf8,
+    other_kind,
+    read_header,
+    refuse_other_dialect,
+)
 from ingestion.formats.csv_mend import Mended, Mender
+from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.csv_quotes import count_lines, lines_of_records
 from ingestion.formats.csv_records import TOO_FEW, TOO_MANY, Grammar
+from ingestion.formats.format import Format
 from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import malformed_raw
 
@@ -25,7 +35,39 @@ MAX_LINE_BYTES = 4 << 20  # a longer line fails its file; a record that spans mo
 _BOM = b"\xef\xbb\xbf"
 
 
-def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: ReadOptions) -> Iterator[Chunk]:
+class CsvFormat(Format):
+    """Text with a delimiter between the fields, by any extension that such files have."""
+
+    name = "csv"
+    extensions = (".csv", ".tsv", ".txt")
+    Options: ClassVar = CsvOptions
+    longest_record = MAX_LINE_BYTES
+
+    def defaults(self, extension: str) -> dict[str, Any]:
+        """A file of tab-separated values is what its name says."""
+        return {"delimiter": "tab"} if extension == ".tsv" else {}
+
+    def sniff(self, beginning: bytes, options: CsvOptions) -> dict[str, Any] | None:
+        """The delimiter, where another one splits the lines."""
+        if other_kind(beginning):
+            return None
+        other = looks_separated_by(beginning, options)
+        return {"delimiter": "tab" if other == "\t" else other} if other else {}
+
+    def columns(self, raw: IO[bytes], rows: int, options: CsvOptions) -> list[str]:
+        """The names in the header."""
+        del rows
+        text = _Blocks(raw).text
+        header = read_header(text, options)
+        refuse_other_dialect(text, header)
+        return header.names
+
+    def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOptions) -> Iterator[Chunk]:
+        """An unquoted empty field is null, a quoted one is ''."""
+        return read_csv(raw, schema, chunk_rows, options)
+
+
+def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOptions) -> Iterator[Chunk]:
     """The records as chunks of at most `chunk_rows` rows; an unquoted empty field is null, a quoted one is ''.
 
     A record that can't be split into the columns is `malformed` of its chunk. It costs one line: the next record
@@ -36,14 +78,6 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: ReadOptio
     check_header(blocks.text, header, schema)
     blocks.use(header.end)
     yield from _rechunked(_parts(blocks, header, schema), [column.name for column in schema.columns], chunk_rows)
-
-
-def column_names(raw: IO[bytes], options: ReadOptions) -> list[str]:
-    """The names in the header of a file; raises FileRejected where there is none, or another dialect."""
-    text = _Blocks(raw).text
-    header = read_header(text, options)
-    refuse_other_dialect(text, header)
-    return header.names
 
 
 class _Blocks:

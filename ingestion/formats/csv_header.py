@@ -7,7 +7,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from config.errors import FileRejected
-from config.model import ReadOptions, Schema
+from config.model import Schema
+from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.csv_quotes import count_lines
 from ingestion.formats.csv_records import Grammar, unquoted
 from validation.schema_validator import check_columns
@@ -33,12 +34,12 @@ class Header(NamedTuple):
     end: int
 
 
-def read_header(text: bytes, options: ReadOptions, known: Collection[str] = ()) -> Header:
+def read_header(text: bytes, options: CsvOptions, known: Collection[str] = ()) -> Header:
     """The header of a file that begins with `text`, which is whole lines; `known` are names it may have.
 
     A line `sep=;` before it, as Excel writes one, wins over the configuration. Raises FileRejected.
     """
-    if kind := _other_kind(text):
+    if kind := other_kind(text):
         raise FileRejected(kind)
     start = _EMPTY_LINES.match(text, len(_BOM) if text.startswith(_BOM) else 0).end()  # type: ignore[union-attr]
     delimiter, said_by = options.delimiter, "the YAML"
@@ -52,7 +53,7 @@ def read_header(text: bytes, options: ReadOptions, known: Collection[str] = ()) 
     match = re.compile(value + rb"(?:" + comma + value + rb")*+(?=[\r\n])").match(text, start)
     if match is None:
         if other := _other_delimiter(_lines(text, start), delimiter, [], known):
-            raise FileRejected(_another(other, delimiter, said_by))
+            raise OtherDelimiter(other, delimiter, said_by)
         raise FileRejected(
             "the quotes of the header line are not right: a name is quoted as a whole or not at all"
         )
@@ -68,7 +69,27 @@ def refuse_other_dialect(text: bytes, header: Header) -> None:
     """Raise FileRejected for a file of one column that is several with another delimiter."""
     lines = _lines(text, header.start)
     if other := _other_delimiter(lines, header.delimiter, header.names, ()):
-        raise FileRejected(_another(other, header.delimiter, header.said_by))
+        raise OtherDelimiter(other, header.delimiter, header.said_by)
+
+
+def looks_separated_by(beginning: bytes, options: CsvOptions) -> str | None:
+    """Another delimiter than that of `options`, which makes several columns of a file that begins so."""
+    try:
+        header = read_header(beginning.rpartition(b"\n")[0] + b"\n", options)
+    except OtherDelimiter as found:
+        return found.delimiter
+    except FileRejected:
+        return None
+    return _other_delimiter(_lines(beginning, header.start), header.delimiter, header.names, ())
+
+
+class OtherDelimiter(FileRejected):
+    """The file has another delimiter than was said."""
+
+    def __init__(self, found: str, delimiter: str, said_by: str) -> None:
+        shown, said = ("tab" if one == "\t" else f"'{one}'" for one in (found, delimiter))
+        super().__init__(f"looks separated by {shown}; {said_by} says {said} (delimiter)")
+        self.delimiter = found
 
 
 def check_header(text: bytes, header: Header, schema: Schema) -> None:
@@ -81,7 +102,7 @@ def check_header(text: bytes, header: Header, schema: Schema) -> None:
     except FileRejected:
         lines = _lines(text, header.start)
         if other := _other_delimiter(lines, header.delimiter, header.names, schema.by_name):
-            raise FileRejected(_another(other, header.delimiter, header.said_by)) from None
+            raise OtherDelimiter(other, header.delimiter, header.said_by) from None
         if set(header.names) & set(schema.by_name):
             raise
         row = Grammar(schema.columns, schema.primary_key, header.delimiter).reads_as_row(lines[0] + b"\n")
@@ -92,7 +113,7 @@ def check_header(text: bytes, header: Header, schema: Schema) -> None:
 
 def not_utf8(text: bytes, line: int) -> str:
     """What to say of a file whose `text`, which begins on `line`, is not UTF-8."""
-    if line == 1 and (kind := _other_kind(text)):
+    if line == 1 and (kind := other_kind(text)):
         return kind
     try:
         text.decode()
@@ -105,7 +126,7 @@ def not_utf8(text: bytes, line: int) -> str:
     raise AssertionError("it is UTF-8")
 
 
-def _other_kind(text: bytes) -> str | None:
+def other_kind(text: bytes) -> str | None:
     """What a file that begins with `text` is, if it is no text in UTF-8 at all."""
     if text[:2] in _UTF16:
         return "is UTF-16; export it as UTF-8"
@@ -142,8 +163,3 @@ def _other_delimiter(lines: list[bytes], delimiter: str, names: list[str], known
     count = len(fields[best])
     below = any(len(line.split(best.encode())) == count for line in lines[1:])
     return best if len(names) <= 1 < count and len(known) != 1 and below else None
-
-
-def _another(found: str, delimiter: str, said_by: str) -> str:
-    shown, said = ("tab" if one == "\t" else f"'{one}'" for one in (found, delimiter))
-    return f"looks separated by {shown}; {said_by} says {said} (delimiter)"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, cast
 
 import msgspec
 import numpy as np
@@ -14,14 +14,46 @@ import pyarrow as pa
 from msgspec import UNSET, Raw
 
 from config.errors import FileRejected
-from config.model import Dtype, Schema, Stage
+from config.model import Dtype, Model, Schema, Stage
+from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
 from ingestion.formats.json_lines import line_records
-from ingestion.formats.json_record import Fields, Record
-from ingestion.formats.json_window import Window
+from ingestion.formats.json_record import MAX_RECORD_BYTES, Fields, Record
+from ingestion.formats.json_window import BOM, SPACES, Window
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
 from validation.batch import Chunk, Reason, Rejection
 from validation.schema_validator import check_columns
+
+
+class JsonFormat(Format):
+    """An array of objects, or one object a line: whichever a file begins with."""
+
+    name = "json"
+    extensions: ClassVar[tuple[str, ...]] = (".json",)
+    longest_record = MAX_RECORD_BYTES
+
+    def sniff(self, beginning: bytes, options: Model) -> dict[str, Any] | None:
+        """A file of JSON begins with a bracket."""
+        del options
+        return {} if beginning.removeprefix(BOM).lstrip(SPACES).startswith((b"[", b"{")) else None
+
+    def columns(self, raw: IO[bytes], rows: int, options: Model) -> list[str]:
+        """The keys of the first records, where they are objects, in the order in which they are met."""
+        del options
+        records = islice(read_records(raw, PlainRecords(())), rows)
+        return list(dict.fromkeys(key for record in records if isinstance(record, Fields) for key in record))
+
+    def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: Model) -> Iterator[Chunk]:
+        """The source text of numbers and nested values, the text of strings."""
+        del options
+        return read_json(raw, schema, chunk_rows)
+
+
+class NdjsonFormat(JsonFormat):
+    """The same under another name: either is read in both."""
+
+    name = "ndjson"
+    extensions = (".ndjson", ".jsonl")
 
 
 def read_json(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk]:
@@ -40,11 +72,6 @@ def read_json(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk
         yield _chunk(part, number + 1, keys, plain)
         number += len(part)
     keys.check()
-
-
-def record_keys(raw: IO[bytes]) -> Iterator[list[str]]:
-    """The keys of each record; records that are no objects are left out."""
-    return (list(record) for record in read_records(raw, PlainRecords(())) if isinstance(record, Fields))
 
 
 def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:

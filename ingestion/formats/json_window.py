@@ -10,7 +10,7 @@ from config.errors import FileRejected
 WINDOW_BYTES = 1 << 19  # a short while in the decoder, that lets no other thread run
 SPACES = b" \t\r\n"
 _SPACE = re.compile(rb"[ \t\r\n]*")
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -29,8 +29,8 @@ class Window:
             pass
         if self.data.startswith(_UTF16) or self.data[:4].count(0) > 1:
             raise FileRejected("is UTF-16 or UTF-32; export it as UTF-8")
-        if self.data.startswith(_BOM):
-            self.position = len(_BOM)
+        if self.data.startswith(BOM):
+            self.position = len(BOM)
 
     def more(self) -> bool:
         """Forget what was used and read on, as much again as is left; False when the file has no more."""

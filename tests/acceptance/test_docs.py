@@ -28,6 +28,7 @@ from pydantic.fields import FieldInfo
 from config.config_loader import get_config
 from config.model import Dtype
 from config.settings import ConfigFile
+from ingestion.formats import registry
 from tests.acceptance.conftest import MakeProduct
 from tests.acceptance.daemon import ROOT, SHIPPED_CONFIG, Daemon, Product, merged
 from validation import rules
@@ -267,7 +268,7 @@ def test_yaml_fits_into_the_shipped_configuration(
     shipped = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(merged(shipped, yaml.safe_load(block.text))), encoding="utf-8")
-    assert get_config(path, checks=[rules.problems])
+    assert get_config(path, checks=[rules.problems, registry.problems])
 
 
 # ---------------------------------------------------------------- configuration
@@ -314,7 +315,12 @@ def _shown_default(field: FieldInfo) -> str:
 
 def test_every_key_of_the_configuration_is_documented_with_its_default() -> None:
     documented = [tuple(cells[:2]) for _, cells in table_rows(CONFIGURATION, "| key | default | meaning |")]
-    assert sorted(documented) == sorted(set(config_keys(ConfigFile)))
+    assert sorted(documented) == sorted({*config_keys(ConfigFile), *keys_of_formats()})
+
+
+def keys_of_formats() -> Iterator[tuple[str, str]]:
+    for one in registry.FORMATS:
+        yield from config_keys(one.Options, "expected_files.*.read.")
 
 
 def test_every_variable_is_documented() -> None:

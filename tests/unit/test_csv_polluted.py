@@ -16,8 +16,9 @@ import duckdb
 import pytest
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, ReadOptions, Schema
+from config.model import Column, Dtype, Schema
 from ingestion.formats.csv_format import read_csv
+from ingestion.formats.csv_options import CsvOptions
 
 NAMES = ("id", "name", "note", "price", "day")
 SCHEMA = Schema(
@@ -57,7 +58,7 @@ EXPECTED = dict(zip(RECORDS, parsed(CLEAN)[1:], strict=True))
 def loaded(data: bytes, delimiter: str = ",") -> list[Row]:
     """The rows that the pipeline reads; raises FileRejected."""
     rows: list[Row] = []
-    for chunk in read_csv(io.BytesIO(data), SCHEMA, 100, ReadOptions(delimiter=delimiter)):
+    for chunk in read_csv(io.BytesIO(data), SCHEMA, 100, CsvOptions(delimiter=delimiter)):
         columns = (chunk.columns[name].to_pylist() for name in NAMES)
         rows += zip(*([value or "" for value in column] for column in columns), strict=True)
     return rows

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, ReadOptions, Schema
+from config.model import Column, Dtype, Schema
 from ingestion.formats import csv_format
 from ingestion.formats.csv_format import read_csv
+from ingestion.formats.csv_options import CsvOptions
 from tests.acceptance.oracle_csv import Values, csv_records
 
 Row = tuple[int, str | None, str | None, str | None]
@@ -32,12 +33,12 @@ TYPED = schema(Dtype.INT, Dtype.STR, Dtype.STR)
 TEXTS = schema(Dtype.STR, Dtype.STR, Dtype.STR)
 
 
-def read(text: str | bytes, of: Schema = TYPED, options: ReadOptions | None = None) -> tuple[list[Any], list[Any]]:
+def read(text: str | bytes, of: Schema = TYPED, options: CsvOptions | None = None) -> tuple[list[Any], list[Any]]:
     """The rows (number, values) and the malformed records (number, rule, line, text)."""
     data = text.encode() if isinstance(text, str) else text
     rows: list[Any] = []
     malformed: list[Any] = []
-    for chunk in read_csv(io.BytesIO(data), of, 3, options or ReadOptions()):
+    for chunk in read_csv(io.BytesIO(data), of, 3, options or CsvOptions()):
         values = (chunk.columns[column.name].to_pylist() for column in of.columns)
         rows += zip(chunk.numbers.tolist(), *values, strict=True)
         malformed += [(m.number, m.reasons[0].rule, m.raw["_line"], m.raw["_malformed"]) for m in chunk.malformed]
@@ -208,7 +209,7 @@ def test_what_a_writer_wrote_is_read_again(
     writer.writerows([("a", "b", "c"), *table])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_format, "BLOCK_BYTES", block)
-        rows, malformed = read(text.getvalue(), TYPED, ReadOptions(delimiter=delimiter))
+        rows, malformed = read(text.getvalue(), TYPED, CsvOptions(delimiter=delimiter))
     assert [(row[1], row[2] or "", row[3] or "") for row in rows] == [(str(a), b, c) for a, b, c in table]
     assert malformed == []
 
@@ -248,7 +249,7 @@ def test_one_wrong_character_costs_no_row_that_it_is_not_in(
 def test_a_stray_quote_on_every_line_takes_no_longer_a_line() -> None:
     """The work for 200,000 of them would take hours if it grew with their square."""
     lines = b"".join(b'%d,"x,y\n' % number for number in range(200_000))
-    told = sum(len(c.malformed) for c in read_csv(io.BytesIO(b"a,b,c\n" + lines), TYPED, 25_000, ReadOptions()))
+    told = sum(len(c.malformed) for c in read_csv(io.BytesIO(b"a,b,c\n" + lines), TYPED, 25_000, CsvOptions()))
     assert told == 200_000
 
 
@@ -270,7 +271,7 @@ def test_a_stray_quote_on_every_line_takes_no_longer_a_line() -> None:
 def test_lines_of_quotes_of_all_kinds_take_no_longer_a_line(line: bytes) -> None:
     data = b'a,b,c\n1,"x\n' + line * 100_000
     records = sum(
-        len(c.malformed) + len(c.numbers) for c in read_csv(io.BytesIO(data), TYPED, 25_000, ReadOptions())
+        len(c.malformed) + len(c.numbers) for c in read_csv(io.BytesIO(data), TYPED, 25_000, CsvOptions())
     )
     assert records >= 50_000
 
@@ -284,7 +285,7 @@ def test_a_stray_quote_near_the_start_of_a_large_file_costs_a_line_and_no_memory
     tracemalloc.start()
     try:
         rows = bad = 0
-        for chunk in read_csv(io.BytesIO(data), TYPED, 5_000, ReadOptions()):
+        for chunk in read_csv(io.BytesIO(data), TYPED, 5_000, CsvOptions()):
             rows, bad = rows + len(chunk.numbers), bad + len(chunk.malformed)
         _, peak = tracemalloc.get_traced_memory()
     finally:
