@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("config", "utils", "validation", "datawarehouse", "ingestion", "workbench", "web")
 SUFFIXES = {".py", ".sql", ".html", ".js", ".css"}
 OF_THE_CASE = re.compile(
-    r"\borders\b|order_|_order\b(?!s)|\btickets?\b|ticket_|\bcustomers?\b|customer_|\bdrivers\b|driver_id|\brestaurants?\b"
+    r"\borders\b|order_id|fact_order|\btickets?\b|ticket_|\bcustomers?\b|customer_|\bdrivers\b|driver_id|\brestaurants?\b"
     r"|\bdelivery\b|egypt|\bEG\b|\.com\b|food",
     re.IGNORECASE,
 )
