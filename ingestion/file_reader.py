@@ -139,7 +139,7 @@ def read_chunks(
         if extension == ".csv":
             chunks = read_csv(raw, schema, chunk_rows, options)
         else:
-            chunks = read_json(raw, schema, chunk_rows)
+            chunks = read_json(raw, schema, chunk_rows, options)
         for chunk in chunks:
             yield chunk
             if file.handle.tell() > file.stat.st_size:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from msgspec import UNSET, Raw
 
 from config.errors import FileRejected
-from config.model import Dtype, Schema, Stage
+from config.model import Dtype, ReadOptions, Schema, Stage
 from ingestion.formats.json_array import array_records
 from ingestion.formats.json_lines import line_records
 from ingestion.formats.json_record import Fields, Record
@@ -23,16 +23,21 @@ from ingestion.formats.plain_records import PlainRecord, PlainRecords
 from validation.batch import Chunk, Reason, Rejection
 from validation.schema_validator import check_columns
 
+AS_WRITTEN = ReadOptions()
 
-def read_json(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk]:
+
+def read_json(
+    raw: IO[bytes], schema: Schema, chunk_rows: int, options: ReadOptions = AS_WRITTEN
+) -> Iterator[Chunk]:
     """The records of a JSON array, or of a file with one JSON object a line, as chunks of text columns.
 
     A column of dtype json holds the source text of its values, any other the text of strings and the source text
-    of all else. A key that a record lacks is null in it. Raises FileRejected for what is wrong with the file as a
-    whole; what is wrong with its keys turns out at its end.
+    of all else. A key that a record lacks is null in it; so is a bare NaN or Infinity if `options` say that the
+    word means null, else it is refused. Raises FileRejected for what is wrong with the file as a whole; what is
+    wrong with its keys turns out at its end.
     """
     exact = (column.name for column in schema.columns if column.dtype is Dtype.JSON)
-    plain = PlainRecords((column.name for column in schema.columns), exact)
+    plain = PlainRecords((column.name for column in schema.columns), exact, options.words)
     records = read_records(raw, plain)
     keys = _KeysOfFile(schema)
     number = 0
@@ -51,8 +56,8 @@ def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:
     """The records of a JSON array, or of a file with one JSON object a line, in their order.
 
     A value is the text of a string, and the source text of anything else; of the columns `plain.exact` that of
-    strings, too. null is None; so is a bare NaN, as exports write it for null. A record that can't be read comes
-    as a Rejection with its number where the format tells where the next one begins; else FileRejected is raised.
+    strings, too. null is None; so is a bare NaN or Infinity that `plain.words` name. A record that can't be read
+    comes as a Rejection with its number where the format tells where the next one begins; else FileRejected is raised.
     """
     window = Window(raw)
     first = window.next_byte()
@@ -118,6 +123,10 @@ def _chunk(part: list[Record], first: int, keys: _KeysOfFile, plain: PlainRecord
             known = keys.note(record)
             if rule := record.defect or ("" if known else "unexpected_column"):
                 malformed.append(Rejection(number, (Reason(Stage.SCHEMA, rule, ""),), dict(record)))
+                continue
+            if record.no_values:
+                reasons = tuple(Reason(Stage.SCHEMA, "not_json", name) for name in record.no_values)
+                malformed.append(Rejection(number, reasons, dict(record)))
                 continue
         else:
             keys.note_plain([record], plain)
