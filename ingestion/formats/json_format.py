@@ -57,7 +57,8 @@ def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:
 
     A value is the text of a string, and the source text of anything else; of the columns `plain.exact` that of
     strings, too. null is None; so is a bare NaN or Infinity that `plain.words` name. A record that can't be read
-    comes as a Rejection with its number where the format tells where the next one begins; else FileRejected is raised.
+    comes as a Rejection with its number where the format tells where the next one begins; else FileRejected is
+    raised.
     """
     window = Window(raw)
     first = window.next_byte()

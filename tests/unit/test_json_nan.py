@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.model import Column, Dtype, ReadOptions, Schema
+from config.model import Column, Dtype, ReadOptions, Schema, Stage
 from ingestion.formats import json_window
 from ingestion.formats.json_format import read_json
-from validation.batch import Reason, Stage
+from validation.batch import Reason
 
 COLUMNS = ("text", "number", "doc")
 SCHEMA = Schema(
@@ -36,7 +36,8 @@ def record(number: int, /, **values: str) -> str:
 def read(records: list[str], options: ReadOptions, *, lines: bool) -> tuple[list[Any], list[Any]]:
     """The rows, and the refused records: number, reasons and text."""
     text = "\n".join(records) if lines else f"[{', '.join(records)}]"
-    rows, refused = [], []
+    rows: list[Any] = []
+    refused: list[Any] = []
     for chunk in read_json(io.BytesIO(text.encode()), SCHEMA, 100, options):
         values = (chunk.columns[name].to_pylist() for name in COLUMNS)
         rows += zip(chunk.numbers.tolist(), *values, strict=True)
