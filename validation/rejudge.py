@@ -58,6 +58,7 @@ def judge_again(
     batch.spec = spec
     for column in spec.schema.columns:
         values = columns[column.name]
+        _hold_what_was_no_json(batch, column, [rows[n] for n in kept])
         if column.pii is not None:
             _hold_what_stood(batch, column, [rows[n] for n in kept])
         if spec.has_pii:
@@ -99,6 +100,18 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
     schema = spec.schema.model_copy(update={"columns": tuple(judged(c) for c in spec.schema.columns)})
     schema.__dict__.pop("by_name", None)  # worked out from the columns
     return dataclasses.replace(spec, schema=schema)
+
+
+def _hold_what_was_no_json(batch: Batch, column: Column, rows: list[Refused]) -> None:
+    """What was a bare NaN in the file is no text by that name, until somebody writes it, or it means null."""
+    empty = batch.values[column.name].is_null().to_pylist()
+    mask = [
+        not empty[n]
+        and column.name not in row.edited
+        and Reason(Stage.SCHEMA, "not_json", column.name) in row.reasons
+        for n, row in enumerate(rows)
+    ]
+    batch.reject(np.array(mask, dtype=bool), Stage.SCHEMA, "not_json", column.name)
 
 
 def _hold_what_stood(batch: Batch, column: Column, rows: Sequence[Refused]) -> None:

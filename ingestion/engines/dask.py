@@ -196,6 +196,7 @@ class DaskEngine:
                 threads_per_worker=1,
                 processes=True,
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its HTTP port, else 8787 of all addresses
                 memory_limit=0,
                 preload=perform.__module__,
                 silence_logs=logging.CRITICAL,

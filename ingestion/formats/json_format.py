@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
 from itertools import islice
 from operator import attrgetter
 from typing import IO, Any, ClassVar, cast
@@ -25,12 +26,27 @@ from validation.batch import Chunk, Reason, Rejection
 from validation.schema_validator import check_columns
 
 
+class JsonOptions(Model):
+    """`null_values`, which all formats have, also say whether a bare NaN or Infinity means null."""
+
+    null_values: tuple[str, ...] = ()
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """`null_values` as they are compared."""
+        return frozenset(word.strip().lower() for word in self.null_values)
+
+
+AS_WRITTEN = JsonOptions()
+
+
 class JsonFormat(Format):
     """An array of objects, or one object a line: whichever a file begins with."""
 
     name = "json"
     extensions: ClassVar[tuple[str, ...]] = (".json",)
     longest_record = MAX_RECORD_BYTES
+    Options = JsonOptions
 
     def sniff(self, beginning: bytes, options: Model) -> dict[str, Any] | None:
         """A file of JSON begins with a bracket."""
@@ -43,10 +59,9 @@ class JsonFormat(Format):
         records = islice(read_records(raw, PlainRecords(())), rows)
         return list(dict.fromkeys(key for record in records if isinstance(record, Fields) for key in record))
 
-    def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: Model) -> Iterator[Chunk]:
+    def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: JsonOptions) -> Iterator[Chunk]:
         """The source text of numbers and nested values, the text of strings."""
-        del options
-        return read_json(raw, schema, chunk_rows)
+        return read_json(raw, schema, chunk_rows, options)
 
 
 class NdjsonFormat(JsonFormat):
@@ -56,15 +71,18 @@ class NdjsonFormat(JsonFormat):
     extensions = (".ndjson", ".jsonl")
 
 
-def read_json(raw: IO[bytes], schema: Schema, chunk_rows: int) -> Iterator[Chunk]:
+def read_json(
+    raw: IO[bytes], schema: Schema, chunk_rows: int, options: JsonOptions = AS_WRITTEN
+) -> Iterator[Chunk]:
     """The records of a JSON array, or of a file with one JSON object a line, as chunks of text columns.
 
     A column of dtype json holds the source text of its values, any other the text of strings and the source text
-    of all else. A key that a record lacks is null in it. Raises FileRejected for what is wrong with the file as a
-    whole; what is wrong with its keys turns out at its end.
+    of all else. A key that a record lacks is null in it; so is a bare NaN or Infinity if `options` say that the
+    word means null, else it is refused. Raises FileRejected for what is wrong with the file as a whole; what is
+    wrong with its keys turns out at its end.
     """
     exact = (column.name for column in schema.columns if column.dtype is Dtype.JSON)
-    plain = PlainRecords((column.name for column in schema.columns), exact)
+    plain = PlainRecords((column.name for column in schema.columns), exact, options.words)
     records = read_records(raw, plain)
     keys = _KeysOfFile(schema)
     number = 0
@@ -78,8 +96,9 @@ def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:
     """The records of a JSON array, or of a file with one JSON object a line, in their order.
 
     A value is the text of a string, and the source text of anything else; of the columns `plain.exact` that of
-    strings, too. null is None; so is a bare NaN, as exports write it for null. A record that can't be read comes
-    as a Rejection with its number where the format tells where the next one begins; else FileRejected is raised.
+    strings, too. null is None; so is a bare NaN or Infinity that `plain.words` name. A record that can't be read
+    comes as a Rejection with its number where the format tells where the next one begins; else FileRejected is
+    raised.
     """
     window = Window(raw)
     first = window.next_byte()
@@ -145,6 +164,10 @@ def _chunk(part: list[Record], first: int, keys: _KeysOfFile, plain: PlainRecord
             known = keys.note(record)
             if rule := record.defect or ("" if known else "unexpected_column"):
                 malformed.append(Rejection(number, (Reason(Stage.SCHEMA, rule, ""),), dict(record)))
+                continue
+            if record.no_values:
+                reasons = tuple(Reason(Stage.SCHEMA, "not_json", name) for name in record.no_values)
+                malformed.append(Rejection(number, reasons, dict(record)))
                 continue
         else:
             keys.note_plain([record], plain)

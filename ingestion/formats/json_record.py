@@ -11,12 +11,17 @@ from validation.batch import Rejection
 MAX_RECORD_BYTES = 16 << 20  # a longer record fails its array; a longer line is refused
 _SPACE = re.compile(r"[ \t\r\n]*")
 DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+_BARE = frozenset({"NaN", "Infinity", "-Infinity"})  # what exports write, and JSON does not know
 
 
 class Fields(dict[str, str | None]):
-    """A record that the general decoder read, each value by its text. `defect`: the rule that it breaks, or ''."""
+    """A record that the general decoder read, each value by its text. `defect`: the rule that it breaks, or ''.
+
+    `no_values`: the keys whose values are no JSON, a bare NaN or Infinity.
+    """
 
     defect = ""
+    no_values: tuple[str, ...] = ()
 
 
 Record = PlainRecord | Fields | Rejection
@@ -45,7 +50,10 @@ def decode_record(text: str, start: int, plain: PlainRecords) -> tuple[Fields, i
             if not value.isascii() and _has_lone_surrogate(value):
                 fields.defect = fields.defect or "lone_surrogate"
         else:
-            fields[name] = None if value is None or source == "NaN" else source
+            means_null = value is None or (source in _BARE and source.lower() in plain.words)
+            fields[name] = None if means_null else source
+            if source in _BARE and not means_null:
+                fields.no_values += (name,)
         if source[0] in "{[":
             nested.append(name)
         at = _skip(text, end)

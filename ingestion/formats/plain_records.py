@@ -28,12 +28,13 @@ class PlainRecords:
     That is what exports look like, and takes a quarter of the time. Anything else is left to the general decoder,
     which tells what is wrong with which record. Both keep every digit of a number. Records that lack keys, and
     nested values, are taken too once `learn` has told of one. The values of the columns `exact`, and of those with
-    nested values, are kept as they are written.
+    nested values, are kept as they are written. A bare NaN is null if it is among the `words` that mean null.
     """
 
-    def __init__(self, names: Iterable[str], exact: Iterable[str] = ()) -> None:
+    def __init__(self, names: Iterable[str], exact: Iterable[str] = (), words: Collection[str] = ()) -> None:
         self.fields = {name: f"field_{position}" for position, name in enumerate(names)}
         self.exact = self.nested = frozenset(exact)
+        self.words = words
         self._declines = any(map(_ESCAPED_IN_KEYS.search, self.fields))
         self._gaps = False  # may a record lack keys?
         self._make_decoders()
@@ -79,7 +80,7 @@ class PlainRecords:
     ) -> list[PlainRecord] | None:
         if self._declines:
             return None
-        if b"NaN" in data:
+        if "nan" in self.words and b"NaN" in data:
             if self.nested:  # within a nested value it is no JSON, and has to stay as it is written
                 return None
             data = _NAN.sub(_as_null_after_a_key, data)

@@ -93,7 +93,8 @@ def options_of(one: Format, read: ReadOptions, file_name: str) -> Model:
 
 
 def _own(one: Format, read: ReadOptions, file_name: str) -> Model:
-    own = {key: value for key, value in read.of_format.items() if key in one.Options.model_fields}
+    given = {**{key: getattr(read, key) for key in ReadOptions.model_fields}, **read.of_format}
+    own = {key: value for key, value in given.items() if key in one.Options.model_fields}
     return one.Options.model_validate({**one.defaults(logical_stem(file_name)[1]), **own})
 
 

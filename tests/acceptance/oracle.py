@@ -213,7 +213,8 @@ class Oracle:
         values: dict[str, Any] = {}
         for column in spec.columns:
             text = texts.get(column.name)
-            value, broken = judge_value(column, text)
+            no_value = text is not None and column.name in record.bare
+            value, broken = (None, ["no JSON"]) if no_value else judge_value(column, text)
             values[column.name] = value
             reasons += [Reason("schema", rule, column.name) for rule in broken]
             if not broken:

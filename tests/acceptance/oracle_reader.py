@@ -17,6 +17,7 @@ COLUMNS_LOOKED_FOR_IN = 50_000  # records: a column that none of the first so ma
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BLANKS = " \t\r\n"
+_NO_JSON = ("NaN", "Infinity", "-Infinity")
 _MALFORMED = None
 
 
@@ -26,11 +27,15 @@ class UnreadableFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as text. `values` is None for one that can't be taken apart; `extra` are unknown keys."""
+    """One record as text. `values` is None for one that can't be taken apart; `extra` are unknown keys.
+
+    `bare` are the columns with a NaN or Infinity that is no text: JSON has none.
+    """
 
     number: int  # from 1
     values: dict[str, str | None] | None
     extra: tuple[str, ...] = ()
+    bare: frozenset[str] = frozenset()
 
 
 def read_records(
@@ -108,7 +113,8 @@ def _json(text: str, columns: list[str], needed: frozenset[str]) -> Iterator[Rec
         else:
             texts = dict(item)
             values = {name: _value(texts.get(name)) for name in columns}
-            yield Record(number, values, tuple(name for name in names if name not in columns))
+            bare = frozenset(name for name, source in item if source in _NO_JSON)
+            yield Record(number, values, tuple(name for name in names if name not in columns), bare)
 
 
 def _is_json(line: str) -> bool:
@@ -148,6 +154,6 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _value(source: str | None) -> str | None:
-    if source is None or source in {"null", "NaN"}:
+    if source is None or source == "null":
         return None
     return str(json.loads(source)) if source.startswith('"') else source

@@ -324,12 +324,13 @@ def test_json_values_keep_their_text(tmp_path: Path) -> None:
     text = '[{"a": 464.0, "b": NaN}, {"a": 9007199254740993, "b": true}, {"b": "x", "z": 1}, {"b": 1e999}, 5]'
     records = read_records(samples.write(tmp_path / "t.json", text), COLUMNS)
     assert [(record.values, record.extra) for record in records] == [
-        ({"a": "464.0", "b": None}, ()),
+        ({"a": "464.0", "b": "NaN"}, ()),
         ({"a": "9007199254740993", "b": "true"}, ()),
         ({"a": None, "b": "x"}, ("z",)),
         ({"a": None, "b": "1e999"}, ()),
         (None, ()),
     ]
+    assert [record.bare for record in records] == [{"b"}, set(), set(), set(), set()]
 
 
 def test_a_broken_line_of_ndjson_is_one_malformed_record(tmp_path: Path) -> None:

@@ -284,7 +284,6 @@ def one(value: bytes) -> bytes:
         (rb'"\u0000"', "\0"),
         (b'"\x7f"', "\x7f"),
         (b'"NaN"', "NaN"),
-        (b"NaN", None),
         (b"null", None),
         (b"true", "true"),
         (b"false", "false"),
@@ -299,7 +298,6 @@ def one(value: bytes) -> bytes:
         (b"-1e-999", "-1e-999"),
         (b"9" * 400, "9" * 400),
         (b"9" * 5_000, "9" * 5_000),
-        (b"Infinity", "Infinity"),
         (b"{}", "{}"),
         (b"[ ]", "[ ]"),
         (b'{"n": 400, "lat": 12.50}', '{"n": 400, "lat": 12.50}'),
@@ -334,7 +332,6 @@ def test_a_value_is_kept_as_it_is_written(value: bytes, text: str | None) -> Non
     ("value", "text"),
     [
         (b"null", None),
-        (b"NaN", None),
         (b'"x"', '"x"'),
         (rb'"1\u0041"', r'"1\u0041"'),
         (b"1.10", "1.10"),
