@@ -6,10 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from pydantic import ValidationError
+
+from config.date_formats import format_problem
 from config.distribution import distribution_problems
 from config.file_names import ties, unpacked_name
 from config.model import (
     SQL_TYPES_OF_DTYPE,
+    TIMES,
     Column,
     Contract,
     Derivation,
@@ -19,6 +23,7 @@ from config.model import (
     ForeignKey,
     Lookup,
     OnConflict,
+    ReadOptions,
     Schema,
 )
 from config.partitioning import partition_problems
@@ -116,8 +121,13 @@ def _column_problems(column: Column) -> Iterator[str]:
         return
     if sql.base not in SQL_TYPES_OF_DTYPE[column.dtype]:
         yield f"sql_type {sql} does not hold dtype {column.dtype.value}"
-    if column.round and sql.precision is None and column.dtype is not Dtype.DATETIME:
-        yield "round goes with sql_type numeric(p,s), or with dtype datetime"
+    if column.round and sql.precision is None and column.dtype not in {Dtype.DATETIME, Dtype.TIME}:
+        yield "round goes with sql_type numeric(p,s), or with dtype datetime or time"
+    if column.format and column.dtype not in TIMES:
+        yield "format goes with dtype datetime, date or time"
+    for text in column.format if column.dtype in TIMES else ():
+        if wrong := format_problem(text, of_time=column.dtype is Dtype.TIME):
+            yield f"format: {text!r} {wrong}"
 
 
 def _stored_name_problems(name: str) -> Iterator[str]:
@@ -162,7 +172,7 @@ def _spec(
         )
     elif table in RESERVED_TABLES:
         problems.append(f"{where}.table: {table} is a table of the pipeline itself")
-    else:
+    elif read := _read_options(entry, reader, where, problems):
         yield FileSpec(
             name=name,
             feed=feed,
@@ -175,10 +185,21 @@ def _spec(
             newer_by=entry.newer_by,
             indexes=entry.indexes,
             contract=entry.contract,
-            read=entry.read.over(reader),
+            read=read,
             partition_by=entry.partition_by,
             kind=entry.kind,
         )
+
+
+def _read_options(
+    entry: ExpectedFile, reader: ReaderConfig, where: str, problems: list[str]
+) -> ReadOptions | None:
+    """The file's own options over the defaults: each may hold by itself, and not both together."""
+    try:
+        return entry.read.over(reader)
+    except ValidationError as error:
+        problems += [f"{where}.read: {found['msg'].removeprefix('Value error, ')}" for found in error.errors()]
+        return None
 
 
 def _on_conflict(entry: ExpectedFile, where: str, problems: list[str]) -> OnConflict:
@@ -310,7 +331,11 @@ def _derivation_problems(
     yield from (problem for problem in _stored_name_problems(target) if target not in taken)
     columns: list[tuple[str, Dtype | None]] = []
     if derivation.date_key or derivation.time_key:
-        columns = [(derivation.date_key or derivation.time_key or "", Dtype.DATETIME)]
+        name = derivation.date_key or derivation.time_key or ""
+        is_day = (
+            derivation.date_key and name in spec.schema.by_name and spec.schema.by_name[name].dtype is Dtype.DATE
+        )
+        columns = [(name, Dtype.DATE if is_day else Dtype.DATETIME)]
     elif pair := derivation.minutes_between or derivation.later_than:
         columns = [(name, Dtype.DATETIME) for name in pair]
     elif derivation.equals:

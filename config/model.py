@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from config.date_formats import format_problem, zone_problem
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -45,6 +47,9 @@ class Dtype(StrEnum):
     FLOAT = "float"
     BOOL = "bool"
     DATETIME = "datetime"
+    DATE = "date"
+    TIME = "time"
+    UUID = "uuid"
     JSON = "json"
 
 
@@ -72,7 +77,8 @@ class SqlType(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> SqlType:
         """Read e.g. `numeric(10,2)`; raises ValueError for a type that the pipeline does not know."""
-        match = re.fullmatch(r"([a-z][a-z0-9 ]*?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?", text.strip().lower())
+        text = text.strip().lower()
+        match = re.fullmatch(r"([a-z][a-z0-9 ]*?(?:\[\])?)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?", text)
         base = _SQL_ALIASES.get(match[1], match[1]) if match else ""
         if match is None or base not in SQL_TYPES_OF_DTYPE_FLAT:
             raise ValueError(f"{text!r} is not one of {', '.join(sorted(SQL_TYPES_OF_DTYPE_FLAT))}")
@@ -103,17 +109,33 @@ _SQL_ALIASES = {
     "character varying": "varchar",
     "decimal": "numeric",
     "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+    "time": "time without time zone",
+    "int[]": "integer[]",
+    "int4[]": "integer[]",
+    "int8[]": "bigint[]",
 }
 SQL_TYPES_OF_DTYPE = {
     Dtype.STR: ("text", "varchar", "char"),
     Dtype.INT: ("integer", "bigint", "smallint"),
     Dtype.FLOAT: ("double precision", "numeric"),
     Dtype.BOOL: ("boolean",),
-    Dtype.DATETIME: ("timestamp without time zone",),
-    Dtype.JSON: ("jsonb", "json"),
+    Dtype.DATETIME: ("timestamp without time zone", "timestamp with time zone"),
+    Dtype.DATE: ("date",),
+    Dtype.TIME: ("time without time zone",),
+    Dtype.UUID: ("uuid",),
+    Dtype.JSON: ("jsonb", "json", "text[]", "integer[]", "bigint[]"),
 }
+TIMES = frozenset({Dtype.DATETIME, Dtype.DATE, Dtype.TIME})
 INT_LIMITS = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 SQL_TYPES_OF_DTYPE_FLAT = frozenset(base for bases in SQL_TYPES_OF_DTYPE.values() for base in bases)
+
+
+def _as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+DateFormats = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 
 
 class Column(Model):
@@ -122,7 +144,8 @@ class Column(Model):
     `sql_type` defaults by dtype; `stored_as` is the table's name for it where that differs; `rules` are
     the record rules by name, as in `{required: true, at_least: 0}`. `personal`: it tells of a person, and is
     blanked when that person is erased; what is `pii` is so in any case. `round`: decimals beyond the scale of
-    numeric(p,s), or below a microsecond, are rounded half up and not refused.
+    numeric(p,s), or below a microsecond, are rounded half up and not refused. `format`: how its dates are written,
+    where that is not as `read.dates` says.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=1000)]  # a header may be longer than a column's name
@@ -134,6 +157,7 @@ class Column(Model):
     personal: bool = False
     stored_as: Name | None = None
     round: bool = False
+    format: DateFormats = ()
     rules: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -215,12 +239,34 @@ def _word(value: Any) -> Any:
     return value
 
 
+def _thousands(value: str) -> str:
+    if value not in {".", ",", " ", "'", "_"}:
+        raise ValueError("thousands are grouped by one of . , ' _ or a blank")
+    return value
+
+
+def _date_formats(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if problem := format_problem(value):
+            raise ValueError(f"{value!r} {problem}")
+    return values
+
+
+def _zone(value: str) -> str:
+    if problem := zone_problem(value):
+        raise ValueError(f"{value!r} {problem}")
+    return value
+
+
 class ReadOptions(Model):
     """How a file is read: `read` of an expected file, whose defaults are under `reader`.
 
     `format` is the name of a format, where the extension does not tell. For the values of all formats,
     `null_values` are the words that mean null, beside an unquoted empty field (CSV) or null (JSON), in any case
-    and with blanks around them; `trim` cuts blanks around text. Other keys are the format's own.
+    and with blanks around them; `trim` cuts blanks around text. `decimal` and `thousands` are the signs in numbers;
+    with `currency` those of money and per cent are cut. `dates` are formats as in strptime, or the words of
+    config/date_formats.py; without any, ISO 8601. `timezone` is that of times without an offset. Other keys are the
+    format's own.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -228,6 +274,23 @@ class ReadOptions(Model):
     format: str | None = None
     null_values: tuple[Annotated[str, BeforeValidator(_word)], ...] = ()
     trim: bool = False
+    decimal: Literal[".", ","] = "."
+    thousands: Annotated[str, AfterValidator(_thousands)] | None = None
+    currency: bool = False
+    dates: Annotated[DateFormats, AfterValidator(_date_formats)] = ()
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+
+    @cached_property
+    def has_plain_numbers(self) -> bool:
+        """Are numbers written with a point and digits alone?"""
+        return self.decimal == "." and self.thousands is None and not self.currency
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> Self:
+        if self.thousands == self.decimal:
+            both = f"decimal and thousands are both {self.decimal!r}"
+            raise ValueError(f"{both}; give each its own, as in decimal: ',' and thousands: '.'")
+        return self
 
     @property
     def of_format(self) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from config.model import Column, Dtype, ReadOptions
 from validation.canonical import all_tidied
 from validation.decimals import beyond_double, fits, stored_text
 from validation.json_values import is_json
+from validation.numbers import in_plain_notation
+from validation.times import TIMESTAMP, cast_each, read_clock, read_times
 
 AS_WRITTEN = ReadOptions()
 
@@ -22,55 +24,58 @@ _INT = r"^[+-]?[0-9]+(\.0+)?$"
 _FLOAT_PLAIN = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
 _FLOAT = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_TIME = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
-_OFFSET = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _DATETIME_PLAIN = rf"^{_DATE}([ T][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,6}})?)?)?$"
-_DATETIME_LOCAL = rf"^{_DATE}({_TIME})?$"
-_DATETIME_OFFSET = rf"^{_DATE}{_TIME}{_OFFSET}$"
 _BELOW_MICROSECOND = r"\.[0-9]{6}[0-9]*[1-9]"
 _TRUE = ["true", "t", "yes", "y", "1", "1.0"]
 _FALSE = ["false", "f", "no", "n", "0", "0.0"]
-TIMESTAMP = pa.timestamp("us")
+_UUID = r"^([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})$"
+_LAST_OF_DAY = 86_400_000_000 - 1  # microseconds
 
 
 class Converted(NamedTuple):
     """A column's reading: `values` typed, null where empty or unreadable; `text` as it is stored, null where it
     means null; `unreadable` is true where there is a text that the dtype can't hold, and `beyond`, where it is
-    given, where the column's type can't hold all of its digits."""
+    given, where the column's type can't hold all of its digits; `ambiguous`, where a time zone has no such time or
+    two of them."""
 
     values: pa.Array
     text: pa.Array
     unreadable: pa.Array
     beyond: pa.Array | None = None
+    ambiguous: pa.Array | None = None
 
 
 def convert(column: Column, raw: pa.Array, read: ReadOptions = AS_WRITTEN) -> Converted:
     """Read `raw` (Arrow strings) as the column's dtype; `read` is what FileSpec.read_as() says of the column."""
-    plain = _plain(column)
+    plain = _plain(column, read)
     if plain is not None and not read.has_digits and _all_match(raw, plain[0]):
         with suppress(pa.ArrowInvalid):  # a day that the calendar doesn't have: find it below
             return Converted(pc.cast(raw, plain[1]), raw, _nothing(raw))
     text = clean(raw, read)
     if column.dtype is Dtype.STR:
         return _read_str(column, text)
-    found = _READERS[column.dtype](_without_blanks(text))
-    if column.dtype is Dtype.FLOAT:
-        return _fitted(column, found)
-    return _to_microseconds(column, found) if column.dtype is Dtype.DATETIME else found
+    text = _without_blanks(text)
+    if column.dtype in _READERS_OF_TIMES:
+        return _READERS_OF_TIMES[column.dtype](column, text, read)
+    if column.dtype in {Dtype.INT, Dtype.FLOAT}:
+        return _read_number(column, text, read)
+    return _READERS[column.dtype](text)
 
 
-def _plain(column: Column) -> tuple[str, pa.DataType] | None:
+def _plain(column: Column, read: ReadOptions) -> tuple[str, pa.DataType] | None:
     """What most values look like, and what they can be cast to as they are."""
+    is_iso = not (column.format or read.dates)
+    plain: tuple[str, pa.DataType] | None = None
     match column.dtype:
         case Dtype.INT:
-            return _INT_PLAIN, pa.int64()
-        case Dtype.DATETIME:
-            return _DATETIME_PLAIN, TIMESTAMP
-        case Dtype.FLOAT if column.sql.precision is None:
-            return _FLOAT_PLAIN, pa.float64()
-        case Dtype.FLOAT:
-            return fits(column.sql), pa.float64()
-    return None
+            plain = _INT_PLAIN, pa.int64()
+        case Dtype.DATETIME if is_iso and read.timezone == "UTC":
+            plain = _DATETIME_PLAIN, TIMESTAMP
+        case Dtype.DATE if is_iso:
+            plain = f"^{_DATE}$", pa.date32()
+        case Dtype.FLOAT if read.has_plain_numbers:
+            plain = _FLOAT_PLAIN if column.sql.precision is None else fits(column.sql), pa.float64()
+    return plain
 
 
 def clean(raw: pa.Array, read: ReadOptions) -> pa.Array:
@@ -116,18 +121,24 @@ def _read_str(column: Column, text: pa.Array) -> Converted:
     return Converted(text, text, _nothing(text))
 
 
+def _read_number(column: Column, text: pa.Array, read: ReadOptions) -> Converted:
+    plain = in_plain_notation(text, read)
+    found = _read_int(plain) if column.dtype is Dtype.INT else _fitted(column, _read_float(plain))
+    return found._replace(unreadable=_unreadable(text, found.values)) if plain is not text else found
+
+
 def _read_int(text: pa.Array) -> Converted:
     """Exact 64-bit integers; `370.0` is 370 and `3.7` is unreadable."""
     digits = _only(text, pc.match_substring_regex(text, _INT))
     digits = pc.replace_substring_regex(digits, r"^\+|\.0+$", "")
-    values = _cast_each(digits, pa.int64())
+    values = cast_each(digits, pa.int64())
     return Converted(values, text, _unreadable(text, values))
 
 
 def _read_float(text: pa.Array) -> Converted:
     """Numbers in decimal or exponent notation. `text` keeps every digit for numeric columns."""
     readable = _only(text, pc.match_substring_regex(text, _FLOAT))
-    values = _cast_each(pc.replace_substring_regex(readable, r"^\+", ""), pa.float64())
+    values = cast_each(pc.replace_substring_regex(readable, r"^\+", ""), pa.float64())
     return Converted(values, text, _unreadable(text, values))
 
 
@@ -150,24 +161,45 @@ def _read_bool(text: pa.Array) -> Converted:
     return Converted(values, text, _unreadable(text, values))
 
 
-def _read_datetime(text: pa.Array) -> Converted:
-    """ISO 8601 → microseconds UTC. Without an offset the time is taken as UTC."""
-    short = pc.replace_substring_regex(text, r"(\.[0-9]{6})[0-9]{1,3}", r"\1")
-    local = _cast_each(_only(short, pc.match_substring_regex(text, _DATETIME_LOCAL)), TIMESTAMP)
-    offset = _only(short, pc.match_substring_regex(text, _DATETIME_OFFSET))
-    if offset.null_count < len(offset):
-        shifted = pc.cast(_cast_each(offset, pa.timestamp("us", "UTC")), TIMESTAMP)
-        local = pc.coalesce(local, shifted)
-    return Converted(local, text, _unreadable(text, local))
+def _read_datetime(column: Column, text: pa.Array, read: ReadOptions) -> Converted:
+    """Times, in microseconds UTC; those finer than that are beyond the column, or rounded where it says so."""
+    found = read_times(text, column.format or read.dates, read.timezone)
+    unreadable = pc.and_not(_unreadable(text, found.values), found.ambiguous)
+    values = _rounded_up(found.values, found.up, TIMESTAMP) if column.round else found.values
+    return Converted(values, text, unreadable, None if column.round else found.finer, found.ambiguous)
 
 
-def _to_microseconds(column: Column, found: Converted) -> Converted:
-    """Times finer than a microsecond are beyond the column, or rounded half up where it says so."""
-    finer = pc.and_(pc.match_substring_regex(found.text, _BELOW_MICROSECOND), pc.is_valid(found.values))
+def _read_date(column: Column, text: pa.Array, read: ReadOptions) -> Converted:
+    """Days. A time of the day would be lost, unless it is midnight."""
+    found = read_times(text, column.format or read.dates, "UTC").values
+    days = pc.cast(found, pa.date32(), safe=False)
+    values = pc.if_else(pc.equal(pc.cast(days, TIMESTAMP), found), days, pa.scalar(None, pa.date32()))
+    return Converted(values, text, _unreadable(text, values))
+
+
+def _read_time(column: Column, text: pa.Array, _read: ReadOptions) -> Converted:
+    """Times of the day, in microseconds."""
+    values = read_clock(text, column.format)
+    unreadable = _unreadable(text, values)
+    finer = pc.and_(pc.match_substring_regex(text, _BELOW_MICROSECOND), pc.is_valid(values))
     if not column.round:
-        return found._replace(beyond=finer)
-    up = pc.cast(pc.match_substring_regex(found.text, r"\.[0-9]{6}[5-9]"), pa.int64())
-    return found._replace(values=pc.cast(pc.add(pc.cast(found.values, pa.int64()), up), TIMESTAMP))
+        return Converted(values, text, unreadable, finer)
+    up = pc.match_substring_regex(text, r"\.[0-9]{6}[5-9]")
+    last = pc.and_(up, pc.equal(pc.cast(values, pa.int64()), _LAST_OF_DAY))  # no time of the day comes after it
+    values = _rounded_up(values, pc.and_not(up, last), pa.time64("us"))
+    return Converted(values, text, unreadable, last)
+
+
+def _rounded_up(values: pa.Array, up: pa.Array, to: pa.DataType) -> pa.Array:
+    return pc.cast(pc.add(pc.cast(values, pa.int64()), pc.cast(up, pa.int64())), to)
+
+
+def _read_uuid(text: pa.Array) -> Converted:
+    """UUIDs as PostgreSQL writes them: in lower case, with hyphens; they come in braces and capitals, too."""
+    bare = pc.replace_substring_regex(pc.utf8_lower(text), r"^\{(.*)\}$", r"\1")
+    fits = pc.match_substring_regex(bare, _UUID)
+    values = pc.replace_substring_regex(_only(bare, fits), _UUID, r"\1-\2-\3-\4-\5")
+    return Converted(values, text, _unreadable(text, values))
 
 
 def _read_json(text: pa.Array) -> Converted:
@@ -177,31 +209,15 @@ def _read_json(text: pa.Array) -> Converted:
     return Converted(values, text, _unreadable(text, values))
 
 
-def _cast_each(text: pa.Array, to: pa.DataType) -> pa.Array:
-    """Cast, with null for every value that can't be: halve the distinct values until the bad ones are alone."""
-    try:
-        return pc.cast(text, to)
-    except pa.ArrowInvalid:
-        distinct = pc.dictionary_encode(text)
-        return pc.take(_cast_halving(distinct.dictionary, to), distinct.indices)
-
-
-def _cast_halving(text: pa.Array, to: pa.DataType) -> pa.Array:
-    try:
-        return pc.cast(text, to)
-    except pa.ArrowInvalid:
-        if len(text) == 1:
-            return pa.nulls(1, to)
-        half = len(text) // 2
-        return pa.concat_arrays([_cast_halving(text.slice(0, half), to), _cast_halving(text.slice(half), to)])
-
-
 _READERS: dict[Dtype, Callable[[pa.Array], Converted]] = {
-    Dtype.INT: _read_int,
-    Dtype.FLOAT: _read_float,
     Dtype.BOOL: _read_bool,
-    Dtype.DATETIME: _read_datetime,
+    Dtype.UUID: _read_uuid,
     Dtype.JSON: _read_json,
+}
+_READERS_OF_TIMES: dict[Dtype, Callable[[Column, pa.Array, ReadOptions], Converted]] = {
+    Dtype.DATETIME: _read_datetime,
+    Dtype.DATE: _read_date,
+    Dtype.TIME: _read_time,
 }
 
 

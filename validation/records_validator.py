@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from config.model import Dtype, Stage
 from validation.batch import Batch
-from validation.conversions import TIMESTAMP, as_mask
+from validation.conversions import as_mask
 from validation.rules import RULES
+from validation.times import TIMESTAMP
 
 
 def validate_records(batch: Batch, dates: tuple[dt.date, dt.date]) -> None:
@@ -24,7 +25,7 @@ def validate_records(batch: Batch, dates: tuple[dt.date, dt.date]) -> None:
             broken = RULES[name].broken(values, parameter, batch.values)
             if pc.any(broken).as_py():
                 batch.reject(as_mask(broken), Stage.RECORDS, name, column.name)
-        if column.dtype is Dtype.DATETIME:
+        if column.dtype in {Dtype.DATETIME, Dtype.DATE}:
             outside = pc.or_(pc.less(values, first), pc.greater_equal(values, beyond))
             if pc.any(outside).as_py():
                 batch.reject(as_mask(outside), Stage.RECORDS, "date_in_range", column.name)

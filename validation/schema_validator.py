@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from config.errors import FileRejected
 from config.model import INT_LIMITS, Column, Dtype, Schema, Stage
+from validation.arrays import as_arrays
 from validation.batch import Batch
 from validation.conversions import Converted, as_mask, convert
 from validation.json_values import jsonb_masks
@@ -42,7 +43,7 @@ def validate_schema(batch: Batch) -> None:
         raw = batch.chunk.columns[column.name]
         read = convert(column, raw, batch.spec.read_as(column))
         batch.values[column.name] = read.values
-        batch.output[column.name] = _output(column, read)
+        batch.output[column.name] = _output(batch, column, read)
         _check_column(batch, column, read)
 
 
@@ -53,7 +54,8 @@ def _check_column(batch: Batch, column: Column, read: Converted) -> None:
 
     reject(read.unreadable, "dtype")
     if not column.nullable:
-        reject(pc.and_not(pc.is_null(read.values), read.unreadable), "not_null")
+        missing = pc.and_not(pc.is_null(read.values), read.unreadable)
+        reject(missing if read.ambiguous is None else pc.and_not(missing, read.ambiguous), "not_null")
     if column.allowed_values is not None:
         allowed = pc.is_in(read.values, value_set=pa.array(column.allowed_values))
         reject(pc.and_not(pc.is_valid(read.values), allowed), "allowed_values")
@@ -69,12 +71,19 @@ def _check_column(batch: Batch, column: Column, read: Converted) -> None:
             batch.reject(mask, Stage.SCHEMA, rule, column.name)
     if read.beyond is not None:
         reject(read.beyond, "out_of_range")
+    if read.ambiguous is not None:
+        reject(read.ambiguous, "ambiguous_time")
 
 
-def _output(column: Column, read: Converted) -> pa.Array:
-    """What is loaded: the exact text for numeric columns, the typed value for all others."""
+def _output(batch: Batch, column: Column, read: Converted) -> pa.Array:
+    """What is loaded: the exact text for numeric columns, a literal for arrays, else the typed value."""
     if column.dtype is Dtype.FLOAT and column.sql.base == "numeric":
         return read.text
+    if column.sql.base.endswith("[]"):
+        literals, unfit = as_arrays(read.values, column.sql)
+        for rule, mask in unfit.items():
+            batch.reject(mask, Stage.SCHEMA, rule, column.name)
+        return literals
     return read.values
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
@@ -26,6 +26,13 @@ _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
     "numeric": lambda t: sa.Numeric(t.precision, t.scale),
     "boolean": lambda _: sa.Boolean(),
     "timestamp without time zone": lambda _: sa.DateTime(),
+    "timestamp with time zone": lambda _: sa.DateTime(timezone=True),
+    "date": lambda _: sa.Date(),
+    "time without time zone": lambda _: sa.Time(),
+    "uuid": lambda _: sa.Uuid(),
+    "text[]": lambda _: ARRAY(sa.Text()),
+    "integer[]": lambda _: ARRAY(sa.Integer()),
+    "bigint[]": lambda _: ARRAY(sa.BigInteger()),
     "jsonb": lambda _: JSONB(),
     "json": lambda _: JSON(),
 }

@@ -16,9 +16,11 @@ BOOLS = {
 }
 INT = re.compile(r"[+-]?[0-9]+(?:\.0+)?")
 FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-DATETIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[ T]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?(Z|[+-][0-9]{2}(?::[0-9]{2})?)?)?"
+DATETIME = re.compile(  # the year first is never mistaken; without colons there are seconds
+    r"([0-9]{4})(?:([-/])([0-9]{2})\2([0-9]{2})|([0-9]{2})([0-9]{2}))"
+    r"(?:[ T](?:([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
+    r"|([0-9]{2})([0-9]{2})([0-9]{2})(?:\.([0-9]{1,9}))?)"
+    r"(?: ?(Z|UTC|GMT|z|[Uu][Tt][Cc]|[Gg][Mm][Tt])| ?([+-][0-9]{2}(?::?[0-9]{2})?))?)?"
 )
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 UNSEEN = frozenset("\u200b\u200c\u200d\u2060\ufeff\u00ad\u202e")
@@ -212,12 +214,15 @@ def _datetime(text: str) -> dt.datetime:
     match = DATETIME.fullmatch(text)
     if match is None:
         raise ValueError
-    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    part = match.groups()
+    year, month, day = part[0], part[2] or part[4], part[3] or part[5]
+    hour, minute, second = part[6] or part[10], part[7] or part[11], part[8] or part[12]
+    fraction, zone = part[9] or part[13], part[15]
     value = dt.datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0))
     value += dt.timedelta(microseconds=int((fraction or "").ljust(6, "0")[:6]))
-    if zone in {None, "Z"}:
+    if zone is None:
         return value
-    hours, _, minutes = zone[1:].partition(":")
+    hours, minutes = zone[1:3], zone[3:].removeprefix(":")
     if int(hours) > 23 or int(minutes or 0) > 59:
         raise ValueError
     offset = dt.timedelta(hours=int(hours), minutes=int(minutes or 0))
