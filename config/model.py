@@ -263,10 +263,10 @@ class ReadOptions(Model):
 
     `format` is the name of a format, where the extension does not tell. For the values of all formats,
     `null_values` are the words that mean null, beside an unquoted empty field (CSV) or null (JSON), in any case
-    and with blanks around them; `trim` cuts blanks around text. `decimal` and `thousands` are the signs in numbers;
-    with `currency` those of money and per cent are cut. `dates` are formats as in strptime, or the words of
-    config/date_formats.py; without any, ISO 8601. `timezone` is that of times without an offset. Other keys are the
-    format's own.
+    and with blanks around them; `trim` cuts blanks around text. `decimal` and `thousands` are the signs in
+    numbers; with `currency` those of money and per cent are cut. `dates` are formats as in strptime, or the
+    words of config/date_formats.py; without any, ISO 8601. `timezone` is that of times without an offset. Other
+    keys are the format's own.
     """
 
     model_config = ConfigDict(extra="allow")
