@@ -112,7 +112,9 @@ def _not_read(config: PipelineConfig, unread: Iterable[Unread]) -> Iterator[Item
 def _way_out(one: Unread, meant: str | None) -> str:
     path = shlex.quote(str(one.path))
     if one.kind == "unexpected" and meant is not None and not set("*?[") & set(meant):
-        return f"mv {path} {shlex.quote(str(one.path.with_name(meant)))}"
+        target = one.path.with_name(meant)
+        free = not target.exists()  # and -n, for two files may be meant by one name
+        return f"{'mv -n' if free else 'ls -l'} {path} {shlex.quote(str(target))}"
     return f"python main.py infer {path}" if one.kind == "unexpected" else f"ls -l {path}"
 
 
