@@ -111,6 +111,8 @@ def _not_read(config: PipelineConfig, unread: Iterable[Unread]) -> Iterator[Item
 
 def _way_out(one: Unread, meant: str | None) -> str:
     path = shlex.quote(str(one.path))
+    if "://" in path:  # an object: its store has commands of its own
+        return _STATUS
     if one.kind == "unexpected" and meant is not None and not set("*?[") & set(meant):
         target = one.path.with_name(meant)
         free = not target.exists()  # and -n, for two files may be meant by one name
