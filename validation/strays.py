@@ -21,6 +21,14 @@ _DATE_LIKE = re.compile(
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _NEITHER_LETTER_NOR_DIGIT = re.compile(r"[\W_]")
 _LONG_NUMBER = re.compile(r"\d{9}")
+# An @ in other words, and a domain behind it: someone(at)mail.com, someone at mail dot com, someone%40mail.com.
+_DOT = r"(?:\.| ?[(\[{<] ?dot ?[)\]}>] ?)"
+_HOST = rf"[a-z0-9-]{{1,63}}{_DOT}(?:[a-z0-9-]{{1,63}}{_DOT})?[a-z]{{2}}"
+_HIDDEN_AT = re.compile(
+    rf"[a-z0-9](?:(?: ?[(\[{{<] ?at? ?[)\]}}>] ?|_at_|%40|&#64;|&#x40;|&commat;|\\u0040){_HOST}"
+    r"| at [a-z0-9-]{1,63} dot [a-z]{2,24}\b(?! [a-z]))",
+    re.ASCII | re.IGNORECASE,
+)
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?")  # a leading zero is how phone numbers begin
 _KEY = re.compile(r"[0-9A-Za-z]+([-_.:/][0-9A-Za-z]+)*")
 _PHONE = re.compile(r"0{1,2}[1-9][0-9]*")
@@ -31,7 +39,11 @@ def looks_personal(text: str) -> bool:
     text = plain(text).strip()
     if _DATE_LIKE.fullmatch(text) or _UUID.fullmatch(text):
         return False
-    return "@" in text or _LONG_NUMBER.search(_NEITHER_LETTER_NOR_DIGIT.sub("", text)) is not None
+    return (
+        "@" in text
+        or _HIDDEN_AT.search(text) is not None
+        or _LONG_NUMBER.search(_NEITHER_LETTER_NOR_DIGIT.sub("", text)) is not None
+    )
 
 
 def is_stray(spec: FileSpec, column: Column, text: str, *, fits: bool = True) -> bool:

@@ -115,8 +115,12 @@ def _way_out(one: Unread, meant: str | None) -> str:
     if one.kind == "unexpected" and meant is not None and not set("*?[") & set(meant):
         if place_of(one.path).is_remote:
             return f"rename it to {meant}"
-        return f"mv {path} {shlex.quote(str(one.path.with_name(meant)))}"
-    return f"python main.py infer {path}" if one.kind == "unexpected" else f"ls -l {path}"
+        target = one.path.with_name(meant)
+        free = not target.exists()  # and -n, for two files may be meant by one name
+        return f"{'mv -n' if free else 'ls -l'} {path} {shlex.quote(str(target))}"
+    if one.kind == "unexpected":
+        return f"python main.py infer {path}"
+    return _STATUS if place_of(one.path).is_remote else f"ls -l {path}"
 
 
 def _feed_of(config: PipelineConfig, path: Path) -> Feed:

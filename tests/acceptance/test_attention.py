@@ -134,3 +134,19 @@ def test_a_file_log_of_an_earlier_version_gets_its_indexes_at_a_start(product: P
     connection.close()
     product.once(expect=0)
     assert product.value(there) == 2
+
+
+def test_no_command_that_is_proposed_overwrites_a_file(product: Product) -> None:
+    loaded = product.stream("09", "orders.json", [samples.order(1)])
+    product.stream("09", "Orders.json", [samples.order(2)])
+    product.stream("10", "Orders.json", [samples.order(3)])
+    product.stream("10", "orders.JSON", [samples.order(4)])
+    product.once(expect=0)
+    before = loaded.read_bytes()
+    unread = needs(product)
+    assert [item["cause"] for item in unread] == ["not read"] * 3
+    for item in unread:
+        subprocess.run(shlex.split(item["more"]), check=False, timeout=60, capture_output=True)
+    assert loaded.read_bytes() == before, "the file that was there is as it was"
+    contents = [path.read_bytes() for path in loaded.parents[1].rglob("*") if path.is_file()]
+    assert len(set(contents)) == 4, "and no other is lost"
