@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -48,9 +47,37 @@ class Converted(NamedTuple):
 def convert(column: Column, raw: pa.Array, read: ReadOptions = AS_WRITTEN) -> Converted:
     """Read `raw` (Arrow strings) as the column's dtype; `read` is what FileSpec.read_as() says of the column."""
     plain = _plain(column, read)
-    if plain is not None and not read.has_digits and _all_match(raw, plain[0]):
-        with suppress(pa.ArrowInvalid):  # a day that the calendar doesn't have: find it below
-            return Converted(pc.cast(raw, plain[1]), raw, _nothing(raw))
+    if plain is None or read.has_digits or not len(raw):
+        return _convert_any(column, raw, read)
+    is_plain = pc.match_substring_regex(raw, plain[0])
+    others = pc.invert(pc.fill_null(is_plain, fill_value=True))  # no null is among them
+    if not pc.any(others).as_py():
+        return _convert_plain(raw, plain[1])
+    if 2 * pc.sum(others).as_py() > len(raw):
+        return _convert_any(column, raw, read)
+    found = _convert_plain(_only(raw, is_plain), plain[1])
+    rest = _convert_any(column, raw.filter(others), read)
+
+    def among_others(mask: pa.Array | None) -> pa.Array | None:
+        return None if mask is None else pc.replace_with_mask(_nothing(raw), others, mask)
+
+    return Converted(
+        pc.replace_with_mask(found.values, others, rest.values),
+        pc.replace_with_mask(raw, others, rest.text),
+        pc.replace_with_mask(found.unreadable, others, rest.unreadable),
+        among_others(rest.beyond),
+        among_others(rest.ambiguous),
+    )
+
+
+def _convert_plain(raw: pa.Array, kind: pa.DataType) -> Converted:
+    """Values that look plain; among them may be days that the calendar doesn't have, or numbers beyond 64 bits."""
+    values = cast_each(raw, kind)
+    return Converted(values, raw, _unreadable(raw, values))
+
+
+def _convert_any(column: Column, raw: pa.Array, read: ReadOptions) -> Converted:
+    """Every value by the whole grammar of its dtype."""
     text = clean(raw, read)
     if column.dtype is Dtype.STR:
         return _read_str(column, text)

@@ -56,6 +56,8 @@ class Mender:
         if b'"' not in text:
             return Mended(text, len(text))
         found = scan(text, self.grammar.delimiter[0])
+        if found is None:
+            return Mended(text, len(text))
         starts = np.concatenate(([0], found.records))
         whole = int(starts[-1])
         doubtful = self._doubtful(text, found, starts, closely=closely)

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 QUOTE, LF, CR = b'"\n\r'
+SLICE = 1 << 16  # bytes, a multiple of 64
 
 Offsets = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +33,91 @@ class Scan:
         return self.lines[~self.within]
 
 
-def scan(text: bytes, delimiter: int) -> Scan:
-    """Read the quotes of `text`, which ends with a line end and holds a quote."""
+def scan(text: bytes, delimiter: int) -> Scan | None:
+    """Read the quotes of `text`, which ends with a line end and holds a quote.
+
+    None where they are right and no value spans lines, as in most files. That is found out 64 bytes at a time.
+    """
     data = np.frombuffer(text, np.uint8)
-    quotes = data == QUOTE
-    edges = data == delimiter
-    edges |= data == LF
-    edges |= data == CR
-    at = np.flatnonzero(quotes)
+    quotes, around, ends = _words(data, delimiter, has_returns=b"\r" in text)
+    inside = _inside(quotes)
+    if not _alternate(quotes, around, inside):
+        return _scan_any(data, delimiter, line_ends(text, data))
+    if not (ends & inside).any():
+        return None
     lines = line_ends(text, data)
-    if _alternate(at, edges | quotes):
-        within = (np.searchsorted(at, lines) & 1).astype(bool)
-        return Scan(np.array([], np.int64), lines, within)
-    return _scan_any(at, edges, lines)
+    within = np.unpackbits(inside.view(np.uint8), bitorder="little")[lines - 1].astype(bool)
+    return Scan(np.array([], np.int64), lines, within)
 
 
-def _alternate(at: Offsets, around: Flags) -> bool:
+def _words(data: npt.NDArray[np.uint8], delimiter: int, *, has_returns: bool) -> tuple[Words, Words, Words]:
+    """Bits, one a byte, the first as the lowest of a word: quotes; quotes, delimiters and line ends; line ends.
+
+    Some bytes at a time, so that what is worked out on the way stays in the cache.
+    """
+    quotes, around, ends = (np.zeros(len(data) // 64 + 1, "<u8") for _ in range(3))
+    for start in range(0, len(data), SLICE):
+        part = data[start : start + SLICE]
+        is_quote = part == QUOTE
+        is_end = part == LF
+        if has_returns:
+            is_end |= part == CR
+        is_around = part == delimiter
+        is_around |= is_end
+        is_around |= is_quote
+        for words, flags in ((quotes, is_quote), (around, is_around), (ends, is_end)):
+            bits = np.packbits(flags, bitorder="little")
+            words.view(np.uint8)[start // 8 : start // 8 + len(bits)] = bits
+    return quotes, around, ends
+
+
+def _inside(quotes: Words) -> Words:
+    """Where the number of quotes so far, this byte's too, is odd: from a quote that opens to the one that closes.
+
+    The parity of all bits up to each is worked out within the words first; then a word is turned round where those
+    before it have an odd number. (Langdale, Lemire: Parsing Gigabytes of JSON per Second, VLDB Journal 2019.)
+    """
+    inside, shifted = quotes.copy(), np.empty_like(quotes)
+    for distance in (1, 2, 4, 8, 16, 32):
+        np.left_shift(inside, np.uint64(distance), out=shifted)
+        inside ^= shifted
+    np.right_shift(inside, np.uint64(63), out=shifted)
+    np.bitwise_xor.accumulate(shifted, out=shifted)
+    np.negative(shifted, out=shifted)  # all bits of a word, or none
+    inside[1:] ^= shifted[:-1]
+    return inside
+
+
+def _alternate(quotes: Words, around: Words, inside: Words) -> bool:
     """Do the quotes open and close values in turn, and nothing else? Two in a row close a value and open it again.
 
     `around`: bytes that may be before a quote that opens and behind one that closes. Before the first is the last:
-    a line end. This is what most files are like, and it takes a quarter of the time.
+    a line end.
     """
-    return bool(around[at[0::2] - 1].all() and around[at[1::2] + 1].all())
+    one, last = np.uint64(1), np.uint64(63)
+    fitting = around << one
+    fitting[1:] |= around[:-1] >> last
+    fitting[0] |= one
+    fitting |= ~inside
+    if (quotes & ~fitting).any():
+        return False
+    np.right_shift(around, one, out=fitting)
+    fitting[:-1] |= around[1:] << last
+    fitting |= inside
+    return not (quotes & ~fitting).any()
 
 
-def _scan_any(at: Offsets, edges: Flags, lines: Offsets) -> Scan:
+def _scan_any(data: npt.NDArray[np.uint8], delimiter: int, lines: Offsets) -> Scan:
     """A quote opens a value only at the start of a field; elsewhere outside of a quoted value it is text.
 
     So a run of quotes in a row does one of three things: of even length, none; of odd length at the start of a
     field, it opens or closes a value; of odd length elsewhere, it leaves the text outside of any. For the last it
     does not matter what came before, which makes a sum of what looks like a loop.
     """
-    starts, ends = _runs(at)
+    edges = data == delimiter
+    edges |= data == LF
+    edges |= data == CR
+    starts, ends = _runs(np.flatnonzero(data == QUOTE))
     odd = ((ends - starts) & 1).astype(bool)
     opening = edges[starts - 1]
     turns = np.cumsum(odd & opening)
@@ -98,8 +153,8 @@ def lines_of_records(text: bytes, delimiter: int) -> Offsets:
     Every quote of `text` must be right.
     """
     data = np.frombuffer(text, np.uint8)
-    if b'"' in text:
-        found = scan(text, delimiter)
+    found = scan(text, delimiter) if b'"' in text else None
+    if found is not None:
         lines, ends = found.lines, found.records
     else:
         lines = ends = line_ends(text, data)
