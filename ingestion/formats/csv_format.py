@@ -102,15 +102,17 @@ class _Blocks:
         while True:
             block = self._raw.read(BLOCK_BYTES)
             self.last = len(block) < BLOCK_BYTES  # these streams read in full
+            if not self.last and (end := _end_of_lines(block)):
+                text = b"".join((self.text, self._rest, memoryview(block)[:end]))
+                self.text, self._rest = self._checked(text), block[end:]
+                return
             text = b"".join((self.text, self._rest, block))
             if self.last:
                 whole = text if text.endswith((b"\n", b"\r")) or not text else text + b"\n"
                 self.text, self._rest = self._checked(whole), b""
                 return
             used = len(self.text)
-            if (
-                end := max(text.rfind(b"\n", used), text.rfind(b"\r", used, -1)) + 1
-            ):  # an LF may follow the last CR
+            if end := _end_of_lines(text, used):  # an LF may have followed the last CR of the rest
                 self.text, self._rest = self._checked(text[:end]), text[end:]
                 return
             self._rest = text[used:]
@@ -125,6 +127,11 @@ class _Blocks:
         except pa.ArrowInvalid:
             raise FileRejected(not_utf8(text, self.line)) from None
         return text
+
+
+def _end_of_lines(text: bytes, start: int = 0) -> int:
+    """The offset behind the last line end from `start` on, else 0; an LF may yet follow a CR at the end."""
+    return max(text.rfind(b"\n", start), text.rfind(b"\r", start, -1)) + 1
 
 
 @dataclass(frozen=True, slots=True)

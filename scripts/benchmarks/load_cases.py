@@ -92,22 +92,29 @@ def json_case(bench: Bench) -> list[Measure]:
 
 
 def quotes_case(bench: Bench) -> list[Measure]:
-    """One CSV with every value in quotes, and without any: how much of the load it takes to judge the quotes."""
+    """The same rows with every value in quotes and with none, in turn; beside each, judging the quotes alone."""
     rows = bench.size(ORDERS)
     measures = []
     with bench.database("quotes") as database, database.warehouse() as warehouse:
         warm_up(bench, database, warehouse)
-        for name, quoted in (("every value quoted", True), ("no quotes", False)):
-            path = database.home / "orders.csv"
-            expected = write_csv(path, blocks(rows, ALL_CUSTOMERS, bench.seed), quoted=quoted)
-            loads, checks = [], []
-            for _ in range(bench.runs):
+        config = database.config()
+        schema = config.by_logical_name["orders"].schema
+        paths = {quoted: database.home / f"{name}.csv" for name, quoted in (("quoted", True), ("plain", False))}
+        expected = {q: write_csv(p, blocks(rows, ALL_CUSTOMERS, bench.seed), quoted=q) for q, p in paths.items()}
+        loads: dict[bool, list[float]] = {quoted: [] for quoted in paths}
+        checks: dict[bool, list[float]] = {quoted: [] for quoted in paths}
+        for _ in range(bench.runs):
+            for quoted, path in paths.items():
                 empty_tables(database)
-                loads.append(timed_load(warehouse, database.config(), path, expected))
-                checks.append(timed_quotes(path, database.config().by_logical_name["orders"].schema))
-            about = f"{rows:,} orders, {path.stat().st_size / 1e6:,.0f} MB"
-            measures.append(Measure("quotes", name, "s", tuple(loads), about))
-            measures.append(Measure("quotes", f"{name}: judging / loading", RATIO, ratios(checks, loads), about))
+                loads[quoted].append(timed_load(warehouse, config, path, expected[quoted]))
+                checks[quoted].append(timed_quotes(path, schema))
+        for name, quoted in (("every value quoted", True), ("no quotes", False)):
+            about = f"{rows:,} orders, {paths[quoted].stat().st_size / 1e6:,.0f} MB"
+            of_load = ratios(checks[quoted], loads[quoted])
+            measures.append(Measure("quotes", name, "s", tuple(loads[quoted]), about))
+            measures.append(Measure("quotes", f"{name}: judging / loading", RATIO, of_load, about))
+        both = ratios(loads[True], loads[False])
+        measures.append(Measure("quotes", "every value quoted / no quotes", RATIO, both, f"{rows:,} orders"))
     return measures
 
 
