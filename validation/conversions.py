@@ -49,31 +49,26 @@ def convert(column: Column, raw: pa.Array, read: ReadOptions = AS_WRITTEN) -> Co
     plain = _plain(column, read)
     if plain is None or read.has_digits or not len(raw):
         return _convert_any(column, raw, read)
-    is_plain = pc.match_substring_regex(raw, plain[0])
-    others = pc.invert(pc.fill_null(is_plain, fill_value=True))  # no null is among them
+    is_plain = pc.fill_null(pc.match_substring_regex(raw, plain[0]), fill_value=True)
+    values = cast_each(_only(raw, is_plain), plain[1])
+    # Others don't look plain; or they do, and are nothing, or a day that the calendar doesn't have.
+    others = pc.and_(pc.is_valid(raw), pc.is_null(values))
     if not pc.any(others).as_py():
-        return _convert_plain(raw, plain[1])
+        return Converted(values, raw, _nothing(raw))
     if 2 * pc.sum(others).as_py() > len(raw):
         return _convert_any(column, raw, read)
-    found = _convert_plain(_only(raw, is_plain), plain[1])
     rest = _convert_any(column, raw.filter(others), read)
 
     def among_others(mask: pa.Array | None) -> pa.Array | None:
         return None if mask is None else pc.replace_with_mask(_nothing(raw), others, mask)
 
     return Converted(
-        pc.replace_with_mask(found.values, others, rest.values),
+        pc.replace_with_mask(values, others, rest.values),
         pc.replace_with_mask(raw, others, rest.text),
-        pc.replace_with_mask(found.unreadable, others, rest.unreadable),
+        pc.replace_with_mask(_nothing(raw), others, rest.unreadable),
         among_others(rest.beyond),
         among_others(rest.ambiguous),
     )
-
-
-def _convert_plain(raw: pa.Array, kind: pa.DataType) -> Converted:
-    """Values that look plain; among them may be days that the calendar doesn't have, or numbers beyond 64 bits."""
-    values = cast_each(raw, kind)
-    return Converted(values, raw, _unreadable(raw, values))
 
 
 def _convert_any(column: Column, raw: pa.Array, read: ReadOptions) -> Converted:

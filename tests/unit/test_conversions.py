@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.model import Column, Dtype
+from config.model import Column, Dtype, ReadOptions
 from validation.conversions import convert
 
 
@@ -169,3 +169,17 @@ def test_every_64_bit_integer_survives(number: int, tail: str) -> None:
 def test_numeric_columns_keep_every_digit(number: Decimal) -> None:
     column = Column(name="c", dtype=Dtype.FLOAT, sql_type="numeric(20,4)")
     assert Decimal(convert(column, pa.array([str(number)])).text[0].as_py()) == number
+
+
+@pytest.mark.parametrize("text", ["", " ", "nan", "-", "2026-02-30"])
+@pytest.mark.parametrize("dtype", [Dtype.INT, Dtype.FLOAT, Dtype.DATETIME])
+@pytest.mark.parametrize("sql", [None, "numeric(10,2)"])
+def test_a_word_for_null_is_null_among_values_that_are_plain(dtype: Dtype, text: str, sql: str | None) -> None:
+    """The empty text looks like a number with no digits."""
+    column = Column(name="c", dtype=dtype, sql_type=sql if dtype is Dtype.FLOAT else None)
+    options = ReadOptions(null_values=("", "nan"))
+    plain = {Dtype.INT: "1", Dtype.FLOAT: "1.5", Dtype.DATETIME: "2026-02-20"}[dtype]
+    alone, among = (convert(column, pa.array(texts), options) for texts in ([text], [plain, text, plain]))
+    assert among.unreadable[1] == alone.unreadable[0]
+    assert among.values[1].as_py() == alone.values[0].as_py()
+    assert alone.unreadable[0].as_py() is (text.strip() not in {"", "nan"})
