@@ -187,6 +187,7 @@ class _Turn:
 
     def _fallen(self, batch: Batch, refused: list[Rejection]) -> list[Rejection]:
         """Of refused rows that should stand, those whose key is not there, or there by another row of the file."""
+        self._insist_on_records(batch, refused)
         keys = self._keys_of(batch, {rejection.number for rejection in refused})
         kind = batch.output[self._spec.schema.primary_key].type
         asked = pa.array([key for key in keys.values() if key is not None], kind)
@@ -201,6 +202,20 @@ class _Turn:
             else:
                 fallen.append(rejection)
         return fallen
+
+    def _insist_on_records(self, batch: Batch, refused: list[Rejection]) -> None:
+        """Raise ConfigError for a record that was loaded, as an earlier version read it, and is none today.
+
+        It has no key by which its row could be found. Where refused rows are gone from quarantine, it may be one
+        of these: then it is refused again.
+        """
+        read = set(batch.chunk.numbers.tolist())
+        unread = [row.number for row in refused if row.number not in read and row.number not in self._passed]
+        if unread and self._keys is None:
+            raise ConfigError(
+                f"file {self._file_id}: record {unread[0]} was loaded, and can't be read as a record today; which "
+                f"row it brought can't be told. `undo {self._file_id}` first, then `reprocess {self._file_id}`"
+            )
 
     def _is_first(self, key: Any) -> bool:
         """Is no other row of the file known to stand for `key`? From now on one is."""

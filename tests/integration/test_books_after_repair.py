@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -328,3 +329,20 @@ def test_a_twin_takes_the_place_of_a_loaded_row_that_the_table_refuses_by_now(si
     assert site.rows("SELECT row_number, rejection_stage FROM quarantine WHERE resolution IS NULL") == [
         (1, "load")
     ]
+
+
+def test_a_record_that_was_loaded_and_is_none_today_is_told_with_the_way_out(site: Site) -> None:
+    """As an earlier version read it, which took text behind a closing quote."""
+    good = site.load("customers.csv", CUSTOMERS + customer(1) + customer(2, name="Mona"))
+    path = site.home / "data/customers.csv"
+    text = path.read_text().replace("Mona", '"Mona" B')
+    path.write_text(text)
+    content = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    site.execute(f"UPDATE pipeline_file_log SET file_hash = '{content}', file_size = {len(text)}")
+    told = site.run("reprocess", good.file_id, "--yes", expect=2)
+    words(told, ["record 2 was loaded", "can't be read as a record", f"`undo {good.file_id}` first"])
+    assert books(site, good) == (2, 2, 0, 2, 0, 0)
+    site.run("undo", good.file_id, "--yes")
+    site.run("reprocess", good.file_id, "--yes")
+    assert site.rows("SELECT customer_id FROM dim_customer") == [(1,)]
+    site.check_books()
