@@ -16,7 +16,6 @@ from config.date_formats import EPOCH, EPOCH_MS, ISO
 
 TIMESTAMP = pa.timestamp("us")
 _UTC = pa.timestamp("us", "UTC")
-_NO_TEXT = pa.scalar(None, pa.string())
 
 # Year, month and day, with hyphens or without, or with slashes: the year first is never mistaken. One-digit hours.
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
@@ -199,7 +198,7 @@ def _clock(text: str, formats: tuple[str, ...]) -> dt.time | None:
 
 def _only(text: pa.Array, wanted: pa.Array) -> pa.Array:
     """`text` where `wanted`, else null."""
-    return pc.if_else(wanted, text, _NO_TEXT)
+    return pc.if_else(wanted, text, pa.scalar(None, pa.string()))
 
 
 def cast_each(text: pa.Array, to: pa.DataType) -> pa.Array:
