@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 
 from config.model import Column, Dtype, ReadOptions
 from validation.canonical import all_tidied
+from validation.casting import cast_each, only
 from validation.decimals import beyond_double, fits, stored_text
 from validation.json_values import is_json
 from validation.numbers import in_plain_notation
-from validation.times import TIMESTAMP, cast_each, read_clock, read_times
+from validation.times import TIMESTAMP, read_clock, read_times
 
 AS_WRITTEN = ReadOptions()
 
@@ -50,7 +51,7 @@ def convert(column: Column, raw: pa.Array, read: ReadOptions = AS_WRITTEN) -> Co
     if plain is None or read.has_digits or not len(raw):
         return _convert_any(column, raw, read)
     is_plain = pc.fill_null(pc.match_substring_regex(raw, plain[0]), fill_value=True)
-    values = cast_each(_only(raw, is_plain), plain[1])
+    values = cast_each(only(raw, is_plain), plain[1])
     # Others don't look plain; or they do, and are nothing, or a day that the calendar doesn't have.
     others = pc.and_(pc.is_valid(raw), pc.is_null(values))
     if not pc.any(others).as_py():
@@ -110,26 +111,17 @@ def clean(raw: pa.Array, read: ReadOptions) -> pa.Array:
     if not pc.any(short).as_py():
         return text
     means_null = pc.is_in(pc.utf8_lower(bare), value_set=pa.array(sorted(read.words)))
-    return _only(text, pc.invert(means_null))
+    return only(text, pc.invert(means_null))
 
 
 def _without_blanks(raw: pa.Array) -> pa.Array:
     """Trimmed; nothing but blanks is null: there is no number, date or truth value in it."""
     text = pc.utf8_trim_whitespace(raw)
-    return _only(text, pc.greater(pc.binary_length(text), 0))
-
-
-def _all_match(raw: pa.Array, pattern: str) -> bool:
-    return pc.all(pc.match_substring_regex(raw, pattern)).as_py() is not False
+    return only(text, pc.greater(pc.binary_length(text), 0))
 
 
 def _nothing(raw: pa.Array) -> pa.Array:
     return pa.repeat(pa.scalar(value=False), len(raw))
-
-
-def _only(text: pa.Array, wanted: pa.Array) -> pa.Array:
-    """`text` where `wanted`, else null."""
-    return pc.if_else(wanted, text, pa.scalar(None, text.type))
 
 
 def _unreadable(text: pa.Array, values: pa.Array) -> pa.Array:
@@ -151,7 +143,7 @@ def _read_number(column: Column, text: pa.Array, read: ReadOptions) -> Converted
 
 def _read_int(text: pa.Array) -> Converted:
     """Exact 64-bit integers; `370.0` is 370 and `3.7` is unreadable."""
-    digits = _only(text, pc.match_substring_regex(text, _INT))
+    digits = only(text, pc.match_substring_regex(text, _INT))
     digits = pc.replace_substring_regex(digits, r"^\+|\.0+$", "")
     values = cast_each(digits, pa.int64())
     return Converted(values, text, _unreadable(text, values))
@@ -159,14 +151,14 @@ def _read_int(text: pa.Array) -> Converted:
 
 def _read_float(text: pa.Array) -> Converted:
     """Numbers in decimal or exponent notation. `text` keeps every digit for numeric columns."""
-    readable = _only(text, pc.match_substring_regex(text, _FLOAT))
+    readable = only(text, pc.match_substring_regex(text, _FLOAT))
     values = cast_each(pc.replace_substring_regex(readable, r"^\+", ""), pa.float64())
     return Converted(values, text, _unreadable(text, values))
 
 
 def _fitted(column: Column, found: Converted) -> Converted:
     """The numbers as the column's type stores them, and those that it can't."""
-    readable = _only(found.text, pc.invert(found.unreadable))
+    readable = only(found.text, pc.invert(found.unreadable))
     if column.sql.precision is None:
         endless = column.sql.base == "numeric"
         beyond = pc.is_inf(found.values) if endless else beyond_double(readable, found.values)
@@ -187,15 +179,17 @@ def _read_datetime(column: Column, text: pa.Array, read: ReadOptions) -> Convert
     """Times, in microseconds UTC; those finer than that are beyond the column, or rounded where it says so."""
     found = read_times(text, column.format or read.dates, read.timezone)
     unreadable = pc.and_not(_unreadable(text, found.values), found.ambiguous)
-    values = _rounded_up(found.values, found.up, TIMESTAMP) if column.round else found.values
-    return Converted(values, text, unreadable, None if column.round else found.finer, found.ambiguous)
+    if not column.round:
+        return Converted(found.values, text, unreadable, _finer(text, found.values), found.ambiguous)
+    values = _rounded_up(found.values, _is_half(text), TIMESTAMP)
+    return Converted(values, text, unreadable, ambiguous=found.ambiguous)
 
 
 def _read_date(column: Column, text: pa.Array, read: ReadOptions) -> Converted:
     """Days. A time of the day would be lost, unless it is midnight."""
     found = read_times(text, column.format or read.dates, "UTC").values
     days = pc.cast(found, pa.date32(), safe=False)
-    values = pc.if_else(pc.equal(pc.cast(days, TIMESTAMP), found), days, pa.scalar(None, pa.date32()))
+    values = only(days, pc.equal(pc.cast(days, TIMESTAMP), found))
     return Converted(values, text, _unreadable(text, values))
 
 
@@ -203,13 +197,22 @@ def _read_time(column: Column, text: pa.Array, _read: ReadOptions) -> Converted:
     """Times of the day, in microseconds."""
     values = read_clock(text, column.format)
     unreadable = _unreadable(text, values)
-    finer = pc.and_(pc.match_substring_regex(text, _BELOW_MICROSECOND), pc.is_valid(values))
     if not column.round:
-        return Converted(values, text, unreadable, finer)
-    up = pc.match_substring_regex(text, r"\.[0-9]{6}[5-9]")
+        return Converted(values, text, unreadable, _finer(text, values))
+    up = _is_half(text)
     last = pc.and_(up, pc.equal(pc.cast(values, pa.int64()), _LAST_OF_DAY))  # no time of the day comes after it
     values = _rounded_up(values, pc.and_not(up, last), pa.time64("us"))
     return Converted(values, text, unreadable, last)
+
+
+def _finer(text: pa.Array, values: pa.Array) -> pa.Array:
+    """Where a time has more digits than microseconds have."""
+    return pc.and_(pc.match_substring_regex(text, _BELOW_MICROSECOND), pc.is_valid(values))
+
+
+def _is_half(text: pa.Array) -> pa.Array:
+    """Where the digits below a microsecond are half of one, or more."""
+    return pc.match_substring_regex(text, r"\.[0-9]{6}[5-9]")
 
 
 def _rounded_up(values: pa.Array, up: pa.Array, to: pa.DataType) -> pa.Array:
@@ -220,14 +223,14 @@ def _read_uuid(text: pa.Array) -> Converted:
     """UUIDs as PostgreSQL writes them: in lower case, with hyphens; they come in braces and capitals, too."""
     bare = pc.replace_substring_regex(pc.utf8_lower(text), r"^\{(.*)\}$", r"\1")
     fits = pc.match_substring_regex(bare, _UUID)
-    values = pc.replace_substring_regex(_only(bare, fits), _UUID, r"\1-\2-\3-\4-\5")
+    values = pc.replace_substring_regex(only(bare, fits), _UUID, r"\1-\2-\3-\4-\5")
     return Converted(values, text, _unreadable(text, values))
 
 
 def _read_json(text: pa.Array) -> Converted:
     """Texts that are JSON, as they are written."""
     readable = pa.array([value is not None and is_json(value) for value in text.to_pylist()], pa.bool_())
-    values = _only(text, readable)
+    values = only(text, readable)
     return Converted(values, text, _unreadable(text, values))
 
 

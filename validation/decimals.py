@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.model import SqlType
+from validation.casting import only
 
 _DIGITS_OF_DECIMAL256 = 76
 _DIGITS_OF_DECIMAL128 = 38
@@ -53,13 +54,13 @@ def _rounded(text: pa.Array, sql: SqlType, digits: int) -> pa.Array:
     # The first decimal that is dropped decides; those behind it would only ask for more digits.
     shape = rf"^([+-]?)0*([0-9]{{0,{whole}}}(?:\.[0-9]{{0,{sql.scale + 1}}})?)[0-9]*$"
     small = pc.match_substring_regex(text, rf"^[+-]?0*[0-9]{{0,{whole}}}(\.|$)")
-    text = pc.replace_substring_regex(pc.if_else(small, text, pa.scalar(None, pa.string())), shape, r"\1\2")
+    text = pc.replace_substring_regex(only(text, small), shape, r"\1\2")
     decimal = pa.decimal128 if digits <= _DIGITS_OF_DECIMAL128 else pa.decimal256
     numbers = pc.cast(text, decimal(digits, sql.scale + 1))
     numbers = pc.round(numbers, ndigits=sql.scale, round_mode="half_towards_infinity")
     result = pc.cast(pc.cast(numbers, decimal(digits, sql.scale)), pa.string())
     held = pc.match_substring_regex(result, fits(sql))  # 99999999.995 no longer fits numeric(10,2)
-    return pc.if_else(held, result, pa.scalar(None, pa.string()))
+    return only(result, held)
 
 
 def _exact(text: str, sql: SqlType, rounding: bool) -> str | None:
@@ -92,7 +93,7 @@ def beyond_double(text: pa.Array, values: pa.Array) -> pa.Array:
     if not pc.any(long).as_py():
         return beyond
     doubtful = pc.and_(long, pc.invert(_is_double(text, values)))
-    distinct = pc.dictionary_encode(pc.if_else(doubtful, text, pa.scalar(None, pa.string())))
+    distinct = pc.dictionary_encode(only(text, doubtful))
     changed = pa.array([not _double_holds(one) for one in distinct.dictionary.to_pylist()], pa.bool_())
     return pc.or_(beyond, pc.fill_null(changed.take(distinct.indices), fill_value=False))
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.model import ReadOptions
+from validation.casting import only
 
 _BLANKS = "[ \u00a0\u2009\u202f]"  # the blanks that group digits: also those that break no line
 _APOSTROPHES = "['\u2019]"
@@ -28,7 +29,7 @@ def in_plain_notation(text: pa.Array, read: ReadOptions) -> pa.Array:
     if read.currency:
         text = _without_marks(text)
     text = pc.replace_substring_regex(text, f"^{_MINUS}", "-")
-    text = pc.if_else(pc.match_substring_regex(text, _shape(read)), text, pa.scalar(None, pa.string()))
+    text = only(text, pc.match_substring_regex(text, _shape(read)))
     if read.thousands is not None:
         text = pc.replace_substring_regex(text, _group_sign(read.thousands), "")
     return pc.replace_substring(text, ",", ".") if read.decimal == "," else text

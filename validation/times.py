@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.date_formats import EPOCH, EPOCH_MS, ISO
+from validation.casting import cast_each, only
 
 TIMESTAMP = pa.timestamp("us")
 _UTC = pa.timestamp("us", "UTC")
@@ -37,13 +38,11 @@ _EPOCH_MS = r"^-?[0-9]{1,15}(?:\.[0-9]{1,6})?$"
 
 
 class Times(NamedTuple):
-    """`values` in microseconds UTC, null where there is none. `ambiguous`: the time zone has two of that name, or
-    none. `finer`: it has more digits than microseconds have, which are cut; `up`: half of one or more."""
+    """`values` in microseconds UTC, null where there is none; further digits are cut. `ambiguous`: the time zone
+    has two of that name, or none."""
 
     values: pa.Array
     ambiguous: pa.Array
-    finer: pa.Array
-    up: pa.Array
 
 
 def read_times(text: pa.Array, formats: tuple[str, ...], zone: str) -> Times:
@@ -56,11 +55,8 @@ def read_times(text: pa.Array, formats: tuple[str, ...], zone: str) -> Times:
         clash = pc.or_(clash, pc.or_(_differ(local, found_local), _differ(instants, found_instants)))
         local, instants = pc.coalesce(local, found_local), pc.coalesce(instants, found_instants)
     here, ambiguous = _in_utc(local, zone)
-    values = pc.if_else(clash, pa.scalar(None, TIMESTAMP), pc.coalesce(instants, here))
-    fraction = r"[.,][0-9]{6}"
-    finer = pc.match_substring_regex(text, fraction + "[0-9]*[1-9]")
-    up = pc.match_substring_regex(text, fraction + "[5-9]")
-    return Times(values, pc.and_(ambiguous, pc.is_null(values)), pc.and_(finer, pc.is_valid(values)), up)
+    values = only(pc.coalesce(instants, here), pc.invert(clash))
+    return Times(values, pc.and_(ambiguous, pc.is_null(values)))
 
 
 def _differ(one: pa.Array, other: pa.Array) -> pa.Array:
@@ -87,8 +83,8 @@ def _iso(text: pa.Array) -> _Found:
         mended = pa.array([_mended(one) for one in distinct.dictionary.to_pylist()], pa.string())
         text = pc.replace_with_mask(text, odd, mended.take(distinct.indices))
     short = pc.replace_substring_regex(text, r"(\.[0-9]{6})[0-9]{1,3}", r"\1")
-    local = cast_each(_only(short, pc.match_substring_regex(text, _LOCAL)), TIMESTAMP)
-    offset = _only(short, pc.match_substring_regex(text, _OFFSET))
+    local = cast_each(only(short, pc.match_substring_regex(text, _LOCAL)), TIMESTAMP)
+    offset = only(short, pc.match_substring_regex(text, _OFFSET))
     if offset.null_count == len(offset):
         return local, pa.nulls(len(text), TIMESTAMP)
     return local, pc.cast(cast_each(offset, _UTC), TIMESTAMP)
@@ -103,7 +99,7 @@ def _mended(text: str) -> str:
 def _epoch(text: pa.Array, shift: int) -> _Found:
     """Seconds or milliseconds since 1970; with `shift` decimals they are microseconds; further ones are cut."""
     shape = _EPOCH if shift == 6 else _EPOCH_MS
-    number = _only(text, pc.match_substring_regex(text, shape))
+    number = only(text, pc.match_substring_regex(text, shape))
     parts = pc.extract_regex(number, r"^(?P<whole>-?[0-9]+)(?:\.(?P<decimals>[0-9]+))?$")
     if len(text) == 0 or parts.null_count == len(text):
         return pa.nulls(len(text), TIMESTAMP), pa.nulls(len(text), TIMESTAMP)
@@ -174,7 +170,7 @@ def _in_utc(local: pa.Array, zone: str) -> tuple[pa.Array, pa.Array]:
     last = pc.assume_timezone(local, zone, ambiguous="latest", nonexistent="latest")
     twice = _differ(first, last)
     utc = pc.cast(pc.cast(first, _UTC), TIMESTAMP)
-    return pc.if_else(twice, pa.scalar(None, TIMESTAMP), utc), twice
+    return only(utc, pc.invert(twice)), twice
 
 
 def read_clock(text: pa.Array, formats: tuple[str, ...]) -> pa.Array:
@@ -194,27 +190,3 @@ def _clock(text: str, formats: tuple[str, ...]) -> dt.time | None:
             elif re.fullmatch(_CLOCK_OF_DAY, text):
                 found.add(dt.time.fromisoformat(text.zfill(len(text) + (text[1] == ":"))))
     return found.pop() if len(found) == 1 else None
-
-
-def _only(text: pa.Array, wanted: pa.Array) -> pa.Array:
-    """`text` where `wanted`, else null."""
-    return pc.if_else(wanted, text, pa.scalar(None, pa.string()))
-
-
-def cast_each(text: pa.Array, to: pa.DataType) -> pa.Array:
-    """Cast, with null for every value that can't be: halve the distinct values until the bad ones are alone."""
-    try:
-        return pc.cast(text, to)
-    except pa.ArrowInvalid:
-        distinct = pc.dictionary_encode(text)
-        return pc.take(_cast_halving(distinct.dictionary, to), distinct.indices)
-
-
-def _cast_halving(text: pa.Array, to: pa.DataType) -> pa.Array:
-    try:
-        return pc.cast(text, to)
-    except pa.ArrowInvalid:
-        if len(text) == 1:
-            return pa.nulls(1, to)
-        half = len(text) // 2
-        return pa.concat_arrays([_cast_halving(text.slice(0, half), to), _cast_halving(text.slice(half), to)])
