@@ -10,24 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from config.model import INT_LIMITS, SqlType
+from validation.json_values import UnfitError, check_text, each_value
 
 _NOT_PLAIN = re.compile(r'["\\]')
 
 
-class _UnfitError(Exception):
-    """The rule that a value breaks."""
-
-
 def as_arrays(texts: pa.Array, sql: SqlType) -> tuple[pa.Array, dict[str, np.ndarray]]:
     """JSON texts as PostgreSQL's array literals, null where they can't be; which, by the rule that they break."""
-    literals: list[str | None] = []
-    masks: dict[str, np.ndarray] = {}
-    for position, text in enumerate(texts.to_pylist()):
-        try:
-            literals.append(None if text is None else _literal(text, sql.base.removesuffix("[]")))
-        except _UnfitError as problem:
-            literals.append(None)
-            masks.setdefault(str(problem), np.zeros(len(texts), dtype=bool))[position] = True
+    base = sql.base.removesuffix("[]")
+    literals, masks = each_value(texts, lambda text: _literal(text, base))
     return pa.array(literals, pa.string()), masks
 
 
@@ -35,9 +26,9 @@ def _literal(text: str, base: str) -> str:
     try:
         items = json.loads(text, parse_float=_Number, parse_int=_Number)
     except RecursionError:
-        raise _UnfitError("nested_too_deeply") from None
+        raise UnfitError("nested_too_deeply") from None
     if not isinstance(items, list):
-        raise _UnfitError("not_an_array")
+        raise UnfitError("not_an_array")
     return "{" + ",".join(_text_item(item) if base == "text" else _whole_item(item, base) for item in items) + "}"
 
 
@@ -54,11 +45,8 @@ def _text_item(item: Any) -> str:
     if isinstance(item, bool):
         item = "true" if item else "false"
     if not isinstance(item, str):
-        raise _UnfitError("array_item")
-    if "\0" in item:
-        raise _UnfitError("nul_character")
-    if any("\ud800" <= character <= "\udfff" for character in item):
-        raise _UnfitError("lone_surrogate")
+        raise UnfitError("array_item")
+    check_text(item)
     return '"' + _NOT_PLAIN.sub(r"\\\g<0>", item) + '"'
 
 
@@ -66,8 +54,8 @@ def _whole_item(item: Any, base: str) -> str:
     if item is None:
         return "NULL"
     if not isinstance(item, _Number) or not re.fullmatch(r"-?[0-9]+", item):
-        raise _UnfitError("array_item")
+        raise UnfitError("array_item")
     limit = INT_LIMITS[base]
     if len(item) > len(str(limit)) + 1 or not -limit - 1 <= int(item) <= limit:
-        raise _UnfitError("out_of_range")
+        raise UnfitError("out_of_range")
     return str(item)

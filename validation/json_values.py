@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+
+T = TypeVar("T")
 
 # Limits of PostgreSQL's numeric: digits before and after the decimal point.
 MOST_WHOLE_DIGITS, MOST_DECIMALS = 131_072, 16_383
@@ -17,8 +20,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SOURCE = msgspec.json.Decoder(msgspec.Raw)
 
 
-class _UnfitError(Exception):
-    """The rule that a value breaks."""
+class UnfitError(Exception):
+    """A value that its column can't hold; says the rule that it breaks."""
 
 
 def is_json(text: str) -> bool:
@@ -45,11 +48,25 @@ def _is_json_with_lone_surrogates(text: str) -> bool:
 
 def jsonb_masks(texts: pa.Array) -> dict[str, np.ndarray]:
     """Of JSON texts (Arrow strings), where jsonb can't hold them as they are, by the rule that they break."""
+
+    def check(text: str) -> None:
+        if rule := jsonb_problem(text):
+            raise UnfitError(rule)
+
+    return each_value(texts, check)[1]
+
+
+def each_value(texts: pa.Array, made: Callable[[str], T]) -> tuple[list[T | None], dict[str, np.ndarray]]:
+    """What `made` makes of each text, None where it raises UnfitError; and where that is, by the rule."""
+    values: list[T | None] = []
     masks: dict[str, np.ndarray] = {}
     for position, text in enumerate(texts.to_pylist()):
-        if text is not None and (rule := jsonb_problem(text)):
-            masks.setdefault(rule, np.zeros(len(texts), dtype=bool))[position] = True
-    return masks
+        try:
+            values.append(None if text is None else made(text))
+        except UnfitError as problem:
+            values.append(None)
+            masks.setdefault(str(problem), np.zeros(len(texts), dtype=bool))[position] = True
+    return values, masks
 
 
 def jsonb_problem(text: str) -> str | None:
@@ -62,7 +79,7 @@ def jsonb_problem(text: str) -> str | None:
         value = _STRICT.decode(text)
         if "\\u" in text:
             _check_texts(value)
-    except _UnfitError as problem:
+    except UnfitError as problem:
         return str(problem)
     except RecursionError:
         return "nested_too_deeply"
@@ -76,7 +93,7 @@ def _no_json(constant: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _UnfitError("key_given_twice")
+        raise UnfitError("key_given_twice")
     return found
 
 
@@ -86,11 +103,19 @@ def _number(text: str) -> None:
     mantissa, _, exponent = text.lstrip("-").lower().partition("e")
     whole, _, fraction = mantissa.partition(".")
     if len(exponent.lstrip("+-0")) > len(str(MOST_WHOLE_DIGITS)):
-        raise _UnfitError("out_of_range")
+        raise UnfitError("out_of_range")
     shift = int(exponent or 0)
     too_large = bool(mantissa.strip("0.")) and len(whole.lstrip("0")) + shift > MOST_WHOLE_DIGITS
     if too_large or len(fraction) - shift > MOST_DECIMALS:
-        raise _UnfitError("out_of_range")
+        raise UnfitError("out_of_range")
+
+
+def check_text(text: str) -> None:
+    """Raise UnfitError for what no text of PostgreSQL's can hold."""
+    if "\0" in text:
+        raise UnfitError("nul_character")
+    if _SURROGATE.search(text):
+        raise UnfitError("lone_surrogate")
 
 
 def _check_texts(value: Any) -> None:
@@ -98,10 +123,7 @@ def _check_texts(value: Any) -> None:
     while todo:
         one = todo.pop()
         if isinstance(one, str):
-            if "\0" in one:
-                raise _UnfitError("nul_character")
-            if _SURROGATE.search(one):
-                raise _UnfitError("lone_surrogate")
+            check_text(one)
         elif isinstance(one, dict):
             todo += [*one, *one.values()]
         elif isinstance(one, list):

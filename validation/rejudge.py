@@ -56,11 +56,12 @@ def judge_again(
     }
     batch = validate(Chunk(np.array(kept, dtype=np.int64), columns), _for_hashes(spec), dates)
     batch.spec = spec
+    judged = [rows[n] for n in kept]
     for column in spec.schema.columns:
         values = columns[column.name]
-        _hold_what_was_no_json(batch, column, [rows[n] for n in kept])
+        _hold_what_was_no_json(batch, column, judged)
         if column.pii is not None:
-            _hold_what_stood(batch, column, [rows[n] for n in kept])
+            _hold_what_stood(batch, column, judged)
         if spec.has_pii:
             stray = [bool(_STRAY.fullmatch(value or "")) for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
@@ -102,31 +103,27 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
     return dataclasses.replace(spec, schema=schema)
 
 
-def _hold_what_was_no_json(batch: Batch, column: Column, rows: list[Refused]) -> None:
+def _hold_what_was_no_json(batch: Batch, column: Column, rows: Sequence[Refused]) -> None:
     """What was a bare NaN in the file is no text by that name, until somebody writes it, or it means null."""
+    _hold(batch, column, rows, Stage.SCHEMA, "not_json")
+
+
+def _hold_what_stood(batch: Batch, column: Column, rows: Sequence[Refused]) -> None:
+    for name in {todays_rule(r.rule) for row in rows for r in row.reasons if r.column == column.name} - _OF_NULLS:
+        if name in column.rules or name in _SCHEMA_RULES:  # else it is no rule of this column any more
+            _hold(batch, column, rows, Stage.SCHEMA if name in _SCHEMA_RULES else Stage.RECORDS, name)
+
+
+def _hold(batch: Batch, column: Column, rows: Sequence[Refused], stage: Stage, rule: str) -> None:
+    """Hold `rule` against the rows where it was held against a value that is the same as before."""
     empty = batch.values[column.name].is_null().to_pylist()
     mask = [
         not empty[n]
         and column.name not in row.edited
-        and Reason(Stage.SCHEMA, "not_json", column.name) in row.reasons
+        and any((todays_rule(r.rule), r.column) == (rule, column.name) for r in row.reasons)
         for n, row in enumerate(rows)
     ]
-    batch.reject(np.array(mask, dtype=bool), Stage.SCHEMA, "not_json", column.name)
-
-
-def _hold_what_stood(batch: Batch, column: Column, rows: Sequence[Refused]) -> None:
-    empty = batch.values[column.name].is_null().to_pylist()
-    for name in {todays_rule(r.rule) for row in rows for r in row.reasons if r.column == column.name} - _OF_NULLS:
-        if name not in column.rules and name not in _SCHEMA_RULES:
-            continue  # it is no rule of this column any more
-        mask = [
-            not empty[n]
-            and column.name not in row.edited
-            and any((todays_rule(r.rule), r.column) == (name, column.name) for r in row.reasons)
-            for n, row in enumerate(rows)
-        ]
-        stage = Stage.SCHEMA if name in _SCHEMA_RULES else Stage.RECORDS
-        batch.reject(np.array(mask, dtype=bool), stage, name, column.name)
+    batch.reject(np.array(mask, dtype=bool), stage, rule, column.name)
 
 
 def _text(value: Any) -> str | None:
