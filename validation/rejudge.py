@@ -21,7 +21,8 @@ from validation.rules import RULES
 from validation.validation_runner import validate
 
 _OF_NULLS = frozenset({"required", "required_when", "not_null"})  # a hash doesn't hide whether there is a value
-_SCHEMA_RULES = frozenset({"allowed_values", "nul_character"})
+_NO_JSON = "not_json"
+_SCHEMA_RULES = frozenset({"allowed_values", "nul_character", _NO_JSON})
 _STRAY = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -57,11 +58,11 @@ def judge_again(
     batch = validate(Chunk(np.array(kept, dtype=np.int64), columns), _for_hashes(spec), dates)
     batch.spec = spec
     judged = [rows[n] for n in kept]
+    held = {(todays_rule(reason.rule), reason.column) for row in judged for reason in row.reasons}
     for column in spec.schema.columns:
         values = columns[column.name]
-        _hold_what_was_no_json(batch, column, judged)
-        if column.pii is not None:
-            _hold_what_stood(batch, column, judged)
+        for rule in sorted(_that_stand(column, {rule for rule, name in held if name == column.name})):
+            _hold(batch, column, judged, rule)
         if spec.has_pii:
             stray = [bool(_STRAY.fullmatch(value or "")) for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
@@ -103,18 +104,19 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
     return dataclasses.replace(spec, schema=schema)
 
 
-def _hold_what_was_no_json(batch: Batch, column: Column, rows: Sequence[Refused]) -> None:
-    """What was a bare NaN in the file is no text by that name, until somebody writes it, or it means null."""
-    _hold(batch, column, rows, Stage.SCHEMA, "not_json")
+def _that_stand(column: Column, rules: set[str]) -> set[str]:
+    """Of rules that were held against values of the column, those that can't be judged of what is stored.
+
+    What was a bare NaN in the file is no text by that name, until somebody writes it, or it means null. A rule
+    that is none of the column any more does not stand.
+    """
+    stand = rules & {_NO_JSON}
+    if column.pii is not None:
+        stand |= (rules - _OF_NULLS) & ({*column.rules} | _SCHEMA_RULES)
+    return stand
 
 
-def _hold_what_stood(batch: Batch, column: Column, rows: Sequence[Refused]) -> None:
-    for name in {todays_rule(r.rule) for row in rows for r in row.reasons if r.column == column.name} - _OF_NULLS:
-        if name in column.rules or name in _SCHEMA_RULES:  # else it is no rule of this column any more
-            _hold(batch, column, rows, Stage.SCHEMA if name in _SCHEMA_RULES else Stage.RECORDS, name)
-
-
-def _hold(batch: Batch, column: Column, rows: Sequence[Refused], stage: Stage, rule: str) -> None:
+def _hold(batch: Batch, column: Column, rows: Sequence[Refused], rule: str) -> None:
     """Hold `rule` against the rows where it was held against a value that is the same as before."""
     empty = batch.values[column.name].is_null().to_pylist()
     mask = [
@@ -123,6 +125,7 @@ def _hold(batch: Batch, column: Column, rows: Sequence[Refused], stage: Stage, r
         and any((todays_rule(r.rule), r.column) == (rule, column.name) for r in row.reasons)
         for n, row in enumerate(rows)
     ]
+    stage = Stage.SCHEMA if rule in _SCHEMA_RULES else Stage.RECORDS
     batch.reject(np.array(mask, dtype=bool), stage, rule, column.name)
 
 
