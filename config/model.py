@@ -258,7 +258,18 @@ def _zone(value: str) -> str:
     return value
 
 
-class ReadOptions(Model):
+class NullWords(Model):
+    """`null_values`: the words that mean null, beside what the format calls null."""
+
+    null_values: tuple[Annotated[str, BeforeValidator(_word)], ...] = ()
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """`null_values` as they are compared."""
+        return frozenset(word.strip().lower() for word in self.null_values)
+
+
+class ReadOptions(NullWords):
     """How a file is read: `read` of an expected file, whose defaults are under `reader`.
 
     `format` is the name of a format, where the extension does not tell. For the values of all formats,
@@ -272,7 +283,6 @@ class ReadOptions(Model):
     model_config = ConfigDict(extra="allow")
 
     format: str | None = None
-    null_values: tuple[Annotated[str, BeforeValidator(_word)], ...] = ()
     trim: bool = False
     decimal: Literal[".", ","] = "."
     thousands: Annotated[str, AfterValidator(_thousands)] | None = None
@@ -296,11 +306,6 @@ class ReadOptions(Model):
     def of_format(self) -> dict[str, Any]:
         """The keys that are the format's own, as they were given."""
         return self.model_extra or {}
-
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """`null_values` as they are compared."""
-        return frozenset(word.strip().lower() for word in self.null_values)
 
     @cached_property
     def has_digits(self) -> bool:

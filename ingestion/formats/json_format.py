@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cached_property
 from itertools import islice
 from operator import attrgetter
 from typing import IO, Any, ClassVar, cast
@@ -15,7 +14,7 @@ import pyarrow as pa
 from msgspec import UNSET, Raw
 
 from config.errors import FileRejected
-from config.model import Dtype, Model, Schema, Stage
+from config.model import Dtype, Model, NullWords, Schema, Stage
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
 from ingestion.formats.json_lines import line_records
@@ -26,15 +25,8 @@ from validation.batch import Chunk, Reason, Rejection
 from validation.schema_validator import check_columns
 
 
-class JsonOptions(Model):
+class JsonOptions(NullWords):
     """`null_values`, which all formats have, also say whether a bare NaN or Infinity means null."""
-
-    null_values: tuple[str, ...] = ()
-
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """`null_values` as they are compared."""
-        return frozenset(word.strip().lower() for word in self.null_values)
 
 
 AS_WRITTEN = JsonOptions()
