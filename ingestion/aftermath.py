@@ -16,7 +16,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import LOCK_SECONDS, QuarantineBackup
 from ingestion.contract_watch import ContractWatch
 from ingestion.decisions import Next, Tell, decide_what_follows
-from ingestion.engines.engine import Engine
+from ingestion.engines.engine import FOLLOW_UP_SECONDS, Engine
 from ingestion.file_load import record_failure
 from ingestion.file_report import Summary, report, tell_of_crash
 from ingestion.file_tracker import FileTracker
@@ -27,8 +27,6 @@ from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
 
 logger = get_logger(__name__)
-
-FOLLOW_UP_SECONDS = 60.0  # for a statement of what follows a commit: its work does not depend on the file's size
 
 Step = Callable[[bool], None]  # told whether it is tried once more
 

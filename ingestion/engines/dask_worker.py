@@ -17,6 +17,7 @@ from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig, PoolConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.engines.crossing import Packed, pack
+from ingestion.engines.engine import FOLLOW_UP_SECONDS
 from ingestion.engines.local import LocalEngine
 from ingestion.formats import registry
 from ingestion.group_load import Together
@@ -24,7 +25,6 @@ from validation import rules
 from validation.pii_handler import PiiHandler
 
 WORKER_POOL = 2  # connections of one worker process: it has one thread
-FOLLOW_UP_SECONDS = 60.0  # for a statement of what follows a commit: its work does not depend on the file's size
 
 Call = Literal["load", "load_together", "heal"]  # the methods of an engine
 

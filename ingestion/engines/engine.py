@@ -12,6 +12,7 @@ from config.settings import PipelineConfig
 from ingestion.group_load import Together
 
 GRACE_SECONDS = 5.0  # a load that takes longer than this after a stop is rolled back
+FOLLOW_UP_SECONDS = 60.0  # for a statement of what follows a commit: its work does not depend on the file's size
 
 
 class Engine(Protocol):
