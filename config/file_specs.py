@@ -332,10 +332,8 @@ def _derivation_problems(
     columns: list[tuple[str, Dtype | None]] = []
     if derivation.date_key or derivation.time_key:
         name = derivation.date_key or derivation.time_key or ""
-        is_day = (
-            derivation.date_key and name in spec.schema.by_name and spec.schema.by_name[name].dtype is Dtype.DATE
-        )
-        columns = [(name, Dtype.DATE if is_day else Dtype.DATETIME)]
+        days = {column.name for column in spec.schema.columns if column.dtype is Dtype.DATE}
+        columns = [(name, Dtype.DATE if derivation.date_key and name in days else Dtype.DATETIME)]
     elif pair := derivation.minutes_between or derivation.later_than:
         columns = [(name, Dtype.DATETIME) for name in pair]
     elif derivation.equals:

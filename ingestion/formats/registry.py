@@ -71,10 +71,6 @@ class Registry:
             f"with {known}; for others say which it is: read: {{format: …}}, one of {names}"
         )
 
-    def looks_like(self, beginning: bytes) -> list[str]:
-        """The names of the formats that a file which begins so may be of."""
-        return [one.name for one in self if one.sniff(beginning, one.Options()) is not None]
-
     def owners(self, key: str) -> list[str]:
         """The names of the formats that have this key of `read:`."""
         return [one.name for one in self if key in one.Options.model_fields]
