@@ -50,8 +50,9 @@ class Admission:
                 new.append(((folder, spec.level if spec else 0, name, found.path), found, spec))
         for _, found, spec in sorted(new, key=lambda item: item[0]):
             path = path_of(found.path)
-            if (why := self._why_not(path, found, spec, feed)) is not None:
-                self.report_once(*why)
+            if (why := why_not(self._specs, path, found, spec, feed)) is not None:
+                kind, message, stamp = why
+                self.report_once(kind, path, message, stamp)
             elif spec is not None:
                 yield path, spec, found.stamp
 
@@ -65,18 +66,22 @@ class Admission:
             self._reported[path] = (kind, stamp)
         self._report(kind, path, message)
 
-    def _why_not(
-        self, path: Path, found: Found, spec: FileSpec | None, feed: Feed
-    ) -> tuple[str, Path, str, Stamp | None] | None:
-        """What to report of a path that is not loaded; None when it is."""
-        if found.kind is not Kind.FILE:
-            kind = "unexpected" if found.kind is Kind.FOLDER else "refused"
-            return kind, path, "is not a regular file; links and pipes are not followed", None
-        if spec is None or not _is_text(path):
-            return "unexpected", path, why_unexpected(self._specs, feed, path.name), None
-        if not place_of(path).may_read(path):
-            return "unreadable", path, "the pipeline's user may not read it", found.stamp
-        return None
+
+def why_not(
+    specs: Iterable[FileSpec], path: Path, found: Found, spec: FileSpec | None, feed: Feed
+) -> tuple[str, str, Stamp | None] | None:
+    """Why a path is not loaded as it lies there: kind, message, and the stamp for which it holds; None when it is.
+
+    `spec` is that of the file's name, if there is one.
+    """
+    if found.kind is not Kind.FILE:
+        kind = "unexpected" if found.kind is Kind.FOLDER else "refused"
+        return kind, "is not a regular file; links and pipes are not followed", None
+    if spec is None or not _is_text(path):
+        return "unexpected", why_unexpected(specs, feed, path.name), None
+    if not place_of(path).may_read(path):
+        return "unreadable", "the pipeline's user may not read it", found.stamp
+    return None
 
 
 def _is_text(path: Path) -> bool:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from config.file_names import spec_for, why_unexpected
+from config.file_names import spec_for
 from config.model import Feed, FileJob
 from config.settings import PipelineConfig
-from ingestion.admission import Finished
+from ingestion.admission import Finished, why_not
 from ingestion.file_tracker import TrackerView
 from ingestion.inbox import Inbox
 from ingestion.places.left_alone import ignored_because
-from ingestion.places.place import Kind
 from ingestion.places.registry import input_folder, place_of
 from ingestion.scans import scan_due
 
@@ -70,13 +69,9 @@ def why_not_loaded(config: PipelineConfig, path: Path) -> str | None:
 def _against(config: PipelineConfig, feed: Feed, path: Path) -> str | None:
     place = place_of(path)
     try:
-        kind = place.stat(path).kind
+        found = place.stat(path)
     except OSError as error:
         return error.strerror or "it can't be looked at"
-    if kind is not Kind.FILE:
-        return "is not a regular file; links and pipes are not followed"
-    if spec_for(config.files, feed, path.name) is None:
-        return why_unexpected(config.files, feed, path.name)
-    if not place.may_read(path):
-        return "the pipeline's user may not read it"
+    if why := why_not(config.files, path, found, spec_for(config.files, feed, path.name), feed):
+        return why[1]
     return WRITTEN if place.has_writer(path) else None
