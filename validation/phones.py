@@ -50,14 +50,27 @@ def pattern(form: PhoneForm) -> str:
 
 def form_of(column: Column) -> PhoneForm | None:
     """What the rule `phone` of a column says."""
-    return PhoneForm.model_validate(column.rules["phone"]) if "phone" in column.rules else None
+    return _form(*column.rules["phone"].items()) if "phone" in column.rules else None
+
+
+@cache  # asked for each refused row
+def _form(*keys: tuple[str, object]) -> PhoneForm:
+    return PhoneForm.model_validate(dict(keys))
 
 
 def in_national_form(digits: str, form: PhoneForm) -> str:
     """A number of the country as it is dialled within it, however it is written; others as they are."""
+    prefix, shape = _national(form)
+    found = shape.fullmatch(digits)
+    return f"{prefix}{found[1]}" if found else digits
+
+
+@cache  # asked for each number
+def _national(form: PhoneForm) -> tuple[str, re.Pattern[str]]:
+    """The prefix, and the expression of a number without it or with the country's code, in whose group it is."""
     metadata = _metadata(form.region)
-    found = re.fullmatch(rf"(?:(?:\+|00){metadata.country_code})?({national_pattern(form)})", digits)
-    return f"{metadata.national_prefix or ''}{found[1]}" if found else digits
+    shape = rf"(?:(?:\+|00){metadata.country_code})?({national_pattern(form)})"
+    return metadata.national_prefix or "", re.compile(shape)
 
 
 def _metadata(region: str) -> PhoneMetadata:
