@@ -34,7 +34,7 @@ _SAME_THING = (
 )
 _CLOCK_OF_DAY = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
 _EPOCH = r"^-?[0-9]{1,12}(?:\.[0-9]{1,9})?$"
-_EPOCH_MS = r"^-?[0-9]{1,15}(?:\.[0-9]{1,6})?$"
+_EPOCH_MS = r"^-?[0-9]{1,15}(?:\.[0-9]{1,3}0*)?$"  # three decimals are microseconds
 
 
 class Times(NamedTuple):

@@ -118,6 +118,9 @@ def test_whole_numbers_take_the_declared_signs_too(read: dict[str, Any], text: s
         ("epoch", "1767225600", dt.datetime(2026, 1, 1)),
         ("epoch", "1767225600.25", dt.datetime(2026, 1, 1, 0, 0, 0, 250000)),
         ("epoch_ms", "1767225600123", dt.datetime(2026, 1, 1, 0, 0, 0, 123000)),
+        ("epoch_ms", "1767225600123.4560", dt.datetime(2026, 1, 1, 0, 0, 0, 123456)),
+        ("epoch_ms", "1767225600123.4567", "dtype"),  # a digit would be lost
+        ("epoch", "1767225600.1234567", "range"),
         ("epoch", "-1", dt.datetime(1969, 12, 31, 23, 59, 59)),
         ("epoch", "1e9", "dtype"),
     ],
