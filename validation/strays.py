@@ -21,7 +21,7 @@ _DATE_LIKE = re.compile(
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _NEITHER_LETTER_NOR_DIGIT = re.compile(r"[\W_]")
 _LONG_NUMBER = re.compile(r"\d{9}")
-# An @ in other words, and a domain behind it: someone(at)mail.com, someone at mail dot com, someone%40mail.com.
+# An @ in other words, and a domain behind it: me(at)mail.example, me at mail dot example, me%40mail.example.
 _DOT = r"(?:\.| ?[(\[{<] ?dot ?[)\]}>] ?)"
 _HOST = rf"[a-z0-9-]{{1,63}}{_DOT}(?:[a-z0-9-]{{1,63}}{_DOT})?[a-z]{{2}}"
 _HIDDEN_AT = re.compile(
