@@ -43,7 +43,7 @@ BOOKS = r"INSERT INTO pipeline_file_log"
 BACKED_UP = r"UPDATE pipeline_file_log\s+SET backup_written"
 BACKUP = r"^open .*quarantined_\d.* writing"
 HEALED = r"UPDATE quarantine q\s+SET resolution"
-HEALED_BOOKS = r"UPDATE pipeline_file_log\s+SET valid_records"
+HEALED_BOOKS = r'UPDATE pipeline_file_log\s+SET "?valid_records'
 TRACKER = r"INSERT OR REPLACE"
 
 SEAMS: dict[str, Seam] = {
