@@ -26,7 +26,7 @@ class Reason:
 
 @dataclass(slots=True)
 class Row:
-    """A record's verdict. `stage` is as it was at loading, None for a good row.
+    """A record's verdict. `stage` is as it was at loading, None for a good row; an orphan may turn out a duplicate.
 
     `fate` is where the row is now: loaded, updated, already_present, or quarantined.
     """
@@ -170,17 +170,37 @@ class Oracle:
         there[key], versions[key] = book, version
 
     def heal(self) -> int:
-        """Load the orphans whose parents are all there by now, theirs after them; returns how many left."""
+        """Load the orphans whose parents are all there by now, theirs after them; returns how many left.
+
+        One whose key its file has in the table, or has brought by another orphan, is a duplicate and stays. Where
+        the newest row counts, so it is with rows of one key and one time only.
+        """
         healed = 0
         while True:
             before = healed
             for book in self.books:
                 for row in book.rows:
                     if row.stage == "orphan" and row.fate == "quarantined" and not self._missing(row, book.spec):
-                        healed += 1
-                        self._merge(row, book)
+                        if self._has_brought(book, row):
+                            row.stage = "records"
+                            row.reasons = (Reason("records", "duplicate", book.spec.key),)
+                        else:
+                            healed += 1
+                            self._merge(row, book)
             if healed == before:
                 return healed
+
+    def _has_brought(self, book: FileBook, row: Row) -> bool:
+        """Has the file of `row` brought what it tells, so that it shows in the table or in quarantine?"""
+        spec, key, version = book.spec, row.values[book.spec.key], _version(row, book.spec)
+        if self.loaded[spec.table].get(key) is book and self.versions[spec.table][key] == version:
+            return True
+        return any(
+            other.stage == "orphan"
+            and other.fate != "quarantined"
+            and (other.values[spec.key], _version(other, spec)) == (key, version)
+            for other in book.rows
+        )
 
     def keys(self, table: str) -> set[Any]:
         return set(self.loaded[table])
