@@ -98,9 +98,9 @@ def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:
         rows.compared += 1
     yield rows
 
-    names = {"counts_by_file": counts_by_file()}
-    found = _differing(tx, "quarantine", names, pruned_before=_pruned(config))
-    yield Check("rows in quarantine = quarantined", files, found)
+    counted = {"counts_by_file": counts_by_file()}
+    refused = _differing(tx, "quarantine", counted, pruned_before=_pruned(config))
+    yield Check("rows in quarantine = quarantined", files, refused)
     tx.execute("SELECT count(*) FROM quarantine WHERE rejection_stage = 'orphan'")
     orphans = (tx.fetchone() or (0,))[0]
     yield Check("open orphans wait for a parent", orphans, _differing(tx, "waits"))

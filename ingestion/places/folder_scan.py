@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from config.file_names import spec_for
-from config.file_specs import logical_stem
-from config.model import Feed, FileSpec
+from config.model import Feed
 from config.settings import BatchConfig, PipelineConfig
 from ingestion.inbox import Inbox
+from ingestion.master_seeder import offer_master
 from ingestion.places.left_alone import is_ignored, is_ignored_folder
 from ingestion.places.store import (
     ObjectEntry,
@@ -131,18 +131,7 @@ def scan_master(config: PipelineConfig, inbox: Inbox) -> None:
     """Offer the master files: any readable format whose name before the extension is that of a batch file."""
     root = root_of(config, config.watcher.master.dir)
     if _is_folder(root):
-        listed = (e for e in _listed(root) if e.name != "metadata.json" and not is_ignored_folder(e.name))
-        inbox.offer_found(listed, Feed.BATCH, _spec_of_master(config))
-
-
-def _spec_of_master(config: PipelineConfig) -> Callable[[str], FileSpec | None]:
-    by_name = {spec.name: spec for spec in config.files if spec.feed is Feed.BATCH}
-
-    def spec_of(name: str) -> FileSpec | None:
-        stem, extension = logical_stem(name)
-        return by_name.get(stem) if extension else None
-
-    return spec_of
+        offer_master(config, inbox, _listed(root))
 
 
 def _is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:
@@ -193,7 +182,7 @@ def offer_again(config: PipelineConfig, inbox: Inbox, paths: Iterable[str]) -> l
                 found[name].append(_FoundAgain(path, place(path).lstat()))
             except OSError:
                 gone.append(path)
-    inbox.offer_found(found["master"], Feed.BATCH, _spec_of_master(config))
+    offer_master(config, inbox, found["master"])
     inbox.offer_found(found["batch"], Feed.BATCH)
     inbox.offer_found(found["stream"], Feed.STREAM)
     return gone

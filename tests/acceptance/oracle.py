@@ -28,7 +28,8 @@ class Reason:
 class Row:
     """A record's verdict. `stage` is as it was at loading, None for a good row.
 
-    An orphan may turn out to be a duplicate. `fate` is where the row is now: loaded, updated, already_present, or quarantined.
+    An orphan may turn out to be a duplicate. `fate` is where the row is now: loaded, updated, already_present, or
+    quarantined.
     """
 
     number: int
