@@ -9,6 +9,7 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from datawarehouse.quarantine.counts import counts_of_file
 from datawarehouse.queries import query
 
 
@@ -26,23 +27,14 @@ class Moves:
 
 def recount(tx: Cursor, file: Mapping[str, Any], moves: Moves) -> None:
     """Write the books of `file`, a row of pipeline_file_log, whose records are in its table or in quarantine."""
-    of_file = {"file_id": file["file_id"], "table": file["source_table"]}
-    tx.execute(query("file_log", "refused_rows"), of_file)
-    quarantined, orphans, resolved_orphans, resolved_records, duplicates = tx.fetchone() or (0,) * 5
+    refused = counts_of_file(tx, file["file_id"])
     own, has_updates = own_rows(tx, file)
     has_updates |= moves.updated > 0
-    valid = file["total_records"] - quarantined
+    valid = file["total_records"] - refused.quarantined
     inserted, updated = _brought(tx, file, moves, own, valid) if has_updates else (min(own, valid), 0)
-    counts = {
-        "quarantined": quarantined,
-        "inserted": inserted,
-        "updated": updated,
-        "orphans": orphans,
-        "resolved_orphans": resolved_orphans,
-        "resolved_records": resolved_records,
-        "duplicates": duplicates,
-    }
-    tx.execute(query("file_log", "recounted"), {**of_file, **counts, "rewritten": moves.rewritten})
+    counts = {**refused._asdict(), "inserted": inserted, "updated": updated}
+    parameters = {"file_id": file["file_id"], **counts, "rewritten": moves.rewritten}
+    tx.execute(query("file_log", "recounted"), parameters)
     if has_updates:
         _hand_over(tx, file["source_table"])
 

@@ -15,17 +15,17 @@ from config.settings import PipelineConfig
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fk_checker import parent_lookup, rows_by_key
 from datawarehouse.loader import Loaded, Loader
-from datawarehouse.queries import query
+from datawarehouse.quarantine.counts import passed_rows
 from datawarehouse.schema.late_pii import mask_rest
 from utils import metrics
 from validation.batch import FILE_ID, Batch, Chunk
 from validation.conversions import as_mask
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.pii_handler import PiiHandler
-from validation.records_validator import key_codes, readmit_twins, reject_duplicates
+from validation.records_validator import key_codes, readmit_duplicates, reject_duplicates
 from validation.rejudge import Refused, judge_again
 
-MOST_TWINS = 10  # of a row that the database refuses, in its chunk: the next is tried; others are duplicates
+MOST_READMITTED = 10  # duplicates of a row that the database refuses, one after the other
 
 LOADED, UPDATED = "loaded", "updated"  # verdicts on a good row; an update is in the place of an older row
 ALREADY_PRESENT = "already_present"
@@ -71,7 +71,7 @@ class RowLoad:
         """
         reject_duplicates(batch, among=among)
         good = batch.good if among is None else batch.good & among
-        return self._load_with_twins(batch, good, file_ids, among=among, more=more)
+        return self._load_first_accepted(batch, good, file_ids, among=among, more=more)
 
     def load_late(self, batch: Batch, file_ids: np.ndarray) -> Loaded:
         """The same for rows that come after their files, of which each has rows of its own.
@@ -82,7 +82,7 @@ class RowLoad:
         self._reject_repeats(batch, file_ids)
         loaded = Loaded()
         for turn in _turns(batch):
-            loaded.add(self._load_with_twins(batch, turn, file_ids, owners=file_ids))
+            loaded.add(self._load_first_accepted(batch, turn, file_ids, owners=file_ids))
         return loaded
 
     def _reject_repeats(self, batch: Batch, file_ids: np.ndarray) -> None:
@@ -103,13 +103,12 @@ class RowLoad:
 
     def _passed(self, file_ids: list[int]) -> tuple[np.ndarray, Batch]:
         """The rows of files that were refused once and have passed since: their file ids, and what they hold."""
-        self._tx.execute(query("settlement", "passed"), {"file_ids": file_ids})
-        rows = self._tx.fetchall()
+        rows = passed_rows(self._tx, file_ids)
         passed, _ = judge_again(self._spec, [Refused(raw, ()) for _, raw in rows], self._dates)
         owners = np.array([file_id for file_id, _ in rows], np.int64)
         return owners[passed.chunk.numbers], passed
 
-    def _load_with_twins(
+    def _load_first_accepted(
         self,
         batch: Batch,
         wanted: np.ndarray,
@@ -121,11 +120,11 @@ class RowLoad:
     ) -> Loaded:
         loaded = part = self._load_rows(batch, wanted, file_ids, more=more)
         tries = 0
-        while part.refused and (tries < MOST_TWINS or owners is not None):
+        while part.refused and (tries < MOST_READMITTED or owners is not None):
             tries += 1
             refused = np.isin(batch.chunk.numbers, [row.row for row in part.refused])
-            twins = readmit_twins(batch, refused, among=among, owners=owners)
-            part = self._load_rows(batch, twins, file_ids, more=more)
+            readmitted = readmit_duplicates(batch, refused, among=among, owners=owners)
+            part = self._load_rows(batch, readmitted, file_ids, more=more)
             loaded.add(part)
         return loaded
 

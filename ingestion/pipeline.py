@@ -28,10 +28,11 @@ from ingestion.file_watcher import BatchWatcher, StreamWatcher
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.maintenance import maintain, maintenance_loop
+from ingestion.master_seeder import seed_master
 from ingestion.places.registry import place_of
 from ingestion.presence import announced
 from ingestion.retention import Retention
-from ingestion.scans import scan_days, scan_everything, scan_master, what_is_wrong
+from ingestion.scans import scan_days, scan_everything, what_is_wrong
 from ingestion.start_checks import (
     check_clock,
     check_connections,
@@ -193,7 +194,7 @@ class Pipeline:
     # ----------------------------------------------------------------
 
     def _seed_master(self) -> None:
-        self._scan(scan_master)
+        self._scan(seed_master)
         self.runner.drain()
 
     def _drain(self) -> None:

@@ -79,16 +79,16 @@ def reprocess(
     Rows that were loaded and break a rule of today are counted, not removed. What is in no table and refused goes
     (back) to quarantine. Raises FileRejected, FileChanged, or ConfigError when it has other records than it had.
     """
-    turn = _Turn(tx, config, pii, job, file, who)
+    reprocessing = _Reprocessing(tx, config, pii, job, file, who)
     with opened(job.path) as content:
         if content.md5() != job.md5:
             raise FileRejected(f"{job.path.name} changed meanwhile")
-        turn.run(content)
+        reprocessing.run(content)
         content.verify_unchanged()
-    return turn.result
+    return reprocessing.result
 
 
-class _Turn:
+class _Reprocessing:
     """One file once more, chunk by chunk.
 
     Each of its rows is *open* in quarantine, *closed* there (discarded, or edited: left alone), or it *stands*:
@@ -132,9 +132,9 @@ class _Turn:
             batch = validate(chunk, self._spec, self._config.validation.dates)
             self._records += batch.records
             self._road.find_parents(batch)
-            fallen = self._load_standing(batch)
+            lost = self._load_standing(batch)
             self._load_open(batch)
-            self._refuse(batch, fallen)
+            self._refuse(batch, lost)
         if self._records != self._file["total_records"]:
             raise ConfigError(
                 f"file {self._file_id} has {self._records} records as it is read today, and had "
@@ -175,7 +175,7 @@ class _Turn:
         there |= self._put_back(batch, passed)
         elsewhere = there | self._open.keys() | self._closed
         refused = [rejection for rejection in batch.rejections() if rejection.number not in elsewhere]
-        return self._fallen(batch, refused) if refused else []
+        return self._find_lost(batch, refused) if refused else []
 
     def _put_back(self, batch: Batch, rows: np.ndarray) -> set[int]:
         """Load `rows` (boolean) where they are missing; returns the numbers of those whose keys are there now."""
@@ -185,7 +185,7 @@ class _Turn:
         self._updated += sum(how == UPDATED for how in done.values())
         return {*done, *loaded.duplicates}
 
-    def _fallen(self, batch: Batch, refused: list[Rejection]) -> list[Rejection]:
+    def _find_lost(self, batch: Batch, refused: list[Rejection]) -> list[Rejection]:
         """Of refused rows that should stand, those whose key is not there, or there by another row of the file."""
         self._insist_on_records(batch, refused)
         keys = self._keys_of(batch, {rejection.number for rejection in refused})
@@ -193,15 +193,15 @@ class _Turn:
         asked = pa.array([key for key in keys.values() if key is not None], kind)
         found = rows_by_key(self._tx, self._spec, pc.unique(asked)) if len(asked) else []
         there = {*pa.array((row[0] for row in found), kind).to_pylist()}
-        fallen = []
+        lost = []
         for rejection in refused:
             key = keys.get(rejection.number)
             if key in there and (rejection.number in self._passed or self._is_first(key)):
                 broken = ((r.column, r.rule) for r in rejection.reasons if r.rule != "duplicate")
                 self.result.broken.update(broken)
             else:
-                fallen.append(rejection)
-        return fallen
+                lost.append(rejection)
+        return lost
 
     def _insist_on_records(self, batch: Batch, refused: list[Rejection]) -> None:
         """Raise ConfigError for a record that was loaded, as an earlier version read it, and is none today.
@@ -240,20 +240,20 @@ class _Turn:
     def _file_ids(self, batch: Batch) -> np.ndarray:
         return np.full(len(batch.chunk.numbers), self._file_id)
 
-    def _refuse(self, batch: Batch, fallen: list[Rejection]) -> None:
-        """Give open rows today's reasons; rows that fell are open again, or in quarantine for the first time."""
-        reopened = {r.number: r for r in fallen if r.number in self._passed}
+    def _refuse(self, batch: Batch, lost: list[Rejection]) -> None:
+        """Give open rows today's reasons; lost rows are open again, or in quarantine for the first time."""
+        reopened = {r.number: r for r in lost if r.number in self._passed}
         ids = [self._passed[number] for number in reopened]
         still = {row: reopened[row.number] for row in open_again(self._tx, ids)}
         still |= {self._open[r.number]: r for r in batch.rejections() if r.number in self._open}
         self._settlement.refuse(self._spec, {row: (r.reasons, r.missing) for row, r in still.items()})
         erased = self._road.erased
-        new = [replace(r, raw=erased.blank_raw(r.raw)) for r in fallen if r.number not in reopened]
+        new = [replace(r, raw=erased.blank_raw(r.raw)) for r in lost if r.number not in reopened]
         if new:
             rows = RefusedRows(self._job, self._file_id, new)
             quarantine_loader.write(self._tx, quarantine_loader.as_text([rows], self._config, self._pii))
         self.result.quarantined += len(new)
-        self._sent_back += len(fallen)
+        self._sent_back += len(lost)
 
     def _replay_edited(self) -> None:
         """Rows that passed as edited are not in the file like that: those that are gone are replayed."""

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from config.file_names import spec_for
-from config.file_specs import logical_stem
-from config.model import Feed, FileSpec
+from config.model import Feed
 from config.settings import BatchConfig, PipelineConfig
-from ingestion.formats.registry import FORMATS
 from ingestion.inbox import Inbox
+from ingestion.master_seeder import offer_master, seed_master
 from ingestion.places.left_alone import is_left_alone
 from ingestion.places.place import Found, Kind
 from ingestion.places.registry import input_folder, made, path_of, place_of
@@ -51,24 +50,6 @@ def _date(name: str) -> dt.date | None:
     return day if day.isoformat() == name else None
 
 
-def scan_master(config: PipelineConfig, inbox: Inbox) -> None:
-    """Offer the master files: any readable format whose name before the extension is that of a batch file."""
-    root = input_folder(config, config.watcher.master.dir)
-    if place_of(root).has_folder(root):
-        listed = (found for found in _top(root) if found.name != "metadata.json")
-        inbox.offer_found(listed, Feed.BATCH, _spec_of_master(config))
-
-
-def _spec_of_master(config: PipelineConfig) -> Callable[[str], FileSpec | None]:
-    by_name = {spec.name: spec for spec in config.files if spec.feed is Feed.BATCH}
-
-    def spec_of(name: str) -> FileSpec | None:
-        spec = by_name.get(logical_stem(name)[0])
-        return spec if spec is not None and FORMATS.takes(spec, name) else None
-
-    return spec_of
-
-
 def _is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:
     """Today (`now` is in UTC) from `trigger_hour` on, and the `catch_up_days` before."""
     if day == now.date():
@@ -85,7 +66,7 @@ def scan_batch(config: PipelineConfig, inbox: Inbox, now: dt.datetime) -> None:
 def scan_due(config: PipelineConfig, inbox: Inbox) -> None:
     """Offer what a service would find now: master, the batch days that are due, the stream. Makes no folder."""
     watcher = config.watcher
-    scan_master(config, inbox)
+    seed_master(config, inbox)
     batch, stream = (input_folder(config, folder) for folder in (watcher.batch.dir, watcher.stream.dir))
     if place_of(batch).has_folder(batch):
         scan_batch(config, inbox, dt.datetime.now(dt.UTC))
@@ -116,7 +97,7 @@ def offer_again(config: PipelineConfig, inbox: Inbox, paths: Iterable[str]) -> l
                 found[name].append(place_of(path).stat(path_of(path)))
             except OSError:
                 gone.append(path)
-    inbox.offer_found(found["master"], Feed.BATCH, _spec_of_master(config))
+    offer_master(config, inbox, found["master"])
     inbox.offer_found(found["batch"], Feed.BATCH)
     inbox.offer_found(found["stream"], Feed.STREAM)
     return gone

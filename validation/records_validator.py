@@ -49,7 +49,7 @@ def reject_duplicates(batch: Batch, *, among: np.ndarray | None = None, owners: 
     batch.reject(mask, Stage.RECORDS, "duplicate", key)
 
 
-def readmit_twins(
+def readmit_duplicates(
     batch: Batch, refused: np.ndarray, *, among: np.ndarray | None = None, owners: np.ndarray | None = None
 ) -> np.ndarray:
     """Of the duplicates of rows that were `refused` after all, the first is good again; which ones, boolean."""

@@ -15,6 +15,7 @@ from config.model import Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup
+from datawarehouse.quarantine.counts import counts_by_file
 from datawarehouse.queries import query
 from datawarehouse.schema.partitions import names_of, partitioned
 from datawarehouse.schema.tables import build_metadata
@@ -97,9 +98,9 @@ def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:
         rows.compared += 1
     yield rows
 
-    yield Check(
-        "rows in quarantine = quarantined", files, _differing(tx, "quarantine", pruned_before=_pruned(config))
-    )
+    counted = {"counts_by_file": counts_by_file()}
+    refused = _differing(tx, "quarantine", counted, pruned_before=_pruned(config))
+    yield Check("rows in quarantine = quarantined", files, refused)
     tx.execute("SELECT count(*) FROM quarantine WHERE rejection_stage = 'orphan'")
     orphans = (tx.fetchone() or (0,))[0]
     yield Check("open orphans wait for a parent", orphans, _differing(tx, "waits"))

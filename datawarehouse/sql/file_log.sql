@@ -45,15 +45,6 @@ INSERT INTO pipeline_file_log (
 OVERRIDING SYSTEM VALUE
 VALUES %s
 
--- name: refused_rows
--- What quarantine has of a file: rows that are refused still, orphans, orphans and others that were loaded or found
--- there since, duplicates.
-SELECT count(*) FILTER (WHERE NOT moved), count(*) FILTER (WHERE orphan), count(*) FILTER (WHERE orphan AND moved),
-       count(*) FILTER (WHERE moved AND NOT orphan), count(*) FILTER (WHERE duplicate)
-FROM (SELECT rejection_stage = 'orphan' AS orphan, reasons -> 0 ->> 'rule' = 'duplicate' AS duplicate,
-             coalesce(resolution IN ('loaded', 'replayed', 'already_present', 'duplicate'), false) AS moved
-      FROM quarantine WHERE file_id = %(file_id)s) q
-
 -- name: own_rows
 -- Rows of {table} that are a file's; and whether any file has updated rows of the table, which makes them its own.
 SELECT (SELECT count(*) FROM {table} WHERE _file_id = %(file_id)s),

@@ -67,5 +67,29 @@ CASE WHEN w.parent_key ~ '^-?[0-9]{{1,18}}$' THEN w.parent_key::bigint
 -- name: wanted_text
 w.parent_key::{key_type}
 
+-- name: has_passed
+-- Of rows that were refused once: loaded, or found to be there. `duplicate` is in quarantine of earlier versions only.
+coalesce(resolution IN ('loaded', 'replayed', 'already_present', 'duplicate'), false)
+
+-- name: passed
+SELECT file_id, raw_data FROM quarantine WHERE file_id = ANY (%(file_ids)s) AND {has_passed}
+
+-- name: counts_by_file
+-- What quarantine has of each file: rows that are refused still, orphans, orphans and others that have passed since,
+-- duplicates.
+SELECT file_id, count(*) FILTER (WHERE NOT passed) AS quarantined, count(*) FILTER (WHERE orphan) AS orphans,
+       count(*) FILTER (WHERE orphan AND passed) AS resolved_orphans,
+       count(*) FILTER (WHERE passed AND NOT orphan) AS resolved_records,
+       count(*) FILTER (WHERE duplicate) AS duplicates
+FROM (SELECT file_id, rejection_stage = 'orphan' AS orphan, reasons -> 0 ->> 'rule' = 'duplicate' AS duplicate,
+             {has_passed} AS passed
+      FROM quarantine) q
+GROUP BY file_id
+
+-- name: counts_of_file
+SELECT quarantined, orphans, resolved_orphans, resolved_records, duplicates
+FROM ({counts_by_file}) AS c
+WHERE file_id = {file_id}
+
 -- name: promote
 CALL promote_true_orphans(make_interval(secs => %(seconds)s))

@@ -18,12 +18,6 @@ WHERE q.quarantine_id = ANY (%(ids)s) AND (q.resolution IS NULL OR q.resolution 
 ORDER BY q.quarantine_id
 FOR UPDATE SKIP LOCKED
 
--- name: passed
--- Rows of some files that have been refused once, and have passed since.
-SELECT file_id, raw_data
-FROM quarantine
-WHERE file_id = ANY (%(file_ids)s) AND resolution IN ('loaded', 'replayed', 'already_present', 'duplicate')
-
 -- name: resolve
 UPDATE quarantine q
 SET resolution = r.resolution, resolved_at = now(), retry_count = q.retry_count + %(tries)s

@@ -40,16 +40,10 @@ FROM (SELECT coalesce(sum(inserted_records), 0)::bigint AS rows FROM pipeline_fi
 WHERE l.rows <> c.rows
 
 -- name: quarantine
--- Quarantined rows of every file by what the file log says of them: still refused, orphans, orphans and others that
--- were loaded or found there since, duplicates. Of files before `pruned_before` retention may have removed some.
+-- Quarantined rows of every file against what the file log says of them. Of files before `pruned_before` retention may
+-- have removed some.
 WITH counted AS (
-    SELECT file_id, count(*) FILTER (WHERE NOT moved) AS quarantined, count(*) FILTER (WHERE orphan) AS orphans,
-           count(*) FILTER (WHERE orphan AND moved) AS healed,
-           count(*) FILTER (WHERE moved AND NOT orphan) AS replayed, count(*) FILTER (WHERE duplicate) AS duplicates
-    FROM (SELECT file_id, rejection_stage = 'orphan' AS orphan, reasons -> 0 ->> 'rule' = 'duplicate' AS duplicate,
-                 coalesce(resolution IN ('loaded', 'replayed', 'already_present', 'duplicate'), false) AS moved
-          FROM quarantine) q
-    GROUP BY 1
+    {counts_by_file}
 ), compared AS (
     SELECT coalesce(l.file_id, c.file_id) AS file_id, l.file_name, l.source_table AS "table", v.what,
            coalesce(v.expected, 0) AS expected, coalesce(v.found, 0) AS found,
@@ -57,8 +51,8 @@ WITH counted AS (
     FROM pipeline_file_log l
     FULL JOIN counted c ON c.file_id = l.file_id
     CROSS JOIN LATERAL (VALUES ('quarantined', l.quarantined, c.quarantined), ('orphans', l.orphan_count, c.orphans),
-                               ('resolved orphans', l.resolved_orphans, c.healed),
-                               ('resolved records', l.resolved_records, c.replayed),
+                               ('resolved orphans', l.resolved_orphans, c.resolved_orphans),
+                               ('resolved records', l.resolved_records, c.resolved_records),
                                ('duplicates', l.duplicate_count, c.duplicates)) AS v (what, expected, found)
 )
 SELECT file_id, file_name, "table", what, expected, found

@@ -26,9 +26,10 @@ class Reason:
 
 @dataclass(slots=True)
 class Row:
-    """A record's verdict. `stage` is as it was at loading, None for a good row; an orphan may become a duplicate.
+    """A record's verdict. `stage` is as it was at loading, None for a good row.
 
-    `fate` is where the row is now: loaded, updated, already_present, or quarantined.
+    An orphan may turn out to be a duplicate. `fate` is where the row is now: loaded, updated, already_present, or
+    quarantined.
     """
 
     number: int

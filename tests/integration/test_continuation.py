@@ -15,8 +15,9 @@ from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.master_seeder import seed_master
 from ingestion.places import open_writers
-from ingestion.scans import scan_everything, scan_master
+from ingestion.scans import scan_everything
 from tests.acceptance import samples
 from tests.conftest import with_files
 from tests.integration.alerts import caught_alerts, titles
@@ -55,7 +56,7 @@ class Site:
         try:
             inbox = Inbox(self.config, tracker, report=lambda *_: None)
             runner = IngestionRunner(self.config, self.warehouse, tracker, inbox, threading.Event())
-            for scan in (scan_master, scan_everything):
+            for scan in (seed_master, scan_everything):
                 scan(self.config, inbox)
                 runner.drain()
         finally:

@@ -17,7 +17,7 @@ from ingestion.continuity import EMPTY_SECONDS, UNFIT_SECONDS
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
-from ingestion.scans import scan_master
+from ingestion.master_seeder import seed_master
 from tests.integration.test_ingestion_runner import put_master, soon_settled
 
 TEAMS = "team_id,team_name\n1,x\n"
@@ -70,7 +70,7 @@ def service(
     config = soon_settled(config.model_copy(update={"database": database}))
     put_master(config, teams=TEAMS)
     with service_of(config, warehouse) as service:
-        scan_master(config, service.inbox)
+        seed_master(config, service.inbox)
         service.runner.drain()
         assert service.runner.summary.files == {Status.SUCCESS: 1}
         service.continuity.turn()
@@ -93,7 +93,7 @@ def test_a_loss_before_the_files_that_were_loaded_since_is_seen(
     service.run("DELETE FROM pipeline_file_log; DELETE FROM dim_team")
     master = config.path(config.watcher.master.dir)
     (master / "categories.csv").write_text("category_id,category_name\n1,x\n")
-    scan_master(config, service.inbox)
+    seed_master(config, service.inbox)
     service.runner.drain()  # before anybody asks
     service.continuity.turn()
     service.runner.drain()

@@ -116,7 +116,7 @@ def test_of_many_rows_of_one_key_that_postgresql_refuses_a_few_are_tried(
         tx.execute("ALTER TABLE dim_category ADD CONSTRAINT taste CHECK (category_id <> 4)")
     rows = [(4, f"name {number}") for number in range(40)]
     outcome = load(warehouse, config, tmp_path, "categories.csv", categories(*rows, (5, "good")))
-    tried = row_load.MOST_TWINS + 1
+    tried = row_load.MOST_READMITTED + 1
     assert (outcome.inserted, outcome.duplicates) == (1, 40 - tried)
     assert outcome.rejected_by_stage == {Stage.LOAD: tried, Stage.RECORDS: 40 - tried}
 

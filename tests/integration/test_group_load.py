@@ -21,8 +21,9 @@ from datawarehouse.db_connection import Warehouse
 from ingestion import aftermath, outage
 from ingestion.file_load import FileLoad
 from ingestion.group_load import GroupLoad, Together
+from ingestion.master_seeder import seed_master
 from ingestion.places import registry
-from ingestion.scans import scan_everything, scan_master
+from ingestion.scans import scan_everything
 from tests.acceptance import samples
 from tests.conftest import opened, with_files
 from tests.integration.alerts import caught_alerts, titles
@@ -52,7 +53,7 @@ class Site:
     def drain(self) -> dict[str, str]:
         """Load everything; the status of each stream file by its folder."""
         with runner_of(self.warehouse, self.config) as (runner, inbox):
-            scan_master(self.config, inbox)
+            seed_master(self.config, inbox)
             runner.drain()
             scan_everything(self.config, inbox)
             runner.drain()
@@ -359,7 +360,7 @@ def test_files_in_a_frozen_daemons_hands_hold_up_no_other(
         runner_of(site.warehouse, site.config, stop) as (runner, inbox),
         frozen.transaction() as tx,
     ):
-        scan_master(site.config, inbox)
+        seed_master(site.config, inbox)
         runner.drain()
         for hour in range(6):
             job = FileJob(site.put(f"{hour}", orders(hour)), site.config.by_logical_name["orders"], 0, 0)
@@ -397,7 +398,7 @@ def test_files_behind_one_whose_key_is_locked_load_soon(
         opened(database, site.config.home) as other,
         runner_of(site.warehouse, site.config, stop) as (runner, inbox),
     ):
-        scan_master(site.config, inbox)
+        seed_master(site.config, inbox)
         site.put("9", [samples.order(9000)])
         scan_everything(site.config, inbox)
         runner.drain()

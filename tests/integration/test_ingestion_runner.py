@@ -24,8 +24,9 @@ from ingestion.contract_watch import ContractWatch
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.master_seeder import seed_master
 from ingestion.places import registry
-from ingestion.scans import scan_everything, scan_master
+from ingestion.scans import scan_everything
 from tests.acceptance import samples
 from tests.conftest import opened
 from tests.integration.alerts import caught_alerts, titles
@@ -65,7 +66,7 @@ def test_a_healing_that_an_outage_interrupts_is_repeated_before_the_next_file(
 
     with runner_of(warehouse, config) as (runner, inbox):
         monkeypatch.setattr(OrphanRetry, "after", after)
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
     assert healed == ["dim_category", "dim_category", "dim_team"]
 
@@ -93,7 +94,7 @@ def test_what_follows_a_file_goes_on_with_the_step_that_was_interrupted(
         monkeypatch.setattr(quarantine_backup.QuarantineBackup, "append", backed_up)
         monkeypatch.setattr(OrphanRetry, "after", healed)
         monkeypatch.setattr(ContractWatch, "after", judged)
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         assert runner.summary.healed == 2
     assert steps == ["backup", "heal", "contract", "contract", "contract"]
@@ -112,7 +113,7 @@ def test_a_stop_during_what_follows_is_no_fault(
 
     with runner_of(warehouse, config, stop) as (runner, inbox):
         monkeypatch.setattr(OrphanRetry, "after", stopped)
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.SUCCESS: 1}
     assert titles(alerts) == []
@@ -129,7 +130,7 @@ def test_a_bug_in_what_follows_a_file_ends_neither_the_service_nor_the_timer(
 
     with runner_of(warehouse, config) as (runner, inbox):
         monkeypatch.setattr(OrphanRetry, "after", fail)
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.SUCCESS: 2}
         maintenance.attempt(lambda: runner.summary.add_healed(fail()), runner)
@@ -145,7 +146,7 @@ def test_content_that_failed_fails_again_and_alerts_once_a_name(
     for _ in range(2):  # with a tracker that starts anew, as after the file log was asked for what is done
         config.path("tracker.db").unlink(missing_ok=True)
         with runner_of(warehouse, config) as (runner, inbox):
-            scan_master(config, inbox)
+            seed_master(config, inbox)
             runner.drain()
             assert runner.summary.files == {Status.FAILED: 1}
     assert titles(alerts) == ["File failed"]
@@ -159,7 +160,7 @@ def test_a_backup_that_another_writes_for_long_holds_up_no_file_and_is_mended_la
     folder = config.path(config.quarantine.dir) / "batch"
     with runner_of(warehouse, config) as (runner, inbox):
         with runner.aftermath.backup._locked(Feed.BATCH):
-            scan_master(config, inbox)
+            seed_master(config, inbox)
             runner.drain()
         assert runner.summary.files == {Status.SUCCESS: 2}
         assert list(folder.glob("quarantined_*.csv")) == []
@@ -180,7 +181,7 @@ def test_a_backup_whose_commit_is_lost_has_its_rows_once(
             raise WarehouseUnavailable("away at the COMMIT")
 
         monkeypatch.setattr(runner.aftermath.backup, "_write", written_but_not_noted)
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
     (path,) = config.path(config.quarantine.dir).glob("batch/quarantined_*.csv")
     with path.open(newline="") as file:
@@ -199,10 +200,10 @@ def test_a_file_that_could_not_be_opened_for_a_moment_is_not_forgotten(
     with runner_of(warehouse, config) as (runner, inbox):
         with monkeypatch.context() as patch:
             patch.setattr(file_load, "opened", refuse)
-            scan_master(config, inbox)
+            seed_master(config, inbox)
             runner.drain()
         assert runner.summary.files == {Status.FAILED: 1}
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.FAILED: 1, Status.SUCCESS: 1}
 
@@ -224,7 +225,7 @@ def test_a_server_that_is_only_slow_is_given_more_time_until_the_file_is_in(
         with warehouse.transaction() as tx:
             tx.execute(SLOW)
         with runner_of(warehouse, config) as (runner, inbox):
-            scan_master(config, inbox)
+            seed_master(config, inbox)
             runner.drain()
         assert runner.summary.files == {Status.SUCCESS: 1}
         with warehouse.transaction() as tx:
@@ -254,11 +255,11 @@ def test_a_file_that_the_disk_does_not_give_is_told_of_once_and_holds_up_no_othe
         with monkeypatch.context() as patch:
             patch.setattr(file_load, "read_chunks", broken)
             for _ in range(3):  # the folders are looked at again and again
-                scan_master(config, inbox)
+                seed_master(config, inbox)
                 runner.drain()
         assert runner.summary.files == {Status.FAILED: 1, Status.SUCCESS: 1}
         assert titles(alerts) == ["File failed"]
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         assert runner.summary.files[Status.SUCCESS] == 2
 
@@ -280,7 +281,7 @@ def test_a_file_that_another_daemon_loads_for_long_is_waited_for_without_an_aler
         registry.opened(job.path) as file,
     ):
         file_log.claim(other, job.evolve(size=file.size, md5=file.md5()))
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         drain = threading.Thread(target=runner.drain)
         drain.start()
         drain.join(5)  # so many seconds, and so many tries
@@ -307,7 +308,7 @@ def test_numbers_that_the_database_gives_again_fail_no_file_and_refuse_no_row(
     with warehouse.transaction() as tx:
         tx.execute(PARENTS + CUSTOMER)
     with runner_of(warehouse, config) as (runner, inbox):
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         for hour in range(4):
             (stream / f"{hour}").mkdir(parents=True)
@@ -341,7 +342,7 @@ def test_a_fault_of_ours_is_alerted_once(
 
     with runner_of(warehouse, config) as (runner, inbox):
         monkeypatch.setattr(file_load, "judged", fail)
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.FAILED: 1}
     assert titles(alerts) == ["Pipeline exception"]
@@ -361,9 +362,9 @@ def test_a_fault_of_ours_that_can_not_be_recorded_either_leaves_the_file_for_the
             faulty.setattr(file_load, "judged", fail)
             faulty.setattr(aftermath, "record_failure", fail)
             for _ in range(3):
-                scan_master(config, inbox)
+                seed_master(config, inbox)
                 runner.drain()
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         assert runner.summary.files == {Status.FAILED: 1, Status.SUCCESS: 1}
     assert titles(alerts) == ["Pipeline exception"]
@@ -390,12 +391,12 @@ def test_a_file_in_trouble_that_is_taken_away_does_not_hide_the_next_trouble(
     tries: list[str] = []
     monkeypatch.setattr(file_load.FileLoad, "run", no_room)
     with runner_of(warehouse, config) as (runner, inbox):
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         assert titles(alerts) == ["Loading held up"]
         (folder / "teams.csv").write_text("team_id,team_name\n1,x\n")
         (folder / "segments.csv").write_text("segment_id,segment_name\n1,x\n")
         tries.clear()
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
     assert titles(alerts) == ["Loading held up"] * 2

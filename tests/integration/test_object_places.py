@@ -18,8 +18,9 @@ from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.master_seeder import seed_master
 from ingestion.not_loaded import look_through
-from ingestion.scans import scan_days, scan_everything, scan_master
+from ingestion.scans import scan_days, scan_everything
 from tests.acceptance import samples
 from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files
@@ -73,7 +74,7 @@ def site(config: PipelineConfig, warehouse: Warehouse) -> Iterator[Site]:
     tracker = FileTracker(config.path(config.tracker.db_path))
     site = Site(config, warehouse, tracker)
     inbox = site.inbox()
-    scan_master(site.config, inbox)
+    seed_master(site.config, inbox)
     site.load(inbox)
     yield site
     tracker.close()

@@ -18,10 +18,11 @@ from ingestion import pipeline
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.master_seeder import seed_master
 from ingestion.places.place import UrlPath
 from ingestion.places.registry import opened, path_of, place_of
 from ingestion.places.store import FULL_LISTING_SECONDS, StoreScanner
-from ingestion.scans import scan_everything, scan_master
+from ingestion.scans import scan_everything
 from ingestion.start_checks import check_folders
 from tests.acceptance import samples
 from tests.object_store import BUCKET, ObjectStore, object_store
@@ -88,7 +89,7 @@ def test_master_batch_and_stream_are_loaded_each_object_once(
 
     def turn() -> dict[Status, int]:
         runner.summary.files.clear()
-        scan_master(config, inbox)
+        seed_master(config, inbox)
         runner.drain()
         scan_everything(config, inbox)
         runner.drain()

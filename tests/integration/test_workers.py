@@ -21,8 +21,9 @@ from ingestion.file_tracker import FileTracker
 from ingestion.group_load import MOST_FILES
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
+from ingestion.master_seeder import seed_master
 from ingestion.outage import Outage
-from ingestion.scans import scan_everything, scan_master
+from ingestion.scans import scan_everything
 from tests.acceptance import samples
 from tests.integration.alerts import caught_alerts, titles
 
@@ -65,7 +66,7 @@ def workers(
 
 def seed(config: PipelineConfig, runner: IngestionRunner, inbox: Inbox) -> None:
     samples.write_master(config.home)
-    scan_master(config, inbox)
+    seed_master(config, inbox)
     runner.drain()
 
 

@@ -15,8 +15,9 @@ from config.file_names import spec_for, ties, why_unexpected
 from config.model import Feed, FileSpec
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
+from ingestion.master_seeder import seed_master
 from ingestion.places.left_alone import ignored_because
-from ingestion.scans import scan_everything, scan_master
+from ingestion.scans import scan_everything
 from tests.unit.test_inbox import Desk
 
 
@@ -126,7 +127,7 @@ def test_hidden_folders_and_those_of_storage_systems_are_left_alone_everywhere(
         desk.write(f"../batch/{folder}/customers.csv", age=60)
         desk.write(f"../../master/{folder}/cities.json", age=60)
     desk.write("2026-02-20/09/x@eaDir/orders.json", age=60)
-    scan_master(config, desk.inbox)
+    seed_master(config, desk.inbox)
     scan_everything(config, desk.inbox)
     assert desk.drain() == ["data/input/stream/2026-02-20/09/x@eaDir/orders.json"]
     assert desk.reports == []

@@ -17,8 +17,9 @@ from config.model import Feed, FileJob
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
+from ingestion.master_seeder import seed_master
 from ingestion.places.folder import FolderScanner
-from ingestion.scans import scan_everything, scan_master
+from ingestion.scans import scan_everything
 
 SETTLE = 2.0  # as shipped
 
@@ -380,7 +381,7 @@ def test_master_files_are_known_by_name_whatever_their_format(desk: Desk) -> Non
         desk.write(f"../../master/{name}", age=60)
     desk.write("../../master/old/teams.csv", age=60)
     for _ in range(2):
-        scan_master(desk.config, desk.inbox)
+        seed_master(desk.config, desk.inbox)
     jobs = []
     while (job := desk.get()) is not None:
         jobs.append((job.path.name, job.spec.name, job.spec.feed))
