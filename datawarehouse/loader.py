@@ -26,6 +26,7 @@ from datawarehouse.queries import query
 from datawarehouse.schema.user_triggers import of_table
 from datawarehouse.schema_init import grow_dates
 from validation.batch import FILE_ID, MAY_REPEAT, ROW
+from validation.key_values import key_of_rows
 
 COPY_ROWS = 4_000  # written as CSV at a time, while the server works on those before
 LEFT_OUT = "not_inserted: a trigger or rule of the table left the row out"
@@ -129,7 +130,7 @@ class Loader:
         self._calendar = range(first, last + 1)
 
     def load(self, rows: pa.Table, *, more: bool = False) -> Loaded:
-        """Load `rows`: ROW, the schema's columns, and FILE_ID, the file they are from.
+        """Load `rows`: ROW, the schema's columns, FILE_ID, their file, and FILE_ROW if that is of their key.
 
         Their keys are distinct; where newer rows replace older ones, key and `newer_by` are, and the newest row of
         each key is loaded. `more` says that other chunks of the file may follow: then the keys that an earlier
@@ -147,18 +148,18 @@ class Loader:
 
     def _load_newest(self, rows: pa.Table, version: str, *, more: bool) -> Loaded:
         """Load the newest row of each key; where PostgreSQL refuses it, the next. The others find a newer one."""
-        key, tries = self._spec.schema.primary_key, 0
-        first, older = newest_first(rows, key, version)
+        tries = 0
+        first, older = newest_first(rows, self._keys_of(rows), version)
         loaded = part = self._load(first, more=more)
         while part.refused and older.num_rows and tries < MOST_TRIES:
             tries += 1
-            waiting, older = of_keys(older, rows, key, [row.row for row in part.refused])
-            first, rest = newest_first(waiting, key, version)
+            waiting, older = of_keys(older, rows, self._keys_of, [row.row for row in part.refused])
+            first, rest = newest_first(waiting, self._keys_of(waiting), version)
             older = pa.concat_tables([older, rest])
             part = self._load(first, more=more)
             loaded.add(part)
         if part.refused and older.num_rows:
-            untried, older = of_keys(older, rows, key, [row.row for row in part.refused])
+            untried, older = of_keys(older, rows, self._keys_of, [row.row for row in part.refused])
             loaded.duplicates += untried.column(ROW).to_pylist()
         if older.num_rows:
             loaded.add(self._merge(older, more=more))
@@ -177,16 +178,21 @@ class Loader:
 
     # ------------------------------------------------------------ what is there, what is derived
 
-    def _known(self, rows: pa.Table) -> pa.ChunkedArray | None:
+    def _keys_of(self, rows: pa.Table) -> pa.Array:
+        return key_of_rows(rows, self._spec)
+
+    def _known(self, rows: pa.Table) -> pa.Array | None:
         """Which of the rows have a key that the table has, boolean, one a row; None when none has.
 
         The first chunk asks the table for all of its keys. If none was there, the file is taken to be new: further
         chunks ask only for keys that may be of an earlier chunk, and leave it to COPY to find the others. With
         `list_present` rows are of many files, and each chunk asks for all.
         """
-        keys = rows.column(self._spec.schema.primary_key)
+        if self._spec.schema.primary_key.is_row and not self._list_present:
+            return None  # no earlier file has rows of this one
+        keys = self._keys_of(rows)
         if self._asks_for_all is False and MAY_REPEAT in rows.column_names:
-            keys_asked = keys.filter(rows.column(MAY_REPEAT))
+            keys_asked = keys.filter(rows.column(MAY_REPEAT).combine_chunks())
         else:
             keys_asked = keys
         there = rows_by_key(self._tx, self._spec, keys_asked) if len(keys_asked) else []
@@ -244,8 +250,9 @@ class Loader:
 
     def _copy_new(self, rows: pa.Table) -> Loaded:
         if self._spec.partition_by:
-            columns = (self._spec.schema.primary_key, self._spec.partition_by.column)
-            self._copy(self._sql.keys, {name: self._names[name] for name in columns}, rows)
+            columns = [column.name for column in self._spec.schema.key_columns]
+            names = {name: self._names[name] for name in (*columns, self._spec.partition_by.column)}
+            self._copy(self._sql.keys, names, rows)
         inserted = self._copy(self._sql.table, self._names, rows)
         if inserted != rows.num_rows:
             raise _LeftOut(LEFT_OUT)
@@ -263,7 +270,8 @@ class Loader:
     def _names(self) -> dict[str, str]:
         """Column of the rows → column of the table."""
         stored = {column.name: column.target for column in self._spec.schema.columns}
-        return stored | {_derived(name): name for name in self._spec.derive} | {FILE_ID: "_file_id"}
+        names = stored | {_derived(name): name for name in self._spec.derive} | {FILE_ID: "_file_id"}
+        return names | {column.name: column.target for column in self._spec.schema.key_columns}
 
     # ------------------------------------------------------------ rows with known keys
 

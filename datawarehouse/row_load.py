@@ -109,7 +109,7 @@ class RowLoad:
         numbers = batch.chunk.numbers
         if loaded.duplicates:
             key = self._spec.schema.primary_key
-            batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
+            batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", str(key))
         for refused in loaded.refused:
             batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
         return loaded

@@ -98,7 +98,8 @@ def _same(one: Batch, other: Batch) -> bool:
 def _records(batch: Batch) -> dict[int, Record]:
     """Every record of the batch by its number, malformed ones among them."""
     columns = {name: values.to_pylist() for name, values in batch.chunk.columns.items()}
-    keys, good = batch.output[batch.spec.schema.primary_key].to_pylist(), batch.good.tolist()
+    parts = [batch.output[name].to_pylist() for name in batch.spec.schema.primary_key]
+    keys, good = list(zip(*parts, strict=True)), batch.good.tolist()
     found = {
         number: Record(number, {name: values[position] for name, values in columns.items()}, key, is_good)
         for position, (number, key, is_good) in enumerate(

@@ -186,10 +186,10 @@ class FileLoad:
 
 def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
     """The chunk, judged by all that needs no warehouse, in an order that its index likes."""
-    key = spec.schema.key
+    key = spec.schema.primary_key
     with metrics.stage("validate"):
-        if key.dtype is Dtype.STR:  # numbers come in order anyway
-            chunk = chunk.ordered_by(key.name)
+        if spec.schema.key_columns[0].dtype is Dtype.STR:  # numbers come in order anyway
+            chunk = chunk.ordered_by(key)
         return validate(chunk, spec, config.validation.dates)
 
 

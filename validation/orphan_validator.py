@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from config.model import ForeignKey, Stage
 from validation.batch import Batch
 from validation.conversions import as_mask
+from validation.key_values import values_of
 
 Keys = Mapping[ForeignKey, pa.Array]  # distinct values, none of them null
 
@@ -49,14 +50,15 @@ class KnownParents:
 def reject_orphans(batch: Batch, parents: KnownParents) -> None:
     """Reject the good rows that name a parent which isn't there, and note which. A null names none."""
     good = pa.array(batch.good)
-    named = {key: pc.and_(pc.is_valid(batch.values[key.column]), good) for key in batch.spec.foreign_keys}
-    keys = {key: pc.unique(batch.values[key.column].filter(mask)) for key, mask in named.items()}
-    present = parents.present({key: values for key, values in keys.items() if len(values)})
+    values = {key: values_of(batch, key.key) for key in batch.spec.foreign_keys}
+    named = {key: pc.and_(pc.is_valid(values[key]), good) for key in batch.spec.foreign_keys}
+    keys = {key: pc.unique(values[key].filter(mask)) for key, mask in named.items()}
+    present = parents.present({key: wanted for key, wanted in keys.items() if len(wanted)})
     for foreign_key, found in present.items():
         if pc.all(pc.is_in(keys[foreign_key], value_set=found)).as_py():
             continue
-        values = batch.values[foreign_key.column]
-        mask = as_mask(pc.and_not(named[foreign_key], pc.is_in(values, value_set=found)))
-        batch.reject(mask, Stage.ORPHAN, "parent_missing", foreign_key.column)
+        wanted = values[foreign_key]
+        mask = as_mask(pc.and_not(named[foreign_key], pc.is_in(wanted, value_set=found)))
+        batch.reject(mask, Stage.ORPHAN, "parent_missing", foreign_key.label)
         for position in np.flatnonzero(mask).tolist():
-            batch.note_missing(position, foreign_key.column, str(values[position].as_py()))
+            batch.note_missing(position, foreign_key.label, str(wanted[position].as_py()))

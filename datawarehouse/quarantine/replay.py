@@ -68,6 +68,7 @@ def replay_table(
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = rows[start : start + CHUNK_ROWS]
         batch, unsplit = judge_again(spec, [row.refused for row in chunk], config.validation.dates)
+        batch.file_rows = np.array([chunk[n].number for n in batch.chunk.numbers.tolist()], np.int64)
         road.find_parents(batch)
         file_ids = np.array([chunk[n].file_id for n in batch.chunk.numbers.tolist()], np.int64)
         done = late_verdicts(batch, road.load_late(batch, file_ids))

@@ -21,7 +21,7 @@ FROM quarantine q
 WHERE q.file_id = %(file_id)s
 
 -- name: raw_of
-SELECT quarantine_id, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)s) ORDER BY quarantine_id
+SELECT quarantine_id, row_number, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)s) ORDER BY quarantine_id
 
 -- name: open_again
 -- Rows that had been loaded or found there, and are in no table any more.
@@ -65,10 +65,10 @@ UPDATE pipeline_file_log SET backup_written = false WHERE file_id = ANY (%(file_
 
 -- name: dependants
 -- Rows of {child} that refer to rows of {table} which the file brought. Words in braces are identifiers.
-SELECT count(*), (array_agg(DISTINCT p.{key}::text))[1:5], (array_agg(DISTINCT c._file_id))[1:5]
+SELECT count(*), (array_agg(DISTINCT {key}::text))[1:5], (array_agg(DISTINCT c._file_id))[1:5]
 FROM {child} c
-JOIN {table} p ON p.{key} = c.{column}
-WHERE p._file_id = %(file_id)s
+JOIN {table} p ON {matches}
+WHERE p._file_id = %(file_id)s AND (c._file_id <> p._file_id OR {child_text} <> {table_text})
 
 -- name: take_back_rows
 DELETE FROM {table} WHERE _file_id = %(file_id)s
@@ -128,4 +128,4 @@ UPDATE quarantine_history SET changes = changes - %(columns)s::text[]
 WHERE quarantine_id = ANY (%(ids)s) AND changes ?| %(columns)s::text[]
 
 -- name: blank_rows
-UPDATE {table} SET {assignments} WHERE {column} = %(key)s::{key_type}
+UPDATE {table} SET {assignments} WHERE {is_named}
