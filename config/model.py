@@ -330,6 +330,11 @@ class FileSpec:
         """The table's name of the column that it is partitioned by."""
         return self.schema.by_name[self.partition_by.column].target if self.partition_by else None
 
+    @property
+    def self_references(self) -> tuple[ForeignKey, ...]:
+        """The foreign keys by which the table refers to itself."""
+        return tuple(key for key in self.foreign_keys if key.parent == self.name)
+
     def referred_by(self, to: Key | None) -> tuple[Column, ...]:
         """The columns that a foreign key refers to: those of `to`, else of the primary key."""
         return self.schema.columns_of(to or self.schema.primary_key)

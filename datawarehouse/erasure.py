@@ -69,7 +69,7 @@ def _key_of(owner: FileSpec, key: str) -> str:
     found = key_text(owner, columns, parts) if len(parts) == len(columns) else None
     if found is None:
         dtypes = ", ".join(column.dtype.value for column in owner.schema.key_columns)
-        raise ConfigError(f"the keys of {owner.table} are {columns} of dtype {dtypes}, and --key is not")
+        raise ConfigError(f"the keys of {owner.table} ({columns}) are of dtype {dtypes}, and --key is not")
     return found
 
 

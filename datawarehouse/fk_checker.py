@@ -72,11 +72,11 @@ def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> P
 
 
 def rows_by_key(
-    tx: Cursor, spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str
+    tx: Cursor, spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str, to: Key | None = None
 ) -> list[tuple[Any, ...]]:
     """Of the rows of `spec`'s table those with one of `keys` (no nulls): the key, then `columns` by their names in
-    the file. Reads by the index of the key, never the whole table."""
-    tx.execute(_by_key(spec, keys, *columns))
+    the file. Reads by the index of the key (or of `to`, another unique one), never the whole table."""
+    tx.execute(_by_key(spec, keys, *columns, to=to))
     return tx.fetchall()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -23,10 +24,12 @@ from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.load_sql import LoadSql
 from datawarehouse.merge.versions import MOST_TRIES, newest_first, of_keys
 from datawarehouse.queries import query
+from datawarehouse.schema.tables import self_reference
 from datawarehouse.schema.user_triggers import of_table
 from datawarehouse.schema_init import grow_dates
 from validation.batch import FILE_ID, MAY_REPEAT, ROW
-from validation.key_values import key_of_rows
+from validation.key_values import joined, key_of_rows
+from validation.relations import Links, without_parent
 
 COPY_ROWS = 4_000  # written as CSV at a time, while the server works on those before
 LEFT_OUT = "not_inserted: a trigger or rule of the table left the row out"
@@ -48,7 +51,8 @@ class Loaded:
     counts as already present as well when its file has a newer one of its key, or had an older one that it takes
     the place of: so the counts are the same whatever the order. With `list_present`, `updated_rows` are of those
     that replaced a row of an earlier file, `present_rows` of those that did not, and `changed_rows` of those among
-    these that differ from an earlier file's row.
+    these that differ from an earlier file's row. `related` were not loaded, since a row was refused to which they
+    refer, in a table that refers to itself.
     """
 
     inserted: int = 0
@@ -60,6 +64,7 @@ class Loaded:
     updated_rows: list[int] = field(default_factory=list)
     changed_rows: list[int] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    related: list[int] = field(default_factory=list)
 
     def add(self, other: Loaded) -> None:
         """Sum up."""
@@ -72,6 +77,7 @@ class Loaded:
         self.updated_rows += other.updated_rows
         self.changed_rows += other.changed_rows
         self.refused += other.refused
+        self.related += other.related
 
 
 def _derived(name: str) -> str:
@@ -125,8 +131,14 @@ class Loader:
         may = "has_parameter_privilege('session_replication_role', 'SET')"
         grantable = tx.connection.server_version >= 150000
         settings = sql.SQL(query("loader", "settings"))
-        tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=of_table(spec)))
+        # Children by another column than the key, which an update may change: the triggers see to them
+        triggers = sql.SQL("SELECT 1") if spec.version_by and spec.unique else of_table(spec)
+        tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=triggers))
         first, last, *_ = self._fetch_row()
+        for number, key in enumerate(spec.foreign_keys, 1):
+            if key in spec.self_references:  # in the end every row has its parent, if not at each step
+                name = sql.Identifier(self_reference(spec, number))
+                tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(name))
         self._calendar = range(first, last + 1)
 
     def load(self, rows: pa.Table, *, more: bool = False) -> Loaded:
@@ -153,11 +165,13 @@ class Loader:
         loaded = part = self._load(first, more=more)
         while part.refused and older.num_rows and tries < MOST_TRIES:
             tries += 1
+            older = self._without_related(older, rows, part, loaded)
             waiting, older = of_keys(older, rows, self._keys_of, [row.row for row in part.refused])
             first, rest = newest_first(waiting, self._keys_of(waiting), version)
             older = pa.concat_tables([older, rest])
             part = self._load(first, more=more)
             loaded.add(part)
+        older = self._without_related(older, rows, part, loaded)
         if part.refused and older.num_rows:
             untried, older = of_keys(older, rows, self._keys_of, [row.row for row in part.refused])
             loaded.duplicates += untried.column(ROW).to_pylist()
@@ -165,8 +179,55 @@ class Loader:
             loaded.add(self._merge(older, more=more))
         return loaded
 
+    def _without_related(self, older: pa.Table, rows: pa.Table, part: Loaded, loaded: Loaded) -> pa.Table:
+        """`older` without the versions of rows that wait for a parent, which wait with them."""
+        if not (part.related and older.num_rows):
+            return older
+        waiting, older = of_keys(older, rows, self._keys_of, part.related)
+        loaded.related += waiting.column(ROW).to_pylist()
+        return older
+
     def _load(self, rows: pa.Table, *, more: bool) -> Loaded:
         """Load rows of distinct keys."""
+        if not self._spec.self_references:
+            return self._load_in_parts(rows, more=more)
+        self._make_room(more=more)  # what is made in a savepoint is gone with it
+        result = Loaded()
+        while True:
+            self._tx.execute("SAVEPOINT related")
+            part = self._load_in_parts(rows, more=more)
+            guilty = [row.row for row in part.refused]
+            lost = self._lost(rows, guilty)
+            if not lost:
+                self._tx.execute("RELEASE SAVEPOINT related")
+                result.add(part)
+                return result
+            self._tx.execute("ROLLBACK TO SAVEPOINT related")
+            result.add(Loaded(refused=part.refused, related=lost))
+            gone = pc.is_in(rows.column(ROW), value_set=pa.array([*guilty, *lost], pa.int64()))
+            rows = rows.filter(pc.invert(gone))
+
+    def _lost(self, rows: pa.Table, refused: list[int]) -> list[int]:
+        """The rows that refer, by way of others or not, to rows that were `refused` and are not in the table."""
+        if not refused:
+            return []
+        numbers = rows.column(ROW).to_numpy()
+        columns = {key: (key.key, key.to or self._spec.schema.primary_key) for key in self._spec.self_references}
+        links = []
+        for key, (own, to) in columns.items():
+            referred, named = (joined([rows.column(name) for name in names]) for names in (to, own))
+            asked = pc.unique(referred.filter(pa.array(np.isin(numbers, refused))).drop_null())
+            there = [row[0] for row in rows_by_key(self._tx, self._spec, asked, to=key.to)] if len(asked) else []
+            found_there = pa.array(there, asked.type)
+            asks = pc.and_not(pc.is_in(named, value_set=referred), pc.is_in(named, value_set=found_there))
+            links.append(Links.of(named, referred, np.asarray(pc.and_(pc.is_valid(named), asks))))
+        left = ~np.isin(numbers, refused)
+        found: np.ndarray = np.logical_or.reduce(without_parent(links, left)) & left
+        lost: list[int] = numbers[found].tolist()
+        return lost
+
+    def _load_in_parts(self, rows: pa.Table, *, more: bool) -> Loaded:
+        """Load rows of distinct keys; those that PostgreSQL refuses are found by halving."""
         if rows.num_rows == 0:
             return Loaded()
         known = self._known(rows)
@@ -279,10 +340,7 @@ class Loader:
         """Merge rows by way of the stage; halve them on a data error until the guilty ones are alone."""
         if rows.num_rows == 0:
             return Loaded()
-        if not self._has_stage:
-            self._create_stage()
-        if more and not self._remembers:
-            self._create_seen()
+        self._make_room(more=more)
         try:
             return self._within_savepoint(lambda: self._stage_and_merge(rows))
         except _Overtaken:
@@ -342,6 +400,13 @@ class Loader:
         row = self._tx.fetchone()
         assert row is not None  # noqa: S101  (an aggregate always gives a row)
         return row
+
+    def _make_room(self, *, more: bool) -> None:
+        """The temporary tables that a merge needs."""
+        if not self._has_stage:
+            self._create_stage()
+        if more and not self._remembers:
+            self._create_seen()
 
     def _create_stage(self) -> None:
         """A temporary table with the table's own column types, for this transaction."""

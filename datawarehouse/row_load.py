@@ -50,10 +50,10 @@ class RowLoad:
         self._loader = Loader(tx, spec, config, list_present=list_rows)
         self._parents = KnownParents(parent_lookup(tx, config))
 
-    def find_parents(self, batch: Batch) -> None:
-        """Reject the good rows whose parents are not there."""
+    def find_parents(self, batch: Batch, *, among: np.ndarray | None = None) -> None:
+        """Reject the good rows whose parents are not there. Only those `among` are about to be loaded."""
         with metrics.stage("lookup"):
-            reject_orphans(batch, self._parents)
+            reject_orphans(batch, self._parents, among)
 
     def load(
         self, batch: Batch, file_ids: np.ndarray, *, among: np.ndarray | None = None, more: bool = False
@@ -97,7 +97,17 @@ class RowLoad:
             twins = readmit_twins(batch, refused, among=among, owners=owners)
             part = self._load_rows(batch, twins, file_ids, more=more)
             loaded.add(part)
+        self._load_related(batch, loaded, file_ids, more=more)
         return loaded
+
+    def _load_related(self, batch: Batch, loaded: Loaded, file_ids: np.ndarray, *, more: bool) -> None:
+        """Rows whose parents in their file were refused wait for them, unless another row brought these."""
+        part = loaded
+        while part.related:
+            related = np.isin(batch.chunk.numbers, part.related) & batch.good
+            reject_orphans(batch, self._parents, related)
+            part = self._load_rows(batch, related & batch.good, file_ids, more=more)
+            loaded.add(part)
 
     def _load_rows(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool) -> Loaded:
         """Load the `wanted` rows (boolean); those that the database refuses, or calls duplicates, are rejected."""

@@ -24,7 +24,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loaded
 from datawarehouse.quarantine.loader import QuarantineText
 from ingestion.batch_load import BatchLoad, Books
-from ingestion.continuation import corrector_of, cut_records
+from ingestion.continuation import corrector_of, cut_records, replace_former
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import OpenFile, read_chunks
 from ingestion.places.open_writers import stamp_of
@@ -137,7 +137,9 @@ class FileLoad:
             if claim.earlier:
                 return claim.earlier
             load = BatchLoad(tx, job.spec, self._config, self._pii)
-            corrector = corrector_of(tx, self._config, job, file)
+            is_row = job.spec.schema.primary_key.is_row
+            told = replace_former(tx, self._config, job, file) if is_row else ""
+            corrector = None if is_row else corrector_of(tx, self._config, job, file)
             if corrector:
                 cuts = cut_records(job, file, lambda part: self._judged(job, part))
                 corrector.correct(cuts, only_tell=only_tell)
@@ -163,7 +165,8 @@ class FileLoad:
             outcome = books.outcome(job, claim.file_id, time.monotonic() - started)
             if corrector:
                 corrector.verify()
-                outcome = replace(outcome, continues=corrector.result.told)
+                told = corrector.result.told
+            outcome = replace(outcome, continues=told)
             file_log.close(tx, [outcome], self._pii.key_id)
             commit.begin()
         return outcome

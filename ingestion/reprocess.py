@@ -131,7 +131,7 @@ class _Turn:
         for chunk in read_chunks(content, self._job.path.name, self._spec.schema, most, self._spec.read):
             batch = validate(chunk, self._spec, self._config.validation.dates)
             self._records += batch.records
-            self._road.find_parents(batch)
+            self._road.find_parents(batch, among=~np.isin(chunk.numbers, list(self._closed)))
             fallen = self._load_standing(batch)
             self._load_open(batch)
             self._refuse(batch, fallen)

@@ -11,6 +11,10 @@ WHERE logical_name = %(logical_name)s AND file_hash = %(md5)s AND file_size = %(
 SELECT has_table_privilege(%(table)s, 'DELETE') AND has_table_privilege('quarantine_history', 'INSERT')
    AND has_column_privilege('pipeline_file_log', 'total_records', 'UPDATE')
 
+-- name: may_undo
+SELECT bool_and(has_table_privilege(name, 'DELETE')) AND has_table_privilege('pipeline_file_log', 'UPDATE')
+FROM unnest(ARRAY[%(table)s, 'quarantine', 'quarantine_history', 'true_orphan', 'orphan_wait']) AS name
+
 -- name: refused
 SELECT quarantine_id, resolution FROM quarantine WHERE file_id = %(file_id)s AND row_number = %(number)s
 
