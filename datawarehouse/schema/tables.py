@@ -134,13 +134,13 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
             items.append(_index(spec.table, spec.schema.by_name[source].target, "brin"))
     if spec.schema.primary_key.is_row:
         items.append(sa.Column(ROW_COLUMN, sa.BigInteger(), nullable=False))
-    if not spec.is_fact:
-        items.append(sa.PrimaryKeyConstraint(*_targets(spec.schema.key_columns)))
     items += [
         sa.Column("_file_id", sa.BigInteger(), nullable=False),
         sa.Column("_loaded_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
         _index(spec.table, "_file_id", "brin"),
     ]
+    if not spec.is_fact:
+        items.append(sa.PrimaryKeyConstraint(*_targets(spec.schema.key_columns)))
     if by:
         items += _keys_apart(metadata, spec, by)
     elif len(own) > 1 and spec.is_fact:
