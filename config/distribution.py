@@ -13,5 +13,12 @@ def distribution_problems(specs: Iterable[FileSpec]) -> Iterator[str]:
         where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
         if spec.partition_by is not None:
             yield f"{where}.partition_by: does not go with database.distributed"
+        if len(spec.schema.primary_key) != 1:
+            yield f"schemas.{spec.name}.primary_key: with database.distributed a key has one column"
+        if any(len(key.key) != 1 or key.to or key.parent == spec.name for key in spec.foreign_keys):
+            yield (
+                f"{where}.foreign_keys: with database.distributed they have one column, and refer to the primary "
+                "key of another table"
+            )
         if spec.on_conflict is OnConflict.UPDATE_IF_NEWER:
             yield f"{where}.on_conflict: update_if_newer does not go with database.distributed"

@@ -11,6 +11,14 @@ from pydantic import ValidationError
 from config.date_formats import format_problem
 from config.distribution import distribution_problems
 from config.file_names import ties, unpacked_name
+from config.key import ROW_COLUMN, ForeignKey
+from config.keys_check import (
+    foreign_key_problems,
+    primary_key_problems,
+    read_foreign_key,
+    row_key_problems,
+    with_unique_keys,
+)
 from config.model import (
     SQL_TYPES_OF_DTYPE,
     TIMES,
@@ -20,7 +28,6 @@ from config.model import (
     Dtype,
     Feed,
     FileSpec,
-    ForeignKey,
     Lookup,
     OnConflict,
     ReadOptions,
@@ -38,6 +45,7 @@ RESERVED_TABLES = frozenset(
 )
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # PostgreSQL's, on every table
 LINEAGE_COLUMNS = ("_file_id", "_loaded_at")  # on every table: which file, when
+OWN_COLUMNS = (*LINEAGE_COLUMNS, ROW_COLUMN)
 MALFORMED_COLUMN = "_malformed"  # what quarantine calls the text of a record that can't be split
 
 
@@ -60,6 +68,8 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
         for pattern in file.reader.file_type_map
         if pattern not in known_patterns and not problems
     ]
+    if not problems:
+        specs = with_unique_keys(specs)
     by_name = {spec.name: spec for spec in specs}
     problems += [
         f"schemas.{name}: no expected file uses it" for name in schemas if name not in by_name and not problems
@@ -88,14 +98,7 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
         twice = sorted({n for n in names if names.count(n) > 1})
         way_out = "" if kind == "column" else "; capitals make no difference there: give one of them a stored_as"
         problems += [f"{where}.columns: {kind} {name!r} is given twice{way_out}" for name in twice]
-    if schema.primary_key not in schema.by_name:
-        problems.append(f"{where}.primary_key: {schema.primary_key!r} is not one of its columns")
-    elif schema.key.nullable or schema.key.dtype not in {Dtype.INT, Dtype.STR} or schema.key.pii:
-        problems.append(f"{where}.primary_key: {schema.primary_key!r} must be int or str, not nullable, not PII")
-    elif schema.key.personal:
-        problems.append(
-            f"{where}.primary_key: {schema.primary_key!r} can't be personal: it is what tells rows apart"
-        )
+    problems += [f"{where}.primary_key: {problem}" for problem in primary_key_problems(schema)]
     for column in schema.columns:
         problems.extend(f"{where}.columns.{column.name}: {problem}" for problem in _column_problems(column))
     return schema
@@ -132,7 +135,7 @@ def _column_problems(column: Column) -> Iterator[str]:
 
 def _stored_name_problems(name: str) -> Iterator[str]:
     """Why no column of a table can be called so."""
-    if name in LINEAGE_COLUMNS:
+    if name in OWN_COLUMNS:
         yield f"{name!r} is a name that the pipeline uses itself"
     if name in SYSTEM_COLUMNS:
         yield f"{name!r} is PostgreSQL's own in every table"
@@ -179,7 +182,10 @@ def _spec(
             pattern=pattern,
             table=table,
             schema=schemas[name],
-            foreign_keys=tuple(ForeignKey(column, parent) for column, parent in entry.foreign_keys.items()),
+            foreign_keys=tuple(
+                read_foreign_key(columns, parent, schemas[name], schemas)
+                for columns, parent in entry.foreign_keys.items()
+            ),
             derive=entry.derive,
             on_conflict=_on_conflict(entry, where, problems),
             newer_by=entry.newer_by,
@@ -236,8 +242,9 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         if tables.setdefault(spec.table, spec.name) != spec.name:
             problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
         for foreign_key in spec.foreign_keys:
-            problems += [f"{where}.foreign_keys: {p}" for p in _foreign_key_problems(spec, foreign_key, by_name)]
-        taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *LINEAGE_COLUMNS}
+            problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
+        problems += [f"{where}.{p}" for p in row_key_problems(spec)]
+        taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *OWN_COLUMNS}
         for target, derivation in spec.derive.items():
             problems += [
                 f"{where}.derive.{target}: {p}"
@@ -291,22 +298,6 @@ def _contract_problems(spec: FileSpec, contract: Contract, trigger_hour: int) ->
         yield ".abort: needs max_reject_pct, which says when"
 
 
-def _foreign_key_problems(spec: FileSpec, key: ForeignKey, by_name: dict[str, FileSpec]) -> Iterator[str]:
-    column = spec.schema.by_name.get(key.column)
-    parent = by_name.get(key.parent)
-    if column is None:
-        yield f"{key.column!r} is not a column of schemas.{spec.name}"
-    if parent is None:
-        yield f"{key.column} refers to {key.parent!r}, which is not the type of any expected file"
-    elif parent.table == spec.table:
-        yield f"{key.column} refers to its own table"
-    elif column is not None and column.dtype is not parent.schema.key.dtype:
-        yield (
-            f"{key.column} is {column.dtype.value}, "
-            f"but {key.parent}.{parent.schema.primary_key} is {parent.schema.key.dtype.value}"
-        )
-
-
 def _lookup_problems(spec: FileSpec, lookup: Lookup, by_name: dict[str, FileSpec]) -> Iterator[str]:
     source = by_name.get(lookup.source)
     if source is None:
@@ -315,7 +306,7 @@ def _lookup_problems(spec: FileSpec, lookup: Lookup, by_name: dict[str, FileSpec
         yield f"lookup.take: {lookup.take!r} is not a column of schemas.{lookup.source}"
     elif source.schema.by_name[lookup.take] in source.personal:
         yield f"lookup.take: {lookup.take!r} is personal, and would outlive the erasure of its row"
-    elif ForeignKey(lookup.by, lookup.source) not in spec.foreign_keys:
+    elif ForeignKey.of([lookup.by], lookup.source) not in spec.foreign_keys:
         yield f"lookup.by: {lookup.by!r} is not a foreign key to {lookup.source!r}"
 
 
@@ -362,7 +353,7 @@ def _in_load_order(
                 problems.append(problem)
             return 0
         if name not in levels:
-            parents = [key.parent for key in by_name[name].foreign_keys]
+            parents = [key.parent for key in by_name[name].foreign_keys if key.parent != name]
             levels[name] = max((level(parent, (*path, name)) + 1 for parent in parents), default=0)
         return levels[name]
 

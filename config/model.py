@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from config.date_formats import format_problem, zone_problem
+from config.key import FILE_ID, FILE_ROW, ROW_COLUMN, ForeignKey, Key
+
+__all__ = ["ForeignKey", "Key"]
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -174,27 +177,31 @@ class Column(Model):
 
 
 class Schema(Model):
-    """The shape of a source file: its columns, in order, and the one that identifies a row."""
+    """The shape of a source file: its columns, in order, and the key that tells its rows apart."""
 
     name: str
-    primary_key: str
+    primary_key: Annotated[Key, BeforeValidator(Key.read)]
     columns: tuple[Column, ...]
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
         return {column.name: column for column in self.columns}
 
-    @property
-    def key(self) -> Column:
-        return self.by_name[self.primary_key]
+    @cached_property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The columns of the primary key; those of the table where file and row number are the key."""
+        return self.columns_of(self.primary_key)
+
+    def columns_of(self, key: Key) -> tuple[Column, ...]:
+        """The columns of `key`."""
+        return tuple(self.by_name[name] for name in key) or _OF_ROW_KEY
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
-    """`column` of a file refers to the primary key of the logical file `parent`."""
+def _of_row_key(name: str, stored_as: str) -> Column:
+    return Column(name=name, dtype=Dtype.INT, nullable=False, sql_type="bigint", stored_as=stored_as)
 
-    column: str
-    parent: str
+
+_OF_ROW_KEY = (_of_row_key(FILE_ID, "_file_id"), _of_row_key(FILE_ROW, ROW_COLUMN))
 
 
 class Lookup(Model):
@@ -353,6 +360,7 @@ class FileSpec:
     table: str  # fact_visit
     schema: Schema
     foreign_keys: tuple[ForeignKey, ...] = ()
+    unique: tuple[Key, ...] = field(default=(), repr=False)  # what other types refer to, beside the primary key
     derive: dict[str, Derivation] = field(default_factory=dict)
     on_conflict: OnConflict = OnConflict.NOTHING
     newer_by: str | None = None
@@ -391,13 +399,27 @@ class FileSpec:
         """The table's name of the column that it is partitioned by."""
         return self.schema.by_name[self.partition_by.column].target if self.partition_by else None
 
+    @property
+    def self_references(self) -> tuple[ForeignKey, ...]:
+        """The foreign keys by which the table refers to itself."""
+        return tuple(key for key in self.foreign_keys if key.parent == self.name)
+
+    def referred_by(self, to: Key | None) -> tuple[Column, ...]:
+        """The columns that a foreign key refers to: those of `to`, else of the primary key."""
+        return self.schema.columns_of(to or self.schema.primary_key)
+
     def read_as(self, column: Column) -> ReadOptions:
         """How `column` is read: in keys, and in what is hashed, blanks don't count, and nothing else is null."""
         return self._without_blanks if column.pii or self.is_key(column) else self.read
 
     def is_key(self, column: Column) -> bool:
         """Does `column` identify a row, of this table or of a parent's?"""
-        return column.name == self.schema.primary_key or column.name in {key.column for key in self.foreign_keys}
+        return column.name in self._key_names
+
+    @cached_property
+    def _key_names(self) -> frozenset[str]:
+        keys = (self.schema.primary_key, *self.unique, *(foreign_key.key for foreign_key in self.foreign_keys))
+        return frozenset(name for key in keys for name in key)
 
     @cached_property
     def _without_blanks(self) -> ReadOptions:
@@ -416,6 +438,11 @@ class FileSpec:
     def fingerprint(self) -> str:
         """Changes with whatever the configuration says of this kind of file. MD5, hex."""
         return hashlib.md5(repr(self).encode(), usedforsecurity=False).hexdigest()
+
+
+def foreign_key_columns(child: FileSpec, key: ForeignKey, parent: FileSpec) -> list[tuple[Column, Column]]:
+    """Pairs of columns by which `child` refers to `parent`."""
+    return list(zip(child.schema.columns_of(key.key), parent.referred_by(key.to), strict=True))
 
 
 class Stamp(NamedTuple):

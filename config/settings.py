@@ -6,10 +6,11 @@ import datetime as dt
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from config.key import Key
 from config.model import (
     Column,
     Contract,
@@ -100,7 +101,7 @@ class ReaderConfig(ReadOptions):
 
 
 class SchemaConfig(Model):
-    primary_key: str
+    primary_key: Annotated[Key, BeforeValidator(Key.read)]  # a column, a list of them, or the word row
     columns: tuple[Column, ...] = Field(min_length=1)
 
 

@@ -10,8 +10,9 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError, PipelineError
-from config.model import FileSpec, OnConflict
+from config.model import FileSpec, OnConflict, foreign_key_columns
 from config.settings import PipelineConfig
+from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
 from datawarehouse.quarantine.desk import discard
 from datawarehouse.queries import query
@@ -29,7 +30,7 @@ class Record:
 
     number: int
     text: dict[str, Any]
-    key: Any = None
+    key: tuple[Any, ...] = ()
     good: bool = False
 
 
@@ -53,7 +54,7 @@ class Correction:
     earlier_id: int | None = None
     corrected: list[int] = field(default_factory=list)  # record numbers
     left: dict[int, str] = field(default_factory=dict)  # record number: why
-    _needed: list[Any] = field(default_factory=list)  # keys that the whole file has to bring
+    _needed: list[tuple[Any, ...]] = field(default_factory=list)  # keys that the whole file has to bring
 
     @property
     def told(self) -> str:
@@ -139,7 +140,7 @@ class Corrector:
         self.result._needed.append(cut.record.key)
         return None
 
-    def _take_back(self, key: Any) -> bool:
+    def _take_back(self, key: tuple[Any, ...]) -> bool:
         """Delete the row; False when foreign keys that can't be put off forbid it."""
         self._tx.execute("SAVEPOINT continuation")
         try:
@@ -154,26 +155,33 @@ class Corrector:
         self._tx.execute(query("continuation", "taken_back"), self._names)
         return True
 
-    def _dependants(self, key: Any) -> Iterator[bool]:
+    def _dependants(self, key: tuple[Any, ...]) -> Iterator[bool]:
         for child in {spec.table: spec for spec in self._config.files}.values():
             for foreign_key in child.foreign_keys:
                 if self._config.by_logical_name[foreign_key.parent].table == self._spec.table:
-                    column = sql.Identifier(child.schema.by_name[foreign_key.column].target)
-                    yield self._is("depends", key, child=sql.Identifier(child.table), column=column)
+                    refers = key_sql.pairs(
+                        (sql.Identifier("c", mine.target), sql.Identifier("t", its.target))
+                        for mine, its in foreign_key_columns(child, foreign_key, self._spec)
+                    )
+                    names = {"child": sql.Identifier(child.table), "refers": refers}
+                    yield self._is("depends", key, **names)
 
     @property
     def _names(self) -> dict[str, Any]:
         return {"file_id": self.result.earlier_id}
 
-    def _is(self, name: str, key: Any, **identifiers: sql.Identifier) -> bool:
-        self._execute(name, key, **identifiers)
+    def _is(self, name: str, key: tuple[Any, ...], **names: sql.Composable) -> bool:
+        self._execute(name, key, **names)
         return bool((self._tx.fetchone() or (False,))[0])
 
-    def _execute(self, name: str, key: Any, **identifiers: sql.Identifier) -> None:
+    def _execute(self, name: str, key: tuple[Any, ...], **names: sql.Composable) -> None:
         known = {
             "table": sql.Identifier(self._spec.table),
             "keys": sql.Identifier(self._spec.key_table),
-            "key": sql.Identifier(self._spec.schema.key.target),
+            "is_key": key_sql.pairs(
+                (sql.Identifier("t", column.target), sql.Literal(value))
+                for column, value in zip(self._spec.schema.key_columns, key, strict=True)
+            ),
         }
-        statement = sql.SQL(query("continuation", name)).format(**known, **identifiers)
-        self._tx.execute(statement, self._names | {"key": key})
+        statement = sql.SQL(query("continuation", name)).format(**known, **names)
+        self._tx.execute(statement, self._names)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
-from config.model import Column, FileSpec
+from config.key import Key
+from config.model import FileSpec
 from config.settings import PipelineConfig
+from datawarehouse import key_sql
 from datawarehouse.queries import query
 from validation.fault_handler import to_json
-from validation.personal import ErasedPersons, blank_value, derived_from_personal, key_text, naming_columns
+from validation.personal import ErasedPersons, blank_value, derived_from_personal, key_text, naming_keys
 
 
 @dataclass
@@ -45,26 +48,38 @@ def erase(tx: Cursor, config: PipelineConfig, table: str, key: str, who: str) ->
     if owner is None or not owner.personal:
         persons = sorted({spec.table for spec in config.files if spec.personal})
         raise ConfigError(f"{table!r} is no table with personal columns; there are {', '.join(persons)}")
-    found = key_text(owner, owner.schema.key, key)
-    if found is None:
-        raise ConfigError(f"the keys of {table} are of dtype {owner.schema.key.dtype.value}, and --key is not")
+    found = _key_of(owner, key)
     result = Erasure()
     tx.execute(query("repair", "lock_erasures"))
     tx.execute(query("repair", "erase_person"), {"table": table, "key": found, "who": who})
     for spec in {spec.table: spec for spec in config.files if spec.personal}.values():
-        columns = list(naming_columns(spec, table, config))
-        if columns:  # refused rows first: one that heals just now is loaded before its table is blanked
-            result.quarantined += _blank_refused(tx, spec, config, table, found, columns)
-            result.rows += sum(_blank_rows(tx, spec, column, found) for column in columns)
+        keys = list(naming_keys(spec, table, config))
+        if keys:  # refused rows first: one that heals just now is loaded before its table is blanked
+            result.quarantined += _blank_refused(tx, spec, config, table, found, keys)
+            result.rows += sum(_blank_rows(tx, spec, key, found) for key in keys)
     return result
 
 
+def _key_of(owner: FileSpec, key: str) -> str:
+    """The key that is given on the command line, several columns with commas between them, as `erased` has it."""
+    columns = owner.schema.primary_key
+    if columns.is_row:
+        raise ConfigError(f"{owner.table} has no key (primary_key: row): it can't be said whose row is meant")
+    parts = [part.strip() for part in key.split(",")] if len(columns) > 1 else [key]
+    found = key_text(owner, columns, parts) if len(parts) == len(columns) else None
+    if found is None:
+        dtypes = ", ".join(column.dtype.value for column in owner.schema.key_columns)
+        raise ConfigError(f"the keys of {owner.table} ({columns}) are of dtype {dtypes}, and --key is not")
+    return found
+
+
 def _blank_refused(
-    tx: Cursor, spec: FileSpec, config: PipelineConfig, table: str, key: str, columns: list[Column]
+    tx: Cursor, spec: FileSpec, config: PipelineConfig, table: str, key: str, keys: list[Key]
 ) -> int:
     person = ErasedPersons(spec, config, {table: frozenset({key})})
-    names = [column.name for column in columns]
-    tx.execute(query("repair", "naming"), {"table": spec.table, "columns": names, "key": key})
+    names = [next(iter(own)) for own in keys]
+    first = str(json.loads(key)[0]) if len(keys[0]) > 1 else key
+    tx.execute(query("repair", "naming"), {"table": spec.table, "columns": names, "key": first})
     named = [(q_id, file_id, raw) for q_id, file_id, raw in tx.fetchall() if person.named(raw)]
     for q_id, _, raw in named:
         parameters = {"id": q_id, "raw": to_json(person.blank_raw(raw))}
@@ -76,15 +91,18 @@ def _blank_refused(
     return len(named)
 
 
-def _blank_rows(tx: Cursor, spec: FileSpec, column: Column, key: str) -> int:
+def _blank_rows(tx: Cursor, spec: FileSpec, key: Key, value: str) -> int:
+    parts = json.loads(value) if len(key) > 1 else [value]
     blank: dict[str, str | None] = {c.target: blank_value(c) for c in spec.personal}
     blank |= dict.fromkeys(derived_from_personal(spec))
     assignments = [sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(v)) for name, v in blank.items()]
     statement = sql.SQL(query("repair", "blank_rows")).format(
         table=sql.Identifier(spec.table),
         assignments=sql.SQL(", ").join(assignments),
-        column=sql.Identifier(column.target),
-        key_type=sql.SQL(str(column.sql)),
+        is_named=key_sql.pairs(
+            (sql.Identifier(column.target), sql.SQL("{}::{}").format(sql.Literal(part), sql.SQL(str(column.sql))))
+            for column, part in zip(spec.schema.columns_of(key), parts, strict=True)
+        ),
     )
-    tx.execute(statement, {"key": key})
+    tx.execute(statement)
     return int(tx.rowcount)

@@ -11,28 +11,32 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.config_loader import get_config
+from config.key import Key
 from config.model import Column, Dtype, FileSpec, ForeignKey
 from config.settings import PipelineConfig
+from datawarehouse import key_sql
 from datawarehouse.db_connection import default_warehouse
+from datawarehouse.key_sql import compared_as
+from validation.key_values import parted
 from validation.orphan_validator import Keys, ParentLookup
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_IN_TABLE = "SELECT {columns} FROM {keys} AS t WHERE t.{key} = ANY({wanted}::{type}[])"
+_OF_ONE_COLUMN = "SELECT {columns} FROM {keys} AS t WHERE t.{key} = ANY({wanted}){locking}"
+# Each of the wanted keys is looked up by the index, which no statistics can talk the planner out of.
+_OF_SEVERAL = """SELECT t.* FROM unnest({wanted}) AS w ({numbers})
+CROSS JOIN LATERAL (SELECT {columns} FROM {keys} AS t WHERE {is_wanted} LIMIT 1{locking}) AS t"""
 # The key tells in which partition its row is: each look-up is in that one alone.
-_IN_PARTITIONS = """SELECT {columns} FROM {keys} AS k
-CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = k.{key} AND t.{by} = k.{by} LIMIT 1) AS t
-WHERE k.{key} = ANY({wanted}::{type}[])"""
-# The types in which keys are compared: as they are, for a cast to the parent's own type would cut a text, or fail
-# for a number beyond it. The index of the parent's key serves them all.
-_COMPARED_AS = {"smallint": "bigint", "integer": "bigint", "varchar": "text", "char": "bpchar"}
+_IN_PARTITIONS = """SELECT {columns} FROM unnest({wanted}) AS w ({numbers})
+CROSS JOIN LATERAL (SELECT * FROM {keys} AS t WHERE {is_wanted} LIMIT 1) AS k
+CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE {is_key} AND t.{by} = k.{by} LIMIT 1) AS t"""
 
 
-def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -> tuple[str, str]:
-    """Logical file name → (its table, its primary key column)."""
+def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -> tuple[str, tuple[str, ...]]:
+    """Logical file name → (its table, the columns of its primary key)."""
     spec = (config or get_config()).by_logical_name[logical_name]
-    return spec.table, spec.schema.key.target
+    return spec.table, tuple(column.target for column in spec.schema.key_columns)
 
 
 def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> ParentLookup:
@@ -50,8 +54,9 @@ def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> P
         for number, (foreign_key, values) in enumerate(asked):
             parent = config.by_logical_name[foreign_key.parent]
             name = sql.Identifier(f"parent_{number}")
-            locking = sql.SQL(" FOR KEY SHARE" if lock and not (distributed and parent.is_fact) else "")
-            parents.append(sql.SQL("{} AS ({}{})").format(name, _by_key(parent, values), locking))
+            locking = " FOR KEY SHARE" if lock and not (distributed and parent.is_fact) else ""
+            found_by = _by_key(parent, values, to=foreign_key.to, locking=locking)
+            parents.append(sql.SQL("{} AS ({})").format(name, found_by))
             parts.append(sql.SQL("SELECT {}, key::text FROM {}").format(sql.Literal(number), name))
         statement = sql.SQL("WITH {} {}").format(sql.SQL(", ").join(parents), sql.SQL(" UNION ALL ").join(parts))
         tx.execute(statement)
@@ -67,33 +72,39 @@ def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> P
 
 
 def rows_by_key(
-    tx: Cursor, spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str
+    tx: Cursor, spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str, to: Key | None = None
 ) -> list[tuple[Any, ...]]:
     """Of the rows of `spec`'s table those with one of `keys` (no nulls): the key, then `columns` by their names in
-    the file. Reads by the index of the key, never the whole table."""
-    tx.execute(_by_key(spec, keys, *columns))
+    the file. Reads by the index of the key (or of `to`, another unique one), never the whole table."""
+    tx.execute(_by_key(spec, keys, *columns, to=to))
     return tx.fetchall()
 
 
-def compared_as(key: Column) -> str:
-    """The type in which values are compared with a parent's `key`."""
-    return _COMPARED_AS.get(key.sql.base, key.sql.base)
-
-
-def _by_key(spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str) -> sql.Composed:
-    key = spec.schema.key
-    own: sql.Composable = sql.Identifier("t", key.target)
-    if key.dtype is Dtype.STR:  # what is padded with blanks comes without them
-        own = sql.SQL("{}::text").format(own)
+def _by_key(
+    spec: FileSpec, keys: pa.Array | pa.ChunkedArray, *columns: str, to: Key | None = None, locking: str = ""
+) -> sql.Composed:
+    key = spec.referred_by(to)
     chosen = [_selected(spec.schema.by_name[name]) for name in columns]
-    return sql.SQL(_IN_PARTITIONS if columns and spec.partition_by else _IN_TABLE).format(
-        columns=sql.SQL(", ").join([sql.SQL("{} AS key").format(own), *chosen]),
+    arrays = parted(keys, [pa.int64() if c.dtype is Dtype.INT else pa.string() for c in key])
+    literals = [
+        sql.SQL("{}::{}[]").format(sql.Literal(_array_literal(values)), sql.SQL(compared_as(column)))
+        for column, values in zip(key, arrays, strict=True)
+    ]
+    if columns and spec.partition_by:
+        statement = _IN_PARTITIONS
+    else:
+        statement = _OF_ONE_COLUMN if len(key) == 1 else _OF_SEVERAL
+    return sql.SQL(statement).format(
+        columns=sql.SQL(", ").join([sql.SQL("{} AS key").format(key_sql.value_of(key, "t")), *chosen]),
         table=sql.Identifier(spec.table),
-        keys=sql.Identifier(spec.key_table),
-        key=sql.Identifier(key.target),
+        keys=sql.Identifier(spec.table if to else spec.key_table),
+        key=sql.Identifier(key[0].target),
         by=sql.Identifier(spec.partition_column or ""),
-        wanted=sql.Literal(_array_literal(keys)),
-        type=sql.SQL(compared_as(key)),
+        wanted=sql.SQL(", ").join(literals),
+        numbers=key_sql.numbered(key),
+        is_wanted=key_sql.is_numbered(key, "w", "t"),
+        is_key=key_sql.matching(key, "t", "k"),
+        locking=sql.SQL(locking),
     )
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from psycopg2 import sql
 
 from config.model import Column, FileSpec
+from datawarehouse import key_sql
 from datawarehouse.queries import query
 
 _NOTHING = sql.SQL("")
@@ -80,8 +81,9 @@ class LoadSql:
     @cached_property
     def _identifiers(self) -> dict[str, sql.Composable]:
         columns = [sql.Identifier(name) for name in self._columns]
-        key, version = self._spec.schema.key, self._spec.version_by
-        assignments = [sql.SQL("{0} = s.{0}").format(c) for c in columns if c.string != key.target]
+        key, version = self._spec.schema.key_columns, self._spec.version_by
+        own = {column.target for column in key}
+        assignments = [sql.SQL("{0} = s.{0}").format(c) for c in columns if c.string not in own]
         return {
             "table": self.table,
             "keys": self.keys,
@@ -89,8 +91,15 @@ class LoadSql:
             "seen": self.seen,
             "row": self.row,
             "before": self._free_name("_before"),
-            "key": sql.Identifier(key.target),
-            "key_type": sql.SQL(str(key.sql)),
+            "key": key_sql.listed(key),
+            **{f"{alias}_key": key_sql.listed(key, alias) for alias in ("s", "t", "n")},
+            **{f"{alias}_is_s": key_sql.matching(key, alias, "s") for alias in ("t", "k", "o")},
+            "t_found_by_s": key_sql.found_by_index(key, "t", "s"),
+            "k_found_by_u": key_sql.found_by_index(key, "k", "u"),
+            "seen_columns": key_sql.definitions(key),
+            "seen_key": key_sql.numbered(key),
+            "seen_is_s": key_sql.is_numbered(key, "k", "s"),
+            "staged_key": key_sql.as_numbered(key, "s"),
             "by": sql.Identifier(self._spec.partition_column or ""),
             "newer": sql.Identifier(self._spec.schema.by_name[version].target if version else ""),
             "columns": sql.SQL(", ").join(columns),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -23,9 +24,12 @@ from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.load_sql import LoadSql
 from datawarehouse.merge.versions import MOST_TRIES, newest_first, of_keys
 from datawarehouse.queries import query
+from datawarehouse.schema.tables import self_reference
 from datawarehouse.schema.user_triggers import of_table
 from datawarehouse.schema_init import grow_dates
 from validation.batch import FILE_ID, MAY_REPEAT, ROW
+from validation.key_values import joined, key_of_rows
+from validation.relations import Links, without_parent
 
 COPY_ROWS = 4_000  # written as CSV at a time, while the server works on those before
 LEFT_OUT = "not_inserted: a trigger or rule of the table left the row out"
@@ -47,7 +51,8 @@ class Loaded:
     counts as already present as well when its file has a newer one of its key, or had an older one that it takes
     the place of: so the counts are the same whatever the order. With `list_present`, `updated_rows` are of those
     that replaced a row of an earlier file, `present_rows` of those that did not, and `changed_rows` of those among
-    these that differ from an earlier file's row.
+    these that differ from an earlier file's row. `related` were not loaded, since a row was refused to which they
+    refer, in a table that refers to itself.
     """
 
     inserted: int = 0
@@ -59,6 +64,7 @@ class Loaded:
     updated_rows: list[int] = field(default_factory=list)
     changed_rows: list[int] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    related: list[int] = field(default_factory=list)
 
     def add(self, other: Loaded) -> None:
         """Sum up."""
@@ -71,6 +77,7 @@ class Loaded:
         self.updated_rows += other.updated_rows
         self.changed_rows += other.changed_rows
         self.refused += other.refused
+        self.related += other.related
 
 
 def _derived(name: str) -> str:
@@ -124,12 +131,18 @@ class Loader:
         may = "has_parameter_privilege('session_replication_role', 'SET')"
         grantable = tx.connection.server_version >= 150000
         settings = sql.SQL(query("loader", "settings"))
-        tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=of_table(spec)))
+        # Children by another column than the key, which an update may change: the triggers see to them
+        triggers = sql.SQL("SELECT 1") if spec.version_by and spec.unique else of_table(spec)
+        tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=triggers))
         first, last, *_ = self._fetch_row()
+        for number, key in enumerate(spec.foreign_keys, 1):
+            if key in spec.self_references:  # in the end every row has its parent, if not at each step
+                name = sql.Identifier(self_reference(spec, number))
+                tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(name))
         self._calendar = range(first, last + 1)
 
     def load(self, rows: pa.Table, *, more: bool = False) -> Loaded:
-        """Load `rows`: ROW, the schema's columns, and FILE_ID, the file they are from.
+        """Load `rows`: ROW, the schema's columns, FILE_ID, their file, and FILE_ROW if that is of their key.
 
         Their keys are distinct; where newer rows replace older ones, key and `newer_by` are, and the newest row of
         each key is loaded. `more` says that other chunks of the file may follow: then the keys that an earlier
@@ -147,25 +160,74 @@ class Loader:
 
     def _load_newest(self, rows: pa.Table, version: str, *, more: bool) -> Loaded:
         """Load the newest row of each key; where PostgreSQL refuses it, the next. The others find a newer one."""
-        key, tries = self._spec.schema.primary_key, 0
-        first, older = newest_first(rows, key, version)
+        tries = 0
+        first, older = newest_first(rows, self._keys_of(rows), version)
         loaded = part = self._load(first, more=more)
         while part.refused and older.num_rows and tries < MOST_TRIES:
             tries += 1
-            waiting, older = of_keys(older, rows, key, [row.row for row in part.refused])
-            first, rest = newest_first(waiting, key, version)
+            older = self._without_related(older, rows, part, loaded)
+            waiting, older = of_keys(older, rows, self._keys_of, [row.row for row in part.refused])
+            first, rest = newest_first(waiting, self._keys_of(waiting), version)
             older = pa.concat_tables([older, rest])
             part = self._load(first, more=more)
             loaded.add(part)
+        older = self._without_related(older, rows, part, loaded)
         if part.refused and older.num_rows:
-            untried, older = of_keys(older, rows, key, [row.row for row in part.refused])
+            untried, older = of_keys(older, rows, self._keys_of, [row.row for row in part.refused])
             loaded.duplicates += untried.column(ROW).to_pylist()
         if older.num_rows:
             loaded.add(self._merge(older, more=more))
         return loaded
 
+    def _without_related(self, older: pa.Table, rows: pa.Table, part: Loaded, loaded: Loaded) -> pa.Table:
+        """`older` without the versions of rows that wait for a parent, which wait with them."""
+        if not (part.related and older.num_rows):
+            return older
+        waiting, older = of_keys(older, rows, self._keys_of, part.related)
+        loaded.related += waiting.column(ROW).to_pylist()
+        return older
+
     def _load(self, rows: pa.Table, *, more: bool) -> Loaded:
         """Load rows of distinct keys."""
+        if not self._spec.self_references:
+            return self._load_in_parts(rows, more=more)
+        self._make_room(more=more)  # what is made in a savepoint is gone with it
+        result = Loaded()
+        while True:
+            self._tx.execute("SAVEPOINT related")
+            part = self._load_in_parts(rows, more=more)
+            guilty = [row.row for row in part.refused]
+            lost = self._lost(rows, guilty)
+            if not lost:
+                self._tx.execute("RELEASE SAVEPOINT related")
+                result.add(part)
+                return result
+            self._tx.execute("ROLLBACK TO SAVEPOINT related")
+            result.add(Loaded(refused=part.refused, related=lost))
+            gone = pc.is_in(rows.column(ROW), value_set=pa.array([*guilty, *lost], pa.int64()))
+            rows = rows.filter(pc.invert(gone))
+
+    def _lost(self, rows: pa.Table, refused: list[int]) -> list[int]:
+        """The rows that refer, by way of others or not, to rows that were `refused` and are not in the table."""
+        if not refused:
+            return []
+        numbers = rows.column(ROW).to_numpy()
+        columns = {key: (key.key, key.to or self._spec.schema.primary_key) for key in self._spec.self_references}
+        links = []
+        for key, (own, to) in columns.items():
+            referred, named = (joined([rows.column(name) for name in names]) for names in (to, own))
+            asked = pc.unique(referred.filter(pa.array(np.isin(numbers, refused))).drop_null())
+            there = [row[0] for row in rows_by_key(self._tx, self._spec, asked, to=key.to)] if len(asked) else []
+            found_there = pa.array(there, asked.type)
+            asks = pc.and_not(pc.is_in(named, value_set=referred), pc.is_in(named, value_set=found_there))
+            links.append(Links.of(named, referred, np.asarray(pc.and_(pc.is_valid(named), asks))))
+        left = ~np.isin(numbers, refused)
+        found: np.ndarray = np.logical_or.reduce(without_parent(links, left)) & left
+        lost: list[int] = numbers[found].tolist()
+        return lost
+
+    def _load_in_parts(self, rows: pa.Table, *, more: bool) -> Loaded:
+        """Load rows of distinct keys; those that PostgreSQL refuses are found by halving."""
         if rows.num_rows == 0:
             return Loaded()
         known = self._known(rows)
@@ -177,16 +239,21 @@ class Loader:
 
     # ------------------------------------------------------------ what is there, what is derived
 
-    def _known(self, rows: pa.Table) -> pa.ChunkedArray | None:
+    def _keys_of(self, rows: pa.Table) -> pa.Array:
+        return key_of_rows(rows, self._spec)
+
+    def _known(self, rows: pa.Table) -> pa.Array | None:
         """Which of the rows have a key that the table has, boolean, one a row; None when none has.
 
         The first chunk asks the table for all of its keys. If none was there, the file is taken to be new: further
         chunks ask only for keys that may be of an earlier chunk, and leave it to COPY to find the others. With
         `list_present` rows are of many files, and each chunk asks for all.
         """
-        keys = rows.column(self._spec.schema.primary_key)
+        if self._spec.schema.primary_key.is_row and not self._list_present:
+            return None  # no earlier file has rows of this one
+        keys = self._keys_of(rows)
         if self._asks_for_all is False and MAY_REPEAT in rows.column_names:
-            keys_asked = keys.filter(rows.column(MAY_REPEAT))
+            keys_asked = keys.filter(rows.column(MAY_REPEAT).combine_chunks())
         else:
             keys_asked = keys
         there = rows_by_key(self._tx, self._spec, keys_asked) if len(keys_asked) else []
@@ -244,8 +311,9 @@ class Loader:
 
     def _copy_new(self, rows: pa.Table) -> Loaded:
         if self._spec.partition_by:
-            columns = (self._spec.schema.primary_key, self._spec.partition_by.column)
-            self._copy(self._sql.keys, {name: self._names[name] for name in columns}, rows)
+            columns = [column.name for column in self._spec.schema.key_columns]
+            names = {name: self._names[name] for name in (*columns, self._spec.partition_by.column)}
+            self._copy(self._sql.keys, names, rows)
         inserted = self._copy(self._sql.table, self._names, rows)
         if inserted != rows.num_rows:
             raise _LeftOut(LEFT_OUT)
@@ -263,7 +331,8 @@ class Loader:
     def _names(self) -> dict[str, str]:
         """Column of the rows → column of the table."""
         stored = {column.name: column.target for column in self._spec.schema.columns}
-        return stored | {_derived(name): name for name in self._spec.derive} | {FILE_ID: "_file_id"}
+        names = stored | {_derived(name): name for name in self._spec.derive} | {FILE_ID: "_file_id"}
+        return names | {column.name: column.target for column in self._spec.schema.key_columns}
 
     # ------------------------------------------------------------ rows with known keys
 
@@ -271,10 +340,7 @@ class Loader:
         """Merge rows by way of the stage; halve them on a data error until the guilty ones are alone."""
         if rows.num_rows == 0:
             return Loaded()
-        if not self._has_stage:
-            self._create_stage()
-        if more and not self._remembers:
-            self._create_seen()
+        self._make_room(more=more)
         try:
             return self._within_savepoint(lambda: self._stage_and_merge(rows))
         except _Overtaken:
@@ -334,6 +400,13 @@ class Loader:
         row = self._tx.fetchone()
         assert row is not None  # noqa: S101  (an aggregate always gives a row)
         return row
+
+    def _make_room(self, *, more: bool) -> None:
+        """The temporary tables that a merge needs."""
+        if not self._has_stage:
+            self._create_stage()
+        if more and not self._remembers:
+            self._create_seen()
 
     def _create_stage(self) -> None:
         """A temporary table with the table's own column types, for this transaction."""

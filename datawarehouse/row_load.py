@@ -20,6 +20,7 @@ from datawarehouse.schema.late_pii import mask_rest
 from utils import metrics
 from validation.batch import FILE_ID, Batch, Chunk
 from validation.conversions import as_mask
+from validation.key_values import key_of
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.pii_handler import PiiHandler
 from validation.records_validator import key_codes, readmit_duplicates, reject_duplicates
@@ -55,10 +56,10 @@ class RowLoad:
         self._loader = Loader(tx, spec, config, list_present=list_rows)
         self._parents = KnownParents(parent_lookup(tx, config))
 
-    def find_parents(self, batch: Batch) -> None:
-        """Reject the good rows whose parents are not there."""
+    def find_parents(self, batch: Batch, *, among: np.ndarray | None = None) -> None:
+        """Reject the good rows whose parents are not there. Only those `among` are about to be loaded."""
         with metrics.stage("lookup"):
-            reject_orphans(batch, self._parents)
+            reject_orphans(batch, self._parents, among)
 
     def load(
         self, batch: Batch, file_ids: np.ndarray, *, among: np.ndarray | None = None, more: bool = False
@@ -90,7 +91,10 @@ class RowLoad:
 
         Of the file's other rows, the loader finds those that are in the table.
         """
-        keys = batch.output[self._spec.schema.primary_key]
+        key = self._spec.schema.primary_key
+        if key.is_row:
+            return
+        keys = key_of(batch)
         asked = pc.unique(keys.filter(pa.array(batch.good)))
         known = pa.array((row[0] for row in rows_by_key(self._tx, self._spec, asked)), keys.type)
         suspects = batch.good & as_mask(pc.is_in(keys, value_set=known))
@@ -99,7 +103,7 @@ class RowLoad:
         passed_ids, passed = self._passed(np.unique(file_ids[suspects]).tolist())
         codes = key_codes(_joined(batch, passed), owners=np.concatenate([file_ids, passed_ids]))
         repeats = suspects & np.isin(codes[: len(suspects)], codes[len(suspects) :])
-        batch.reject(repeats, Stage.RECORDS, "duplicate", self._spec.schema.primary_key)
+        batch.reject(repeats, Stage.RECORDS, "duplicate", str(key))
 
     def _passed(self, file_ids: list[int]) -> tuple[np.ndarray, Batch]:
         """The rows of files that were refused once and have passed since: their file ids, and what they hold."""
@@ -126,7 +130,17 @@ class RowLoad:
             readmitted = readmit_duplicates(batch, refused, among=among, owners=owners)
             part = self._load_rows(batch, readmitted, file_ids, more=more)
             loaded.add(part)
+        self._load_related(batch, loaded, file_ids, more=more)
         return loaded
+
+    def _load_related(self, batch: Batch, loaded: Loaded, file_ids: np.ndarray, *, more: bool) -> None:
+        """Rows whose parents in their file were refused wait for them, unless another row brought these."""
+        part = loaded
+        while part.related:
+            related = np.isin(batch.chunk.numbers, part.related) & batch.good
+            reject_orphans(batch, self._parents, related)
+            part = self._load_rows(batch, related & batch.good, file_ids, more=more)
+            loaded.add(part)
 
     def _load_rows(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool) -> Loaded:
         """Load the `wanted` rows (boolean); those that the database refuses, or calls duplicates, are rejected."""
@@ -138,7 +152,7 @@ class RowLoad:
         numbers = batch.chunk.numbers
         if loaded.duplicates:
             key = self._spec.schema.primary_key
-            batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", key)
+            batch.reject(np.isin(numbers, loaded.duplicates), Stage.RECORDS, "duplicate", str(key))
         for refused in loaded.refused:
             batch.reject(numbers == refused.row, Stage.LOAD, refused.error)
         return loaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -73,7 +73,11 @@ def _plan(
             if table.name in existing and column.name not in existing[table.name]
         ),
         checks=tuple(_outdated_checks(tx, metadata, existing)) if tx is not None else (),
-        differences=(*_differences(tx, metadata, existing), *user_triggers.rules(tx, config))
+        differences=(
+            *_differences(tx, metadata, existing),
+            *_missing_keys(tx, config, existing),
+            *user_triggers.rules(tx, config),
+        )
         if tx is not None
         else (),
         others=tuple(
@@ -243,6 +247,25 @@ def _differences(tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str
                 )
 
 
+def _missing_keys(tx: Cursor, config: PipelineConfig, existing: Collection[str]) -> Iterator[str]:
+    """Keys of the configuration that a table does not have. One without any key is in the middle of a restore."""
+    tx.execute(query("schema_init", "unique_keys"))
+    there: dict[str, set[frozenset[str]]] = {}
+    for table, columns in tx.fetchall():
+        there.setdefault(table, set()).add(frozenset(columns))
+    for spec in config.by_logical_name.values():
+        wanted = [(spec.key_table, spec.schema.key_columns)]
+        wanted += [(spec.table, spec.schema.columns_of(key)) for key in spec.unique]
+        for table, columns in wanted if spec.table in existing else ():
+            names = [column.target for column in columns]
+            if table in there and frozenset(names) not in there[table]:
+                listed = ", ".join(_DIALECT.identifier_preparer.quote(name) for name in names)
+                yield (
+                    f"{table}: the configuration has {', '.join(names)} as a key, by which rows are told apart or "
+                    f"referred to, and the table has not; as its owner: ALTER TABLE {table} ADD UNIQUE ({listed})"
+                )
+
+
 def _has_rows(tx: Cursor, table: sa.Table) -> bool:
     tx.execute(f"SELECT EXISTS (SELECT FROM {_DIALECT.identifier_preparer.format_table(table)})")
     return tx.fetchone() == (True,)
@@ -304,16 +327,16 @@ def _create(tx: Cursor, table: sa.Table) -> None:
 
 def _add_columns(tx: Cursor, table: sa.Table, there: dict[str, Found]) -> None:
     preparer = _DIALECT.identifier_preparer
+    constraints = []
     for column in table.columns:
         if column.name in there:
             continue
         ddl = sa.schema.CreateColumn(column).compile(dialect=_DIALECT)
         tx.execute(f"ALTER TABLE {preparer.format_table(table)} ADD COLUMN {ddl}")
-        for key in column.foreign_keys:
-            constraint = sa.schema.AddConstraint(key.constraint) if key.constraint is not None else None
-            if constraint is not None:
-                tx.execute(str(constraint.compile(dialect=_DIALECT)))
+        constraints += [key.constraint for key in column.foreign_keys if key.constraint is not None]
         for index in table.indexes:
             if column.name in index.columns:
                 tx.execute(str(sa.schema.CreateIndex(index).compile(dialect=_DIALECT)))
         logger.info(f"[schema] added {table.name}.{column.name}", extra={"table": table.name})
+    for constraint in dict.fromkeys(constraints):
+        tx.execute(str(sa.schema.AddConstraint(constraint).compile(dialect=_DIALECT)))

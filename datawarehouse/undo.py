@@ -10,8 +10,9 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, DataError
-from config.model import FileSpec, Status
+from config.model import FileSpec, Status, foreign_key_columns
 from config.settings import PipelineConfig
+from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
 from datawarehouse.queries import query
 from datawarehouse.recount import own_rows
@@ -100,16 +101,21 @@ def _dependants(tx: Cursor, config: PipelineConfig, spec: FileSpec, file_id: int
         for key in child.foreign_keys:
             if config.by_logical_name[key.parent].table != spec.table:
                 continue
-            column = child.schema.by_name[key.column].target
+            pairs = foreign_key_columns(child, key, spec)
             statement = sql.SQL(query("repair", "dependants")).format(
                 child=sql.Identifier(child.table),
                 table=sql.Identifier(spec.table),
-                key=sql.Identifier(spec.schema.key.target),
-                column=sql.Identifier(column),
+                child_text=sql.Literal(child.table),
+                table_text=sql.Literal(spec.table),
+                key=key_sql.value_of([its for _, its in pairs], "p"),
+                matches=key_sql.pairs(
+                    (sql.Identifier("p", its.target), sql.Identifier("c", mine.target)) for mine, its in pairs
+                ),
             )
             tx.execute(statement, {"file_id": file_id})
             count, keys, files = tx.fetchone() or (0, None, None)
             if count:
+                column = ", ".join(mine.target for mine, _ in pairs)
                 lines.append(f"{child.table}: {count} rows of files {_some(files)}, by {column} {_some(keys)}")
     return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,12 +12,13 @@ from itertools import zip_longest
 import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.errors import FileRejected
+from config.errors import ConfigError, FileRejected
 from config.model import FileJob, Stamp
 from config.settings import PipelineConfig
-from datawarehouse.continuation import Corrector, Cut, Record
+from datawarehouse.continuation import WHO, Corrector, Cut, Record
 from datawarehouse.file_log import storable
 from datawarehouse.queries import query
+from datawarehouse.undo import undo
 from ingestion.formats.registry import FORMATS
 from ingestion.places.open_file import OpenFile
 from validation.batch import Batch
@@ -39,6 +41,36 @@ def corrector_of(tx: Cursor, config: PipelineConfig, job: FileJob, file: OpenFil
     tx.execute(query("continuation", "earlier"), content | {"path": storable(str(job.path))})
     row = tx.fetchone()
     return Corrector(tx, config, job.spec, row[0], has_updates=row[1] > 0) if row else None
+
+
+def replace_former(tx: Cursor, config: PipelineConfig, job: FileJob, file: OpenFile) -> str:
+    """Of a type without a key: take back what was loaded from this path before, if `job` begins with it.
+
+    Its rows would be there twice, for only the file tells them apart. Returns what there is to tell, '' for
+    nothing; raises FileRejected when it can't be taken back.
+    """
+    former = job.former
+    if former is None or former.size >= job.size or file.md5(former.size) != former.md5:
+        return ""
+    content = {"logical_name": job.spec.name, "md5": former.md5, "size": former.size}
+    tx.execute(query("continuation", "earlier"), content | {"path": storable(str(job.path))})
+    row = tx.fetchone()
+    if row is None:
+        return ""
+    earlier = row[0]
+    tx.execute(query("continuation", "may_undo"), {"table": job.spec.table})
+    why = "" if tx.fetchone() == (True,) else "this database role may not delete"
+    try:
+        if not why:
+            undo(tx, config, earlier, WHO, f"{dt.datetime.now(dt.UTC):%Y-%m-%d}")
+    except ConfigError as problem:
+        why = str(problem)
+    if why:
+        raise FileRejected(
+            f"it begins with what file {earlier} brought, whose rows have no key: they would be there twice; and "
+            f"these can't be taken back: {why}. `undo {earlier}`, then `reprocess` this one"
+        )
+    return f"it continues file {earlier}, whose rows, which have no key, were taken back and came again with it"
 
 
 def cut_records(job: FileJob, file: OpenFile, batches_of: BatchesOf) -> list[Cut]:
@@ -98,7 +130,8 @@ def _same(one: Batch, other: Batch) -> bool:
 def _records(batch: Batch) -> dict[int, Record]:
     """Every record of the batch by its number, malformed ones among them."""
     columns = {name: values.to_pylist() for name, values in batch.chunk.columns.items()}
-    keys, good = batch.output[batch.spec.schema.primary_key].to_pylist(), batch.good.tolist()
+    parts = [batch.output[name].to_pylist() for name in batch.spec.schema.primary_key]
+    keys, good = list(zip(*parts, strict=True)), batch.good.tolist()
     found = {
         number: Record(number, {name: values[position] for name, values in columns.items()}, key, is_good)
         for position, (number, key, is_good) in enumerate(

@@ -25,7 +25,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loaded
 from datawarehouse.quarantine.loader import QuarantineText
 from ingestion.batch_load import BatchLoad, Books
-from ingestion.continuation import corrector_of, cut_records
+from ingestion.continuation import corrector_of, cut_records, replace_former
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import read_chunks
 from ingestion.places.open_file import OpenFile
@@ -130,7 +130,9 @@ class FileLoad:
             if claim.earlier:
                 return claim.earlier
             load = BatchLoad(tx, job.spec, self._config, self._pii)
-            corrector = corrector_of(tx, self._config, job, file)
+            is_row = job.spec.schema.primary_key.is_row
+            told = replace_former(tx, self._config, job, file) if is_row else ""
+            corrector = None if is_row else corrector_of(tx, self._config, job, file)
             if corrector:
                 cuts = cut_records(job, file, lambda part: self._judged(job, part))
                 corrector.correct(cuts, only_tell=only_tell)
@@ -153,7 +155,8 @@ class FileLoad:
             outcome = books.outcome(job, claim.file_id, time.monotonic() - started)
             if corrector:
                 corrector.verify()
-                outcome = replace(outcome, continues=corrector.result.told)
+                told = corrector.result.told
+            outcome = replace(outcome, continues=told)
             file_log.close(tx, [outcome], self._pii.key_id)
             commit.begin()
         return outcome
@@ -197,10 +200,10 @@ def record_failure(
 
 def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
     """The chunk, judged by all that needs no warehouse, in an order that its index likes."""
-    key = spec.schema.key
+    key = spec.schema.primary_key
     with metrics.stage("validate"):
-        if key.dtype is Dtype.STR:  # numbers come in order anyway
-            chunk = chunk.ordered_by(key.name)
+        if spec.schema.key_columns[0].dtype is Dtype.STR:  # numbers come in order anyway
+            chunk = chunk.ordered_by(key)
         return validate(chunk, spec, config.validation.dates)
 
 

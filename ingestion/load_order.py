@@ -78,7 +78,8 @@ def _ancestors(specs: tuple[FileSpec, ...]) -> dict[str, set[str]]:
     table_of = {spec.name: spec.table for spec in specs}
     parents: dict[str, set[str]] = {spec.table: set() for spec in specs}
     for spec in specs:
-        parents[spec.table] |= {table_of[key.parent] for key in spec.foreign_keys if key.parent in table_of}
+        others = (key.parent for key in spec.foreign_keys if key.parent != spec.name)
+        parents[spec.table] |= {table_of[parent] for parent in others if parent in table_of}
 
     def above(table: str) -> set[str]:
         return parents[table].union(*map(above, parents[table]))

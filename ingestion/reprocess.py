@@ -29,6 +29,7 @@ from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Rejection
 from validation.conversions import convert
+from validation.key_values import joined, stored_keys
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
 
@@ -131,7 +132,7 @@ class _Reprocessing:
         for chunk in read_chunks(content, self._job.path.name, self._spec.schema, most, self._spec.read):
             batch = validate(chunk, self._spec, self._config.validation.dates)
             self._records += batch.records
-            self._road.find_parents(batch)
+            self._road.find_parents(batch, among=~np.isin(chunk.numbers, list(self._closed)))
             lost = self._load_standing(batch)
             self._load_open(batch)
             self._refuse(batch, lost)
@@ -189,7 +190,7 @@ class _Reprocessing:
         """Of refused rows that should stand, those whose key is not there, or there by another row of the file."""
         self._insist_on_records(batch, refused)
         keys = self._keys_of(batch, {rejection.number for rejection in refused})
-        kind = batch.output[self._spec.schema.primary_key].type
+        kind = stored_keys(batch, self._file_ids(batch)).type
         asked = pa.array([key for key in keys.values() if key is not None], kind)
         found = rows_by_key(self._tx, self._spec, pc.unique(asked)) if len(asked) else []
         there = {*pa.array((row[0] for row in found), kind).to_pylist()}
@@ -228,7 +229,7 @@ class _Reprocessing:
     def _keys_of(self, batch: Batch, wanted: set[int]) -> dict[int, Any]:
         """The keys of the rows with the `wanted` numbers."""
         positions = np.flatnonzero(np.isin(batch.chunk.numbers, list(wanted)))
-        keys = batch.output[self._spec.schema.primary_key].take(pa.array(positions)).to_pylist()
+        keys = stored_keys(batch, self._file_ids(batch)).take(pa.array(positions)).to_pylist()
         return dict(zip(batch.chunk.numbers[positions].tolist(), keys, strict=True))
 
     def _load_open(self, batch: Batch) -> None:
@@ -261,15 +262,21 @@ class _Reprocessing:
             return
         self._tx.execute(query("repair", "raw_of"), {"ids": self._edited})
         found = self._tx.fetchall()
-        key = self._spec.schema.key
-        texts = pa.array([raw.get(key.name) for _, raw in found], pa.string())
-        keys = convert(key, texts).values
+        keys = self._keys_of_raw([raw for _, _, raw in found], [number for _, number, _ in found])
         asked = pc.unique(keys.drop_null())
         there = rows_by_key(self._tx, self._spec, asked) if len(asked) else []
         present = {*pa.array((row[0] for row in there), keys.type).to_pylist()}
-        gone = [q_id for (q_id, _), value in zip(found, keys.to_pylist(), strict=True) if value not in present]
+        gone = [q_id for (q_id, *_), value in zip(found, keys.to_pylist(), strict=True) if value not in present]
         replay_rows(self._tx, self._config, self._spec, open_again(self._tx, gone), self._settlement)
         self._sent_back += len(gone)
+
+    def _keys_of_raw(self, raw: list[dict[str, Any]], numbers: list[int]) -> pa.Array:
+        """The keys of rows as quarantine has them."""
+        if self._spec.schema.primary_key.is_row:
+            return joined([pa.array([self._file_id] * len(numbers)), pa.array(numbers)])
+        columns = self._spec.schema.key_columns
+        texts = [pa.array([row.get(column.name) for row in raw], pa.string()) for column in columns]
+        return joined([convert(column, text).values for column, text in zip(columns, texts, strict=True)])
 
     def _close_books(self) -> None:
         if self.result.quarantined:

@@ -65,9 +65,9 @@ def _of_fact(spec: FileSpec, block: str) -> str:
         table=_identifier(spec.table),
         constraint=_identifier(f"{spec.table}_pkey"),
         surrogate=_identifier(spec.surrogate_key or ""),
-        key=_identifier(spec.schema.key.target),
+        key=_identifier(spec.schema.key_columns[0].target),
         table_text=_literal(spec.table),
-        key_text=_literal(spec.schema.key.target),
+        key_text=_literal(spec.schema.key_columns[0].target),
     )
 
 

@@ -58,7 +58,7 @@ class _Fact:
             "surrogate_text": sql.Literal(spec.surrogate_key),
         }
         tx.execute(query("partitions", "children"), {"table": spec.table})
-        self._children: list[tuple[str, str, str]] = tx.fetchall()
+        self._children: list[tuple[str, str, list[str]]] = tx.fetchall()
         tx.execute(self._text("earliest"))
         (self._earliest,) = tx.fetchone() or (None,)
 
@@ -87,8 +87,10 @@ class _Fact:
         return sql.SQL(query("partitions", block)).format(**self._names, **more).as_string(self._tx)
 
 
-def _names_of(child: tuple[str, str, str]) -> dict[str, sql.Composable]:
-    return dict(zip(("child", "constraint", "column"), map(sql.Identifier, child), strict=True))
+def _names_of(child: tuple[str, str, list[str]]) -> dict[str, sql.Composable]:
+    table, constraint, columns = child
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return {"child": sql.Identifier(table), "constraint": sql.Identifier(constraint), "child_columns": names}
 
 
 def main() -> None:

@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.key import FILE_ID, FILE_ROW, Key
 from config.model import FileSpec, Stage
 
+__all__ = ["FILE_ID", "FILE_ROW"]
+
 # Columns of rows on their way, beside those of the file: no header has a NUL in its names.
-ROW, FILE_ID, MAY_REPEAT = "\0row", "\0file_id", "\0may_repeat"
+ROW, MAY_REPEAT = "\0row", "\0may_repeat"
 _ORDER = {stage: position for position, stage in enumerate(Stage)}
 
 
@@ -51,12 +54,17 @@ class Chunk:
     columns: dict[str, pa.Array]
     malformed: tuple[Rejection, ...] = ()
 
-    def ordered_by(self, name: str) -> Chunk:
-        """The same rows in the order of column `name`, trimmed; those with one value stay in the file's order.
+    def ordered_by(self, key: Key) -> Chunk:
+        """The same rows in the order of the columns of `key`, trimmed; those of one key stay in the file's order.
 
         Keys that come in order go into an index at half the cost.
         """
-        order = pc.sort_indices(pc.utf8_trim_whitespace(self.columns[name]))  # stable
+        texts = [pc.utf8_trim_whitespace(self.columns[name]) for name in key]
+        if len(texts) == 1:
+            order = pc.sort_indices(texts[0])  # stable, as the other is
+        else:
+            by = [(str(n), "ascending") for n in range(len(texts))]
+            order = pc.sort_indices(pa.table({str(n): text for n, text in enumerate(texts)}), sort_keys=by)
         columns = {column: values.take(order) for column, values in self.columns.items()}
         return Chunk(self.numbers[order.to_numpy()], columns, self.malformed)
 
@@ -66,6 +74,7 @@ class Batch:
     """A chunk with its readings. `values` are typed for the rules, `output` is what is loaded.
 
     `may_repeat` (boolean, one a row) is of a chunk among many: an earlier one may have the key of the row.
+    `file_rows` are the rows' numbers in their files, where the chunk's numbers are others.
     """
 
     spec: FileSpec
@@ -73,6 +82,7 @@ class Batch:
     values: dict[str, pa.Array] = field(default_factory=dict)
     output: dict[str, pa.Array] = field(default_factory=dict)
     may_repeat: np.ndarray | None = None
+    file_rows: np.ndarray | None = None
     _against: dict[int, list[Reason]] = field(default_factory=dict)  # by position in the chunk
     _missing: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
     _unfit: dict[str, np.ndarray] = field(default_factory=dict)  # by column: refused at stage schema
@@ -113,6 +123,11 @@ class Batch:
         return len(self.chunk.numbers) + len(self.chunk.malformed)
 
     @property
+    def numbers_in_file(self) -> np.ndarray:
+        """The number of each row in its file."""
+        return self.chunk.numbers if self.file_rows is None else self.file_rows
+
+    @property
     def good(self) -> np.ndarray:
         """Boolean mask of the rows that nothing is held against so far."""
         mask = np.ones(len(self.chunk.numbers), dtype=bool)
@@ -122,9 +137,12 @@ class Batch:
     def rows(self, wanted: np.ndarray | None = None) -> pa.Table:
         """The good rows, or those `wanted` (boolean, one a row).
 
-        ROW (number in the file), the output columns, named as in the source; MAY_REPEAT, if that is known.
+        ROW (number in the chunk), the output columns, named as in the source; MAY_REPEAT, if that is known;
+        FILE_ROW (number in the file) where that is of the key.
         """
         table = pa.table({ROW: self.chunk.numbers, **self.output})
+        if self.spec.schema.primary_key.is_row:
+            table = table.append_column(FILE_ROW, pa.array(self.numbers_in_file))
         if self.may_repeat is not None:
             table = table.append_column(MAY_REPEAT, pa.array(self.may_repeat))
         chosen = self.good if wanted is None else wanted

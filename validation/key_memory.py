@@ -6,6 +6,7 @@ import numpy as np
 from rbloom import Bloom
 
 from validation.batch import Batch
+from validation.key_values import key_of
 
 # 12 MB, however large the file. In one of many more keys, more are asked for in vain.
 EXPECTED_KEYS, FALSE_ALARMS = 10_000_000, 0.01
@@ -22,7 +23,10 @@ class KeyMemory:
 
         Bad rows' keys are remembered, too: that costs a question.
         """
-        values = batch.output[batch.spec.schema.primary_key].to_pylist()
+        if batch.spec.schema.primary_key.is_row:  # no two rows have one
+            batch.may_repeat = np.zeros(len(batch.chunk.numbers), bool)
+            return
+        values = key_of(batch).to_pylist()
         if self._keys is None:
             self._keys = Bloom(EXPECTED_KEYS, FALSE_ALARMS)
             batch.may_repeat = np.zeros(len(values), bool)

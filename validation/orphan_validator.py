@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from config.model import ForeignKey, Stage
 from validation.batch import Batch
 from validation.conversions import as_mask
+from validation.key_values import values_of
+from validation.relations import Links, without_parent
 
 Keys = Mapping[ForeignKey, pa.Array]  # distinct values, none of them null
 
@@ -46,17 +48,38 @@ class KnownParents:
         return values if known is None else values.filter(pc.invert(pc.is_in(values, value_set=known)))
 
 
-def reject_orphans(batch: Batch, parents: KnownParents) -> None:
-    """Reject the good rows that name a parent which isn't there, and note which. A null names none."""
-    good = pa.array(batch.good)
-    named = {key: pc.and_(pc.is_valid(batch.values[key.column]), good) for key in batch.spec.foreign_keys}
-    keys = {key: pc.unique(batch.values[key.column].filter(mask)) for key, mask in named.items()}
-    present = parents.present({key: values for key, values in keys.items() if len(values)})
-    for foreign_key, found in present.items():
-        if pc.all(pc.is_in(keys[foreign_key], value_set=found)).as_py():
+def reject_orphans(batch: Batch, parents: KnownParents, among: np.ndarray | None = None) -> None:
+    """Reject the good rows that name a parent which isn't there, and note which. A null names none.
+
+    Only rows `among` (boolean, one a row) are looked at: those that are about to be loaded. In a table that refers
+    to itself, they are parents of one another, whatever their order.
+    """
+    good = pa.array(batch.good if among is None else batch.good & among)
+    values = {key: values_of(batch, key.key) for key in batch.spec.foreign_keys}
+    named = {key: pc.and_(pc.is_valid(values[key]), good) for key in batch.spec.foreign_keys}
+    keys = {key: pc.unique(values[key].filter(mask)) for key, mask in named.items()}
+    present = parents.present({key: wanted for key, wanted in keys.items() if len(wanted)})
+    lacking = {
+        key: as_mask(pc.and_not(named[key], pc.is_in(values[key], value_set=found)))
+        for key, found in present.items()
+        if not pc.all(pc.is_in(keys[key], value_set=found)).as_py()
+    }
+    own = [key for key in batch.spec.self_references if key in lacking]
+    if own:
+        barred = np.zeros(len(batch.chunk.numbers), bool)
+        for key, mask in lacking.items():
+            if key not in own:
+                barred |= mask
+        links = [Links.of(values[key], _referred(batch, key), lacking[key]) for key in own]
+        lacking |= zip(own, without_parent(links, as_mask(good) & ~barred), strict=True)
+    for key, mask in lacking.items():
+        if not mask.any():
             continue
-        values = batch.values[foreign_key.column]
-        mask = as_mask(pc.and_not(named[foreign_key], pc.is_in(values, value_set=found)))
-        batch.reject(mask, Stage.ORPHAN, "parent_missing", foreign_key.column)
+        batch.reject(mask, Stage.ORPHAN, "parent_missing", key.label)
         for position in np.flatnonzero(mask).tolist():
-            batch.note_missing(position, foreign_key.column, str(values[position].as_py()))
+            batch.note_missing(position, key.label, str(values[key][position].as_py()))
+
+
+def _referred(batch: Batch, key: ForeignKey) -> pa.Array:
+    """What the rows of the batch have in the columns to which `key` refers."""
+    return values_of(batch, key.to or batch.spec.schema.primary_key)

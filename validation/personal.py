@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.key import Key
 from config.model import Column, FileSpec
 from config.settings import PipelineConfig
 from validation.conversions import convert
+from validation.key_values import joined, joined_value
 
 ERASED = "erased"  # in a column that can't be null
 
@@ -20,13 +22,13 @@ def blank_value(column: Column) -> str | None:
     return None if column.nullable else ERASED[: column.sql.length]
 
 
-def naming_columns(spec: FileSpec, table: str, config: PipelineConfig) -> Iterator[Column]:
-    """The columns of `spec` that may name a row of `table`: its own key, or foreign keys."""
-    if spec.table == table:
-        yield spec.schema.key
+def naming_keys(spec: FileSpec, table: str, config: PipelineConfig) -> Iterator[Key]:
+    """What may name a row of `table` in a row of `spec`: its own key, or foreign keys to that."""
+    if spec.table == table and not spec.schema.primary_key.is_row:
+        yield spec.schema.primary_key
     for key in spec.foreign_keys:
-        if config.by_logical_name[key.parent].table == table:
-            yield spec.schema.by_name[key.column]
+        if config.by_logical_name[key.parent].table == table and key.to is None:
+            yield key.key
 
 
 class ErasedPersons:
@@ -34,22 +36,21 @@ class ErasedPersons:
 
     def __init__(self, spec: FileSpec, config: PipelineConfig, keys: Mapping[str, frozenset[str]]) -> None:
         self._spec = spec
-        self._by_column: dict[str, frozenset[str]] = {}
+        self._by_key: dict[Key, frozenset[str]] = {}
         for table, erased in keys.items():
-            for column in naming_columns(spec, table, config):
-                known = self._by_column.get(column.name, frozenset())
-                self._by_column[column.name] = known | erased
+            for key in naming_keys(spec, table, config):
+                self._by_key[key] = self._by_key.get(key, frozenset()) | erased
 
     def __bool__(self) -> bool:
-        return bool(self._by_column and self._spec.personal)
+        return bool(self._by_key and self._spec.personal)
 
     def blank_rows(self, rows: pa.Table) -> pa.Table:
         """`rows` as they are loaded (columns named as in the source), personal values of the erased blanked."""
         if not self or rows.num_rows == 0:
             return rows
         masks = [
-            pc.is_in(pc.cast(rows.column(name), pa.string()), value_set=pa.array(sorted(keys)))
-            for name, keys in self._by_column.items()
+            pc.is_in(pc.cast(joined([rows.column(n) for n in key]), pa.string()), value_set=pa.array(sorted(keys)))
+            for key, keys in self._by_key.items()
         ]
         hit = masks[0]
         for mask in masks[1:]:
@@ -72,16 +73,24 @@ class ErasedPersons:
     def named(self, raw: dict[str, Any]) -> bool:
         """Does the refused row name one of them?"""
         return any(
-            key_text(self._spec, self._spec.schema.by_name[name], raw.get(name)) in keys
-            for name, keys in self._by_column.items()
+            key_text(self._spec, key, [raw.get(name) for name in key]) in keys
+            for key, keys in self._by_key.items()
         )
 
 
-def key_text(spec: FileSpec, column: Column, value: Any) -> str | None:
+def key_text(spec: FileSpec, key: Key, values: Sequence[Any]) -> str | None:
     """A key of a refused row as the text of the key that it means (370.0 → 370); None when it can't be read."""
-    raw = pa.array([None if value is None else str(value)], pa.string())
-    read = convert(column, raw, spec.read_as(column)).values[0].as_py()
-    return None if read is None else str(read)
+    found = joined_value(key_values(spec, key, values))
+    return None if found is None else str(found)
+
+
+def key_values(spec: FileSpec, key: Key, values: Sequence[Any]) -> list[Any]:
+    """The values of a key that are meant by those of a refused row; None for what can't be read."""
+    read = []
+    for column, value in zip(spec.schema.columns_of(key), values, strict=True):
+        raw = pa.array([None if value is None else str(value)], pa.string())
+        read.append(convert(column, raw, spec.read_as(column)).values[0].as_py())
+    return read
 
 
 def derived_from_personal(spec: FileSpec) -> list[str]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from config.model import Dtype, Stage
 from validation.batch import Batch
 from validation.conversions import as_mask
+from validation.key_values import key_of
 from validation.rules import RULES
 from validation.times import TIMESTAMP
 
@@ -39,6 +40,8 @@ def reject_duplicates(batch: Batch, *, among: np.ndarray | None = None, owners: 
     in `newer_by` are no duplicates of each other.
     """
     key = batch.spec.schema.primary_key
+    if key.is_row:
+        return
     good = np.flatnonzero(batch.good if among is None else batch.good & among)
     codes = key_codes(batch, good, owners)
     if len(codes) == 0 or codes.max() + 1 == len(codes):  # all distinct
@@ -46,7 +49,7 @@ def reject_duplicates(batch: Batch, *, among: np.ndarray | None = None, owners: 
     _, firsts = np.unique(codes, return_index=True)
     mask = np.zeros(len(batch.chunk.numbers), dtype=bool)
     mask[np.delete(good, firsts)] = True
-    batch.reject(mask, Stage.RECORDS, "duplicate", key)
+    batch.reject(mask, Stage.RECORDS, "duplicate", str(key))
 
 
 def readmit_duplicates(
@@ -75,15 +78,14 @@ def key_codes(
     rows replace older ones.
     """
 
-    def codes_of(name: str) -> np.ndarray:
-        values = batch.output[name]
+    def codes_of(values: pa.Array) -> np.ndarray:
         values = values if positions is None else values.take(pa.array(positions))
         codes: np.ndarray = pc.dictionary_encode(values, null_encoding="encode").indices.to_numpy()
         return codes
 
-    codes = codes_of(batch.spec.schema.primary_key)
+    codes = codes_of(key_of(batch))
     if batch.spec.version_by and of_versions and len(codes):
-        codes = _paired(codes, codes_of(batch.spec.version_by))
+        codes = _paired(codes, codes_of(batch.output[batch.spec.version_by]))
     if owners is not None and len(codes):
         of_rows = owners if positions is None else owners[positions]
         codes = _paired(codes, np.unique(of_rows, return_inverse=True)[1])

@@ -100,7 +100,8 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
         return column.model_copy(update={"rules": rules, "allowed_values": None})
 
     schema = spec.schema.model_copy(update={"columns": tuple(judged(c) for c in spec.schema.columns)})
-    schema.__dict__.pop("by_name", None)  # worked out from the columns
+    for worked_out in ("by_name", "key_columns"):
+        schema.__dict__.pop(worked_out, None)
     return dataclasses.replace(spec, schema=schema)
 
 

@@ -27,6 +27,7 @@ from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Reason
 from validation.fault_handler import quarantine_row
+from validation.key_values import key_of
 from validation.orphan_validator import Keys, KnownParents, ParentLookup
 from validation.pii_handler import MALFORMED, PiiHandler
 from validation.validation_runner import settle, validate
@@ -194,7 +195,9 @@ class Checker:
 
     def _present(self, batch: Batch, lookup: ParentLookup) -> int:
         spec = batch.spec
-        keys = batch.output[spec.schema.primary_key].filter(pa.array(batch.good))
+        if spec.schema.primary_key.is_row:
+            return 0
+        keys = key_of(batch).filter(pa.array(batch.good))
         key = ForeignKey(spec.schema.primary_key, spec.name)
         return len(lookup({key: keys})[key]) if len(keys) else 0
 
@@ -231,12 +234,12 @@ class _SeenKeys:
     def reject(self, batch: Batch) -> None:
         """Reject the good rows whose key an earlier chunk had, and remember the others."""
         good = np.flatnonzero(batch.good)
-        keys = batch.output[self._key].take(pa.array(good)).to_pylist()
+        keys = key_of(batch).take(pa.array(good)).to_pylist()
         again = [position for position, key in zip(good.tolist(), keys, strict=True) if key in self._keys]
         if again:
             mask = np.zeros(len(batch.chunk.numbers), dtype=bool)
             mask[again] = True
-            batch.reject(mask, Stage.RECORDS, "duplicate", self._key)
+            batch.reject(mask, Stage.RECORDS, "duplicate", str(self._key))
         if len(self._keys) + len(keys) > REMEMBERED_KEYS:
             self.full = True
         else:

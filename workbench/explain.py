@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
+from config.key import ROW_COLUMN, in_words
 from config.model import Column, Derivation, Dtype, FileSpec
 from config.settings import PipelineConfig
-from datawarehouse import reports
+from datawarehouse import key_sql, reports
 from ingestion.file_reader import read_chunks
 from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
+from validation.key_values import joined, joined_value
 from validation.pii_handler import PiiHandler
 from workbench.arguments import spec_of_table
 from workbench.output import AsJson, print_json, say, show_record, show_rows
@@ -42,7 +43,13 @@ _STATES = {
 @command
 def explain(
     table: Annotated[str, typer.Argument(help="A table, or the logical name of its files: fact_visit, visits.")],
-    key: Annotated[str, typer.Argument(help="The row's key as in the source file.")],
+    key: Annotated[
+        list[str],
+        typer.Argument(
+            help="The row's key as in the source file. Of several columns: all of them, in the order of the "
+            "YAML, also with commas between them. Of rows without a key: the file's id and the row's number."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> int:
     """Tell where a row came from and what was derived, or where and why it was refused.
@@ -53,7 +60,7 @@ def explain(
     spec = spec_of_table(config, table)
     with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
         tx.execute("SET TRANSACTION READ ONLY")
-        found = look(tx, config, spec, key.strip())
+        found = look(tx, config, spec, key)
     if as_json:
         print_json(found)
     else:
@@ -61,12 +68,13 @@ def explain(
     return EXIT_OK if found["row"] is not None else EXIT_FOUND
 
 
-def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: str) -> Row:
+def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: Sequence[str]) -> Row:
     """The row with source key `key` (or None), its origin, derivations and parents; and all its refusals."""
-    key = _readable(spec, key)
-    row = _row(tx, spec, key)
-    refusals = _refusals(tx, config, spec, key)
-    found: Row = {"table": spec.table, "key": key, "row": row, "refused": refusals}
+    values = _readable(spec, key)
+    row = _row(tx, spec, values)
+    refusals = _refusals(tx, config, spec, values)
+    shown = str(values[0]) if len(values) == 1 else [str(value) for value in values]
+    found: Row = {"table": spec.table, "key": shown, "row": row, "refused": refusals}
     if row is not None:
         found["origin"] = _origin(tx, config, spec, row, refusals)
         found["derived"] = list(_derived(spec, row))
@@ -74,40 +82,67 @@ def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: str) -> Row:
     return found
 
 
-def _readable(spec: FileSpec, key: str) -> str:
+def _readable(spec: FileSpec, key: Sequence[str]) -> list[int | str]:
     """`key` as the table would have it. Raises ConfigError for what can't be a key of it."""
-    if spec.schema.key.dtype is Dtype.INT:
-        if not re.fullmatch(r"-?[0-9]{1,18}", key):
-            raise ConfigError(f"{spec.table}: its key {spec.schema.primary_key} is a whole number")
-        return str(int(key))
-    if not key.isprintable():
+    columns = spec.schema.key_columns
+    if len(key) == 1 and len(columns) > 1:
+        key = key[0].split(",")
+    if len(key) != len(columns):
+        names = "the id of its file and its number there" if spec.schema.primary_key.is_row else _names(spec)
+        raise ConfigError(
+            f"{spec.table}: a row is told by {names}: {len(columns)} values, and here are {len(key)}"
+        )
+    return [_readable_value(spec, column, value.strip()) for column, value in zip(columns, key, strict=True)]
+
+
+def _readable_value(spec: FileSpec, column: Column, value: str) -> int | str:
+    if column.dtype is Dtype.INT:
+        if not re.fullmatch(r"-?[0-9]{1,18}", value):
+            raise ConfigError(f"{spec.table}: its key {_names(spec)} is a whole number")
+        return int(value)
+    if not value.isprintable():
         raise ConfigError(f"{spec.table}: the key has characters that no key has")
-    return key
+    return value
 
 
-def _row(tx: Cursor, spec: FileSpec, key: str) -> Row | None:
+def _names(spec: FileSpec) -> str:
+    return "of file and row" if spec.schema.primary_key.is_row else str(spec.schema.primary_key)
+
+
+def _row(tx: Cursor, spec: FileSpec, key: list[int | str]) -> Row | None:
     exact = [c.target for c in spec.schema.columns if c.dtype is Dtype.JSON]  # the driver would take it apart
     texts = [sql.SQL(", {0}::text AS {0}").format(sql.Identifier(name)) for name in exact]
-    statement = sql.SQL("SELECT *{} FROM {} WHERE {} = {}").format(
-        sql.SQL("").join(texts),
-        sql.Identifier(spec.table),
-        sql.Identifier(spec.schema.key.target),
-        sql.Literal(int(key) if spec.schema.key.dtype is Dtype.INT else key),
+    statement = sql.SQL("SELECT *{} FROM {} WHERE {}").format(
+        sql.SQL("").join(texts), sql.Identifier(spec.table), _is_key(spec.schema.key_columns, key)
     )
     tx.execute(statement)
     values = tx.fetchone()
     return dict(zip((c.name for c in tx.description or ()), values, strict=True)) if values else None
 
 
-def _refusals(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: str) -> list[Row]:
+def _is_key(columns: Sequence[Column], key: Sequence[Any]) -> sql.Composed:
+    named = zip(columns, key, strict=True)
+    return key_sql.pairs((sql.Identifier(column.target), sql.Literal(value)) for column, value in named)
+
+
+def _refusals(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: list[int | str]) -> list[Row]:
     """The key's rows in quarantine, oldest first, each with its state and the parents that it waits for.
 
     A key that looked like personal data stands there as its hash.
     """
-    hashed = f"sha256:{PiiHandler(config.pii.hash_key).hash_text(key)}"
-    number = key if spec.schema.key.dtype is Dtype.INT else None
-    names = {"table": spec.table, "column": spec.schema.primary_key, "keys": [key, hashed], "number": number}
-    rows = reports.read(tx, "refused_with_key", **names)
+    pii = PiiHandler(config.pii.hash_key)
+    if spec.schema.primary_key.is_row:
+        rows = reports.read(tx, "refused_at_row", table=spec.table, file_id=key[0], row_number=key[1])
+    else:
+        rows = reports.read(
+            tx,
+            "refused_with_key",
+            table=spec.table,
+            columns=list(spec.schema.primary_key),
+            keys=[str(value) for value in key],
+            hashes=[f"sha256:{pii.hash_text(str(value))}" for value in key],
+            numbers=[str(value) if isinstance(value, int) else None for value in key],
+        )
     for row in rows:
         state = row.pop("resolution")
         row["state"] = state or ("waits" if row["rejection_stage"] == "orphan" else "refused")
@@ -126,10 +161,12 @@ def _origin(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row, refusa
         return {"file_id": row["_file_id"], "file_path": None, "row_number": None, "note": "not in the file log"}
     number, note = None, None
     here = [refusal for refusal in refusals if refusal["file_id"] == file["file_id"]]
+    if spec.schema.primary_key.is_row:
+        number = row[ROW_COLUMN]
     late = [refusal for refusal in here if refusal["state"] in _LOADED_LATE]
     if late:
         number, note = late[0]["row_number"], _LOADED_LATE[late[0]["state"]]
-    else:
+    elif number is None:
         number, note = _row_number(config, spec, row, file, {refusal["row_number"] for refusal in here})
     return {
         "file_id": file["file_id"],
@@ -145,15 +182,15 @@ def _row_number(
     config: PipelineConfig, spec: FileSpec, row: Row, file: Row, refused: set[int]
 ) -> tuple[int | None, str | None]:
     """The 1-based number of the row in its file, or why it can't be told."""
-    path, key = path_of(file["file_path"]), spec.schema.key
-    wanted = pa.scalar(row[key.target], pa.int64() if key.dtype is Dtype.INT else pa.string())
+    path, columns = path_of(file["file_path"]), spec.schema.key_columns
+    wanted = joined_value([row[column.target] for column in columns])
     try:
         with opened(path) as source:
             if source.md5() != file["file_hash"]:
                 return None, "the file has other content now"
             for chunk in read_chunks(source, path.name, spec.schema, config.reader.chunk_rows, spec.read):
-                keys = convert(key, chunk.columns[key.name], spec.read_as(key)).values
-                same = pc.equal(keys, wanted)
+                parts = [convert(c, chunk.columns[c.name], spec.read_as(c)).values for c in columns]
+                same = pc.equal(joined(parts), wanted)
                 for position in pc.indices_nonzero(same).to_pylist():
                     number = int(chunk.numbers[position])
                     if number not in refused:
@@ -190,22 +227,30 @@ def _rule(derivation: Derivation) -> tuple[str, tuple[str, ...]]:
 def _parents(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row) -> Iterator[Row]:
     for foreign_key in spec.foreign_keys:
         parent = config.by_logical_name[foreign_key.parent]
-        value = row.get(spec.schema.by_name[foreign_key.column].target)
-        found = None if value is None else _exists(tx, parent.table, parent.schema.key, value)
-        yield {"column": foreign_key.column, "value": value, "table": parent.table, "is_there": found}
+        values = [row.get(column.target) for column in spec.schema.columns_of(foreign_key.key)]
+        value = joined_value(values)
+        found = None if value is None else _exists(tx, parent.table, parent.referred_by(foreign_key.to), values)
+        shown = in_words(foreign_key.label, value) if isinstance(value, str) else value
+        yield {"column": foreign_key.label, "value": shown, "table": parent.table, "is_there": found}
 
 
-def _exists(tx: Cursor, table: str, key: Column, value: Any) -> bool:
-    statement = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} = %s)")
-    tx.execute(statement.format(sql.Identifier(table), sql.Identifier(key.target)), (value,))
+def _exists(tx: Cursor, table: str, key: Sequence[Column], values: Sequence[Any]) -> bool:
+    statement = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})")
+    tx.execute(statement.format(sql.Identifier(table), _is_key(key, values)))
     return tx.fetchone() == (True,)
 
 
 # ---------------------------------------------------------------- the screen
 
 
+def _key_in_words(spec: FileSpec, key: str | list[str]) -> str:
+    names = ("file", "row") if spec.schema.primary_key.is_row else spec.schema.primary_key.columns
+    values = [key] if isinstance(key, str) else key
+    return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+
+
 def _show(found: Row, spec: FileSpec) -> None:
-    name = f"{spec.table} {spec.schema.primary_key} {found['key']}"
+    name = f"{spec.table} {_key_in_words(spec, found['key'])}"
     if found["row"] is None:
         say(f"{name} is not loaded.")
     else:
@@ -224,6 +269,7 @@ def _show(found: Row, spec: FileSpec) -> None:
             f"{one['quarantined_at']:%Y-%m-%d %H:%M:%S}: {one['rejection_reason']}"
         )
         for wait in one["waits_for"]:
-            say(f"  waits for {wait['parent_table']} {wait['parent_key']} ({wait['column']})")
+            parent_key = in_words(wait["column"], wait["parent_key"])
+            say(f"  waits for {wait['parent_table']} {parent_key} ({wait['column']})")
     if found["row"] is None and not found["refused"]:
         say("Nor was a row with this key ever refused.")

@@ -84,7 +84,7 @@ def blanked(raw: pa.Array) -> pa.Array:
 
 def _reference(name: str, raw: pa.Array, parent: FileSpec) -> Guess | None:
     """An entry of the type of the parent's key, if the values are such keys."""
-    key = parent.schema.key
+    (key,) = parent.schema.key_columns
     if _unfit(key.dtype, blanked(raw).drop_null()) > FEW * len(raw):
         return None
     entry: dict[str, Any] = {"name": name, "dtype": key.dtype.value}

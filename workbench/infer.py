@@ -16,6 +16,7 @@ from psycopg2 import sql
 
 from config.errors import ConfigError, FileChanged, FileRejected, PipelineError
 from config.file_specs import RESERVED_TABLES, logical_stem
+from config.key import ROW_KEY
 from config.model import Column, Dtype, Feed, FileSpec, ReadOptions, Schema
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
@@ -28,7 +29,7 @@ from validation.conversions import convert
 from validation.strays import looks_personal
 from workbench.arguments import insist_on
 from workbench.guesses import blanked, guess
-from workbench.key_guess import ROW_KEY, KeyGuess, guess_key, parent_of, singular
+from workbench.key_guess import KeyGuess, guess_key, parent_of, singular
 from workbench.output import AsJson, print_json, say
 from workbench.session import EXIT_OK, checked_config, command, open_warehouse
 
@@ -197,10 +198,8 @@ def _proposal(
     if foreign_keys:
         file_entry["foreign_keys"] = foreign_keys
     pattern = name + logical_stem(path.name)[1]
-    one = found_key.columns[0] if len(found_key.columns) == 1 else list(found_key.columns)
-    if not isinstance(one, str) or (one == ROW_KEY and ROW_KEY not in sample.column_names):
-        notes.append("a key of several columns, or `row`, can't be loaded yet: `config check` refuses it")
-    schema = {"primary_key": one, "columns": columns}
+    alone = len(found_key.columns) == 1 and not (key and ROW_KEY in sample.column_names)
+    schema = {"primary_key": found_key.columns[0] if alone else list(found_key.columns), "columns": columns}
     return Proposal(pattern, feed, name, file_entry, schema, sample.num_rows, notes)
 
 
@@ -223,7 +222,7 @@ def _share_there(values: pa.Array, parent: FileSpec, warehouse: Warehouse | None
     """The share of the distinct values that are keys of the parent's table; None where there is none to ask."""
     if warehouse is None:
         return None
-    keys = convert(parent.schema.key, pc.unique(blanked(values).drop_null())).values.drop_null()
+    keys = convert(parent.schema.key_columns[0], pc.unique(blanked(values).drop_null())).values.drop_null()
     try:
         with warehouse.transaction() as tx:
             tx.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(parent.key_table)))

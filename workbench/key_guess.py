@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.key import ROW_KEY
 from config.model import FileSpec
 from workbench.guesses import FEW, may_be_key, pii_of
 
-ROW_KEY = "row"  # no column tells the rows apart: file and row number do
 ENOUGH_ROWS = 20  # of fewer, that a value never comes twice says little
 MOST_COLUMNS = 12  # that are tried in pairs
 _ENDINGS = ("id", "uuid", "guid", "key", "code", "no", "nr", "number", "sku", "ref")
@@ -130,9 +130,10 @@ def parent_of(column: str, specs: Sequence[FileSpec]) -> FileSpec | None:
     noun, _, ending = plain.rpartition("_")
     if plain in _IDENTIFIERS or ending not in _ENDINGS:
         return None
-    fit = [s for s in specs if snake(s.schema.primary_key) in {plain, *_IDENTIFIERS}]
+    alone = [s for s in specs if len(s.schema.primary_key) == 1]
+    fit = [s for s in alone if snake(str(s.schema.primary_key)) in {plain, *_IDENTIFIERS}]
     named = [s for s in fit if singular(s.name) == noun] or [s for s in fit if _last_word(s.name) == noun]
-    named = named or [s for s in fit if snake(s.schema.primary_key) == plain]
+    named = named or [s for s in fit if snake(str(s.schema.primary_key)) == plain]
     return named[0] if len(named) == 1 else None
 
 

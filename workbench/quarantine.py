@@ -119,6 +119,8 @@ def show(quarantine_id: RowId, as_json: AsJson = False) -> None:
     values = [
         {"column": n, "value": v, "against it": ", ".join(against.get(n, []))} for n, v in row["raw_data"].items()
     ]
+    of_several = {name: rules for name, rules in against.items() if name not in row["raw_data"] and ", " in name}
+    values += [{"column": n, "value": None, "against it": ", ".join(rules)} for n, rules in of_several.items()]
     show_rows(values, as_json=False)
     if steps:
         show_rows(steps, as_json=False, title="What was done to it")

@@ -28,6 +28,7 @@ SHOWN = 50  # differences on the screen
 
 Row = dict[str, Any]
 _EQUAL = sql.SQL("p.{} = c.{}")
+_THERE = sql.SQL("c.{} IS NOT NULL")
 
 
 @dataclass
@@ -116,13 +117,13 @@ def _foreign_keys(tx: Cursor, config: PipelineConfig) -> Check:
             pairs = [(element.parent.name, element.column.name) for element in key.elements]
             names = {
                 "table": sql.Identifier(table.name),
-                "column": sql.Identifier(pairs[0][0]),
+                "are_there": sql.SQL(" AND ").join([_THERE.format(sql.Identifier(c)) for c, _ in pairs]),
                 "parent": sql.Identifier(key.referred_table.name),
                 "matches": sql.SQL(" AND ").join(
                     [_EQUAL.format(sql.Identifier(p), sql.Identifier(c)) for c, p in pairs]
                 ),
             }
-            what = f"{pairs[0][0]} without its row in {key.referred_table.name}"
+            what = f"{', '.join(c for c, _ in pairs)} without its row in {key.referred_table.name}"
             check.differences += _differing(tx, "foreign_key", names, what=what, table=table.name)
             check.compared += 1
     for spec in partitioned(config):

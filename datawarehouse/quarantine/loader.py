@@ -80,7 +80,7 @@ def write_waits(tx: Cursor, spec: FileSpec, orphans: Iterable[Orphan], config: P
 
 
 def _waits_text(spec: FileSpec, orphans: Iterable[Orphan], config: PipelineConfig) -> str:
-    parents = {key.column: config.by_logical_name[key.parent].table for key in spec.foreign_keys}
+    parents = {key.label: config.by_logical_name[key.parent].table for key in spec.foreign_keys}
     return csv_text(
         (file_id, number, column, spec.table, parents[column], key)
         for file_id, number, missing in orphans

@@ -48,6 +48,7 @@ def replay_rows(
     for start in range(0, len(in_order), CHUNK_ROWS):
         chunk = in_order[start : start + CHUNK_ROWS]
         batch, unsplit = judge_again(spec, [row.refused for row in chunk], config.validation.dates)
+        batch.file_rows = np.array([chunk[n].number for n in batch.chunk.numbers.tolist()], np.int64)
         road.find_parents(batch)
         file_ids = np.array([chunk[position].file_id for position in batch.chunk.numbers.tolist()], np.int64)
         passed = verdicts(batch, road.load_late(batch, file_ids))

@@ -7,13 +7,14 @@ import threading
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import Dtype, FileSpec, Stage
+from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.fk_checker import compared_as, resolve_ref_table
+from datawarehouse.fk_checker import resolve_ref_table
 from datawarehouse.quarantine.desk import lock
 from datawarehouse.quarantine.replay import replay_rows
 from datawarehouse.quarantine.settlement import Settlement, is_duplicate
+from datawarehouse.quarantine.waits import has_come
 from datawarehouse.queries import query
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
@@ -105,12 +106,8 @@ class OrphanRetry:
         They come in order, CHUNK_ROWS at most, from the one behind `last` on.
         """
         parent_spec = next(s for s in self._config.files if s.table == parent)
-        key = parent_spec.schema.key
-        wanted = query("quarantine", "wanted_number" if key.dtype is Dtype.INT else "wanted_text")
         statement = sql.SQL(query("quarantine", "satisfied")).format(
-            parent=sql.Identifier(parent_spec.key_table),
-            key=sql.Identifier(key.target),
-            wanted=sql.SQL(wanted).format(key_type=sql.SQL(compared_as(key))),
+            has_come=has_come(spec, parent_spec, self._config),
             child=sql.Literal(spec.table),
             parent_table=sql.Literal(parent),
             file_ids=sql.Literal(file_ids),

@@ -13,6 +13,7 @@ from config.errors import Collision, WarehouseUnavailable
 from config.model import FileSpec
 from config.partitioning import bounds, intervals
 from config.settings import PipelineConfig
+from datawarehouse import key_sql
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from utils.logger import get_logger
@@ -148,7 +149,11 @@ def names_of(spec: FileSpec) -> dict[str, sql.Composable]:
         "keys": sql.Identifier(spec.key_table),
         "default": sql.Identifier(f"{spec.table}_default"),
         "gone": sql.Identifier(gone(spec)),
-        "key": sql.Identifier(spec.schema.key.target),
+        "key": key_sql.listed(spec.schema.key_columns),
+        "is_old": key_sql.pairs(
+            (sql.Identifier(c.target), sql.Identifier("old", c.target)) for c in spec.schema.key_columns
+        ),
+        "t_is_k": key_sql.matching(spec.schema.key_columns, "t", "k"),
         "by": sql.Identifier(spec.partition_column or ""),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
+from config.key import ROW_COLUMN, ForeignKey
 from config.model import Column, Derivation, Dtype, FileSpec, SqlType
 from config.settings import PipelineConfig
 
@@ -89,7 +90,8 @@ def _with_parents(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig)
     """The table of `spec`, if it is not there yet, after those that it refers to."""
     if spec.table not in metadata.tables:
         for key in spec.foreign_keys:
-            _with_parents(metadata, config.by_logical_name[key.parent], config)
+            if (parent := config.by_logical_name[key.parent]).table != spec.table:
+                _with_parents(metadata, parent, config)
         _file_table(metadata, spec, config)
 
 
@@ -103,27 +105,29 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     on different servers.
     """
     by, distributed = spec.partition_column, config.database.distributed and spec.is_fact
-    parents = {key.column: config.by_logical_name[key.parent] for key in spec.foreign_keys}
+    own = {column.target for column in spec.schema.key_columns}
+    parents = {key: config.by_logical_name[key.parent] for key in spec.foreign_keys}
+    checked = {key: parent for key, parent in parents.items() if not (distributed and parent.is_fact)}
+    alone = {key.key.columns[0]: key for key, parent in checked.items() if _is_plain(key, parent, spec)}
     items: list[sa.schema.SchemaItem] = []
     if spec.surrogate_key:
         items.append(sa.Column(spec.surrogate_key, sa.BigInteger(), sa.Identity(always=True), primary_key=True))
     for column in spec.schema.columns:
-        is_key = column.name == spec.schema.primary_key
-        parent = parents.get(column.name)
-        is_checked = parent is not None and not (distributed and parent.is_fact)
-        references = [_reference(metadata, parent)] if parent and is_checked else []
+        is_key = column.target in own
+        key = alone.get(column.name)
+        references = [_reference(metadata, checked[key], key)] if key else []
         items.append(
             sa.Column(
                 _quoted(column.target),
                 column_type(column),
                 *references,
                 nullable=column.nullable and column.target != by,
-                primary_key=(is_key and (distributed or not spec.is_fact)) or column.target == by,
-                unique=True if is_key and spec.is_fact and not by else None,
+                primary_key=(is_key and distributed) or column.target == by,
+                unique=True if is_key and len(own) == 1 and spec.is_fact and not by else None,
                 autoincrement=False,
             )
         )
-        if column.name in spec.indexes and not is_key:
+        if column.name in spec.indexes and not (is_key and len(own) == 1):
             items.append(_index(spec.table, column.target, "gin" if column.dtype is Dtype.JSON else "btree"))
     dated: set[str] = set()
     for name, derivation in spec.derive.items():
@@ -135,14 +139,24 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
         if source and source not in dated:
             dated.add(source)
             items.append(_index(spec.table, spec.schema.by_name[source].target, "brin"))
+    if spec.schema.primary_key.is_row:
+        items.append(sa.Column(ROW_COLUMN, sa.BigInteger(), nullable=False))
     items += [
         sa.Column("_file_id", sa.BigInteger(), nullable=False),
         sa.Column("_loaded_at", sa.DateTime(timezone=True), nullable=False, server_default=_NOW),
         _index(spec.table, "_file_id", "brin"),
     ]
+    if not spec.is_fact:
+        items.append(sa.PrimaryKeyConstraint(*_targets(spec.schema.key_columns)))
     if by:
         items += _keys_apart(metadata, spec, by)
-    sa.Table(spec.table, metadata, *items, postgresql_partition_by=_range(by) if by else None)
+    elif len(own) > 1 and spec.is_fact:
+        items.append(sa.UniqueConstraint(*_targets(spec.schema.key_columns)))
+    items += [sa.UniqueConstraint(*_targets(spec.schema.columns_of(key))) for key in spec.unique]
+    table = sa.Table(spec.table, metadata, *items, postgresql_partition_by=_range(by) if by else None)
+    for number, (key, parent) in enumerate(checked.items(), 1):
+        if key not in alone.values():
+            table.append_constraint(_constraint(metadata, spec, key, parent, number))
 
 
 def _quoted(name: str) -> quoted_name:
@@ -150,9 +164,45 @@ def _quoted(name: str) -> quoted_name:
     return quoted_name(name, quote=True)
 
 
-def _reference(metadata: sa.MetaData, parent: FileSpec) -> sa.ForeignKey:
+def _targets(columns: Iterable[Column]) -> list[str]:
+    return [column.target for column in columns]
+
+
+def self_reference(spec: FileSpec, number: int) -> str:
+    """The name of the constraint by which the table refers to itself: its foreign key `number`, from 1 on."""
+    return f"{spec.table}_self{number}"
+
+
+def _is_plain(key: ForeignKey, parent: FileSpec, spec: FileSpec) -> bool:
+    """Can the foreign key be written beside its column? Not one of several columns, or to its own table."""
+    return len(key.key) == 1 and parent.table != spec.table
+
+
+def _reference(metadata: sa.MetaData, parent: FileSpec, key: ForeignKey) -> sa.ForeignKey:
     """A reference to the parent's key, whatever characters its name has."""
-    return sa.ForeignKey(metadata.tables[parent.key_table].columns[parent.schema.key.target])
+    return sa.ForeignKey(_referred(metadata, parent, key)[0])
+
+
+def _referred(metadata: sa.MetaData, parent: FileSpec, key: ForeignKey) -> list[sa.Column[Any]]:
+    table = metadata.tables[parent.table if key.to else parent.key_table]
+    return [table.columns[name] for name in _targets(parent.referred_by(key.to))]
+
+
+def _constraint(
+    metadata: sa.MetaData, spec: FileSpec, key: ForeignKey, parent: FileSpec, number: int
+) -> sa.ForeignKeyConstraint:
+    """A foreign key of several columns, or of a table to itself.
+
+    That one can be put off to the end of a load's transaction: rows of one file find each other in any order.
+    """
+    is_self = parent.table == spec.table
+    return sa.ForeignKeyConstraint(
+        _targets(spec.schema.columns_of(key.key)),
+        _referred(metadata, parent, key),
+        name=self_reference(spec, number) if is_self else None,
+        deferrable=True if is_self else None,
+        initially="IMMEDIATE" if is_self else None,
+    )
 
 
 def _keys_apart(metadata: sa.MetaData, spec: FileSpec, by: str) -> Iterator[sa.schema.SchemaItem]:
@@ -160,12 +210,13 @@ def _keys_apart(metadata: sa.MetaData, spec: FileSpec, by: str) -> Iterator[sa.s
 
     So a source key is unique in all partitions, whoever writes: each row has its key here, with the same time.
     """
-    key, time = spec.schema.key, next(column for column in spec.schema.columns if column.target == by)
-    both = [key.target, by]
+    time = next(column for column in spec.schema.columns if column.target == by)
+    key = spec.schema.key_columns
+    both = [*_targets(key), by]
     keys = sa.Table(
         spec.key_table,
         metadata,
-        sa.Column(_quoted(key.target), column_type(key), primary_key=True, autoincrement=False),
+        *(sa.Column(_quoted(c.target), column_type(c), primary_key=True, autoincrement=False) for c in key),
         sa.Column(_quoted(by), column_type(time), nullable=False),
         sa.UniqueConstraint(*both),
     )

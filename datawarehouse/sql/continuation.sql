@@ -11,27 +11,32 @@ WHERE logical_name = %(logical_name)s AND file_hash = %(md5)s AND file_size = %(
 SELECT has_table_privilege(%(table)s, 'DELETE') AND has_table_privilege('quarantine_history', 'INSERT')
    AND has_column_privilege('pipeline_file_log', 'total_records', 'UPDATE')
 
+-- name: may_undo
+SELECT bool_and(has_table_privilege(name, 'DELETE')) AND has_table_privilege('pipeline_file_log', 'UPDATE')
+FROM unnest(ARRAY[%(table)s, 'quarantine', 'quarantine_history', 'true_orphan', 'orphan_wait']) AS name
+
 -- name: refused
 SELECT quarantine_id, resolution FROM quarantine WHERE file_id = %(file_id)s AND row_number = %(number)s
 
 -- name: is_of_file
-SELECT EXISTS (SELECT FROM {table} WHERE {key} = %(key)s AND _file_id = %(file_id)s)
+SELECT EXISTS (SELECT FROM {table} AS t WHERE {is_key} AND _file_id = %(file_id)s)
 
 -- name: is_there
-SELECT EXISTS (SELECT FROM {table} WHERE {key} = %(key)s AND _file_id <> %(file_id)s)
+SELECT EXISTS (SELECT FROM {table} AS t WHERE {is_key} AND _file_id <> %(file_id)s)
 
 -- name: depends
-SELECT EXISTS (SELECT FROM {child} WHERE {column} = %(key)s)
+SELECT EXISTS (SELECT FROM {table} AS t JOIN {child} AS c ON {refers}
+               WHERE {is_key} AND (c.tableoid, c.ctid) <> (t.tableoid, t.ctid))
 
 -- name: take_back_row
-DELETE FROM {table} WHERE {key} = %(key)s AND _file_id = %(file_id)s
+DELETE FROM {table} AS t WHERE {is_key} AND _file_id = %(file_id)s
 
 -- name: take_back_key
-DELETE FROM {keys} WHERE {key} = %(key)s
+DELETE FROM {keys} AS t WHERE {is_key}
 
 -- name: make_older
 -- Whatever the whole file has is newer.
-UPDATE {table} SET {newer} = '-infinity' WHERE {key} = %(key)s AND _file_id = %(file_id)s
+UPDATE {table} AS t SET {newer} = '-infinity' WHERE {is_key} AND _file_id = %(file_id)s
 
 -- name: taken_back
 UPDATE pipeline_file_log

@@ -22,18 +22,18 @@ TRUNCATE {stage}
 
 -- name: create_seen
 -- Keys of the file that an earlier file had brought.
-CREATE TEMPORARY TABLE {seen} ({key} {key_type} PRIMARY KEY) ON COMMIT DROP
+CREATE TEMPORARY TABLE {seen} ({seen_columns}, PRIMARY KEY ({seen_key})) ON COMMIT DROP
 
 -- name: create_seen_of_versions
 -- Versions that the file has brought, and that are not in the table.
-CREATE TEMPORARY TABLE {seen} (key {key_type}, version timestamp, PRIMARY KEY (key, version)) ON COMMIT DROP
+CREATE TEMPORARY TABLE {seen} ({seen_columns}, version timestamp, PRIMARY KEY ({seen_key}, version)) ON COMMIT DROP
 
 -- name: look
 -- Which staged rows have a key that is there already. `own`: the row that is there is of the same file. `repeats`: the
 -- file has brought the same before. Others are newer than the row that is there, or not, and then perhaps with other
 -- values than an earlier file's.
 WITH found AS (
-    SELECT s.{row} AS number, s.{key} AS key, t._file_id = s._file_id AS own, {repeats} {or_seen} AS repeats,
+    SELECT s.{row} AS number, {staged_key}, t._file_id = s._file_id AS own, {repeats} {or_seen} AS repeats,
            {newer_than_there} AS newer, {changed} AS changed{time}
     FROM {stage} AS s
     {there} {seen_join}
@@ -56,17 +56,17 @@ t._file_id = s._file_id
 t._file_id = s._file_id AND t.{newer} IS NOT DISTINCT FROM s.{newer}
 
 -- name: or_seen
-OR EXISTS (SELECT FROM {seen} AS k WHERE k.{key} = s.{key} OFFSET 0)
+OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} OFFSET 0)
 
 -- name: or_seen_distributed
-OR k.{key} IS NOT NULL
+OR k.k0 IS NOT NULL
 
 -- name: seen_join_distributed
 -- Citus plans no correlated subquery here.
-LEFT JOIN {seen} AS k ON k.{key} = s.{key}
+LEFT JOIN {seen} AS k ON {seen_is_s}
 
 -- name: or_seen_of_versions
-OR EXISTS (SELECT FROM {seen} AS k WHERE k.key = s.{key} AND k.version = coalesce(s.{newer}, '-infinity') OFFSET 0)
+OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} AND k.version = coalesce(s.{newer}, '-infinity') OFFSET 0)
 
 -- name: newer
 -- A known time is newer than an unknown one.
@@ -76,35 +76,35 @@ s.{newer} IS NOT NULL AND (t.{newer} IS NULL OR t.{newer} < s.{newer})
 , s.{newer} AS version, t.{newer} AS version_there
 
 -- name: remember
-, remembered AS (INSERT INTO {seen} SELECT key FROM found WHERE NOT repeats ON CONFLICT DO NOTHING)
+, remembered AS (INSERT INTO {seen} SELECT {seen_key} FROM found WHERE NOT repeats ON CONFLICT DO NOTHING)
 
 -- name: remember_of_versions
 -- Those that stay out of the table, and those that leave it.
 , remembered AS (
     INSERT INTO {seen}
-    SELECT key, coalesce(version, '-infinity') FROM found WHERE NOT repeats AND NOT newer
+    SELECT {seen_key}, coalesce(version, '-infinity') FROM found WHERE NOT repeats AND NOT newer
     UNION ALL
-    SELECT key, coalesce(version_there, '-infinity') FROM found WHERE NOT repeats AND newer AND own
+    SELECT {seen_key}, coalesce(version_there, '-infinity') FROM found WHERE NOT repeats AND newer AND own
     ON CONFLICT DO NOTHING)
 
 -- name: there
 -- The row with a staged row's key.
-CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = s.{key} LIMIT 1) AS t
+CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE {t_is_s} LIMIT 1) AS t
 
 -- name: there_partitioned
 -- The key tells in which partition the row is.
-CROSS JOIN LATERAL (SELECT {by} FROM {keys} AS k WHERE k.{key} = s.{key} LIMIT 1) AS p
-    CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE t.{key} = s.{key} AND t.{by} = p.{by} LIMIT 1) AS t
+CROSS JOIN LATERAL (SELECT {by} FROM {keys} AS k WHERE {k_is_s} LIMIT 1) AS p
+    CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE {t_is_s} AND t.{by} = p.{by} LIMIT 1) AS t
 
 -- name: there_distributed
 -- Citus takes no LATERAL with LIMIT here; the servers get the staged rows and join.
-JOIN {table} AS t ON t.{key} = s.{key}
+JOIN {table} AS t ON {t_is_s}
 
 -- name: insert
 -- The keys that are there are left out first, since each attempt would use up a surrogate key.
 INSERT INTO {table} AS t ({columns})
 SELECT {columns} FROM {stage} AS s
-WHERE NOT EXISTS (SELECT FROM {table} AS o WHERE o.{key} = s.{key} OFFSET 0)
+WHERE NOT EXISTS (SELECT FROM {table} AS o WHERE {o_is_s} OFFSET 0)
 ON CONFLICT ({key}) DO NOTHING
 
 -- name: insert_distributed
@@ -119,27 +119,27 @@ RETURNING 1
 WITH new_keys AS (
     INSERT INTO {keys} AS t ({key}, {by})
     SELECT {key}, {by} FROM {stage} AS s
-    WHERE NOT EXISTS (SELECT FROM {keys} AS o WHERE o.{key} = s.{key} OFFSET 0)
+    WHERE NOT EXISTS (SELECT FROM {keys} AS o WHERE {o_is_s} OFFSET 0)
     ON CONFLICT ({key}) DO NOTHING
-    RETURNING t.{key}
+    RETURNING {t_key}
 )
 INSERT INTO {table} ({columns})
-SELECT {columns} FROM {stage} AS s WHERE s.{key} IN (SELECT n.{key} FROM new_keys AS n)
+SELECT {columns} FROM {stage} AS s WHERE ({s_key}) IN (SELECT {n_key} FROM new_keys AS n)
 
 -- name: update
 -- ANY of an array of one: an equality that no join but the look-up by the index can use.
 WITH updated AS (
     UPDATE {table} AS t SET {assignments}, _loaded_at = now()
     FROM {stage} AS s
-    WHERE s.{row} = ANY ({numbers}) AND t.{key} = ANY (ARRAY[s.{key}]) AND {is_newer}
+    WHERE s.{row} = ANY ({numbers}) AND {t_found_by_s} AND {is_newer}
     RETURNING 1
 )
 SELECT count(*) FROM updated
 
 -- name: lock_keys
 -- Known keys are locked first, in one order: what is found of their rows then stays so.
-SELECT FROM (SELECT s.{key} FROM {stage} AS s ORDER BY s.{key}) AS s
-CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE k.{key} = s.{key} LIMIT 1 FOR NO KEY UPDATE) AS k
+SELECT FROM (SELECT {s_key} FROM {stage} AS s ORDER BY {s_key}) AS s
+CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE {k_is_s} LIMIT 1 FOR NO KEY UPDATE) AS k
 
 -- name: update_partitioned
 -- A row that has another time now goes to another partition, and its key follows: foreign keys are checked when both
@@ -147,20 +147,20 @@ CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE k.{key} = s.{key} LIMIT 1 FOR 
 WITH newer AS (
     SELECT s.*, p.{by} AS {before}
     FROM {stage} AS s
-    CROSS JOIN LATERAL (SELECT {by} FROM {keys} AS k WHERE k.{key} = s.{key} LIMIT 1) AS p
+    CROSS JOIN LATERAL (SELECT {by} FROM {keys} AS k WHERE {k_is_s} LIMIT 1) AS p
     WHERE s.{row} = ANY ({numbers})
 ), updated AS (
     UPDATE {table} AS t SET {assignments}, _loaded_at = now()
     FROM newer AS s
-    WHERE t.{key} = ANY (ARRAY[s.{key}]) AND t.{by} = ANY (ARRAY[s.{before}]) AND {is_newer}
-    RETURNING t.{key}, t.{by}
+    WHERE {t_found_by_s} AND t.{by} = ANY (ARRAY[s.{before}]) AND {is_newer}
+    RETURNING {t_key}, t.{by}
 ), moved AS (
     UPDATE {keys} AS k SET {by} = u.{by} FROM updated AS u
-    WHERE k.{key} = ANY (ARRAY[u.{key}]) AND k.{by} <> u.{by}
+    WHERE {k_found_by_u} AND k.{by} <> u.{by}
 )
 SELECT count(*) FROM updated
 
 -- name: left_out
 -- How many staged rows are not in the table, and nothing newer in their place.
 SELECT count(*) FROM {stage} AS s
-WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE t.{key} = s.{key} AND NOT ({is_newer}) OFFSET 0)
+WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {t_is_s} AND NOT ({is_newer}) OFFSET 0)

@@ -6,7 +6,7 @@
 CREATE TABLE {default} PARTITION OF {table} DEFAULT;
 CREATE OR REPLACE FUNCTION {gone}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM {keys} WHERE {key} = OLD.{key} AND {by} = OLD.{by};
+    DELETE FROM {keys} WHERE {is_old} AND {by} = OLD.{by};
     RETURN NULL;
 END $$;
 CREATE TRIGGER {gone} AFTER DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {gone}()
@@ -64,11 +64,12 @@ CREATE TABLE {partition} PARTITION OF {table} FOR VALUES FROM ({first}) TO ({end
 
 -- name: children
 -- The foreign keys to a table.
-SELECT child.relname, k.conname, a.attname
+SELECT child.relname, k.conname,
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS c (number, at)
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = c.number ORDER BY c.at)
 FROM pg_constraint k
 JOIN pg_class child ON child.oid = k.conrelid
 JOIN pg_class parent ON parent.oid = k.confrelid
-JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
 WHERE k.contype = 'f' AND k.connamespace = current_schema()::regnamespace AND parent.relname = %(table)s
   AND parent.relnamespace = current_schema()::regnamespace AND k.conparentid = 0
 ORDER BY 1, 2
@@ -97,4 +98,4 @@ FROM {table}
 HAVING max({surrogate}) IS NOT NULL
 
 -- name: add_foreign_key
-ALTER TABLE {child} ADD CONSTRAINT {constraint} FOREIGN KEY ({column}) REFERENCES {keys} ({key})
+ALTER TABLE {child} ADD CONSTRAINT {constraint} FOREIGN KEY ({child_columns}) REFERENCES {keys} ({key})

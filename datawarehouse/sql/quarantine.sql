@@ -53,19 +53,29 @@ FROM orphan_wait w
 WHERE w.source_table = {child} AND w.parent_table = {parent_table}
   AND ({file_ids}::bigint[] IS NULL OR w.file_id = ANY ({file_ids}::bigint[]))
   AND (w.file_id, w.row_number) > ({after_file}, {after_row})
-  AND EXISTS (SELECT FROM {parent} p WHERE p.{key} = {wanted} AND p.{key}::text = w.parent_key OFFSET 0)
+  AND ({has_come})
 ORDER BY w.file_id, w.row_number
 LIMIT {limit}
 
+-- name: has_come
+EXISTS (SELECT FROM {parent} p WHERE {matches} AND {key}::text = w.parent_key OFFSET 0)
+
+-- name: of_foreign_key
+w.fk_column = {label} AND {has_come}
+
 -- name: wanted_number
 -- Text that is no number of eight bytes is nobody's key.
-CASE WHEN w.parent_key ~ '^-?[0-9]{{1,18}}$' THEN w.parent_key::bigint
-     WHEN w.parent_key ~ '^-?[0-9]{{19}}$' THEN
-         CASE WHEN w.parent_key::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN
-             w.parent_key::bigint END END
+CASE WHEN {text} ~ '^-?[0-9]{{1,18}}$' THEN ({text})::bigint
+     WHEN {text} ~ '^-?[0-9]{{19}}$' THEN
+         CASE WHEN ({text})::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN
+             ({text})::bigint END END
 
 -- name: wanted_text
-w.parent_key::{key_type}
+({text})::{key_type}
+
+-- name: wanted_part
+-- Of a key of several columns, which waits as a JSON array. Before a key has come to have several it waited as it was.
+CASE WHEN w.fk_column = {label} AND w.parent_key LIKE '[%]' THEN w.parent_key::json ->> {position} END
 
 -- name: has_passed
 -- Of rows that were refused once: loaded, or found to be there. `duplicate` is in quarantine of earlier versions only.

@@ -11,7 +11,7 @@ FROM quarantine q
 WHERE q.file_id = %(file_id)s
 
 -- name: raw_of
-SELECT quarantine_id, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)s) ORDER BY quarantine_id
+SELECT quarantine_id, row_number, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)s) ORDER BY quarantine_id
 
 -- name: same_day
 -- The rows of a file in quarantine are of one day, that of their backup: those that come back join the others.
@@ -27,10 +27,10 @@ UPDATE true_orphan SET raw_data = %(raw)s WHERE quarantine_id = %(id)s
 
 -- name: dependants
 -- Rows of {child} that refer to rows of {table} which the file brought. Words in braces are identifiers.
-SELECT count(*), (array_agg(DISTINCT p.{key}::text))[1:5], (array_agg(DISTINCT c._file_id))[1:5]
+SELECT count(*), (array_agg(DISTINCT {key}::text))[1:5], (array_agg(DISTINCT c._file_id))[1:5]
 FROM {child} c
-JOIN {table} p ON p.{key} = c.{column}
-WHERE p._file_id = %(file_id)s
+JOIN {table} p ON {matches}
+WHERE p._file_id = %(file_id)s AND (c._file_id <> p._file_id OR {child_text} <> {table_text})
 
 -- name: take_back_rows
 DELETE FROM {table} WHERE _file_id = %(file_id)s
@@ -90,4 +90,4 @@ UPDATE quarantine_history SET changes = changes - %(columns)s::text[]
 WHERE quarantine_id = ANY (%(ids)s) AND changes ?| %(columns)s::text[]
 
 -- name: blank_rows
-UPDATE {table} SET {assignments} WHERE {column} = %(key)s::{key_type}
+UPDATE {table} SET {assignments} WHERE {is_named}

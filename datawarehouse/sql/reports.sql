@@ -145,13 +145,25 @@ FROM pipeline_file_log
 WHERE status = 'success'
 
 -- name: refused_with_key
--- Rows of a table, in quarantine, whose key is one of `keys`: as they were written, or as a whole number is meant.
+-- Rows of a table, in quarantine, with a key, whose `columns` have values: as they were written, hashed, or as a whole
+-- number is meant.
 SELECT q.file_id, q.row_number, q.source_file, q.rejection_stage, q.rejection_reason, q.quarantined_at,
        q.resolution, q.resolved_at, q.retry_count
 FROM quarantine q
-CROSS JOIN LATERAL (SELECT trim(q.raw_data ->> %(column)s) AS key) AS r
 WHERE q.source_table = %(table)s
-  AND (r.key = ANY(%(keys)s) OR regexp_replace(r.key, '^[+]?0*([0-9]+)([.]0+)?$', '\1') = %(number)s)
+  AND NOT EXISTS (
+    SELECT FROM unnest(%(columns)s::text[], %(keys)s::text[], %(hashes)s::text[], %(numbers)s::text[])
+        AS k (name, key, hashed, number)
+    CROSS JOIN LATERAL (SELECT trim(q.raw_data ->> k.name) AS key) AS r
+    WHERE NOT coalesce(r.key IN (k.key, k.hashed), false)
+      AND NOT coalesce(regexp_replace(r.key, '^[+]?0*([0-9]+)([.]0+)?$', '\1') = k.number, false))
+ORDER BY q.quarantine_id
+
+-- name: refused_at_row
+SELECT q.file_id, q.row_number, q.source_file, q.rejection_stage, q.rejection_reason, q.quarantined_at,
+       q.resolution, q.resolved_at, q.retry_count
+FROM quarantine q
+WHERE q.source_table = %(table)s AND q.file_id = %(file_id)s AND q.row_number = %(row_number)s
 ORDER BY q.quarantine_id
 
 -- name: quarantined_row

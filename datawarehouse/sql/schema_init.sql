@@ -24,6 +24,15 @@ JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
 WHERE k.contype = 'f'
   AND k.connamespace = current_schema()::regnamespace
 
+-- name: unique_keys
+-- The columns of every unique key that holds for all rows.
+SELECT c.relname, ARRAY(SELECT a.attname::text FROM pg_attribute a
+                        WHERE a.attrelid = c.oid AND a.attnum = ANY (i.indkey::smallint[]))
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indrelid
+WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND c.relnamespace = current_schema()::regnamespace
+
 -- name: checks
 SELECT c.relname, k.conname
 FROM pg_constraint k

@@ -92,7 +92,7 @@ ORDER BY 1
 SELECT c._file_id AS file_id, l.file_name, %(table)s AS "table", %(what)s AS what, 0 AS expected, count(*) AS found
 FROM {table} c
 LEFT JOIN pipeline_file_log l ON l.file_id = c._file_id
-WHERE c.{column} IS NOT NULL AND NOT EXISTS (SELECT FROM {parent} p WHERE {matches})
+WHERE {are_there} AND NOT EXISTS (SELECT FROM {parent} p WHERE {matches})
 GROUP BY 1, 2
 ORDER BY 1
 
@@ -101,5 +101,5 @@ ORDER BY 1
 SELECT NULL::bigint AS file_id, NULL AS file_name, %(table)s AS "table", %(what)s AS what, 0 AS expected,
        count(*) AS found
 FROM {keys} k
-WHERE NOT EXISTS (SELECT FROM {table} t WHERE t.{key} = k.{key} AND t.{by} = k.{by})
+WHERE NOT EXISTS (SELECT FROM {table} t WHERE {t_is_k} AND t.{by} = k.{by})
 HAVING count(*) > 0

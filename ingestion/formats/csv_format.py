@@ -167,7 +167,7 @@ class _Part:
 def _parts(blocks: _Blocks, header: Header, schema: Schema) -> Iterator[_Part]:
     """What each block holds."""
     columns = [schema.by_name[name] for name in header.names]
-    mender = Mender(Grammar(columns, schema.primary_key, header.delimiter), MAX_LINE_BYTES)
+    mender = Mender(Grammar(columns, schema.primary_key.columns, header.delimiter), MAX_LINE_BYTES)
     parser = _Parser(header, [column.name for column in schema.columns], mender.mark)
     count = 0
     while True:

@@ -105,7 +105,7 @@ def check_header(text: bytes, header: Header, schema: Schema) -> None:
             raise OtherDelimiter(other, header.delimiter, header.said_by) from None
         if set(header.names) & set(schema.by_name):
             raise
-        row = Grammar(schema.columns, schema.primary_key, header.delimiter).reads_as_row(lines[0] + b"\n")
+        row = Grammar(schema.columns, schema.primary_key.columns, header.delimiter).reads_as_row(lines[0] + b"\n")
         what = "looks like values" if row else f"names no column of schema {schema.name!r}"
         missing = ", ".join(schema.by_name)
         raise FileRejected(f"the first line {what}: has the file no header line? missing: {missing}") from None

@@ -6,7 +6,7 @@ A quoted value ends with a quote that a delimiter or a line end follows; a quote
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,9 +20,9 @@ _LINE_END = rb"(?:\r\n|\r|\n)"
 
 
 class Grammar:
-    """Records of `columns`, which are in the order of the file; `key` is the column that identifies a row."""
+    """Records of `columns`, which are in the order of the file; `key` are the columns that tell rows apart."""
 
-    def __init__(self, columns: Sequence[Column], key: str, delimiter: str) -> None:
+    def __init__(self, columns: Sequence[Column], key: Collection[str], delimiter: str) -> None:
         self.delimiter = delimiter.encode()
         self.fields = len(columns)
         self._columns, self._key = columns, key
@@ -100,7 +100,7 @@ class Grammar:
             raw = pa.array([text or None for text in texts], pa.binary()).cast(pa.string())
             read = convert(column, raw)
             fit = pc.and_not(fit, read.unreadable)
-            if column.name == self._key:
+            if column.name in self._key:
                 fit = pc.and_(fit, pc.is_valid(raw))
             if column.allowed_values is not None:
                 known = pc.is_in(read.values, value_set=pa.array(column.allowed_values))

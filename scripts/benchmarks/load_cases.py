@@ -120,7 +120,7 @@ def quotes_case(bench: Bench) -> list[Measure]:
 
 def timed_quotes(path: Path, schema: Schema) -> float:
     """Seconds to judge the quotes of a file whose lines are its records, block by block as the reader does."""
-    mender = Mender(Grammar(schema.columns, schema.primary_key, ","), MAX_LINE_BYTES)
+    mender = Mender(Grammar(schema.columns, schema.primary_key.columns, ","), MAX_LINE_BYTES)
     seconds, rest = 0.0, b""
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):

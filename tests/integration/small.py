@@ -35,7 +35,7 @@ def settings_of(types: Mapping[str, Mapping[str, Any]], **sections: Any) -> dict
         ]
         key = entry.pop("key")
         for column in columns:
-            if column["name"] == key:
+            if column["name"] == key or (isinstance(key, list) and column["name"] in key):
                 column.setdefault("nullable", False)
         schemas[name] = {"primary_key": key, "columns": columns}
         pattern = name + entry.pop("extension", ".csv")

@@ -170,7 +170,7 @@ def things(table: str, dtype: Dtype, on_conflict: OnConflict, partition_by: Part
         f"{table}.csv",
         table,
         Schema(name=table, primary_key="thing_id", columns=columns),
-        foreign_keys=(ForeignKey("owner_id", "owners"),),
+        foreign_keys=(ForeignKey.of("owner_id", "owners"),),
         on_conflict=on_conflict,
         newer_by="updated_at" if on_conflict is OnConflict.UPDATE_IF_NEWER else None,
         partition_by=partition_by,

@@ -223,7 +223,7 @@ def test_a_key_beyond_the_parents_type_is_an_orphan(
     any_warehouse: Warehouse, config: PipelineConfig, tmp_path: Path
 ) -> None:
     parents = spec("parents", [key("pid", sql_type="smallint")])
-    refers = (ForeignKey("pid", "parents"),)
+    refers = (ForeignKey.of("pid", "parents"),)
     big = Column(name="pid", dtype=Dtype.INT, sql_type="bigint")
     place = Place(any_warehouse, config, tmp_path, parents, spec("kids", [key("id"), big], foreign_keys=refers))
     place.load("parents", "pid", "7")
@@ -239,7 +239,7 @@ def test_orphans_that_no_parent_can_heal_wait_and_healing_ends(
 ) -> None:
     """A cast to the parent's type would cut their key to one that is there."""
     parents = spec("parents", [key("code", Dtype.STR, "varchar(5)")])
-    refers = (ForeignKey("code", "parents"),)
+    refers = (ForeignKey.of("code", "parents"),)
     child = spec("kids", [key("id"), Column(name="code", dtype=Dtype.STR)], foreign_keys=refers)
     place = Place(any_warehouse, config, tmp_path, parents, child)
     rows = [f"{n},ABCDEFGH" for n in range(10_050)]

@@ -38,7 +38,7 @@ SPEC = FileSpec(
     "people.csv",
     "dim_person",
     Schema(name="people", primary_key="id", columns=COLUMNS),
-    (ForeignKey("order_id", "orders"),),
+    (ForeignKey.of("order_id", "orders"),),
 )
 UUID = "12345678-1234-4123-8123-123456789012"
 

@@ -167,9 +167,7 @@ def test_a_row_gets_all_its_reasons_and_the_verdict_of_the_first_stage() -> None
 
 
 def test_the_first_row_that_passes_every_other_check_keeps_the_key() -> None:
-    spec = make_spec(
-        Column(name="parent", dtype=Dtype.INT), foreign_keys=(ForeignKey(column="parent", parent="parents"),)
-    )
+    spec = make_spec(Column(name="parent", dtype=Dtype.INT), foreign_keys=(ForeignKey.of("parent", "parents"),))
     batch = judge(
         spec,
         {"id": "1", "parent": "bad"},
@@ -187,7 +185,7 @@ def test_the_first_row_that_passes_every_other_check_keeps_the_key() -> None:
 
 
 def test_an_orphan_knows_what_it_waits_for_and_a_null_parent_is_none() -> None:
-    keys = (ForeignKey("a", "as"), ForeignKey("b", "bs"))
+    keys = (ForeignKey.of("a", "as"), ForeignKey.of("b", "bs"))
     spec = make_spec(Column(name="a", dtype=Dtype.INT), Column(name="b", dtype=Dtype.STR), foreign_keys=keys)
     batch = judge(
         spec,
@@ -204,7 +202,7 @@ def test_an_orphan_knows_what_it_waits_for_and_a_null_parent_is_none() -> None:
 
 
 def test_a_parent_is_looked_up_once_a_file_and_all_of_a_chunk_together() -> None:
-    a, b = ForeignKey("a", "as"), ForeignKey("b", "bs")
+    a, b = ForeignKey.of("a", "as"), ForeignKey.of("b", "bs")
     asked: list[dict[ForeignKey, list[int]]] = []
 
     def lookup(keys: Keys) -> Keys:

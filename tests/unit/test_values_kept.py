@@ -25,7 +25,7 @@ KEY = Column(name="id", dtype=Dtype.STR, nullable=False)
 
 def spec_of(*columns: Column, read: ReadOptions | None = None, foreign_keys: tuple[str, ...] = ()) -> FileSpec:
     schema = Schema(name="things", primary_key="id", columns=(KEY, *columns))
-    keys = tuple(ForeignKey(name, "parents") for name in foreign_keys)
+    keys = tuple(ForeignKey.of(name, "parents") for name in foreign_keys)
     return FileSpec("things", Feed.BATCH, "things.csv", "dim_thing", schema, keys, read=read or ReadOptions())
 
 

@@ -1,0 +1,83 @@
+"""Keys in SQL: their columns as lists, matches and definitions, whatever their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from psycopg2 import sql
+
+from config.model import Column, Dtype
+
+# The types in which keys are compared: as they are, for a cast to the parent's own type would cut a text, or fail
+# for a number beyond it. The index of the parent's key serves them all.
+_COMPARED_AS = {"smallint": "bigint", "integer": "bigint", "varchar": "text", "char": "bpchar"}
+_COMMA, _AND = sql.SQL(", "), sql.SQL(" AND ")
+
+
+def compared_as(column: Column) -> str:
+    """The type in which values are compared with those of a key's `column`."""
+    return _COMPARED_AS.get(column.sql.base, column.sql.base)
+
+
+def listed(columns: Iterable[Column], table: str | None = None) -> sql.Composed:
+    """`a, b`, or `t.a, t.b` of a `table`."""
+    return _COMMA.join([_named(column.target, table) for column in columns])
+
+
+def matching(columns: Iterable[Column], one: str, other: str) -> sql.Composed:
+    """`t.a = s.a AND t.b = s.b`: do two rows have one key?"""
+    return pairs((_named(c.target, one), _named(c.target, other)) for c in columns)
+
+
+def found_by_index(columns: Iterable[Column], one: str, other: str) -> sql.Composed:
+    """The same as an equality that no join but the look-up by the index can use: ANY of an array of one."""
+    return pairs(
+        (_named(c.target, one), sql.SQL("ANY (ARRAY[{}])").format(_named(c.target, other))) for c in columns
+    )
+
+
+def pairs(equal: Iterable[tuple[sql.Composable, sql.Composable]]) -> sql.Composed:
+    """`a = b AND c = d`."""
+    return _AND.join([sql.SQL("{} = {}").format(*pair) for pair in equal])
+
+
+def numbered(columns: Sequence[Column], table: str | None = None) -> sql.Composed:
+    """`k0, k1`, or `k.k0, k.k1`: the key in a table that is no table of the user's."""
+    return _COMMA.join([_named(f"k{n}", table) for n in range(len(columns))])
+
+
+def is_numbered(columns: Sequence[Column], numbers_of: str, table: str) -> sql.Composed:
+    """`k.k0 = s.a AND k.k1 = s.b`."""
+    return pairs((_named(f"k{n}", numbers_of), _named(c.target, table)) for n, c in enumerate(columns))
+
+
+def as_numbered(columns: Sequence[Column], table: str) -> sql.Composed:
+    """`s.a AS k0, s.b AS k1`."""
+    parts = [
+        sql.SQL("{} AS {}").format(_named(c.target, table), _named(f"k{n}", None)) for n, c in enumerate(columns)
+    ]
+    return _COMMA.join(parts)
+
+
+def definitions(columns: Sequence[Column]) -> sql.Composed:
+    """`k0 bigint, k1 text`."""
+    parts = [sql.SQL("{} {}").format(_named(f"k{n}", None), sql.SQL(str(c.sql))) for n, c in enumerate(columns)]
+    return _COMMA.join(parts)
+
+
+def value_of(columns: Sequence[Column], table: str) -> sql.Composable:
+    """The key of a row as one value, as key_values.joined() has it; of several columns it is text."""
+    own = [_without_padding(column, table) for column in columns]
+    if len(own) == 1:
+        return own[0]
+    return sql.SQL("json_build_array({})::text").format(_COMMA.join(own))
+
+
+def _without_padding(column: Column, table: str) -> sql.Composable:
+    """What char(n) pads with blanks comes without them."""
+    name = _named(column.target, table)
+    return sql.SQL("{}::text").format(name) if column.dtype is Dtype.STR else name
+
+
+def _named(name: str, table: str | None) -> sql.Identifier:
+    return sql.Identifier(name) if table is None else sql.Identifier(table, name)

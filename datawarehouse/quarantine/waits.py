@@ -1,0 +1,50 @@
+"""Which orphans' parents have come: what waits in orphan_wait as text, against the keys of a parent's table."""
+
+from __future__ import annotations
+
+from psycopg2 import sql
+
+from config.model import Column, Dtype, FileSpec, ForeignKey
+from config.settings import PipelineConfig
+from datawarehouse import key_sql
+from datawarehouse.queries import query
+
+
+def has_come(spec: FileSpec, parent: FileSpec, config: PipelineConfig) -> sql.Composable:
+    """Has the parent come, of the table of `parent`, that the row `w` of orphan_wait waits for?"""
+    keys = [key for key in spec.foreign_keys if config.by_logical_name[key.parent].table == parent.table]
+    if {(key.to, len(key.key)) for key in keys} == {(None, 1)}:  # whichever it is
+        return _has_come(keys[0], parent)
+    parts = [
+        _block("of_foreign_key", label=sql.Literal(key.label), has_come=_has_come(key, parent)) for key in keys
+    ]
+    return sql.SQL(" OR ").join(parts)
+
+
+def _has_come(foreign_key: ForeignKey, parent: FileSpec) -> sql.Composed:
+    columns = parent.referred_by(foreign_key.to)
+    texts: list[sql.Composable] = [sql.SQL("w.parent_key")]
+    if len(columns) > 1:
+        label = sql.Literal(foreign_key.label)
+        texts = [
+            sql.SQL("({})").format(_block("wanted_part", label=label, position=sql.Literal(position)))
+            for position in range(len(columns))
+        ]
+    return _block(
+        "has_come",
+        parent=sql.Identifier(parent.table if foreign_key.to else parent.key_table),
+        key=key_sql.value_of(columns, "p"),
+        matches=key_sql.pairs(
+            (sql.Identifier("p", column.target), _wanted(column, text))
+            for column, text in zip(columns, texts, strict=True)
+        ),
+    )
+
+
+def _wanted(column: Column, text: sql.Composable) -> sql.Composed:
+    name = "wanted_number" if column.dtype is Dtype.INT else "wanted_text"
+    return _block(name, text=text, key_type=sql.SQL(key_sql.compared_as(column)))
+
+
+def _block(name: str, **parts: sql.Composable) -> sql.Composed:
+    return sql.SQL(query("quarantine", name)).format(**parts)

@@ -1,0 +1,79 @@
+"""The keys of rows as one Arrow array, whatever the number of columns, so that keys are compared as one value.
+
+A key of one column is that column. Of several it is their JSON array, written as PostgreSQL's json_build_array()
+writes it: it is compared with what comes from there, and waits so in orphan_wait.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from config.key import Key
+from config.model import FileSpec
+from validation.batch import Batch
+
+_TO_ESCAPE = r'["\\\x00-\x1f]'
+
+
+def joined(parts: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Array:
+    """One value a row out of the columns of its key; null where one of them is."""
+    arrays = [part.combine_chunks() if isinstance(part, pa.ChunkedArray) else part for part in parts]
+    if len(arrays) == 1:
+        return arrays[0]
+    texts = [_as_json(array) for array in arrays]
+    separated = [piece for text in texts for piece in (", ", text)][1:]
+    return pc.binary_join_element_wise("[", *separated, "]", "")
+
+
+def _as_json(values: pa.Array) -> pa.Array:
+    if pa.types.is_integer(values.type):
+        return pc.cast(values, pa.string())
+    if pc.any(pc.match_substring_regex(values, _TO_ESCAPE)).as_py():
+        return pa.array([None if v is None else json.dumps(v, ensure_ascii=False) for v in values.to_pylist()])
+    return pc.binary_join_element_wise('"', values, '"', "")
+
+
+def joined_value(parts: Sequence[Any]) -> Any:
+    """The same of one row's values; None where one of them is."""
+    if any(part is None for part in parts):
+        return None
+    return parts[0] if len(parts) == 1 else json.dumps(list(parts), ensure_ascii=False)
+
+
+def parted(keys: pa.Array | pa.ChunkedArray, types: Sequence[pa.DataType]) -> list[pa.Array]:
+    """The columns of `keys` (no nulls) that joined() has made one of."""
+    if len(types) == 1:
+        return [keys]
+    rows = [json.loads(key) for key in keys.to_pylist()]
+    return [pa.array([row[n] for row in rows], kind) for n, kind in enumerate(types)]
+
+
+def key_of(batch: Batch) -> pa.Array:
+    """The key of each row of the batch; the row's number where rows have no other key."""
+    key = batch.spec.schema.primary_key
+    if key.is_row:
+        return pa.array(batch.chunk.numbers)
+    return joined([batch.output[name] for name in key])
+
+
+def stored_keys(batch: Batch, file_ids: np.ndarray) -> pa.Array:
+    """The same as they are found in the table, where rows without a key have file and number."""
+    if batch.spec.schema.primary_key.is_row:
+        return joined([pa.array(file_ids), pa.array(batch.numbers_in_file)])
+    return key_of(batch)
+
+
+def key_of_rows(rows: pa.Table, spec: FileSpec) -> pa.Array:
+    """The key of each of `rows`, named as in the file, with FILE_ID and FILE_ROW where these are the key."""
+    return joined([rows.column(column.name) for column in spec.schema.key_columns])
+
+
+def values_of(batch: Batch, key: Key) -> pa.Array:
+    """What the rows of the batch have in the columns of `key`, typed."""
+    return joined([batch.values[name] for name in key])
