@@ -8,6 +8,10 @@ from dataclasses import replace
 from config.key import ROW_KEY, ForeignKey, Key
 from config.model import Dtype, FileSpec, OnConflict, Schema
 
+KEY_DTYPES = frozenset({Dtype.INT, Dtype.STR, Dtype.DATE, Dtype.DATETIME, Dtype.UUID})
+"""What can be of a key: a value that is written in one way only, and compared exactly."""
+_MAY_BE = "int, str, date, datetime or uuid"
+
 
 def primary_key_problems(schema: Schema) -> Iterator[str]:
     """What is wrong with the key of a schema."""
@@ -21,8 +25,8 @@ def primary_key_problems(schema: Schema) -> Iterator[str]:
         column = schema.by_name.get(name)
         if column is None:
             yield f"{name!r} is not one of its columns"
-        elif column.nullable or column.dtype not in {Dtype.INT, Dtype.STR} or column.pii:
-            yield f"{name!r} must be int or str, not nullable, not PII"
+        elif column.nullable or column.dtype not in KEY_DTYPES or column.pii:
+            yield f"{name!r} must be {_MAY_BE}, not nullable, not PII"
         elif column.personal:
             yield f"{name!r} can't be personal: it is what tells rows apart"
 
@@ -85,8 +89,8 @@ def _unfit_parent(spec: FileSpec, key: ForeignKey, parent: FileSpec) -> Iterator
         return
     for name in key.to:
         column = parent.schema.by_name.get(name)
-        if column is not None and (column.dtype not in {Dtype.INT, Dtype.STR} or column.pii or column.personal):
-            yield f"{key.label} refers to {key.parent}.{name}, which must be int or str, and not personal"
+        if column is not None and (column.dtype not in KEY_DTYPES or column.pii or column.personal):
+            yield f"{key.label} refers to {key.parent}.{name}, which must be {_MAY_BE}, and not personal"
     if parent.partition_by is not None:
         yield (
             f"{key.label} refers to {key.parent}.{key.to}, and {parent.table} is partitioned: there only its "

@@ -423,7 +423,8 @@ class FileSpec:
 
     @cached_property
     def _without_blanks(self) -> ReadOptions:
-        return ReadOptions(null_values=("", *self.read.null_values), trim=True)
+        said = {**{name: getattr(self.read, name) for name in ReadOptions.model_fields}, **self.read.of_format}
+        return ReadOptions(**{**said, "null_values": ("", *self.read.null_values), "trim": True})
 
     @cached_property
     def has_pii(self) -> bool:

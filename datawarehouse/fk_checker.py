@@ -116,8 +116,8 @@ def _selected(column: Column) -> sql.Composed:
 
 def _array_literal(keys: pa.Array | pa.ChunkedArray) -> str:
     """The keys as PostgreSQL's array literal, which is far quicker to parse than a list of them."""
-    if pa.types.is_integer(keys.type):
-        texts = pc.cast(keys, pa.string())
+    if not pa.types.is_string(keys.type):
+        texts = pc.binary_join_element_wise('"', pc.cast(keys, pa.string()), '"', "")
     else:
         escaped = pc.replace_substring_regex(keys, r'(["\\])', r"\\\1")
         texts = pc.binary_join_element_wise('"', escaped, '"', "")

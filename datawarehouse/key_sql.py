@@ -67,16 +67,27 @@ def definitions(columns: Sequence[Column]) -> sql.Composed:
 
 def value_of(columns: Sequence[Column], table: str) -> sql.Composable:
     """The key of a row as one value, as key_values.joined() has it; of several columns it is text."""
-    own = [_without_padding(column, table) for column in columns]
-    if len(own) == 1:
-        return own[0]
-    return sql.SQL("json_build_array({})::text").format(_COMMA.join(own))
+    if len(columns) == 1:
+        return _read(columns[0], table)
+    return sql.SQL("json_build_array({})::text").format(_COMMA.join([_as_text(c, table) for c in columns]))
 
 
-def _without_padding(column: Column, table: str) -> sql.Composable:
-    """What char(n) pads with blanks comes without them."""
-    name = _named(column.target, table)
-    return sql.SQL("{}::text").format(name) if column.dtype is Dtype.STR else name
+def text_of(columns: Sequence[Column], table: str) -> sql.Composable:
+    """The same as text, as key_values.key_text() has it."""
+    return _as_text(columns[0], table) if len(columns) == 1 else value_of(columns, table)
+
+
+def _read(column: Column, table: str) -> sql.Composable:
+    """A value as it is read: without the blanks that char(n) pads with, and times in UTC."""
+    form = "{}::text" if column.dtype is Dtype.STR else "{}"
+    if column.sql.base == "timestamp with time zone":
+        form = "({} AT TIME ZONE 'UTC')"
+    return sql.SQL(form).format(_named(column.target, table))
+
+
+def _as_text(column: Column, table: str) -> sql.Composable:
+    forms = {Dtype.INT: "{}", Dtype.DATETIME: "to_char({}, 'YYYY-MM-DD HH24:MI:SS.US')"}
+    return sql.SQL(forms.get(column.dtype, "{}::text")).format(_read(column, table))
 
 
 def _named(name: str, table: str | None) -> sql.Identifier:

@@ -1,11 +1,13 @@
 """The keys of rows as one Arrow array, whatever the number of columns, so that keys are compared as one value.
 
 A key of one column is that column. Of several it is their JSON array, written as PostgreSQL's json_build_array()
-writes it: it is compared with what comes from there, and waits so in orphan_wait.
+writes it, with dates and times as texts (key_text): it is compared with what comes from there, and waits so in
+orphan_wait.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +36,8 @@ def joined(parts: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Array:
 def _as_json(values: pa.Array) -> pa.Array:
     if pa.types.is_integer(values.type):
         return pc.cast(values, pa.string())
+    if pa.types.is_temporal(values.type):
+        values = pc.cast(values, pa.string())
     if pc.any(pc.match_substring_regex(values, _TO_ESCAPE)).as_py():
         return pa.array([None if v is None else json.dumps(v, ensure_ascii=False) for v in values.to_pylist()])
     return pc.binary_join_element_wise('"', values, '"', "")
@@ -43,7 +47,17 @@ def joined_value(parts: Sequence[Any]) -> Any:
     """The same of one row's values; None where one of them is."""
     if any(part is None for part in parts):
         return None
-    return parts[0] if len(parts) == 1 else json.dumps(list(parts), ensure_ascii=False)
+    return parts[0] if len(parts) == 1 else json.dumps(list(parts), ensure_ascii=False, default=key_text)
+
+
+def key_text(value: Any) -> str:
+    """One key as it waits in orphan_wait and is kept of the erased; times in UTC, with their microseconds."""
+    if not isinstance(value, dt.datetime):
+        return str(value)
+    if value.tzinfo is not None:
+        value = value.astimezone(dt.UTC).replace(tzinfo=None)
+    text: str = value.isoformat(" ", "microseconds")
+    return text
 
 
 def parted(keys: pa.Array | pa.ChunkedArray, types: Sequence[pa.DataType]) -> list[pa.Array]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from config.model import ForeignKey, Stage
 from validation.batch import Batch
 from validation.conversions import as_mask
-from validation.key_values import values_of
+from validation.key_values import key_text, values_of
 from validation.relations import Links, without_parent
 
 Keys = Mapping[ForeignKey, pa.Array]  # distinct values, none of them null
@@ -77,7 +77,7 @@ def reject_orphans(batch: Batch, parents: KnownParents, among: np.ndarray | None
             continue
         batch.reject(mask, Stage.ORPHAN, "parent_missing", key.label)
         for position in np.flatnonzero(mask).tolist():
-            batch.note_missing(position, key.label, str(values[key][position].as_py()))
+            batch.note_missing(position, key.label, key_text(values[key][position].as_py()))
 
 
 def _referred(batch: Batch, key: ForeignKey) -> pa.Array:

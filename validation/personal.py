@@ -13,6 +13,7 @@ from config.model import Column, FileSpec
 from config.settings import PipelineConfig
 from validation.conversions import convert
 from validation.key_values import joined, joined_value
+from validation.key_values import key_text as as_text
 
 ERASED = "erased"  # in a column that can't be null
 
@@ -81,7 +82,7 @@ class ErasedPersons:
 def key_text(spec: FileSpec, key: Key, values: Sequence[Any]) -> str | None:
     """A key of a refused row as the text of the key that it means (370.0 → 370); None when it can't be read."""
     found = joined_value(key_values(spec, key, values))
-    return None if found is None else str(found)
+    return None if found is None else as_text(found)
 
 
 def key_values(spec: FileSpec, key: Key, values: Sequence[Any]) -> list[Any]:

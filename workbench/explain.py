@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 from psycopg2 import sql
@@ -82,7 +82,7 @@ def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: Sequence[str])
     return found
 
 
-def _readable(spec: FileSpec, key: Sequence[str]) -> list[int | str]:
+def _readable(spec: FileSpec, key: Sequence[str]) -> list[Any]:
     """`key` as the table would have it. Raises ConfigError for what can't be a key of it."""
     columns = spec.schema.key_columns
     if len(key) == 1 and len(columns) > 1:
@@ -95,21 +95,21 @@ def _readable(spec: FileSpec, key: Sequence[str]) -> list[int | str]:
     return [_readable_value(spec, column, value.strip()) for column, value in zip(columns, key, strict=True)]
 
 
-def _readable_value(spec: FileSpec, column: Column, value: str) -> int | str:
-    if column.dtype is Dtype.INT:
-        if not re.fullmatch(r"-?[0-9]{1,18}", value):
-            raise ConfigError(f"{spec.table}: its key {_names(spec)} is a whole number")
-        return int(value)
+def _readable_value(spec: FileSpec, column: Column, value: str) -> Any:
     if not value.isprintable():
         raise ConfigError(f"{spec.table}: the key has characters that no key has")
-    return value
+    read = convert(column, pa.array([value], pa.string()), spec.read_as(column)).values[0].as_py()
+    if read is None:
+        what = "a whole number" if column.dtype is Dtype.INT else f"a {column.dtype.value}"
+        raise ConfigError(f"{spec.table}: its key {_names(spec)} is {what}")
+    return read
 
 
 def _names(spec: FileSpec) -> str:
     return "of file and row" if spec.schema.primary_key.is_row else str(spec.schema.primary_key)
 
 
-def _row(tx: Cursor, spec: FileSpec, key: list[int | str]) -> Row | None:
+def _row(tx: Cursor, spec: FileSpec, key: list[Any]) -> Row | None:
     exact = [c.target for c in spec.schema.columns if c.dtype is Dtype.JSON]  # the driver would take it apart
     texts = [sql.SQL(", {0}::text AS {0}").format(sql.Identifier(name)) for name in exact]
     statement = sql.SQL("SELECT *{} FROM {} WHERE {}").format(

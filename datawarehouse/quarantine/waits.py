@@ -33,7 +33,7 @@ def _has_come(foreign_key: ForeignKey, parent: FileSpec) -> sql.Composed:
     return _block(
         "has_come",
         parent=sql.Identifier(parent.table if foreign_key.to else parent.key_table),
-        key=key_sql.value_of(columns, "p"),
+        key=key_sql.text_of(columns, "p"),
         matches=key_sql.pairs(
             (sql.Identifier("p", column.target), _wanted(column, text))
             for column, text in zip(columns, texts, strict=True)

@@ -225,6 +225,82 @@ def test_foreign_keys_of_several_columns_hold_for_everybody_else(keyed: Keyed) -
         keyed.execute("INSERT INTO dim_parcels (parcel_id, order_id, line_no, _file_id) VALUES (1, 'a', 2, 0)")
 
 
+# ---------------------------------------------------------------- dates, times and UUIDs as keys
+
+ONE, TWO = "0E37DF36-F698-11E6-8DD4-CB9CED3DF976", "{0e37df36f69811e68dd4cb9ced3df977}"
+SENSORS: dict[str, dict[str, Any]] = {
+    "readings": {
+        "key": ["sensor", "at"],
+        "table": "fact_reading",
+        "columns": {
+            "sensor": "uuid",
+            "at": {"dtype": "datetime", "sql_type": "timestamptz"},
+            "value": {"dtype": "int", "rules": {"at_least": 0}},
+        },
+    },
+    "alarms": {
+        "key": "id",
+        "columns": {
+            "id": "int",
+            "sensor": "uuid",
+            "at": {"dtype": "datetime", "sql_type": "timestamptz"},
+            "day": "date",
+            "start": "datetime",
+        },
+        "foreign_keys": {"sensor, at": "readings", "day": "days", "start": "shifts"},
+    },
+    "days": {"key": "day", "columns": {"day": "date"}, "read": {"dates": "%d.%m.%Y"}},
+    "shifts": {"key": "start", "columns": {"start": "datetime", "who": "str"}},
+}
+READING, ALARM = "sensor,at,value\n", "id,sensor,at,day,start\n"
+
+
+@pytest.fixture
+def sensors(keyed: Keyed, monkeypatch: pytest.MonkeyPatch) -> Keyed:
+    for name, given in SENSORS.items():
+        monkeypatch.setitem(TYPES, name, given)
+    keyed.configure(monkeypatch)
+    return keyed
+
+
+def test_times_and_uuids_are_keys_whatever_they_are_written_like(sensors: Keyed) -> None:
+    text = f"{ONE},2026-01-01 10:00:00.5+02:00,1\n{ONE},2026-01-01T08:00:00.500Z,2\n{TWO},2026-01-01,3\n"
+    first = sensors.in_chunks("readings.csv", READING + text, 1)
+    assert (first.inserted, first.duplicates) == (2, 1)
+    again = sensors.load("more/readings.csv", READING + f"{ONE.lower()},2026-01-01 08:00:00.50,1\n")
+    assert (again.inserted, again.already_present) == (0, 1)
+    words(sensors.run("explain", "readings", ONE, "2026-01-01 08:00:00.5"), ["was loaded from"])
+    words(sensors.run("explain", "readings", ONE, "noon", expect=2), ["datetime"])
+
+
+def test_rows_wait_for_times_dates_and_uuids(sensors: Keyed) -> None:
+    rows = f"1,{ONE},2026-01-01 10:00:00.25,,\n2,,,2026-03-01,\n3,,,,2026-01-01 06:00\n4,{TWO},2026-01-01,,\n"
+    outcome = sensors.load("alarms.csv", ALARM + rows)
+    assert (outcome.inserted, outcome.orphans) == (0, 4)
+    sensors.load("shifts.csv", "start,who\n2026-01-01T06:00:00,x\n")
+    sensors.load("days.csv", "day\n01.03.2026\n")
+    sensors.load("readings.csv", READING + f"{ONE},2026-01-01 10:00:00.250Z,1\n")
+    assert sensors.rows("SELECT id FROM dim_alarms ORDER BY 1") == [(1,), (2,), (3,)]
+    more = sensors.load("more/alarms.csv", ALARM + f"5,{ONE},2026-01-01 11:00:00.25+01:00,2026-03-01,\n")
+    assert more.inserted == 1
+    words(sensors.run("explain", "alarms", "4", expect=1), ["waits for fact_reading"])
+    words(sensors.run("explain", "alarms", "5"), ["fact_reading", "dim_days"])
+    sensors.check_books()
+
+
+def test_rows_with_such_keys_are_put_right(sensors: Keyed) -> None:
+    outcome = sensors.load("readings.csv", READING + f"{ONE},2026-01-01 10:00,-1\n{ONE},2026-01-02 10:00,2\n")
+    (refused,) = sensors.quarantined(value=-1)
+    sensors.run("quarantine", "edit", refused, "--set", "value=5", "--yes")
+    sensors.run("quarantine", "replay", refused, "--yes")
+    sensors.execute("DELETE FROM fact_reading WHERE value = 2")
+    sensors.run("reprocess", outcome.file_id, "--yes", expect=None)
+    assert sensors.rows("SELECT value FROM fact_reading ORDER BY 1") == [(2,), (5,)]
+    sensors.check_books()
+    sensors.run("undo", outcome.file_id, "--yes")
+    assert sensors.rows("SELECT value FROM fact_reading") == []
+
+
 # ---------------------------------------------------------------- rows without a key
 
 
