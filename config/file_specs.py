@@ -45,7 +45,6 @@ RESERVED_TABLES = frozenset(
 )
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # PostgreSQL's, on every table
 LINEAGE_COLUMNS = ("_file_id", "_loaded_at")  # on every table: which file, when
-OWN_COLUMNS = (*LINEAGE_COLUMNS, ROW_COLUMN)
 MALFORMED_COLUMN = "_malformed"  # what quarantine calls the text of a record that can't be split
 
 
@@ -135,7 +134,7 @@ def _column_problems(column: Column) -> Iterator[str]:
 
 def _stored_name_problems(name: str) -> Iterator[str]:
     """Why no column of a table can be called so."""
-    if name in OWN_COLUMNS:
+    if name in LINEAGE_COLUMNS:
         yield f"{name!r} is a name that the pipeline uses itself"
     if name in SYSTEM_COLUMNS:
         yield f"{name!r} is PostgreSQL's own in every table"
@@ -244,7 +243,9 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         for foreign_key in spec.foreign_keys:
             problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
         problems += [f"{where}.{p}" for p in row_key_problems(spec)]
-        taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *OWN_COLUMNS}
+        taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *LINEAGE_COLUMNS}
+        if spec.schema.primary_key.is_row:
+            taken.add(ROW_COLUMN)
         for target, derivation in spec.derive.items():
             problems += [
                 f"{where}.derive.{target}: {p}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from config.key import ROW_KEY, ForeignKey, Key
+from config.key import ROW_COLUMN, ROW_KEY, ForeignKey, Key
 from config.model import Dtype, FileSpec, OnConflict, Schema
 
 KEY_DTYPES = frozenset({Dtype.INT, Dtype.STR, Dtype.DATE, Dtype.DATETIME, Dtype.UUID})
@@ -21,6 +21,8 @@ def primary_key_problems(schema: Schema) -> Iterator[str]:
             f"{ROW_KEY} says that rows have no key, and there is a column of that name; write [{ROW_KEY}] if the "
             "column is the key, or give it another name"
         )
+    if key.is_row and ROW_COLUMN in {column.target for column in schema.columns}:
+        yield f"{ROW_KEY} keeps the row's number in {ROW_COLUMN}; give the column of that name a stored_as"
     for name in key:
         column = schema.by_name.get(name)
         if column is None:

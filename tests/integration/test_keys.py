@@ -483,6 +483,7 @@ def test_a_row_that_was_discarded_is_nobodys_parent(keyed: Keyed) -> None:
         ("lines", {"key": ["order_id", "order_id"]}, "a list of different ones"),
         ("lines", {"key": []}, "a list of different ones"),
         ("trips", {"columns": {"row": "int"}}, "row says that rows have no key"),
+        ("trips", {"columns": {"_row": "int"}}, "give the column of that name a stored_as"),
         ("trips", {"keep": "latest", "newer_by": "at", "columns": {"at": "datetime"}}, "never meet one another"),
         ("parcels", {"foreign_keys": {"order_id": "lines"}}, "another number of columns than lines"),
         ("parcels", {"foreign_keys": {"line_no, order_id": "lines"}}, "line_no is int, but lines.order_id is str"),

@@ -119,7 +119,7 @@ def test_a_file_in_a_new_kind_of_place_is_loaded_end_to_end_and_found_again_by_e
 
     spec = config.by_logical_name["orders"]
     with opened(config.database, config.home) as warehouse, warehouse.transaction() as tx:
-        explained = look(tx, config, spec, samples.uid("order", 2))
+        explained = look(tx, config, spec, [samples.uid("order", 2)])
         assert (explained["origin"]["file_path"], explained["origin"]["row_number"]) == (first, 2)
         file = reports.file(tx, explained["origin"]["file_id"])
         assert file is not None
