@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.config_loader import get_config
 from config.key import Key
 from config.model import Column, Dtype, FileSpec, ForeignKey
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
-from datawarehouse.db_connection import default_warehouse
 from datawarehouse.key_sql import compared_as
 from validation.key_values import parted
-from validation.orphan_validator import Keys, ParentLookup
-
-if TYPE_CHECKING:
-    import pandas as pd
+from validation.orphan_validator import Keys
 
 _OF_ONE_COLUMN = "SELECT {columns} FROM {keys} AS t WHERE t.{key} = ANY({wanted}){locking}"
 # Each of the wanted keys is looked up by the index, which no statistics can talk the planner out of.
@@ -33,42 +27,36 @@ CROSS JOIN LATERAL (SELECT * FROM {keys} AS t WHERE {is_wanted} LIMIT 1) AS k
 CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE {is_key} AND t.{by} = k.{by} LIMIT 1) AS t"""
 
 
-def resolve_ref_table(logical_name: str, config: PipelineConfig | None = None) -> tuple[str, tuple[str, ...]]:
+def resolve_ref_table(logical_name: str, config: PipelineConfig) -> tuple[str, tuple[str, ...]]:
     """Logical file name → (its table, the columns of its primary key)."""
-    spec = (config or get_config()).by_logical_name[logical_name]
+    spec = config.by_logical_name[logical_name]
     return spec.table, tuple(column.target for column in spec.schema.key_columns)
 
 
-def parent_lookup(tx: Cursor, config: PipelineConfig, *, lock: bool = True) -> ParentLookup:
-    """A lookup for reject_orphans within transaction `tx`: one statement, whatever the number of foreign keys.
+def check_fk(tx: Cursor, config: PipelineConfig, keys: Keys, *, lock: bool = True) -> dict[ForeignKey, pa.Array]:
+    """Of `keys`, which foreign keys name, those that are there: one statement, whatever their number.
 
     It reads by the index of each parent's key, never the whole parent. FOR KEY SHARE is the lock that a foreign
-    key's own trigger takes: what was found can't be deleted before the transaction ends. Without `lock` it only
+    key's own trigger takes: what was found can't be deleted before transaction `tx` ends. Without `lock` it only
     looks; so it does at facts that are distributed, whose rows can be locked on one server at a time only.
     """
-    distributed = config.database.distributed
-
-    def present(keys: Keys) -> dict[ForeignKey, pa.Array]:
-        asked = list(keys.items())
-        parents, parts = [], []
-        for number, (foreign_key, values) in enumerate(asked):
-            parent = config.by_logical_name[foreign_key.parent]
-            name = sql.Identifier(f"parent_{number}")
-            locking = " FOR KEY SHARE" if lock and not (distributed and parent.is_fact) else ""
-            found_by = _by_key(parent, values, to=foreign_key.to, locking=locking)
-            parents.append(sql.SQL("{} AS ({})").format(name, found_by))
-            parts.append(sql.SQL("SELECT {}, key::text FROM {}").format(sql.Literal(number), name))
-        statement = sql.SQL("WITH {} {}").format(sql.SQL(", ").join(parents), sql.SQL(" UNION ALL ").join(parts))
-        tx.execute(statement)
-        found: dict[int, list[str]] = {number: [] for number in range(len(asked))}
-        for number, key in tx:
-            found[number].append(key)
-        return {
-            foreign_key: pa.array(found[number], pa.string()).cast(values.type)
-            for number, (foreign_key, values) in enumerate(asked)
-        }
-
-    return present
+    asked = list(keys.items())
+    parents, parts = [], []
+    for number, (foreign_key, values) in enumerate(asked):
+        parent = config.by_logical_name[foreign_key.parent]
+        name = sql.Identifier(f"parent_{number}")
+        locking = " FOR KEY SHARE" if lock and not (config.database.distributed and parent.is_fact) else ""
+        found_by = _by_key(parent, values, to=foreign_key.to, locking=locking)
+        parents.append(sql.SQL("{} AS ({})").format(name, found_by))
+        parts.append(sql.SQL("SELECT {}, key::text FROM {}").format(sql.Literal(number), name))
+    tx.execute(sql.SQL("WITH {} {}").format(sql.SQL(", ").join(parents), sql.SQL(" UNION ALL ").join(parts)))
+    found: dict[int, list[str]] = {number: [] for number in range(len(asked))}
+    for number, key in tx:
+        found[number].append(key)
+    return {
+        foreign_key: pa.array(found[number], pa.string()).cast(values.type)
+        for number, (foreign_key, values) in enumerate(asked)
+    }
 
 
 def rows_by_key(
@@ -122,27 +110,3 @@ def _array_literal(keys: pa.Array | pa.ChunkedArray) -> str:
         escaped = pc.replace_substring_regex(keys, r'(["\\])', r"\\\1")
         texts = pc.binary_join_element_wise('"', escaped, '"', "")
     return f"{{{','.join(texts.to_pylist())}}}"
-
-
-def normalize_id(value: object) -> str | None:
-    """An id as the text of the key that it means: 370.0 → '370'; None and NaN → None."""
-    if value is None or value != value:  # noqa: PLR0124  (NaN)
-        return None
-    return re.sub(r"\.0+$", "", str(value).strip())
-
-
-def check_fk(df: pd.DataFrame, fk_col: str, ref_table: str, ref_pk: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split `df` into rows whose `fk_col` is in `ref_table.ref_pk` or null, and orphans.
-
-    For use by hand; the pipeline's own check is validation.orphan_validator over parent_lookup.
-    """
-    ids = df[fk_col].map(normalize_id)
-    wanted = ids.dropna().unique().tolist()
-    statement = sql.SQL("SELECT {key}::text FROM {table} WHERE {key}::text = ANY(%s)").format(
-        key=sql.Identifier(ref_pk), table=sql.Identifier(ref_table)
-    )
-    with default_warehouse().transaction() as tx:
-        tx.execute(statement, (wanted,))
-        present = {row[0] for row in tx}
-    known = ids.isna() | ids.isin(present)
-    return df[known], df[~known]

@@ -13,7 +13,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
 from datawarehouse.erasure import read_erasures
-from datawarehouse.fk_checker import parent_lookup, rows_by_key
+from datawarehouse.fk_checker import check_fk, rows_by_key
 from datawarehouse.loader import Loaded, Loader
 from datawarehouse.quarantine.counts import passed_rows
 from datawarehouse.schema.late_pii import mask_rest
@@ -54,7 +54,7 @@ class RowLoad:
         self._mask = pii.mask if pii else partial(mask_rest, PiiHandler(config.pii.hash_key))
         self.erased = read_erasures(tx, spec, config)
         self._loader = Loader(tx, spec, config, list_present=list_rows)
-        self._parents = KnownParents(parent_lookup(tx, config))
+        self._parents = KnownParents(partial(check_fk, tx, config))
 
     def find_parents(self, batch: Batch, *, among: np.ndarray | None = None) -> None:
         """Reject the good rows whose parents are not there. Only those `among` are about to be loaded."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from config.file_names import spec_for
 from config.model import Feed, FileSpec, ForeignKey, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
-from datawarehouse.fk_checker import parent_lookup
+from datawarehouse.fk_checker import check_fk
 from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
@@ -173,7 +174,7 @@ class Checker:
             )
 
     def _judge(self, result: FileCheck, file: OpenFile, name: str, spec: FileSpec) -> None:
-        lookup = parent_lookup(self._tx, self._config, lock=False) if self._tx else _every_parent
+        lookup = partial(check_fk, self._tx, self._config, lock=False) if self._tx else _every_parent
         parents = KnownParents(lookup)
         seen = _SeenKeys(spec)
         reasons: dict[Reason, ReasonCount] = {}
