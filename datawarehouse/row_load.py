@@ -20,10 +20,10 @@ from datawarehouse.schema.late_pii import mask_rest
 from utils import metrics
 from validation.batch import FILE_ID, Batch, Chunk
 from validation.conversions import as_mask
+from validation.duplicates import key_codes, readmit_duplicates, reject_duplicates
 from validation.key_values import key_of
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.pii_handler import PiiHandler
-from validation.records_validator import key_codes, readmit_duplicates, reject_duplicates
 from validation.rejudge import Refused, judge_again
 
 MOST_READMITTED = 10  # duplicates of a row that the database refuses, one after the other

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
-from config.model import FileSpec
+from config.model import Feed, FileSpec
 from validation.batch import Batch, Chunk
+from validation.batch_records_validator import validate_batch_records
+from validation.duplicates import reject_duplicates
 from validation.orphan_validator import KnownParents, reject_orphans
-from validation.records_validator import reject_duplicates, validate_records
+from validation.record_checks import Dates
 from validation.schema_validator import validate_schema
+from validation.stream_records_validator import validate_stream_records
+
+RECORDS = {Feed.BATCH: validate_batch_records, Feed.STREAM: validate_stream_records}
 
 
-def validate(chunk: Chunk, spec: FileSpec, dates: tuple[dt.date, dt.date]) -> Batch:
+def validate(chunk: Chunk, spec: FileSpec, dates: Dates) -> Batch:
     """Judge a chunk by all that needs no warehouse: stages schema and records. Pure."""
     batch = Batch(spec, chunk)
     validate_schema(batch)
-    validate_records(batch, dates)
+    RECORDS[spec.feed](batch, dates)
     return batch
 
 

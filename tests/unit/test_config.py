@@ -150,7 +150,7 @@ PETS = "watcher/batch/expected_files/pets.csv"
         (f"{PETS}/indexes", ["nope"], "pets.csv.indexes: 'nope' is not a column of schemas.pets"),
         (f"{PETS}/on_conflict", "update_if_newer", r"update_if_newer .* needs the name of a datetime column"),
         ("schemas/pets/primary_key", "nope", "schemas.pets.primary_key: 'nope' is not one of its columns"),
-        ("schemas/pets/columns/0/nullable", True, "'pet_id' must be int, str, date, datetime or uuid, not nullable"),
+        ("schemas/pets/columns/0/nullable", True, "'pet_id' must be int, str, date, datetime or uuid"),
         ("schemas/pets/columns/1/name", "pet_id", "column 'pet_id' is given twice"),
         ("schemas/pets/columns/1/dtype", "integer", "schemas.pets.columns.1.dtype: Input should be 'str'"),
         ("schemas/people/columns/1/sql_type", "varchar", "columns.name: sql_type 'varchar' needs one length"),

@@ -1,35 +1,14 @@
-"""Stage records: the rules that the YAML gives each column, the range of dates, and duplicates."""
+"""Stage records, the last check of it: rows with one key."""
 
 from __future__ import annotations
-
-import datetime as dt
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Dtype, Stage
+from config.model import Stage
 from validation.batch import Batch
-from validation.conversions import as_mask
 from validation.key_values import key_of
-from validation.rules import RULES
-from validation.times import TIMESTAMP
-
-
-def validate_records(batch: Batch, dates: tuple[dt.date, dt.date]) -> None:
-    """Hold every column's rules against its values; dates must lie within `dates`, both days included."""
-    first = pa.scalar(dt.datetime.combine(dates[0], dt.time.min), TIMESTAMP)
-    beyond = pa.scalar(dt.datetime.combine(dates[1] + dt.timedelta(days=1), dt.time.min), TIMESTAMP)
-    for column in batch.spec.schema.columns:
-        values = batch.values[column.name]
-        for name, parameter in column.rules.items():
-            broken = RULES[name].broken(values, parameter, batch.values)
-            if pc.any(broken).as_py():
-                batch.reject(as_mask(broken), Stage.RECORDS, name, column.name)
-        if column.dtype in {Dtype.DATETIME, Dtype.DATE}:
-            outside = pc.or_(pc.less(values, first), pc.greater_equal(values, beyond))
-            if pc.any(outside).as_py():
-                batch.reject(as_mask(outside), Stage.RECORDS, "date_in_range", column.name)
 
 
 def reject_duplicates(batch: Batch, *, among: np.ndarray | None = None, owners: np.ndarray | None = None) -> None:

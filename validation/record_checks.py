@@ -1,0 +1,49 @@
+"""The checks of stage records that need no other row: what the validators of batch and stream put in order."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from config.model import Column, Dtype, Stage
+from validation.batch import Batch
+from validation.conversions import as_mask
+from validation.rules import RULES
+from validation.times import TIMESTAMP
+
+Dates = tuple[dt.date, dt.date]
+"""The first and the last day that are taken."""
+ColumnCheck = Callable[[Batch, Column, Dates], None]
+"""Holds what it finds in a column against the rows of the batch."""
+
+
+def check_columns(batch: Batch, checks: Sequence[ColumnCheck], dates: Dates) -> None:
+    """Put each column of the batch through `checks`, in their order."""
+    for column in batch.spec.schema.columns:
+        for check in checks:
+            check(batch, column, dates)
+
+
+def column_rules(batch: Batch, column: Column, _dates: Dates) -> None:
+    """The rules that the YAML gives the column."""
+    values = batch.values[column.name]
+    for name, parameter in column.rules.items():
+        _hold(batch, RULES[name].broken(values, parameter, batch.values), name, column)
+
+
+def dates_in_range(batch: Batch, column: Column, dates: Dates) -> None:
+    """Dates and times lie within `dates`, both days included."""
+    if column.dtype not in {Dtype.DATETIME, Dtype.DATE}:
+        return
+    values = batch.values[column.name]
+    first = pa.scalar(dt.datetime.combine(dates[0], dt.time.min), TIMESTAMP)
+    beyond = pa.scalar(dt.datetime.combine(dates[1] + dt.timedelta(days=1), dt.time.min), TIMESTAMP)
+    _hold(batch, pc.or_(pc.less(values, first), pc.greater_equal(values, beyond)), "date_in_range", column)
+
+
+def _hold(batch: Batch, broken: pa.Array, rule: str, column: Column) -> None:
+    if pc.any(broken).as_py():
+        batch.reject(as_mask(broken), Stage.RECORDS, rule, column.name)
