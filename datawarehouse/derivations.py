@@ -6,13 +6,57 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import Derivation, Lookup
+from config.model import Derivation, FileSpec, Lookup
+from config.settings import PipelineConfig
+from datawarehouse.fk_checker import rows_by_key
+from datawarehouse.schema_init import grow_dates
 
 # The column `lookup.take` of the parents whose keys are given, in the order of the keys; null where there is none.
 TakeFromParents = Callable[[Lookup, pa.Array], pa.Array]
 
 _MICROSECONDS_A_CENTIMINUTE = 600_000
+
+
+class DerivedColumns:
+    """The derived columns of one kind of file, in transaction `tx`. dim_date has the years of `calendar`."""
+
+    def __init__(self, tx: Cursor, spec: FileSpec, config: PipelineConfig, calendar: range) -> None:
+        self._tx = tx
+        self._spec = spec
+        self._config = config
+        self._calendar = calendar
+
+    @staticmethod
+    def name(column: str) -> str:
+        """The name of a derived column among those of the file, which may have it too."""
+        return f"\0derived {column}"
+
+    def append(self, rows: pa.Table) -> pa.Table:
+        """`rows` with their derived columns, for whose dates the calendar has days."""
+        self._grow_calendar(rows)
+        for column, derivation in self._spec.derive.items():
+            rows = rows.append_column(self.name(column), derive(derivation, rows, self._take))
+        return rows
+
+    def _take(self, lookup: Lookup, keys: pa.ChunkedArray) -> pa.Array:
+        """A column of the parents, for each of `keys`, as text."""
+        source = self._config.by_logical_name[lookup.source]
+        found = rows_by_key(self._tx, source, pc.unique(keys.drop_null()), lookup.take)
+        parents = pa.array((row[0] for row in found), keys.type)
+        taken = pa.array((None if row[1] is None else str(row[1]) for row in found), pa.string())
+        return taken.take(pc.index_in(keys, value_set=parents))
+
+    def _grow_calendar(self, rows: pa.Table) -> None:
+        for derivation in self._spec.derive.values():
+            if derivation.date_key is None:
+                continue
+            bounds = pc.min_max(rows.column(derivation.date_key)).as_py()
+            years = [value.year for value in bounds.values() if value is not None]
+            if any(year not in self._calendar for year in years):
+                grow_dates(self._tx, min(years), max(years))
+                self._calendar = range(min(*years, self._calendar.start), max(*years, self._calendar.stop - 1) + 1)
 
 
 def derive(derivation: Derivation, rows: pa.Table, take: TakeFromParents) -> pa.ChunkedArray:

@@ -1,4 +1,4 @@
-"""The statements of loads (sql/loader.sql) for one kind of file."""
+"""The statements of loads (sql/loader.sql, with the parts of a way of merging) for one kind of file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from psycopg2 import sql
 
 from config.model import Column, FileSpec
 from datawarehouse import key_sql
+from datawarehouse.merge.merge import Merge
 from datawarehouse.queries import query
 
 _NOTHING = sql.SQL("")
@@ -20,10 +21,12 @@ class LoadSql:
     A name may hold any character, a % too: so the statements are run without parameters.
     """
 
-    def __init__(self, spec: FileSpec, columns: Sequence[str], *, distributed: bool = False) -> None:
+    def __init__(self, spec: FileSpec, columns: Sequence[str], merge: Merge, kind: str = "") -> None:
+        """`kind` is the end of the names of the statements for this kind of table: see Loader.kind."""
         self._spec = spec
         self._columns = columns
-        self._distributed = distributed and spec.is_fact
+        self._merge = merge
+        self._kind = f"_{kind}" if kind else ""
         self.table = sql.Identifier(spec.table)
         self.keys = sql.Identifier(spec.key_table)
         # A blank is in no table's name: what a transaction makes for itself hides no table.
@@ -36,8 +39,16 @@ class LoadSql:
         """The block `name`, with `more` put in."""
         text = query("loader", name)
         if "{is_newer}" in text:
-            more["is_newer"] = self._is_newer
+            more["is_newer"] = self._part("newer")
         return sql.SQL(text).format(**self._identifiers, **more)
+
+    def of_kind(self, name: str, **more: sql.Composable) -> sql.Composed:
+        """The block `name` for this kind of table."""
+        return self.statement(f"{name}{self._kind}", **more)
+
+    def create_seen(self) -> sql.Composed:
+        """A temporary table of what the file has brought and the table does not show."""
+        return self._part("create_seen")
 
     def look(self, *, remembers: bool, list_rows: bool) -> sql.Composed:
         """Which staged rows have keys that are there already, and what is to become of them."""
@@ -46,37 +57,24 @@ class LoadSql:
         return self._looks[remembers, list_rows]
 
     def _look(self, remembers: bool, list_rows: bool) -> sql.Composed:
-        joins = remembers and self._distributed
-        seen = "or_seen_distributed" if joins else f"or_seen{self.manner}"
+        joins = remembers and self._kind == "_distributed"
+        seen = self.statement("or_seen_distributed") if joins else self._part("or_seen")
         return self.statement(
             "look",
-            repeats=self.statement(f"repeats{self.manner}"),
-            or_seen=self.statement(seen) if remembers else _NOTHING,
+            repeats=self._part("repeats"),
+            or_seen=seen if remembers else _NOTHING,
             seen_join=self.statement("seen_join_distributed") if joins else _NOTHING,
-            newer_than_there=self._is_newer,
-            time=self.statement("time") if self._spec.version_by else _NOTHING,
+            newer_than_there=self._part("newer"),
+            time=self._part("time"),
             changed=self._differ("t", "s"),
-            there=self.statement(f"there{self.kind}"),
-            remember=self.statement(f"remember{self.manner}") if remembers else _NOTHING,
+            there=self.of_kind("there"),
+            remember=self._part("remember") if remembers else _NOTHING,
             list_rows=sql.SQL("true" if list_rows else "false"),
         )
 
-    @property
-    def kind(self) -> str:
-        """The end of the names of the blocks for this kind of table."""
-        if self._spec.partition_by:
-            return "_partitioned"
-        return "_distributed" if self._distributed else ""
-
-    @property
-    def manner(self) -> str:
-        """The end of the names of what differs where newer rows replace older ones."""
-        return "_of_versions" if self._spec.version_by else ""
-
-    @property
-    def _is_newer(self) -> sql.Composable:
-        """Is the staged row `s` newer than the row `t` with its key?"""
-        return self.statement("newer") if self._spec.version_by else sql.SQL("false")
+    def _part(self, name: str) -> sql.Composed:
+        """A part that the way of merging has of its own."""
+        return sql.SQL(self._merge.part(name)).format(**self._identifiers)
 
     @cached_property
     def _identifiers(self) -> dict[str, sql.Composable]:

@@ -12,9 +12,11 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
+from datawarehouse.dim_loader import DimLoader
 from datawarehouse.erasure import read_erasures
+from datawarehouse.fact_loader import FactLoader
 from datawarehouse.fk_checker import check_fk, rows_by_key
-from datawarehouse.loader import Loaded, Loader
+from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine.counts import passed_rows
 from datawarehouse.schema.late_pii import mask_rest
 from utils import metrics
@@ -53,7 +55,8 @@ class RowLoad:
         self._spec = spec
         self._mask = pii.mask if pii else partial(mask_rest, PiiHandler(config.pii.hash_key))
         self.erased = read_erasures(tx, spec, config)
-        self._loader = Loader(tx, spec, config, list_present=list_rows)
+        loader = FactLoader if spec.is_fact else DimLoader
+        self._loader = loader(tx, spec, config, list_present=list_rows)
         self._parents = KnownParents(partial(check_fk, tx, config))
 
     def find_parents(self, batch: Batch, *, among: np.ndarray | None = None) -> None:

@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileJob, FileOutcome, FileSpec, Stage, Status
 from config.settings import PipelineConfig
-from datawarehouse.loader import Loaded
+from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.loader import QuarantineText, RefusedRows
 from datawarehouse.row_load import RowLoad

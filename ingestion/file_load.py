@@ -22,7 +22,7 @@ from config.settings import PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.continuation import NotCorrected
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.loader import Loaded
+from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine.loader import QuarantineText
 from ingestion.batch_load import BatchLoad, Books
 from ingestion.continuation import corrector_of, cut_records, replace_former

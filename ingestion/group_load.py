@@ -18,7 +18,7 @@ from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.loader import Loaded
+from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine.loader import RefusedRows
 from ingestion.batch_load import BatchLoad, Books
 from ingestion.contract import refuse_if_dirty

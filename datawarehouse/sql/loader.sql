@@ -1,4 +1,5 @@
--- Words in braces are identifiers and expressions that datawarehouse/load_sql.py puts in. No plan here may depend on
+-- Words in braces are identifiers and expressions that datawarehouse/load_sql.py puts in, and the parts that a way of
+-- merging has of its own (sql/merge_*.sql). No plan here may depend on
 -- statistics: those of a table that is being filled may say that it is empty. So each staged row looks its key up by
 -- the index, in a LATERAL with LIMIT or a subquery with OFFSET 0, which the planner leaves as they are.
 
@@ -19,14 +20,6 @@ CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS SELECT 0::bigint AS {row}, {col
 
 -- name: empty_stage
 TRUNCATE {stage}
-
--- name: create_seen
--- Keys of the file that an earlier file had brought.
-CREATE TEMPORARY TABLE {seen} ({seen_columns}, PRIMARY KEY ({seen_key})) ON COMMIT DROP
-
--- name: create_seen_of_versions
--- Versions that the file has brought, and that are not in the table.
-CREATE TEMPORARY TABLE {seen} ({seen_columns}, version timestamp, PRIMARY KEY ({seen_key}, version)) ON COMMIT DROP
 
 -- name: look
 -- Which staged rows have a key that is there already. `own`: the row that is there is of the same file. `repeats`: the
@@ -49,43 +42,12 @@ SELECT count(*) FILTER (WHERE NOT repeats),
        count(*) FILTER (WHERE NOT repeats AND newer AND own)
 FROM found
 
--- name: repeats
-t._file_id = s._file_id
-
--- name: repeats_of_versions
-t._file_id = s._file_id AND t.{newer} IS NOT DISTINCT FROM s.{newer}
-
--- name: or_seen
-OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} OFFSET 0)
-
 -- name: or_seen_distributed
 OR k.k0 IS NOT NULL
 
 -- name: seen_join_distributed
 -- Citus plans no correlated subquery here.
 LEFT JOIN {seen} AS k ON {seen_is_s}
-
--- name: or_seen_of_versions
-OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} AND k.version = coalesce(s.{newer}, '-infinity') OFFSET 0)
-
--- name: newer
--- A known time is newer than an unknown one.
-s.{newer} IS NOT NULL AND (t.{newer} IS NULL OR t.{newer} < s.{newer})
-
--- name: time
-, s.{newer} AS version, t.{newer} AS version_there
-
--- name: remember
-, remembered AS (INSERT INTO {seen} SELECT {seen_key} FROM found WHERE NOT repeats ON CONFLICT DO NOTHING)
-
--- name: remember_of_versions
--- Those that stay out of the table, and those that leave it.
-, remembered AS (
-    INSERT INTO {seen}
-    SELECT {seen_key}, coalesce(version, '-infinity') FROM found WHERE NOT repeats AND NOT newer
-    UNION ALL
-    SELECT {seen_key}, coalesce(version_there, '-infinity') FROM found WHERE NOT repeats AND newer AND own
-    ON CONFLICT DO NOTHING)
 
 -- name: there
 -- The row with a staged row's key.

@@ -1,0 +1,50 @@
+"""What became of rows that were to be loaded, as the database counts them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that PostgreSQL itself refused: its number in the file, and the error's name."""
+
+    row: int
+    error: str
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What became of the rows, as the database counts them.
+
+    `duplicates` are the numbers of rows that tell nothing newer than what the same file brought before. A row
+    counts as already present as well when its file has a newer one of its key, or had an older one that it takes
+    the place of: so the counts are the same whatever the order. With `list_present`, `updated_rows` are of those
+    that replaced a row of an earlier file, `present_rows` of those that did not, and `changed_rows` of those among
+    these that differ from an earlier file's row. `related` were not loaded, since a row was refused to which they
+    refer, in a table that refers to itself.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    already_present: int = 0
+    changed: int = 0
+    duplicates: list[int] = field(default_factory=list)
+    present_rows: list[int] = field(default_factory=list)
+    updated_rows: list[int] = field(default_factory=list)
+    changed_rows: list[int] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    related: list[int] = field(default_factory=list)
+
+    def add(self, other: Loaded) -> None:
+        """Sum up."""
+        self.inserted += other.inserted
+        self.updated += other.updated
+        self.already_present += other.already_present
+        self.changed += other.changed
+        self.duplicates += other.duplicates
+        self.present_rows += other.present_rows
+        self.updated_rows += other.updated_rows
+        self.changed_rows += other.changed_rows
+        self.refused += other.refused
+        self.related += other.related

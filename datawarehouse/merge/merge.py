@@ -1,0 +1,33 @@
+"""A way of meeting the row that is there: what a merge says of rows of one key, in Arrow and in SQL."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import pyarrow as pa
+
+from config.model import FileSpec
+from datawarehouse.queries import query
+
+
+class Merge(ABC):
+    """One way, for one kind of file. sql/merge_NAME.sql has the parts of the loader's statements that are its own.
+
+    These are `create_seen`, `repeats`, `or_seen`, `remember`, `newer` and `time`; sql/loader.sql puts them in.
+    """
+
+    name: ClassVar[str]
+    replaces: ClassVar[bool]
+    """Can a row that is there give way to a newer one?"""
+
+    def __init__(self, spec: FileSpec) -> None:
+        self._spec = spec
+
+    @abstractmethod
+    def split(self, rows: pa.Table, keys: pa.Array) -> tuple[pa.Table, pa.Table]:
+        """Of `rows`, whose keys are `keys`, those that are loaded first, one a key, and the others."""
+
+    def part(self, name: str) -> str:
+        """A part of the loader's statements."""
+        return query(f"merge_{self.name}", name)

@@ -1,0 +1,27 @@
+-- Parts of sql/loader.sql where a newer row replaces the one that is there (merge/latest.py).
+
+-- name: create_seen
+-- Versions that the file has brought, and that are not in the table.
+CREATE TEMPORARY TABLE {seen} ({seen_columns}, version timestamp, PRIMARY KEY ({seen_key}, version)) ON COMMIT DROP
+
+-- name: repeats
+t._file_id = s._file_id AND t.{newer} IS NOT DISTINCT FROM s.{newer}
+
+-- name: or_seen
+OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} AND k.version = coalesce(s.{newer}, '-infinity') OFFSET 0)
+
+-- name: remember
+-- Those that stay out of the table, and those that leave it.
+, remembered AS (
+    INSERT INTO {seen}
+    SELECT {seen_key}, coalesce(version, '-infinity') FROM found WHERE NOT repeats AND NOT newer
+    UNION ALL
+    SELECT {seen_key}, coalesce(version_there, '-infinity') FROM found WHERE NOT repeats AND newer AND own
+    ON CONFLICT DO NOTHING)
+
+-- name: newer
+-- A known time is newer than an unknown one.
+s.{newer} IS NOT NULL AND (t.{newer} IS NULL OR t.{newer} < s.{newer})
+
+-- name: time
+, s.{newer} AS version, t.{newer} AS version_there
