@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.model import Derivation, FileSpec, Lookup
 from config.settings import PipelineConfig
 from datawarehouse.fk_checker import rows_by_key
-from datawarehouse.schema_init import grow_dates
+from datawarehouse.schema.calendar import grow_dates
 
 # The column `lookup.take` of the parents whose keys are given, in the order of the keys; null where there is none.
 TakeFromParents = Callable[[Lookup, pa.Array], pa.Array]

@@ -21,8 +21,8 @@ from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from datawarehouse.schema import partitions
+from datawarehouse.schema.ddl import create_statements
 from datawarehouse.schema.tables import build_metadata
-from datawarehouse.schema_init import create_statements
 
 
 def statements(tx: Cursor, config: PipelineConfig) -> list[str]:

@@ -24,7 +24,8 @@ from datawarehouse import rights
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.quarantine.retry import OrphanRetry
-from datawarehouse.schema_init import grow_dates, init_schema
+from datawarehouse.schema.calendar import grow_dates
+from datawarehouse.schema_init import init_schema
 from datawarehouse.sequences import catch_up
 from datawarehouse.views import all_views, views_of
 from ingestion.file_load import FileLoad

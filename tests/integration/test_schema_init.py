@@ -12,7 +12,8 @@ from config.errors import ConfigError
 from config.model import Column, Dtype, FileSpec, Schema
 from config.settings import CalendarConfig, PipelineConfig, Weekday
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.schema_init import grow_dates, init_schema
+from datawarehouse.schema.calendar import grow_dates
+from datawarehouse.schema_init import init_schema
 from tests.conftest import with_files
 
 
