@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -18,11 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import psutil
+from typing import Any
 
 from config.errors import ConfigError
+from datawarehouse.embedded_settings import server_settings
+from datawarehouse.postmaster import Postmaster, end_orphans, ends, postmaster_of, processes_of
 from datawarehouse.service_account import account_of, make_readable, make_searchable, name_of, service_account
 from utils.logger import get_logger
 
@@ -38,13 +37,6 @@ LOG_BYTES = 10_000_000
 CONF_NAME = "fastfeast.conf"
 
 MB = 1024**2
-
-
-class _Postmaster(NamedTuple):
-    """What postmaster.pid says of a live server."""
-
-    pid: int
-    socket_dir: Path
 
 
 class EmbeddedServer:
@@ -194,11 +186,11 @@ class EmbeddedServer:
 
     # ------------------------------------------------------------ the server
 
-    def _ensure_running(self) -> _Postmaster:
+    def _ensure_running(self) -> Postmaster:
         postmaster = self._settled()
         if postmaster is not None:
             return postmaster
-        self._end_orphans()
+        end_orphans(self.data_dir)
         if not (self.data_dir / "PG_VERSION").exists():
             self._initialise()
         self._check_version()
@@ -261,7 +253,7 @@ class EmbeddedServer:
 
     def _configure(self, socket_dir: Path) -> None:
         with_lz4 = "--with-lz4" in self._run("pg_config", "--configure").stdout
-        settings = server_settings(self.data_dir, with_lz4=with_lz4)
+        settings = server_settings(self.data_dir, PORT, with_lz4=with_lz4)
         settings["unix_socket_directories"] = str(socket_dir)
         self._write(CONF_NAME, "".join(f"{name} = '{value}'\n" for name, value in settings.items()))
         main = self.data_dir / "postgresql.conf"
@@ -286,15 +278,15 @@ class EmbeddedServer:
         """
         with suppress(ConfigError, OSError):
             self._settled(STOP_SECONDS)  # PostgreSQL 18 may hang when it is told to stop while it recovers
-        postmaster = self._postmaster()
-        process = self._processes().get(postmaster.pid) if postmaster is not None else None
+        postmaster = postmaster_of(self.data_dir, PORT)
+        process = processes_of(self.data_dir).get(postmaster.pid) if postmaster is not None else None
         if process is not None:
             for mode, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, STOP_SECONDS // 2)):
                 process.send_signal(mode)
-                if _ends(process, seconds):
+                if ends(process, seconds):
                     break
                 logger.warning("the embedded PostgreSQL did not stop", extra={"signal": mode.name})
-        self._end_orphans()
+        end_orphans(self.data_dir)
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         identity: dict[str, Any] = {}
@@ -318,10 +310,10 @@ class EmbeddedServer:
 
     # ------------------------------------------------------------ who is there
 
-    def _settled(self, seconds: float = START_SECONDS) -> _Postmaster | None:
+    def _settled(self, seconds: float = START_SECONDS) -> Postmaster | None:
         """The server, once it takes connections, or None: waits while it starts, recovers or stops."""
         deadline = time.monotonic() + seconds
-        while (found := self._postmaster()) is not None:
+        while (found := postmaster_of(self.data_dir, PORT)) is not None:
             ready = self._run("pg_isready", "--quiet", f"--host={found.socket_dir}", f"--port={PORT}")
             if ready.returncode == 0:
                 return found
@@ -332,113 +324,6 @@ class EmbeddedServer:
                 )
             time.sleep(0.05)
         return None
-
-    def _postmaster(self) -> _Postmaster | None:
-        """The live server of this data directory by its postmaster.pid, whose process may be long gone.
-
-        Format: https://github.com/postgres/postgres/blob/master/src/include/utils/pidfile.h
-        """
-        try:
-            lines = (self.data_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-            found = _Postmaster(
-                pid=abs(int(lines[0])),
-                socket_dir=Path(lines[4]) if len(lines) > 4 else self.data_dir,
-            )
-        except (FileNotFoundError, IndexError, ValueError):
-            return None
-        # The pid may be another program's by now, or of a server in another container on the same folder.
-        alive = _listens(found.socket_dir / f".s.PGSQL.{PORT}") or found.pid in self._processes()
-        return found if alive else None
-
-    def _processes(self) -> dict[int, psutil.Process]:
-        """The server's processes: PostgreSQL works in its data directory."""
-        found = {}
-        for process in psutil.process_iter():
-            try:
-                if process.name() == "postgres" and Path(process.cwd()) == self.data_dir:
-                    found[process.pid] = process
-            except psutil.Error:  # gone, a zombie, or another user's
-                continue
-        return found
-
-    def _end_orphans(self) -> None:
-        """End what a dead server has left: a backend in the middle of a statement doesn't notice by itself."""
-        deadline = time.monotonic() + 5
-        while (left := self._processes()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        for process in left.values():
-            logger.warning("ending a PostgreSQL process without a server", extra={"pid": process.pid})
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-            _ends(process, 5)
-
-
-def server_settings(data_dir: Path, *, with_lz4: bool) -> dict[str, str]:
-    """Settings of the server that fit this machine's memory, cores and free disk."""
-    memory = _memory_bytes()
-    free_disk = shutil.disk_usage(data_dir).free
-    return {
-        "listen_addresses": "",
-        "port": str(PORT),
-        "unix_socket_permissions": "0700",
-        "cluster_name": "fastfeast",
-        "max_connections": "50",
-        "shared_buffers": f"{_clamp(memory // 8, 128 * MB, 2048 * MB) // MB}MB",
-        "effective_cache_size": f"{max(memory // 2, 256 * MB) // MB}MB",
-        "work_mem": "32MB",
-        "maintenance_work_mem": "256MB",
-        "max_parallel_workers": str(_clamp(os.cpu_count() or 1, 1, 8)),
-        "max_wal_size": f"{_clamp(free_disk // 10, 128 * MB, 4096 * MB) // MB}MB",
-        "checkpoint_timeout": "15min",
-        "wal_compression": "lz4" if with_lz4 else "off",  # pglz: inserts took 2.5 times as long, for 4 % less log
-        "timezone": "UTC",
-        "log_timezone": "UTC",
-        # An error's text, detail and statement may carry values of rows: none of these is written.
-        "log_min_messages": "log",
-        "log_min_error_statement": "panic",
-        "log_parameter_max_length": "0",
-        "log_parameter_max_length_on_error": "0",
-        "log_error_verbosity": "terse",
-        "log_checkpoints": "off",
-    }
-
-
-def _memory_bytes() -> int:
-    """The machine's memory, or the container's limit where that is less."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    except (OSError, ValueError):  # no cgroup, or "max"
-        return memory
-
-
-def _clamp(value: int, low: int, high: int) -> int:
-    return max(low, min(value, high))
-
-
-def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except TimeoutError:
-            return True  # its queue is full
-        except OSError:
-            return False
-    return True
-
-
-def _ends(process: psutil.Process, seconds: float) -> bool:
-    """Wait for a process that need not be our child. One that is only waiting to be reaped has ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def _tail(log: Path, lines: int = 10) -> str:

@@ -17,11 +17,12 @@ from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
 from datawarehouse.sequences import catch_up
 from datawarehouse.streaming import stream
-from ingestion.file_tracker import DONE, FAILED, FileTracker
+from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.lacking import Lacking
 from ingestion.scans import offer_again
 from ingestion.start_checks import check_pii_key
+from ingestion.tracker_view import DONE, FAILED
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from utils.logger import get_logger

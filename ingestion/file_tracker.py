@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from config.model import Content, FileJob, Stamp
 from ingestion.places.registry import path_of, place_of
+from ingestion.tracker_view import BUSY_SECONDS, DONE, FAILED, is_same
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
-DONE, FAILED = "done", "failed"
 _DDL = """CREATE TABLE IF NOT EXISTS processed_files (
     path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, md5 TEXT NOT NULL,
     status TEXT NOT NULL, error TEXT, processed_at TEXT NOT NULL,
@@ -31,9 +31,6 @@ _ADD = "ALTER TABLE processed_files ADD COLUMN {} INTEGER NOT NULL DEFAULT 0"
 _COLUMNS = "path, size, mtime_ns, inode, ctime_ns, md5, status, error, processed_at"
 _SELECT = f"SELECT {_COLUMNS} FROM processed_files"
 _UPSERT = f"INSERT OR REPLACE INTO processed_files ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_STAMPS = "SELECT path, size, mtime_ns, inode, ctime_ns FROM processed_files"
-_STAMPS_OF_OLD = "SELECT path, size, mtime_ns, 0, 0 FROM processed_files"
-_BUSY_SECONDS = 2.0
 _RETRY_SECONDS = 5.0
 _INT64 = range(-(2**63), 2**63)
 # Faults of the moment or of the machine: the file itself may be sound, and is kept.
@@ -72,47 +69,9 @@ def compute_hash(file_path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-class TrackerView:
-    """What the tracker of a service has written so far, to be read only; nothing where there is none."""
-
-    def __init__(self, db_path: Path) -> None:
-        self._known: dict[str, Stamp] = {}
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(db_path)) as connection:
-            try:
-                rows = connection.execute(_STAMPS)
-            except sqlite3.OperationalError:  # of an older version, which has not run since
-                rows = connection.execute(_STAMPS_OF_OLD)
-            self._known = {os.fsdecode(path): Stamp(*stamp) for path, *stamp in rows}
-
-    def is_current(self, path: str, size: int, mtime_ns: int, inode: int = 0, ctime_ns: int = 0) -> bool:
-        """Was exactly this file, unchanged since, finished before?"""
-        return _is_same(self._known.get(path), Stamp(size, mtime_ns, inode, ctime_ns))
-
-
-def _is_same(known: Stamp | None, found: Stamp) -> bool:
-    """Are these one file's, unchanged? A tracker of an older version knows size and time of change only."""
-    if known is None or known.ctime_ns:
-        return known == found
-    return known[:2] == found[:2]
-
-
 def _row(columns: tuple[Any, ...]) -> tuple[Any, Stamp, str, str, str | None, str]:
     """A row of _SELECT, its stamp in one."""
     return columns[0], Stamp(*columns[1:5]), *columns[5:]
-
-
-def counted_as_done(db_path: Path) -> dict[str, set[str]]:
-    """The paths that a service's tracker counts as done, by MD5; nothing where there is no tracker."""
-    found: dict[str, set[str]] = {}
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_read_only(db_path)) as connection:
-        rows = connection.execute("SELECT path, md5 FROM processed_files WHERE status = ?", (DONE,))
-        for path, md5 in rows:
-            found.setdefault(md5, set()).add(os.fsdecode(path))
-    return found
-
-
-def _read_only(db_path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{db_path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
 
 
 class FileTracker:
@@ -142,7 +101,7 @@ class FileTracker:
         """Was exactly this file, unchanged since, finished before? No I/O."""
         file = self._known.get(path)
         found = Stamp(size, mtime_ns, inode, ctime_ns)
-        if file is None or not _is_same(known := Stamp(*file[:4]), found):
+        if file is None or not is_same(known := Stamp(*file[:4]), found):
             return False
         if known != found:  # known from an older version, and to be told apart better from now on
             self._known[path] = file._replace(inode=inode, ctime_ns=ctime_ns)
@@ -259,7 +218,7 @@ class FileTracker:
         if not self._path.exists():
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")

@@ -10,11 +10,11 @@ from config.file_names import spec_for
 from config.model import Feed, FileJob
 from config.settings import PipelineConfig
 from ingestion.admission import Finished, why_not
-from ingestion.file_tracker import TrackerView
 from ingestion.inbox import Inbox
 from ingestion.places.left_alone import ignored_because
 from ingestion.places.registry import input_folder, place_of
 from ingestion.scans import scan_due
+from ingestion.tracker_view import TrackerView
 
 WRITTEN = "somebody has it open for writing; it is loaded when its writer closes it"
 

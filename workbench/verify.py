@@ -20,7 +20,7 @@ from datawarehouse.queries import query
 from datawarehouse.schema.partitions import names_of, partitioned
 from datawarehouse.schema.tables import build_metadata
 from datawarehouse.streaming import stream
-from ingestion.file_tracker import counted_as_done
+from ingestion.tracker_view import counted_as_done
 from workbench.output import AsJson, print_json, say, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 

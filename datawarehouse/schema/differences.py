@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from datawarehouse.schema.ddl import DIALECT, type_name
-from datawarehouse.schema.tables import FORMER_CHECKS
+from datawarehouse.schema.own_tables import FORMER_CHECKS
 
 
 class Found(NamedTuple):

@@ -20,7 +20,8 @@ import psycopg2
 import pytest
 
 from config.errors import ConfigError
-from datawarehouse.embedded_server import EmbeddedServer, server_settings
+from datawarehouse.embedded_server import PORT, EmbeddedServer
+from datawarehouse.embedded_settings import server_settings
 
 # SIGINT may be ignored by whoever started the tests, and so by their children
 USER_OF_SERVER = """
@@ -145,7 +146,7 @@ def test_it_is_private_durable_and_in_utc(server: EmbeddedServer, data_dir: Path
 
 
 def test_settings_fit_the_machine(tmp_path: Path) -> None:
-    settings = server_settings(tmp_path, with_lz4=True)
+    settings = server_settings(tmp_path, PORT, with_lz4=True)
     assert 128 <= int(settings["shared_buffers"].removesuffix("MB")) <= 2048
     assert int(settings["max_wal_size"].removesuffix("MB")) <= max(
         shutil.disk_usage(tmp_path).total / 10 / 1024**2, 128

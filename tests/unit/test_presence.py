@@ -9,8 +9,9 @@ from pathlib import Path
 
 from config.model import FileJob
 from config.settings import PipelineConfig
-from ingestion.file_tracker import FileTracker, TrackerView
+from ingestion.file_tracker import FileTracker
 from ingestion.presence import announced, running
+from ingestion.tracker_view import TrackerView
 
 HERE = Path(__file__).resolve().parents[2]
 
