@@ -31,7 +31,7 @@ _ADD = "ALTER TABLE processed_files ADD COLUMN {} INTEGER NOT NULL DEFAULT 0"
 _COLUMNS = "path, size, mtime_ns, inode, ctime_ns, md5, status, error, processed_at"
 _SELECT = f"SELECT {_COLUMNS} FROM processed_files"
 _UPSERT = f"INSERT OR REPLACE INTO processed_files ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_RETRY_SECONDS = 5.0
+RETRY_SECONDS = 5.0
 _INT64 = range(-(2**63), 2**63)
 # Faults of the moment or of the machine: the file itself may be sound, and is kept.
 _PASSING = {
@@ -197,7 +197,7 @@ class FileTracker:
     def _next_orders(self) -> Iterator[str | _Order]:
         """All that is queued; waits for one, but not for long while something is owed."""
         with contextlib.suppress(queue.Empty):
-            yield self._orders.get(timeout=_RETRY_SECONDS if self._owed or self._all_owed else None)
+            yield self._orders.get(timeout=RETRY_SECONDS if self._owed or self._all_owed else None)
             while True:
                 yield self._orders.get_nowait()
 

@@ -23,8 +23,8 @@ from ingestion.file_tracker import FileTracker, compute_hash
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same behaviour, sooner."""
-    monkeypatch.setattr(file_tracker, "_BUSY_SECONDS", 0.05)
-    monkeypatch.setattr(file_tracker, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(file_tracker, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(file_tracker, "RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture
