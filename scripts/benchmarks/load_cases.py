@@ -13,7 +13,7 @@ from config.model import FileJob, FileSpec, Schema
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_load import FileLoad
-from ingestion.formats.csv_format import BLOCK_BYTES, MAX_LINE_BYTES
+from ingestion.formats.csv_blocks import BLOCK_BYTES, MAX_LINE_BYTES
 from ingestion.formats.csv_mend import Mender
 from ingestion.formats.csv_records import Grammar
 from scripts.benchmarks.data import Expected, blocks, write_copy, write_csv, write_json
