@@ -28,8 +28,7 @@ class Escapes:
 
     def __init__(self, sign: str, delimiter: str, quote: str | None) -> None:
         self._signs = {_ESCAPE: sign, _DELIMITER: delimiter, _LF: "\n", _CR: "\r", _CR + _LF: "\r\n"}
-        if quote:
-            self._signs[_QUOTE] = quote
+        self._signs[_QUOTE] = quote or '"'  # which writers escape though they quote nothing
         self._escape = sign
         self._byte = sign.encode()
         # An escape that is escaped escapes nothing, so it is the first; behind another one CR LF is one line end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
@@ -16,7 +16,7 @@ from config.model import Schema, Stage
 from ingestion.formats.csv_blocks import MAX_LINE_BYTES, Blocks
 from ingestion.formats.csv_comments import Comments
 from ingestion.formats.csv_escapes import Escapes, hidden_line_ends
-from ingestion.formats.csv_header import Header, check_header, read_header, refuse_other_dialect
+from ingestion.formats.csv_header import Header, NoBeginning, check_header, read_header, refuse_other_dialect
 from ingestion.formats.csv_mend import Mended, Mender
 from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.csv_quotes import lines_of_records
@@ -27,6 +27,8 @@ from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import malformed_raw
 
 _BOM = b"\xef\xbb\xbf"
+
+LONGEST_BEGINNING = 16 << 20  # bytes before the header
 
 
 class CsvFormat(Format):
@@ -49,7 +51,7 @@ class CsvFormat(Format):
         """The names in the header."""
         del rows
         blocks = Blocks(raw, options)
-        header = read_header(blocks.text, options, escapes=blocks.escapes)
+        header = _header(blocks, options)
         refuse_other_dialect(blocks.text, header, options)
         return header.names
 
@@ -65,11 +67,22 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOption
     begins on the line after it. Raises FileRejected for what is wrong with the file as a whole.
     """
     blocks = Blocks(raw, options)
-    header = read_header(blocks.text, options, schema.by_name, blocks.escapes)
+    header = _header(blocks, options, schema.by_name)
     check_header(blocks.text, header, schema, options)
     blocks.use(header.end)
     parts = _parts(blocks, header, schema, options)
     yield from _rechunked(parts, [column.name for column in schema.columns], chunk_rows)
+
+
+def _header(blocks: Blocks, options: CsvOptions, known: Collection[str] = ()) -> Header:
+    """The header, which most files have in their first block; comments and lines to skip may go on beyond."""
+    while True:
+        try:
+            return read_header(blocks.text, options, known, blocks.escapes)
+        except NoBeginning:
+            if blocks.last or len(blocks.text) > LONGEST_BEGINNING:
+                raise
+        blocks.read()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ class Header(NamedTuple):
     end: int
 
 
+class NoBeginning(FileRejected):
+    """There is no header, nor a row, in the text that was read so far."""
+
+
 def read_header(
     text: bytes, options: CsvOptions, known: Collection[str] = (), escapes: Escapes | None = None
 ) -> Header:
@@ -50,7 +54,7 @@ def read_header(
         raise FileRejected(kind)
     start, delimiter, said_by = _begin(text, options)
     if start == len(text):
-        raise FileRejected("is empty: not even a header line" if options.header else "is empty: it has no rows")
+        raise NoBeginning("is empty: not even a header line" if options.header else "is empty: it has no rows")
     grammar = HeaderLine(delimiter, options.quote)
     match = grammar.line.match(text, start)
     if not options.header:
@@ -109,7 +113,7 @@ def _begin(text: bytes, options: CsvOptions) -> tuple[int, str, str]:
         for _ in range(options.skip_lines):
             line = _LINE.match(text, start)
             if line is None:
-                raise FileRejected(f"has no line behind the {options.skip_lines} of skip_lines")
+                raise NoBeginning(f"has no line behind the {options.skip_lines} of skip_lines")
             start = line.end()
     elif said:
         start = said.end()

@@ -113,7 +113,7 @@ def _read(lines: list[str], delimiter: str, quote: str | None, escape: str | Non
                 records.append((start, record))
             start = reader.line_num
     except csv.Error:
-        if not records or start < len(lines) - MOST_BEFORE:  # else the beginning ends within a value
+        if reader.line_num < len(lines):  # else the beginning ends within a value
             return None
     if not records:
         return None

@@ -7,6 +7,7 @@ import difflib
 import encodings.aliases
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -42,9 +43,10 @@ _AROUND = 1 << 15  # bytes before and behind the first that is not UTF-8, for a 
 def _codec(value: str) -> str:
     try:
         found = codecs.lookup(value)
-        b"".decode(value)  # LookupError where it is made for something else than text
         known = found.incrementaldecoder is not None and found.name not in _NO_FILES
-    except (LookupError, UnicodeError, ValueError):
+        with suppress(UnicodeError):
+            b"x".decode(value)  # LookupError where it is made for something else than text
+    except (LookupError, ValueError):
         known = False
     if not known:
         close = difflib.get_close_matches(value.lower(), sorted(encodings.aliases.aliases), n=1)
@@ -136,7 +138,7 @@ def _refuse_other(beginning: bytes, encoding: str) -> None:
     wide = encoding.startswith(_WITH_BOM)
     if found and found != encoding:
         raise OtherEncoding(found, encoding)
-    if wide and beginning and b"\0" not in beginning and _is_utf8(beginning):
+    if wide and len(beginning) >= 4 and b"\0" not in beginning and _is_utf8(beginning):
         raise OtherEncoding(UTF8, encoding)
 
 
