@@ -39,10 +39,11 @@ class _Reading(NamedTuple):
     share: float
 
     @property
-    def rank(self) -> tuple[bool, bool, bool, int]:
+    def rank(self) -> tuple[bool, ...]:
         """Of two readings the one with the greater rank is the likelier one."""
         fits = self.fields > 1 and self.share >= SURE
-        return fits, fits and not self.first, fits and self.share == 1, 0 if self.delimiter == ":" else 1
+        whole = not any(_is_torn(value) for _, record in self.records for value in record)
+        return fits, fits and not self.first, fits and self.share == 1, fits and whole, self.delimiter != ":"
 
 
 def sniffed(beginning: bytes, options: CsvOptions) -> dict[str, Any] | None:
@@ -73,7 +74,7 @@ def sniffed(beginning: bytes, options: CsvOptions) -> dict[str, Any] | None:
     if reading.escape != options.escape_sign:
         likely["escape"] = reading.escape or "none"
     before = reading.records[reading.first][0]
-    if reading.first and 0 < before <= MOST_BEFORE and len(reading.records) - reading.first > 2:
+    if reading.first and 0 < before <= MOST_BEFORE and len(reading.records) - reading.first > 1:
         likely["skip_lines"] = before + (1 if said else 0)
     rows = [record for _, record in reading.records[reading.first :] if len(record) == reading.fields]
     if options.header and _are_values(rows):
@@ -124,6 +125,11 @@ def _read(lines: list[str], delimiter: str, quote: str | None, escape: str | Non
     if fields > 1 and len(records) < 2:
         share = 0 if delimiter != "," else share
     return _Reading(delimiter, quote, escape, records, fields, first, share)
+
+
+def _is_torn(value: str) -> bool:
+    """Is there a quote at one end alone?"""
+    return any(value.startswith(sign) != value.endswith(sign) for sign in ("'", '"'))
 
 
 def _comment(lines: Sequence[str], options: CsvOptions) -> str | None:
