@@ -14,6 +14,7 @@ from config.config_loader import get_config
 from config.model import Feed, FileJob
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
+from ingestion.file_reader import read_file
 from ingestion.formats import registry
 from ingestion.group_load import GroupLoad
 from ingestion.pipeline import Pipeline
@@ -112,19 +113,19 @@ def test_a_failed_file_is_loaded_once_the_yaml_says_its_dialect(
     assert foreign.reasons() == [(1, "Ä")]
 
 
-def test_what_infer_proposes_is_loaded_unedited(foreign: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_infer_proposes_is_read_unedited(foreign: Foreign) -> None:
     path = foreign.home / "belege.csv"
     rows = "".join(f"R-{n};'Müller; Söhne {n}';{n}\r\n" for n in range(1, 6))
     path.write_bytes(f"Belege 2026\r\nBeleg;Kunde;Menge\r\n{rows}".encode("cp1252"))
     found = propose(foreign.config, path, "belege", feed=Feed.BATCH, key=["Beleg"])
     read = {"encoding": "cp1252", "delimiter": ";", "quote": "'", "skip_lines": 1}
     assert found.file_entry["read"] == read
-    config = foreign.home / "config.yaml"
+    config = foreign.home / "proposed.yaml"
     proposed = found.as_mapping()
     proposed["watcher"]["stream"] = {}
     config.write_text(yaml.safe_dump(proposed))
-    loaded = get_config(config, checks=[registry.problems])
-    assert loaded.by_logical_name["belege"].read.of_format == read
+    frame, _ = read_file(path, get_config(config, checks=[registry.problems]))
+    assert frame.to_numpy().tolist() == [[f"R-{n}", f"Müller; Söhne {n}", str(n)] for n in range(1, 6)]
 
 
 @pytest.mark.parametrize("engine", ["local", "dask"])
