@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from config.errors import FileRejected
-from ingestion.formats.csv_escapes import Escapes, hidden_line_ends
+from ingestion.formats.csv_escapes import Escapes, count_hidden_lines
 from ingestion.formats.csv_header import other_kind, said_delimiter, wrong_encoding
 from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.csv_quotes import count_lines
@@ -75,7 +75,7 @@ class Blocks:
 
     def _lines(self, length: int) -> int:
         lines = count_lines(self.text, length)
-        return lines + len(hidden_line_ends(self.text[:length])) if self.escapes else lines
+        return lines + count_hidden_lines(self.text, length) if self.escapes else lines
 
     def _checked(self, text: bytes) -> bytes:
         offsets = pa.py_buffer(np.array([0, len(text)], np.int32))

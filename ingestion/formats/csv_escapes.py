@@ -19,7 +19,7 @@ from ingestion.formats.streams import Stream, pieces_of
 _OWN, _ESCAPE, _DELIMITER, _QUOTE, _LF, _CR = (chr(0xFDD0 + number) for number in range(6))
 _SPECIAL = b"\xef\xb7"  # how all of them begin in UTF-8
 _FOUND = re.compile(rb"\xef\xb7[\x90-\x95]")
-HIDDEN_LINE_END = re.compile(f"{_CR}{_LF}|{_LF}|{_CR}".encode())
+HIDDEN_LINE_END = re.compile(f"{_LF}|{_CR}(?:{_LF})?+".encode())
 _IN_TEXT = re.compile(f"{_OWN}(.)|({_CR}{_LF}|[{_ESCAPE}-{_CR}])", re.DOTALL)
 
 
@@ -31,10 +31,9 @@ class Escapes:
         self._signs[_QUOTE] = quote or '"'  # which writers escape though they quote nothing
         self._escape = sign
         self._byte = sign.encode()
-        # An escape that is escaped escapes nothing, so it is the first; behind another one CR LF is one line end.
-        hidden = (_ESCAPE, _CR + _LF, _DELIMITER, _QUOTE, _LF, _CR)
-        written = ((sign + self._signs[char]).encode() for char in hidden if char in self._signs)
-        self._steps = list(zip(written, (char.encode() for char in hidden if char in self._signs), strict=True))
+        self._hide = {(sign + text).encode(): hidden.encode() for hidden, text in self._signs.items()}
+        pairs = b"|".join(map(re.escape, sorted(self._hide, key=len, reverse=True)))  # CR LF is one line end
+        self._pair = re.compile(pairs)
 
     def hide(self, raw: Stream) -> Iterator[bytes]:
         """The text of `raw`, in which each escaped sign is hidden."""
@@ -57,8 +56,7 @@ class Escapes:
         if _SPECIAL in text:
             text = _FOUND.sub(lambda found: _OWN.encode() + found[0], text)
         if self._byte in text:
-            for written, hidden in self._steps:
-                text = text.replace(written, hidden)
+            text = self._pair.sub(lambda found: self._hide[found[0]], text)
         return text
 
     def values(self, columns: pa.Table) -> pa.Table:
@@ -87,6 +85,11 @@ class Escapes:
     def as_written(self, text: str) -> str:
         """The text as the file has it."""
         return _IN_TEXT.sub(lambda found: found[1] or self._escape + self._signs[found[2]], text)
+
+
+def count_hidden_lines(text: bytes, end: int) -> int:
+    """How many line ends are hidden before the offset `end`."""
+    return sum(1 for _ in HIDDEN_LINE_END.finditer(text, 0, end))
 
 
 def hidden_line_ends(text: bytes) -> list[int]:
