@@ -34,7 +34,7 @@ MEANINGS = {
     "bad_quotes": "the quotes of the row are not right: one too many, or one too few",
     "not_an_object": "the record is not an object",
     "not_json": "the line, or this value of it (a bare NaN or Infinity), is not JSON",
-    "not_utf8": "the line is not UTF-8 text",
+    "not_utf8": "the line is not text in its encoding",
     "line_too_long": "the line is too long to be read",
     "nested_too_deeply": "values are nested too deeply",
     "lone_surrogate": "the text holds half a character (a lone surrogate)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
@@ -13,26 +13,22 @@ import pyarrow.csv as pacsv
 
 from config.errors import FileRejected
 from config.model import Schema, Stage
-from ingestion.formats.csv_header import (
-    Header,
-    check_header,
-    looks_separated_by,
-    not_utf8,
-    other_kind,
-    read_header,
-    refuse_other_dialect,
-)
+from ingestion.formats.csv_blocks import MAX_LINE_BYTES, Blocks
+from ingestion.formats.csv_comments import Comments
+from ingestion.formats.csv_escapes import Escapes, hidden_line_ends
+from ingestion.formats.csv_header import Header, NoBeginning, check_header, read_header, refuse_other_dialect
 from ingestion.formats.csv_mend import Mended, Mender
 from ingestion.formats.csv_options import CsvOptions
-from ingestion.formats.csv_quotes import count_lines, lines_of_records
-from ingestion.formats.csv_records import TOO_FEW, TOO_MANY, Grammar
+from ingestion.formats.csv_quotes import lines_of_records
+from ingestion.formats.csv_records import NO_QUOTE, TOO_FEW, TOO_MANY, Grammar
+from ingestion.formats.csv_sniff import sniffed
 from ingestion.formats.format import Format
 from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import malformed_raw
 
-BLOCK_BYTES = 4 << 20  # read at a time
-MAX_LINE_BYTES = 4 << 20  # a longer line fails its file; a record that spans more is malformed
 _BOM = b"\xef\xbb\xbf"
+
+LONGEST_BEGINNING = 16 << 20  # bytes before the header
 
 
 class CsvFormat(Format):
@@ -48,18 +44,15 @@ class CsvFormat(Format):
         return {"delimiter": "tab"} if extension == ".tsv" else {}
 
     def sniff(self, beginning: bytes, options: CsvOptions) -> dict[str, Any] | None:
-        """The delimiter, where another one splits the lines."""
-        if other_kind(beginning):
-            return None
-        other = looks_separated_by(beginning, options)
-        return {"delimiter": "tab" if other == "\t" else other} if other else {}
+        """The encoding, the signs and the lines that are no rows, where they can be told from the beginning."""
+        return sniffed(beginning, options)
 
     def columns(self, raw: IO[bytes], rows: int, options: CsvOptions) -> list[str]:
         """The names in the header."""
         del rows
-        text = _Blocks(raw).text
-        header = read_header(text, options)
-        refuse_other_dialect(text, header)
+        blocks = Blocks(raw, options)
+        header = _header(blocks, options)
+        refuse_other_dialect(blocks.text, header, options)
         return header.names
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOptions) -> Iterator[Chunk]:
@@ -73,65 +66,23 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOption
     A record that can't be split into the columns is `malformed` of its chunk. It costs one line: the next record
     begins on the line after it. Raises FileRejected for what is wrong with the file as a whole.
     """
-    blocks = _Blocks(raw)
-    header = read_header(blocks.text, options, schema.by_name)
-    check_header(blocks.text, header, schema)
+    blocks = Blocks(raw, options)
+    header = _header(blocks, options, schema.by_name)
+    check_header(blocks.text, header, schema, options)
     blocks.use(header.end)
-    yield from _rechunked(_parts(blocks, header, schema), [column.name for column in schema.columns], chunk_rows)
+    parts = _parts(blocks, header, schema, options)
+    yield from _rechunked(parts, [column.name for column in schema.columns], chunk_rows)
 
 
-class _Blocks:
-    """A file in blocks. `text` are whole lines, none of them used yet, which begin on line `line` of the file.
-
-    When `last`, it goes to the end of the file.
-    """
-
-    def __init__(self, raw: IO[bytes]) -> None:
-        self._raw = raw
-        self._rest = b""  # of a line that goes on
-        self.text, self.line, self.last = b"", 1, False
-        self.read()
-
-    def use(self, length: int) -> None:
-        """Go on behind the first `length` bytes of the text."""
-        self.line += count_lines(self.text, length)
-        self.text = self.text[length:]
-
-    def read(self) -> None:
-        """Add the next lines to the text."""
-        while True:
-            block = self._raw.read(BLOCK_BYTES)
-            self.last = len(block) < BLOCK_BYTES  # these streams read in full
-            if not self.last and (end := _end_of_lines(block)):
-                text = b"".join((self.text, self._rest, memoryview(block)[:end]))
-                self.text, self._rest = self._checked(text), block[end:]
-                return
-            text = b"".join((self.text, self._rest, block))
-            if self.last:
-                whole = text if text.endswith((b"\n", b"\r")) or not text else text + b"\n"
-                self.text, self._rest = self._checked(whole), b""
-                return
-            used = len(self.text)
-            if end := _end_of_lines(text, used):  # an LF may have followed the last CR of the rest
-                self.text, self._rest = self._checked(text[:end]), text[end:]
-                return
-            self._rest = text[used:]
-            if len(self._rest) > MAX_LINE_BYTES:
-                line = self.line + count_lines(self.text, used)
-                raise FileRejected(f"line {line} is longer than {MAX_LINE_BYTES >> 20} MB")
-
-    def _checked(self, text: bytes) -> bytes:
-        offsets = pa.py_buffer(np.array([0, len(text)], np.int32))
+def _header(blocks: Blocks, options: CsvOptions, known: Collection[str] = ()) -> Header:
+    """The header, which most files have in their first block; comments and lines to skip may go on beyond."""
+    while True:
         try:
-            pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(text)]).validate(full=True)
-        except pa.ArrowInvalid:
-            raise FileRejected(not_utf8(text, self.line)) from None
-        return text
-
-
-def _end_of_lines(text: bytes, start: int = 0) -> int:
-    """The offset behind the last line end from `start` on, else 0; an LF may yet follow a CR at the end."""
-    return max(text.rfind(b"\n", start), text.rfind(b"\r", start, -1)) + 1
+            return read_header(blocks.text, options, known, blocks.escapes)
+        except NoBeginning:
+            if blocks.last or len(blocks.text) > LONGEST_BEGINNING:
+                raise
+        blocks.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +115,13 @@ class _Part:
         return _Part(numbers, pa.concat_tables([self.rows, other.rows]), self.malformed + other.malformed)
 
 
-def _parts(blocks: _Blocks, header: Header, schema: Schema) -> Iterator[_Part]:
+def _parts(blocks: Blocks, header: Header, schema: Schema, options: CsvOptions) -> Iterator[_Part]:
     """What each block holds."""
     columns = [schema.by_name[name] for name in header.names]
-    mender = Mender(Grammar(columns, schema.primary_key.columns, header.delimiter), MAX_LINE_BYTES)
-    parser = _Parser(header, [column.name for column in schema.columns], mender.mark)
+    grammar = Grammar(columns, schema.primary_key.columns, header.delimiter, options.quote)
+    comments = Comments(options.comment, escapes=blocks.escapes is not None) if options.comment else None
+    mender = Mender(grammar, blocks.longest, comments)
+    parser = _Parser(header, [column.name for column in schema.columns], mender, blocks.escapes)
     count = 0
     while True:
         mended = mender.mend(blocks.text, last=blocks.last)
@@ -188,9 +141,11 @@ def _parts(blocks: _Blocks, header: Header, schema: Schema) -> Iterator[_Part]:
 class _Parser:
     """Text whose quotes are right → columns `wanted`, by Arrow, which tells of the lines that it can't split."""
 
-    def __init__(self, header: Header, wanted: list[str], mark: bytes) -> None:
+    def __init__(self, header: Header, wanted: list[str], mender: Mender, escapes: Escapes | None) -> None:
         self._header = header
-        self._mark = mark.decode()
+        self._quote = mender.grammar.quote
+        self._mark = mender.mark.decode()
+        self._escapes = escapes
         self._convert = pacsv.ConvertOptions(
             column_types=dict.fromkeys(wanted, pa.string()),
             include_columns=wanted,
@@ -225,19 +180,24 @@ class _Parser:
         if not text:
             return self._nothing
         try:
-            return pacsv.read_csv(
+            rows = pacsv.read_csv(
                 pa.BufferReader(text),
                 pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._header.names),
                 pacsv.ParseOptions(
-                    delimiter=self._header.delimiter, newlines_in_values=b'"' in text, invalid_row_handler=note
+                    delimiter=self._header.delimiter,
+                    quote_char=False if self._quote == NO_QUOTE else self._quote.decode(),
+                    newlines_in_values=self._quote in text,
+                    invalid_row_handler=note,
                 ),
                 self._convert,
             )
+            return self._escapes.values(rows) if self._escapes else rows
         except pa.ArrowInvalid:
             raise FileRejected("is not CSV that can be read") from None  # Arrow's own words may quote the data
 
     def _malformed(self, mended: Mended, ragged: list[pacsv.InvalidRow], count: int, line: int) -> list[Rejection]:
-        lines = lines_of_records(mended.text, ord(self._header.delimiter)) + line
+        escaped = hidden_line_ends(mended.text) if self._escapes else ()
+        lines = line + lines_of_records(mended.text, ord(self._header.delimiter), self._quote[0], escaped)
         cuts = iter(mended.cuts)
         malformed = []
         for row in ragged:
@@ -246,6 +206,7 @@ class _Parser:
             else:
                 rule, text = TOO_MANY if row.actual_columns > row.expected_columns else TOO_FEW, row.text
             reasons = (Reason(Stage.SCHEMA, rule, ""),)
+            text = self._escapes.as_written(text) if self._escapes else text
             raw = malformed_raw(text, int(lines[row.number - 1]))
             malformed.append(Rejection(row.number + count, reasons, raw))
         return malformed

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ingestion.formats.csv_comments import Comments
 from ingestion.formats.csv_quotes import Offsets, Scan, scan
 from ingestion.formats.csv_records import Grammar
 
@@ -42,9 +43,10 @@ class Mended:
 class Mender:
     """Takes out the records that break `grammar`; one that is not over after `longest` bytes does."""
 
-    def __init__(self, grammar: Grammar, longest: int) -> None:
+    def __init__(self, grammar: Grammar, longest: int, comments: Comments | None = None) -> None:
         self.grammar = grammar
         self.longest = longest
+        self.comments = comments
         self.mark = b"\0" + secrets.token_hex(8).encode()  # no line of a file begins with it
         self.marked = self.mark + grammar.delimiter * grammar.fields + b"\n"  # a field too many: Arrow tells of it
 
@@ -53,11 +55,14 @@ class Mender:
 
         `last`: nothing follows. `closely`: every record that spans lines is looked at by itself.
         """
-        if b'"' not in text:
-            return Mended(text, len(text))
-        found = scan(text, self.grammar.delimiter[0])
+        plain = self.comments.left_empty(text) if self.comments else text
+        if self.grammar.quote not in plain:
+            return Mended(plain, len(text))
+        found = scan(plain, self.grammar.delimiter[0], self.grammar.quote[0])
         if found is None:
-            return Mended(text, len(text))
+            return Mended(plain, len(text))
+        if plain is not text:  # what looks like a comment may be within a value
+            return _Walk(self, text, [0, len(text)], last=last).run([0])
         starts = np.concatenate(([0], found.records))
         whole = int(starts[-1])
         doubtful = self._doubtful(text, found, starts, closely=closely)
@@ -121,22 +126,41 @@ class _Walk:
 
     def _read_on(self, position: int) -> tuple[int, bool]:
         """Record by record, to where one begins that the quotes have too; or to one that is not over (False)."""
-        text, starts = self._text, self._starts
+        text, starts, comments = self._text, self._starts, self._mender.comments
         known = bisect_right(starts, position)
+        quote = comment = position - 1  # the next ones, where they are known
         while True:
-            end = self._mender.grammar.end_of_record(text, position)
+            end = self._end(position)
             if end is None:
-                if self._waits(position):
-                    return position, False
-                end = self._take_out(position)
-            quote = text.find(b'"', end)
-            if quote < 0:
+                return position, False
+            if 0 <= quote < end or quote == position - 1:
+                quote = text.find(self._mender.grammar.quote, end)
+            if comments and (0 <= comment < end or comment == position - 1):
+                comment = comments.next(text, end)
+            if quote < 0 and (comments is None or comment < 0):
                 return len(text), True
-            line = max(text.rfind(b"\n", end, quote) + 1, text.rfind(b"\r", end, quote) + 1, end)
+            line = len(text)
+            if quote >= 0:
+                line = max(text.rfind(b"\n", end, quote) + 1, text.rfind(b"\r", end, quote) + 1, end)
+            if comments and comment >= 0:
+                line = min(line, comment)
             known = bisect_left(starts, end, known)
             if known < len(starts) and starts[known] <= line:
                 return starts[known], True
             position = line
+
+    def _end(self, start: int) -> int | None:
+        """The offset behind the record or comment that begins at `start`; None where a record is not over."""
+        comments = self._mender.comments
+        if comments and comments.begins(self._text, start):
+            self._pieces.append(self._text[self._copied : start])
+            next_line, self._copied, line_end = comments.end(self._text, start)
+            self._pieces.append(line_end)
+            return next_line
+        end = self._mender.grammar.end_of_record(self._text, start)
+        if end is not None:
+            return end
+        return None if self._waits(start) else self._take_out(start)
 
     def _waits(self, start: int) -> bool:
         """Is the record right so far, and not too long yet to wait for its end?"""

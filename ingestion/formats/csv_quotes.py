@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,16 +34,16 @@ class Scan:
         return self.lines[~self.within]
 
 
-def scan(text: bytes, delimiter: int) -> Scan | None:
+def scan(text: bytes, delimiter: int, quote: int = QUOTE) -> Scan | None:
     """Read the quotes of `text`, which ends with a line end and holds a quote.
 
     None where they are right and no value spans lines, as in most files. That is found out 64 bytes at a time.
     """
     data = np.frombuffer(text, np.uint8)
-    quotes, around, ends = _words(data, delimiter, has_returns=b"\r" in text)
+    quotes, around, ends = _words(data, delimiter, quote, has_returns=b"\r" in text)
     inside = _inside(quotes)
     if not _alternate(quotes, around, inside):
-        return _scan_any(data, delimiter, line_ends(text, data))
+        return _scan_any(data, delimiter, quote, line_ends(text, data))
     if not (ends & inside).any():
         return None
     lines = line_ends(text, data)
@@ -50,7 +51,9 @@ def scan(text: bytes, delimiter: int) -> Scan | None:
     return Scan(np.array([], np.int64), lines, within)
 
 
-def _words(data: npt.NDArray[np.uint8], delimiter: int, *, has_returns: bool) -> tuple[Words, Words, Words]:
+def _words(
+    data: npt.NDArray[np.uint8], delimiter: int, quote: int, *, has_returns: bool
+) -> tuple[Words, Words, Words]:
     """Bits, one a byte, the first as the lowest of a word: quotes; quotes, delimiters and line ends; line ends.
 
     Some bytes at a time, so that what is worked out on the way stays in the cache.
@@ -58,7 +61,7 @@ def _words(data: npt.NDArray[np.uint8], delimiter: int, *, has_returns: bool) ->
     quotes, around, ends = (np.zeros(len(data) // 64 + 1, "<u8") for _ in range(3))
     for start in range(0, len(data), SLICE):
         part = data[start : start + SLICE]
-        is_quote = part == QUOTE
+        is_quote = part == quote
         is_end = part == LF
         if has_returns:
             is_end |= part == CR
@@ -107,7 +110,7 @@ def _alternate(quotes: Words, around: Words, inside: Words) -> bool:
     return not (quotes & ~fitting).any()
 
 
-def _scan_any(data: npt.NDArray[np.uint8], delimiter: int, lines: Offsets) -> Scan:
+def _scan_any(data: npt.NDArray[np.uint8], delimiter: int, quote: int, lines: Offsets) -> Scan:
     """A quote opens a value only at the start of a field; elsewhere outside of a quoted value it is text.
 
     So a run of quotes in a row does one of three things: of even length, none; of odd length at the start of a
@@ -117,7 +120,7 @@ def _scan_any(data: npt.NDArray[np.uint8], delimiter: int, lines: Offsets) -> Sc
     edges = data == delimiter
     edges |= data == LF
     edges |= data == CR
-    starts, ends = _runs(np.flatnonzero(data == QUOTE))
+    starts, ends = _runs(np.flatnonzero(data == quote))
     odd = ((ends - starts) & 1).astype(bool)
     opening = edges[starts - 1]
     turns = np.cumsum(odd & opening)
@@ -147,13 +150,13 @@ def line_ends(text: bytes, data: npt.NDArray[np.uint8]) -> Offsets:
     return np.flatnonzero(ends) + 1
 
 
-def lines_of_records(text: bytes, delimiter: int) -> Offsets:
+def lines_of_records(text: bytes, delimiter: int, quote: int = QUOTE, more_ends: Sequence[int] = ()) -> Offsets:
     """The line that each record of `text` begins on, counted from 0; empty lines are no records.
 
-    Every quote of `text` must be right.
+    Every quote of `text` must be right. Line ends at the offsets `more_ends` count, too.
     """
     data = np.frombuffer(text, np.uint8)
-    found = scan(text, delimiter) if b'"' in text else None
+    found = scan(text, delimiter, quote) if quote in text else None
     if found is not None:
         lines, ends = found.lines, found.records
     else:
@@ -161,7 +164,7 @@ def lines_of_records(text: bytes, delimiter: int) -> Offsets:
     starts = np.concatenate(([0], ends[:-1]))
     starts = starts[(data[starts] != LF) & (data[starts] != CR)]
     before: Offsets = np.searchsorted(lines, starts, side="right")
-    return before
+    return before + np.searchsorted(np.array(more_ends, np.int64), starts) if more_ends else before
 
 
 def count_lines(text: bytes, end: int) -> int:

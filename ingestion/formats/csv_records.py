@@ -16,19 +16,29 @@ from validation.conversions import convert
 
 BAD_QUOTES, TOO_FEW, TOO_MANY = "bad_quotes", "too_few_fields", "too_many_fields"
 SURE = 3  # coincidences that make the lines within a value records of their own
+NO_QUOTE = b"\xff"  # no text in UTF-8 has it
 _LINE_END = rb"(?:\r\n|\r|\n)"
 
 
 class Grammar:
-    """Records of `columns`, which are in the order of the file; `key` are the columns that tell rows apart."""
+    """Records of `columns`, which are in the order of the file; `key` are the columns that tell rows apart.
 
-    def __init__(self, columns: Sequence[Column], key: Collection[str], delimiter: str) -> None:
+    `quote` is None where no sign is one.
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], key: Collection[str], delimiter: str, quote: str | None = '"'
+    ) -> None:
         self.delimiter = delimiter.encode()
+        self.quote = quote.encode() if quote else NO_QUOTE
         self.fields = len(columns)
         self._columns, self._key = columns, key
         comma = re.escape(self.delimiter)
-        quoted, on_a_line = rb'"(?:[^"]++|"")*+"', rb'"(?:[^"\r\n]++|"")*+"'
-        plain = b'[^"\r\n' + comma + b"][^\r\n" + comma + b"]*+|"
+        sign = re.escape(self.quote)
+        quoted, on_a_line = (
+            sign + b"(?:[^" + ends + sign + b"]++|" + sign * 2 + b")*+" + sign for ends in (b"", rb"\r\n")
+        )
+        plain = b"[^\r\n" + sign + comma + b"][^\r\n" + comma + b"]*+|"
         value, short = (b"(?:" + kind + b"|" + plain + b")" for kind in (quoted, on_a_line))
         others = b"%d" % (self.fields - 1)
         fewer = b"%d" % max(self.fields - 2, 0)
@@ -37,8 +47,10 @@ class Grammar:
         self._line = re.compile(short + b"(?:" + comma + short + b")*+" + _LINE_END)
         self._few = re.compile(value + b"(?:" + comma + value + b"){0," + fewer + b"}+" + _LINE_END)
         self._many = re.compile(value + b"(?:" + comma + value + b"){" + too_many + b"}+(?:" + comma + b"|[\r\n])")
-        self._open = re.compile(b"(?:" + value + comma + b"){0," + others + rb'}+"(?:[^"]++|"")*+\Z')
-        self._before_open = re.compile(b"(?:" + short + comma + b')*+(?=")')
+        self._open = re.compile(
+            b"(?:" + value + comma + b"){0," + others + b"}+" + quoted.removesuffix(sign) + rb"\Z"
+        )
+        self._before_open = re.compile(b"(?:" + short + comma + b")*+(?=" + sign + b")")
         self._field = re.compile(b"(" + value + b")(?:" + comma + b"|" + _LINE_END + b")")
 
     def end_of_record(self, text: bytes, start: int) -> int | None:
@@ -63,7 +75,7 @@ class Grammar:
 
     def values(self, line: bytes) -> list[bytes]:
         """The values of a line that is a record, as they are meant."""
-        return [unquoted(found) for found in self._field.findall(line)]
+        return [unquoted(found, self.quote) for found in self._field.findall(line)]
 
     def reads_as_row(self, line: bytes) -> bool:
         """Is the line a record with a key, with values that all columns can hold, and with one that is no text?"""
@@ -110,6 +122,6 @@ class Grammar:
         return pc.sum(fit).as_py(), sum(pc.sum(pc.and_(fit, there)).as_py() for there in typed)
 
 
-def unquoted(field: bytes) -> bytes:
+def unquoted(field: bytes, quote: bytes = b'"') -> bytes:
     """The value of a field that is quoted as a whole or not at all."""
-    return field[1:-1].replace(b'""', b'"') if field.startswith(b'"') else field
+    return field[1:-1].replace(quote * 2, quote) if field.startswith(quote) else field

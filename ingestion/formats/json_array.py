@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from config.errors import FileRejected
 from config.model import Stage
+from ingestion.formats.encoding import UTF8
 from ingestion.formats.json_record import DECODER, MAX_RECORD_BYTES, Record, decode_record
 from ingestion.formats.json_window import Window
 from ingestion.formats.plain_records import PlainRecords
@@ -124,7 +125,8 @@ class _Array:
             text, broken = data.decode(), None
         except UnicodeDecodeError as error:
             text = data[: error.start].decode()
-            broken = _Problem("what is not UTF-8 text", error.start, error.start + 4 <= len(data))
+            what = "UTF-8" if self._window.encoding == UTF8 else self._window.encoding
+            broken = _Problem(f"what is not {what} text", error.start, error.start + 4 <= len(data))
         records: list[Any] = []
         at = used = 0
         while True:

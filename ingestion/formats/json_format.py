@@ -14,18 +14,19 @@ import pyarrow as pa
 from msgspec import UNSET, Raw
 
 from config.errors import FileRejected
-from config.model import Dtype, Model, NullWords, Schema, Stage
+from config.model import Dtype, NullWords, Schema, Stage
+from ingestion.formats.encoding import UTF8, TextOptions, sniffed_text
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
 from ingestion.formats.json_lines import line_records
 from ingestion.formats.json_record import MAX_RECORD_BYTES, Fields, Record
-from ingestion.formats.json_window import BOM, SPACES, Window
+from ingestion.formats.json_window import Window
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
 from validation.batch import Chunk, Reason, Rejection
 from validation.schema_validator import check_columns
 
 
-class JsonOptions(NullWords):
+class JsonOptions(TextOptions, NullWords):
     """`null_values`, which all formats have, also say whether a bare NaN or Infinity means null."""
 
 
@@ -40,15 +41,14 @@ class JsonFormat(Format):
     longest_record = MAX_RECORD_BYTES
     Options = JsonOptions
 
-    def sniff(self, beginning: bytes, options: Model) -> dict[str, Any] | None:
-        """A file of JSON begins with a bracket."""
-        del options
-        return {} if beginning.removeprefix(BOM).lstrip(SPACES).startswith((b"[", b"{")) else None
+    def sniff(self, beginning: bytes, options: JsonOptions) -> dict[str, Any] | None:
+        """A file of JSON begins with a bracket; the encoding, where it is another one."""
+        text, found = sniffed_text(beginning, options.encoding)
+        return found if text.lstrip().startswith(("[", "{")) else None
 
-    def columns(self, raw: IO[bytes], rows: int, options: Model) -> list[str]:
+    def columns(self, raw: IO[bytes], rows: int, options: JsonOptions) -> list[str]:
         """The keys of the first records, where they are objects, in the order in which they are met."""
-        del options
-        records = islice(read_records(raw, PlainRecords(())), rows)
+        records = islice(read_records(raw, PlainRecords(()), options.encoding), rows)
         return list(dict.fromkeys(key for record in records if isinstance(record, Fields) for key in record))
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: JsonOptions) -> Iterator[Chunk]:
@@ -75,7 +75,7 @@ def read_json(
     """
     exact = (column.name for column in schema.columns if column.dtype is Dtype.JSON)
     plain = PlainRecords((column.name for column in schema.columns), exact, options.words)
-    records = read_records(raw, plain)
+    records = read_records(raw, plain, options.encoding)
     keys = _KeysOfFile(schema)
     number = 0
     while part := list(islice(records, chunk_rows)):
@@ -84,7 +84,7 @@ def read_json(
     keys.check()
 
 
-def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:
+def read_records(raw: IO[bytes], plain: PlainRecords, encoding: str = UTF8) -> Iterator[Record]:
     """The records of a JSON array, or of a file with one JSON object a line, in their order.
 
     A value is the text of a string, and the source text of anything else; of the columns `plain.exact` that of
@@ -92,7 +92,7 @@ def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:
     comes as a Rejection with its number where the format tells where the next one begins; else FileRejected is
     raised.
     """
-    window = Window(raw)
+    window = Window(raw, encoding)
     first = window.next_byte()
     if first == b"":
         raise FileRejected("is empty; an hour without records is written as []")

@@ -6,12 +6,13 @@ import re
 from typing import IO
 
 from config.errors import FileRejected
+from ingestion.formats.encoding import UTF8, Text, wide_encoding
+from ingestion.formats.way_out import in_yaml
 
 WINDOW_BYTES = 1 << 19  # a short while in the decoder, that lets no other thread run
 SPACES = b" \t\r\n"
 _SPACE = re.compile(rb"[ \t\r\n]*")
 BOM = b"\xef\xbb\xbf"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Window:
@@ -20,15 +21,18 @@ class Window:
     Whoever can't go on asks for `more`, and gives up when there is none: so every loop over the file ends.
     """
 
-    def __init__(self, raw: IO[bytes]) -> None:
-        self._raw = raw
+    def __init__(self, raw: IO[bytes], encoding: str = UTF8) -> None:
+        self._raw = Text(raw, encoding)
+        self.encoding = self._raw.encoding
         self._before = 0  # bytes of the file before `data`
         self.data = b""
         self.position = 0
         while len(self.data) < 4 and self.more():
             pass
-        if self.data.startswith(_UTF16) or self.data[:4].count(0) > 1:
-            raise FileRejected("is UTF-16 or UTF-32; export it as UTF-8")
+        if found := wide_encoding(self.data[: len(self.data) // 4 * 4]):
+            raise FileRejected(
+                f"looks like {found.upper()} without a byte order mark: {in_yaml('encoding', found)}"
+            )
         if self.data.startswith(BOM):
             self.position = len(BOM)
 
@@ -49,6 +53,7 @@ class Window:
             if self.position < len(self.data) or not self.more():
                 return self.data[self.position : self.position + 1]
 
-    def place(self, offset: int = 0) -> int:
+    def place(self, offset: int = 0) -> str:
         """The number, from 1, of the file's byte that is `offset` bytes behind the position."""
-        return self._before + self.position + offset + 1
+        number = self._before + self.position + offset + 1
+        return f"{number}" if self._raw.is_as_written else f"{number} of the text as UTF-8"

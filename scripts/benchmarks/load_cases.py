@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileJob, FileSpec, Schema
+from config.model import FileJob, FileSpec, ReadOptions, Schema
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_load import FileLoad
-from ingestion.formats.csv_format import BLOCK_BYTES, MAX_LINE_BYTES
+from ingestion.formats.csv_blocks import BLOCK_BYTES, MAX_LINE_BYTES
 from ingestion.formats.csv_mend import Mender
 from ingestion.formats.csv_records import Grammar
 from scripts.benchmarks.data import Expected, blocks, write_copy, write_csv, write_json
@@ -189,10 +190,16 @@ def job_of(path: Path, spec: FileSpec) -> FileJob:
     return FileJob(path, spec, found.st_size, found.st_mtime_ns)
 
 
-def timed_load(warehouse: Warehouse, config: PipelineConfig, path: Path, expected: Expected) -> float:
-    """Load a file of orders; seconds from the closed file to COMMIT. Raises CountError if the books are wrong."""
+def timed_load(
+    warehouse: Warehouse, config: PipelineConfig, path: Path, expected: Expected, read: ReadOptions | None = None
+) -> float:
+    """Load a file of orders; seconds from the closed file to COMMIT. Raises CountError if the books are wrong.
+
+    `read`: how the file is written, where that is not as the configuration says.
+    """
     load = FileLoad(warehouse, config, PiiHandler(config.pii.hash_key))
-    job = job_of(path, config.by_logical_name["orders"])
+    spec = config.by_logical_name["orders"]
+    job = job_of(path, replace(spec, read=read) if read else spec)
     started = time.perf_counter()
     outcome = load.run(job)
     seconds = time.perf_counter() - started

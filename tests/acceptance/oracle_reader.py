@@ -66,8 +66,10 @@ def _text(path: Path) -> str:
             raise UnreadableFileError("broken gzip") from error
     if not data:
         raise UnreadableFileError("empty")
+    marks = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    codec = next((codec for mark, codec in marks.items() if data.startswith(mark)), "utf-8-sig")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode(codec)
     except UnicodeDecodeError as error:
         raise UnreadableFileError("not UTF-8") from error
 

@@ -91,8 +91,12 @@ def failing_files() -> dict[str, Failing]:
             "tickets.csv", csv(tickets()).replace(",", ";"), "looks separated by ';'; the YAML says ','"
         ),
         "Latin-1": Failing("tickets.csv", csv(changed(tickets(), status="fermé")).encode("latin-1"), "UTF-8"),
-        "UTF-16 CSV": Failing("tickets.csv", csv(tickets()).encode("utf-16"), "UTF-8"),
-        "UTF-16 JSON": Failing("orders.json", array(orders()).encode("utf-16"), "UTF-8"),
+        "UTF-16 CSV without a mark": Failing(
+            "tickets.csv", csv(tickets()).encode("utf-16-le"), "encoding: utf-16-le"
+        ),
+        "UTF-16 JSON without a mark": Failing(
+            "orders.json", array(orders()).encode("utf-16-le"), "encoding: utf-16-le"
+        ),
         "truncated JSON": Failing("orders.json", array(orders())[:-40]),
         "JSON without its last bracket": Failing("orders.json", array(orders()).rstrip().removesuffix("]")),
         "JSON with text after it": Failing("orders.json", array(orders()) + "[]"),

@@ -302,7 +302,7 @@ def test_a_malformed_record_is_one_line(
         ("t.csv", b"a\n1\n"),
         ("t.csv", b"a,b,a\n1,2,3\n"),
         ("t.csv", "a,b\né,2\n".encode("latin-1")),
-        ("t.csv", "a,b\n1,2\n".encode("utf-16")),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16-le")),
         ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-9]),
         ("t.json", b'[{"a": 1, "b": 2}, {"a": 3'),
         ("t.json", b'[{"a": 1}]'),

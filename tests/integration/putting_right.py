@@ -80,11 +80,11 @@ class Site:
     def seed(self) -> None:
         self.execute(PARENTS)
 
-    def load(self, relative: str, text: str) -> FileOutcome:
+    def load(self, relative: str, text: str | bytes) -> FileOutcome:
         """Load a file as the service does, with what follows a commit."""
         path = self.home / "data" / relative
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         spec = self.config.by_logical_name[path.name.partition(".")[0]]
         outcome = FileLoad(self.warehouse, self.config, PiiHandler(KEY)).run(FileJob(path, spec, 0, 0))
         if outcome.file_id and outcome.quarantined:

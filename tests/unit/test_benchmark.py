@@ -72,6 +72,11 @@ def test_the_case_of_quotes_loads_the_same_rows_with_and_without(bench: Bench) -
     assert [measure.unit for measure in measures] == ["s", "ratio"] * 2 + ["ratio"]
 
 
+def test_the_case_of_dialects_loads_the_same_rows_in_each(bench: Bench) -> None:
+    measures = benchmark.measure(replace(bench, runs=1), ["dialect"], say=lambda _: None)
+    assert [measure.unit for measure in measures] == ["s"] * 5 + ["ratio"] * 4
+
+
 def test_the_case_of_small_files_runs_a_daemon_and_ends_it(bench: Bench) -> None:
     (measure,) = benchmark.measure(replace(bench, runs=1), ["small"], say=lambda _: None)
     assert measure.target is not None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from config.errors import FileRejected
 from config.model import Column, Dtype, Schema
-from ingestion.formats import csv_format
+from ingestion.formats import csv_blocks
 from ingestion.formats.csv_format import read_csv
 from ingestion.formats.csv_options import CsvOptions
 from tests.acceptance.oracle_csv import Values, csv_records
@@ -90,7 +90,7 @@ def read(text: str | bytes, of: Schema = TYPED, options: CsvOptions | None = Non
 def test_what_breaks_the_rules_is_refused_alone(
     monkeypatch: pytest.MonkeyPatch, body: str, rows: list[Row], malformed: list[Bad], block: int
 ) -> None:
-    monkeypatch.setattr(csv_format, "BLOCK_BYTES", block)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", block)
     assert read("a,b,c\n" + body) == (rows, malformed)
 
 
@@ -178,7 +178,7 @@ def test_any_text_is_read_as_the_oracle_reads_it(dtypes: list[Dtype], pieces: li
     of = schema(*dtypes)
     text = ",".join(column.name for column in of.columns) + "\n" + "".join(pieces)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_format, "BLOCK_BYTES", block)
+        patch.setattr(csv_blocks, "BLOCK_BYTES", block)
         rows, malformed = read(text, of)
     expected = list(csv_records(text, typed(of)))[1:]
     assert rows == [(n, *values) for n, values in enumerate(expected, 1) if values is not None]
@@ -208,7 +208,7 @@ def test_what_a_writer_wrote_is_read_again(
     writer = csv.writer(text, quoting=quoting, delimiter=delimiter, lineterminator=end)
     writer.writerows([("a", "b", "c"), *table])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_format, "BLOCK_BYTES", block)
+        patch.setattr(csv_blocks, "BLOCK_BYTES", block)
         rows, malformed = read(text.getvalue(), TYPED, CsvOptions(delimiter=delimiter))
     assert [(row[1], row[2] or "", row[3] or "") for row in rows] == [(str(a), b, c) for a, b, c in table]
     assert malformed == []
@@ -279,8 +279,8 @@ def test_lines_of_quotes_of_all_kinds_take_no_longer_a_line(line: bytes) -> None
 def test_a_stray_quote_near_the_start_of_a_large_file_costs_a_line_and_no_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 1 << 18)
-    monkeypatch.setattr(csv_format, "MAX_LINE_BYTES", 1 << 18)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(csv_blocks, "MAX_LINE_BYTES", 1 << 18)
     data = b'a,b,c\n1,"x,y\n' + b"2,some text,more text\n" * 1_000_000
     tracemalloc.start()
     try:
@@ -295,8 +295,8 @@ def test_a_stray_quote_near_the_start_of_a_large_file_costs_a_line_and_no_memory
 
 
 def test_a_value_in_quotes_may_go_on_over_blocks_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 100)
-    monkeypatch.setattr(csv_format, "MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(csv_blocks, "MAX_LINE_BYTES", 1_000)
     value = "line\n" * 150
     rows, malformed = read(f'a,b,c\n1,"{value}",x\n2,b,c\n')
     assert (rows, malformed) == ([(1, "1", value, "x"), (2, "2", "b", "c")], [])
@@ -307,7 +307,7 @@ def test_a_value_in_quotes_may_go_on_over_blocks_up_to_a_limit(monkeypatch: pyte
 
 
 def test_a_line_without_an_end_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 100)
-    monkeypatch.setattr(csv_format, "MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(csv_blocks, "MAX_LINE_BYTES", 1_000)
     with pytest.raises(FileRejected, match="line 3 is longer than"):
         read("a,b,c\n1,b,c\n2," + "x" * 2_000 + ",c\n")

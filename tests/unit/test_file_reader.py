@@ -18,7 +18,7 @@ from config.errors import FileChanged, FileRejected
 from config.model import Column, Dtype, Schema
 from config.settings import PipelineConfig
 from ingestion.file_reader import get_file_type, read_chunks, read_file
-from ingestion.formats import csv_format, json_window
+from ingestion.formats import csv_blocks, json_window
 from ingestion.formats.plain_records import PlainRecords
 from ingestion.places.registry import opened
 
@@ -86,7 +86,7 @@ def test_a_ragged_line_is_refused_with_its_text_and_number(tmp_path: Path) -> No
         ("things.csv", b"a\n", "missing: b"),
         ("things.csv", b"a,b,b\n1,2,3\n", "given twice: b"),
         ("things.csv", HEADER + b"1,\xe9t\xe9\n", "not UTF-8"),
-        ("things.csv", "a,b\n1,x\n".encode("utf-16"), "UTF-16"),
+        ("things.csv", "a,b\n1,x\n".encode("utf-16-le"), "UTF-16"),
         ("things.csv", HEADER + b"1," + b"x" * (10 << 20) + b"\n", "longer than 4 MB"),
         ("things.csv.gz", b"not gzip", "gzip"),
         ("things.csv.gz", gzip.compress(HEADER + b"1,x\n" * 50_000, mtime=0)[:-200], "gzip"),
@@ -293,7 +293,7 @@ def test_the_quick_decoder_leaves_the_unusual_to_the_general_one(text: str) -> N
 
 
 def test_a_long_csv_is_not_read_far_ahead_of_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 1 << 14)
     path = tmp_path / "things.csv"
     path.write_bytes(HEADER + b"1,some text to fill the line\n" * 50_000)  # about 90 blocks
     with opened(path) as file:
@@ -314,7 +314,7 @@ def test_a_long_csv_of_malformed_lines_is_read_in_chunks(tmp_path: Path, line: b
 
 
 def test_malformed_lines_are_forgotten_once_they_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 1 << 16)
     path = tmp_path / "things.csv"
     path.write_bytes(HEADER + (b"1,x\n" + b"too,many," + b"y" * 500 + b"\n") * 20_000)
     tracemalloc.start()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from config.errors import FileChanged, FileRejected
 from config.model import Column, Dtype, Schema
 from ingestion.file_reader import read_chunks
-from ingestion.formats import csv_format, json_lines, json_window
+from ingestion.formats import csv_blocks, json_lines, json_window
 from ingestion.formats.json_format import read_json
 from ingestion.formats.plain_records import PlainRecords
 from ingestion.places.registry import opened
@@ -255,7 +255,7 @@ def test_a_damage_is_found_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_grows_for_ever_is_read_no_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, begin: bytes, more: bytes
 ) -> None:
-    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 1 << 12)
     path = tmp_path / name
     path.write_bytes(begin + more * 20_000)
     with ends(), window(1 << 12), opened(path) as file, path.open("ab", buffering=0) as writer:
@@ -404,9 +404,9 @@ def test_a_record_that_is_json_and_no_row_is_refused_alone(record: bytes, rule: 
         (b"", "is empty"),
         (b" \r\n\t\n", "is empty"),
         (b"\xef\xbb\xbf", "is empty"),
-        ("[]".encode("utf-16"), "UTF-16"),
+        ("[]".encode("utf-16-le"), "UTF-16"),
         ('[{"id": 1}]'.encode("utf-16-le"), "UTF-16"),
-        ('{"id": 1}'.encode("utf-32-be"), "UTF-16"),
+        ('{"id": 1}'.encode("utf-32-be"), "UTF-32"),
         (b"[" * 100_000, "nested too deeply"),
         (b'[{"s":' * 100_000, "nested too deeply"),
         (one(b'{"a":' * 100_000 + b"}" * 100_000), "nested too deeply"),
