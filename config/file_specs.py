@@ -17,6 +17,7 @@ from config.model import (
     Column,
     Contract,
     Derivation,
+    Drift,
     Dtype,
     Feed,
     FileSpec,
@@ -26,6 +27,7 @@ from config.model import (
     ReadOptions,
     Schema,
 )
+from config.origin_checks import origin_problems
 from config.partitioning import partition_problems
 from config.settings import ConfigFile, ExpectedFile, ReaderConfig, SchemaConfig
 
@@ -98,6 +100,7 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
         )
     for column in schema.columns:
         problems.extend(f"{where}.columns.{column.name}: {problem}" for problem in _column_problems(column))
+    problems.extend(f"{where}.{problem}" for problem in origin_problems(schema))
     return schema
 
 
@@ -178,7 +181,7 @@ def _spec(
             feed=feed,
             pattern=pattern,
             table=table,
-            schema=schemas[name],
+            schema=_held_to(schemas[name], entry),
             foreign_keys=tuple(ForeignKey(column, parent) for column, parent in entry.foreign_keys.items()),
             derive=entry.derive,
             on_conflict=_on_conflict(entry, where, problems),
@@ -189,6 +192,12 @@ def _spec(
             partition_by=entry.partition_by,
             kind=entry.kind,
         )
+
+
+def _held_to(schema: Schema, entry: ExpectedFile) -> Schema:
+    """The schema with what the expected file says of other columns."""
+    drift = Drift(**{key: getattr(entry, key) for key in Drift.model_fields})
+    return Schema(name=schema.name, primary_key=schema.primary_key, columns=schema.columns, drift=drift)
 
 
 def _read_options(

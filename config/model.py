@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from config.date_formats import format_problem, zone_problem
+from config.origins import Constant, Origin, Sources
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -146,7 +147,13 @@ class Column(Model):
     blanked when that person is erased; what is `pii` is so in any case. `round`: decimals beyond the scale of
     numeric(p,s), or below a microsecond, are rounded half up and not refused. `format`: how its dates are written,
     where that is not as `read.dates` says.
+
+    `sources` (`from` in the YAML) are the names that files give it, its own by default; in JSON they may be paths
+    to it. A file may lack it if it is `optional`; `default` stands where a file has no value. A column that has a
+    `value` is not in the file.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     name: Annotated[str, Field(min_length=1, max_length=1000)]  # a header may be longer than a column's name
     dtype: Dtype
@@ -158,12 +165,26 @@ class Column(Model):
     stored_as: Name | None = None
     round: bool = False
     format: DateFormats = ()
+    sources: Sources = Field((), alias="from")
+    optional: bool = False
+    default: Constant | list[Any] | dict[str, Any] = None
+    value: Origin | None = None
     rules: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def target(self) -> str:
         """The column's name in the table."""
         return self.stored_as or self.name
+
+    @property
+    def names_in_file(self) -> tuple[str, ...]:
+        """What a file may call it."""
+        return self.sources or (self.name,)
+
+    @property
+    def can_be_missing(self) -> bool:
+        """Is a row without it a good one, as far as the column itself goes?"""
+        return self.default is not None or (self.nullable and not self.rules.get("required"))
 
     @cached_property
     def sql(self) -> SqlType:
@@ -173,16 +194,41 @@ class Column(Model):
         return SqlType.parse(self.sql_type or SQL_TYPES_OF_DTYPE[self.dtype][0])
 
 
+class Drift(Model):
+    """What becomes of a file with other columns: those that are new to the schema, and those that it lacks."""
+
+    new_columns: Literal["fail", "ignore"] = "fail"
+    missing_columns: Literal["fail", "null"] = "fail"
+
+
 class Schema(Model):
-    """The shape of a source file: its columns, in order, and the one that identifies a row."""
+    """The shape of a source file: its columns, in order, and the one that identifies a row.
+
+    `drift`: what becomes of a file of another shape.
+    """
 
     name: str
     primary_key: str
     columns: tuple[Column, ...]
+    drift: Drift = Drift()
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
         return {column.name: column for column in self.columns}
+
+    @cached_property
+    def by_source(self) -> dict[str, Column]:
+        """Columns by what a file may call them."""
+        return {name: column for column in self.in_file.columns for name in column.names_in_file}
+
+    @cached_property
+    def in_file(self) -> Schema:
+        """The same without the columns that no file has."""
+        return self.with_columns(tuple(column for column in self.columns if column.value is None))
+
+    def with_columns(self, columns: tuple[Column, ...]) -> Schema:
+        """The same with these columns."""
+        return Schema(name=self.name, primary_key=self.primary_key, columns=columns, drift=self.drift)
 
     @property
     def key(self) -> Column:
@@ -319,6 +365,9 @@ class ReadOptions(NullWords):
         return ReadOptions(**{**known, **defaults.of_format, **given, **self.of_format})
 
 
+PLAIN = ReadOptions()  # how the pipeline itself writes values
+
+
 class Contract(Model):
     """What an expected file is held to; a key that is left out asks for nothing."""
 
@@ -392,7 +441,12 @@ class FileSpec:
         return self.schema.by_name[self.partition_by.column].target if self.partition_by else None
 
     def read_as(self, column: Column) -> ReadOptions:
-        """How `column` is read: in keys, and in what is hashed, blanks don't count, and nothing else is null."""
+        """How `column` is read: in keys, and in what is hashed, blanks don't count, and nothing else is null.
+
+        What is not in the file is not in its dialect.
+        """
+        if column.value is not None:
+            return PLAIN
         return self._without_blanks if column.pii or self.is_key(column) else self.read
 
     def is_key(self, column: Column) -> bool:

@@ -14,6 +14,7 @@ from config.model import (
     Column,
     Contract,
     Derivation,
+    Drift,
     FileSpec,
     Model,
     Name,
@@ -47,7 +48,7 @@ class DatabaseConfig(Model):
     transaction_pooling: bool = False  # PgBouncer's: settings go with each transaction, not with the session
 
 
-class ExpectedFile(Model):
+class ExpectedFile(Drift):
     """`kind` defaults by the table's name: fact_… is a fact, any other a dimension."""
 
     table: Name

@@ -128,7 +128,8 @@ class _Turn:
     def run(self, content: OpenFile) -> None:
         self._read_quarantine()
         most = self._config.reader.chunk_rows
-        for chunk in read_chunks(content, self._job.path.name, self._spec.schema, most, self._spec.read):
+        path = self._job.path
+        for chunk in read_chunks(content, path.name, self._spec.schema, most, self._spec.read, path):
             batch = validate(chunk, self._spec, self._config.validation.dates)
             self._records += batch.records
             self._road.find_parents(batch)

@@ -99,9 +99,7 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
         rules = {name: parameter for name, parameter in column.rules.items() if name in _OF_NULLS}
         return column.model_copy(update={"rules": rules, "allowed_values": None})
 
-    schema = spec.schema.model_copy(update={"columns": tuple(judged(c) for c in spec.schema.columns)})
-    schema.__dict__.pop("by_name", None)  # worked out from the columns
-    return dataclasses.replace(spec, schema=schema)
+    return dataclasses.replace(spec, schema=spec.schema.with_columns(tuple(map(judged, spec.schema.columns))))
 
 
 def _that_stand(column: Column, rules: set[str]) -> set[str]:

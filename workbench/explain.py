@@ -151,7 +151,8 @@ def _row_number(
         with opened(path) as source:
             if source.md5() != file["file_hash"]:
                 return None, "the file has other content now"
-            for chunk in read_chunks(source, path.name, spec.schema, config.reader.chunk_rows, spec.read):
+            rows = config.reader.chunk_rows
+            for chunk in read_chunks(source, path.name, spec.schema, rows, spec.read, path):
                 keys = convert(key, chunk.columns[key.name], spec.read_as(key)).values
                 same = pc.equal(keys, wanted)
                 for position in pc.indices_nonzero(same).to_pylist():

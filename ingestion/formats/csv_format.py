@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from config.errors import FileRejected
-from config.model import Schema, Stage
+from config.model import Column, Dtype, Schema, Stage
 from ingestion.formats.csv_header import (
-    Header,
     check_header,
     looks_separated_by,
     not_utf8,
@@ -74,10 +73,18 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOption
     begins on the line after it. Raises FileRejected for what is wrong with the file as a whole.
     """
     blocks = _Blocks(raw)
-    header = read_header(blocks.text, options, schema.by_name)
-    check_header(blocks.text, header, schema)
+    header = read_header(blocks.text, options, schema.by_source)
+    names = check_header(blocks.text, header, schema)
     blocks.use(header.end)
-    yield from _rechunked(_parts(blocks, header, schema), [column.name for column in schema.columns], chunk_rows)
+    columns = [schema.by_name[n] if n else _left_out(place) for place, n in enumerate(names)]
+    grammar = Grammar(columns, schema.primary_key, header.delimiter)
+    wanted = [column.name for column in schema.columns if column.name in names]
+    yield from _rechunked(_parts(blocks, grammar, wanted), wanted, chunk_rows)
+
+
+def _left_out(place: int) -> Column:
+    """A column of the file that the schema doesn't have."""
+    return Column(name=f"\0{place}", dtype=Dtype.STR)
 
 
 class _Blocks:
@@ -164,11 +171,10 @@ class _Part:
         return _Part(numbers, pa.concat_tables([self.rows, other.rows]), self.malformed + other.malformed)
 
 
-def _parts(blocks: _Blocks, header: Header, schema: Schema) -> Iterator[_Part]:
-    """What each block holds."""
-    columns = [schema.by_name[name] for name in header.names]
-    mender = Mender(Grammar(columns, schema.primary_key, header.delimiter), MAX_LINE_BYTES)
-    parser = _Parser(header, [column.name for column in schema.columns], mender.mark)
+def _parts(blocks: _Blocks, grammar: Grammar, wanted: list[str]) -> Iterator[_Part]:
+    """What each block holds of the columns `wanted`."""
+    mender = Mender(grammar, MAX_LINE_BYTES)
+    parser = _Parser(grammar, wanted, mender.mark)
     count = 0
     while True:
         mended = mender.mend(blocks.text, last=blocks.last)
@@ -188,8 +194,9 @@ def _parts(blocks: _Blocks, header: Header, schema: Schema) -> Iterator[_Part]:
 class _Parser:
     """Text whose quotes are right → columns `wanted`, by Arrow, which tells of the lines that it can't split."""
 
-    def __init__(self, header: Header, wanted: list[str], mark: bytes) -> None:
-        self._header = header
+    def __init__(self, grammar: Grammar, wanted: list[str], mark: bytes) -> None:
+        self._names = [column.name for column in grammar.columns]
+        self._delimiter = grammar.delimiter.decode()
         self._mark = mark.decode()
         self._convert = pacsv.ConvertOptions(
             column_types=dict.fromkeys(wanted, pa.string()),
@@ -227,9 +234,9 @@ class _Parser:
         try:
             return pacsv.read_csv(
                 pa.BufferReader(text),
-                pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._header.names),
+                pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._names),
                 pacsv.ParseOptions(
-                    delimiter=self._header.delimiter, newlines_in_values=b'"' in text, invalid_row_handler=note
+                    delimiter=self._delimiter, newlines_in_values=b'"' in text, invalid_row_handler=note
                 ),
                 self._convert,
             )
@@ -237,7 +244,7 @@ class _Parser:
             raise FileRejected("is not CSV that can be read") from None  # Arrow's own words may quote the data
 
     def _malformed(self, mended: Mended, ragged: list[pacsv.InvalidRow], count: int, line: int) -> list[Rejection]:
-        lines = lines_of_records(mended.text, ord(self._header.delimiter)) + line
+        lines = lines_of_records(mended.text, ord(self._delimiter)) + line
         cuts = iter(mended.cuts)
         malformed = []
         for row in ragged:

@@ -11,7 +11,7 @@ from config.model import Schema
 from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.csv_quotes import count_lines
 from ingestion.formats.csv_records import Grammar, unquoted
-from validation.schema_validator import check_columns
+from validation.drift import match_columns
 
 LIKELY_DELIMITERS = (",", ";", "\t", "|", ":")
 SAMPLE_LINES, SAMPLE_BYTES = 20, 1 << 16  # looked at for another delimiter
@@ -92,18 +92,19 @@ class OtherDelimiter(FileRejected):
         self.delimiter = found
 
 
-def check_header(text: bytes, header: Header, schema: Schema) -> None:
-    """Raise FileRejected unless the file's columns are the schema's; if it is of another dialect, that is why.
+def check_header(text: bytes, header: Header, schema: Schema) -> list[str | None]:
+    """Which column of the schema each of the file's is, None for one that is left out.
 
-    Where no name is known, the first line may be a row: then none is repeated.
+    Raises FileRejected unless they are those of the schema; if the file is of another dialect, that is why. Where
+    no name is known, the first line may be a row: then none is repeated.
     """
     try:
-        check_columns(schema, header.names)
+        return match_columns(schema, header.names)
     except FileRejected:
         lines = _lines(text, header.start)
-        if other := _other_delimiter(lines, header.delimiter, header.names, schema.by_name):
+        if other := _other_delimiter(lines, header.delimiter, header.names, schema.by_source):
             raise OtherDelimiter(other, header.delimiter, header.said_by) from None
-        if set(header.names) & set(schema.by_name):
+        if set(header.names) & set(schema.by_source):
             raise
         row = Grammar(schema.columns, schema.primary_key, header.delimiter).reads_as_row(lines[0] + b"\n")
         what = "looks like values" if row else f"names no column of schema {schema.name!r}"

@@ -25,7 +25,7 @@ class Grammar:
     def __init__(self, columns: Sequence[Column], key: str, delimiter: str) -> None:
         self.delimiter = delimiter.encode()
         self.fields = len(columns)
-        self._columns, self._key = columns, key
+        self.columns, self._key = columns, key
         comma = re.escape(self.delimiter)
         quoted, on_a_line = rb'"(?:[^"]++|"")*+"', rb'"(?:[^"\r\n]++|"")*+"'
         plain = b'[^"\r\n' + comma + b"][^\r\n" + comma + b"]*+|"
@@ -96,7 +96,7 @@ class Grammar:
     def _fit(self, rows: list[list[bytes]]) -> tuple[int, int]:
         """How many of `rows` have a key and values that all columns can hold; how many of these are not text."""
         fit, typed = pa.repeat(pa.scalar(value=True), len(rows)), []
-        for column, texts in zip(self._columns, zip(*rows, strict=True), strict=True):
+        for column, texts in zip(self.columns, zip(*rows, strict=True), strict=True):
             raw = pa.array([text or None for text in texts], pa.binary()).cast(pa.string())
             read = convert(column, raw)
             fit = pc.and_not(fit, read.unreadable)

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import UNSET, Raw
 
 SPACE, QUOTE, COLON, BRACKET, BRACE, CLOSING, DASH, ZERO, LINE_END, RETURN = b' ":[{}-0\n\r'
+MOST_FIELDS = 1000  # a record with more keys is left to the general decoder
 _NAN = re.compile(b"NaN")
 # Before a bare NaN. A quote within a text would be escaped, and the one that opens a text follows no letter.
 _KEY_END = re.compile(rb'\w": ?\Z')
@@ -29,21 +30,35 @@ class PlainRecords:
     which tells what is wrong with which record. Both keep every digit of a number. Records that lack keys, and
     nested values, are taken too once `learn` has told of one. The values of the columns `exact`, and of those with
     nested values, are kept as they are written. A bare NaN is null if it is among the `words` that mean null.
+    With `leaves_out` records with other keys are taken, too, once it has learned of these.
     """
 
-    def __init__(self, names: Iterable[str], exact: Iterable[str] = (), words: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        exact: Iterable[str] = (),
+        words: Collection[str] = (),
+        *,
+        leaves_out: bool = False,
+    ) -> None:
         self.fields = {name: f"field_{position}" for position, name in enumerate(names)}
         self.exact = self.nested = frozenset(exact)
         self.words = words
+        self._leaves_out = leaves_out
         self._declines = any(map(_ESCAPED_IN_KEYS.search, self.fields))
         self._gaps = False  # may a record lack keys?
         self._make_decoders()
 
     def learn(self, names: Collection[str], nested: Collection[str]) -> None:
         """From now on take records like one that has the keys `names`, those in `nested` with nested values."""
+        count = len(self.fields)
         gaps = self._gaps or not self.fields.keys() <= set(names)
+        if self._leaves_out and len(self.fields | dict.fromkeys(names)) <= MOST_FIELDS:
+            others = [name for name in names if name not in self.fields and not _ESCAPED_IN_KEYS.search(name)]
+            self.fields |= {name: f"field_{count + n}" for n, name in enumerate(others)}
+            gaps |= bool(others)  # those before did without them
         known = self.nested | (self.fields.keys() & set(nested))
-        if (gaps, known) != (self._gaps, self.nested):
+        if (gaps, known, len(self.fields)) != (self._gaps, self.nested, count):
             self._gaps, self.nested = gaps, known
             self._make_decoders()
 
