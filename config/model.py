@@ -222,6 +222,18 @@ class Schema(Model):
         return {name: column for column in self.in_file.columns for name in column.names_in_file}
 
     @cached_property
+    def _renamed(self) -> dict[str, str]:
+        """Columns by what a file may call them, where that is not their own name."""
+        return {source: c.name for source, c in self.by_source.items() if source not in self.by_name}
+
+    def in_todays_names(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """A refused row's text by column. Before a column got its name here, the row had it under the file's."""
+        if not self._renamed or not self._renamed.keys() & raw.keys():
+            return raw
+        renamed = {name: self._renamed.get(name, name) for name in raw}
+        return {name if new in raw else new: raw[name] for name, new in renamed.items()}
+
+    @cached_property
     def in_file(self) -> Schema:
         """The same without the columns that no file has."""
         return self.with_columns(tuple(column for column in self.columns if column.value is None))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from pathlib import PurePath
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -63,17 +62,17 @@ class Origin(BaseModel):
             raise ValueError("a constant is a value; for none at all leave the column out")
         return self
 
-    def of(self, path: PurePath) -> str | None:
-        """The value of all rows of the file at `path`, as text; None where the path does not tell."""
+    def of(self, path: str) -> str | None:
+        """The value of all rows of the file at `path`, or at that address; None where it does not tell."""
         if self.path is not None:
-            found = re.search(self.path, path.as_posix())
+            found = re.search(self.path, path)
             return found[1] if found else None
         folder = folder_of(path)
         match self.file:
             case "name":
-                return path.name
+                return path.rpartition("/")[2]
             case "path":
-                return path.as_posix()
+                return path
             case "date":
                 return folder.day.isoformat() if folder.day else None
             case "hour":
@@ -93,9 +92,9 @@ class Folder(NamedTuple):
     hour: int | None = None
 
 
-def folder_of(path: PurePath) -> Folder:
+def folder_of(path: str) -> Folder:
     """The nearest folder YYYY-MM-DD that the file is in, and the folder HH right in it that leads to the file."""
-    names = path.parts[:-1]
+    names = path.split("/")[:-1]
     for place in range(len(names) - 1, -1, -1):
         if day := day_of_folder(names[place]):
             below = names[place + 1] if place + 1 < len(names) else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from config.errors import FileRejected
+from config.file_names import storable
 from config.model import Column, Schema
 from validation.batch import Chunk
 from validation.conversions import convert
@@ -48,7 +49,7 @@ def values_of(schema: Schema, path: Path) -> dict[str, str | None]:
 
 def _value_of(column: Column, path: Path) -> str | None:
     assert column.value is not None  # noqa: S101
-    text = column.value.of(path)
+    text = column.value.of(storable(str(path)))
     if text is None and not column.optional:
         raise FileRejected(f"column {column.name}: {_untold(column)}; optional: true lets it be null there")
     if text is not None and convert(column, pa.array([text], pa.string())).unreadable[0].as_py():

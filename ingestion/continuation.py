@@ -12,10 +12,10 @@ import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import FileRejected
+from config.file_names import storable
 from config.model import FileJob, Stamp
 from config.settings import PipelineConfig
 from datawarehouse.continuation import Corrector, Cut, Record
-from datawarehouse.file_log import storable
 from datawarehouse.queries import query
 from ingestion.formats.registry import FORMATS
 from ingestion.places.open_file import OpenFile

@@ -263,7 +263,7 @@ class _Turn:
         self._tx.execute(query("repair", "raw_of"), {"ids": self._edited})
         found = self._tx.fetchall()
         key = self._spec.schema.key
-        texts = pa.array([raw.get(key.name) for _, raw in found], pa.string())
+        texts = pa.array([self._spec.schema.in_todays_names(raw).get(key.name) for _, raw in found], pa.string())
         keys = convert(key, texts).values
         asked = pc.unique(keys.drop_null())
         there = rows_by_key(self._tx, self._spec, asked) if len(asked) else []

@@ -67,10 +67,12 @@ class ErasedPersons:
         """The same for a refused row's text."""
         if not self or not self.named(raw):
             return raw
+        raw = self._spec.schema.in_todays_names(raw)
         return raw | {c.name: blank_value(c) for c in self._spec.personal if c.name in raw}
 
     def named(self, raw: dict[str, Any]) -> bool:
         """Does the refused row name one of them?"""
+        raw = self._spec.schema.in_todays_names(raw)
         return any(
             key_text(self._spec, self._spec.schema.by_name[name], raw.get(name)) in keys
             for name, keys in self._by_column.items()

@@ -106,7 +106,8 @@ def _refusals(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: str) -> l
     """
     hashed = f"sha256:{PiiHandler(config.pii.hash_key).hash_text(key)}"
     number = key if spec.schema.key.dtype is Dtype.INT else None
-    names = {"table": spec.table, "column": spec.schema.primary_key, "keys": [key, hashed], "number": number}
+    columns = [spec.schema.primary_key, *spec.schema.key.names_in_file]
+    names = {"table": spec.table, "columns": columns, "keys": [key, hashed], "number": number}
     rows = reports.read(tx, "refused_with_key", **names)
     for row in rows:
         state = row.pop("resolution")

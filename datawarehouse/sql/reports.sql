@@ -149,7 +149,11 @@ WHERE status = 'success'
 SELECT q.file_id, q.row_number, q.source_file, q.rejection_stage, q.rejection_reason, q.quarantined_at,
        q.resolution, q.resolved_at, q.retry_count
 FROM quarantine q
-CROSS JOIN LATERAL (SELECT trim(q.raw_data ->> %(column)s) AS key) AS r
+CROSS JOIN LATERAL (SELECT trim(q.raw_data ->> c.name) AS key
+                    FROM unnest(%(columns)s::text[]) WITH ORDINALITY AS c (name, place)
+                    WHERE jsonb_exists(q.raw_data, c.name)
+                    ORDER BY c.place
+                    LIMIT 1) AS r
 WHERE q.source_table = %(table)s
   AND (r.key = ANY(%(keys)s) OR regexp_replace(r.key, '^[+]?0*([0-9]+)([.]0+)?$', '\1') = %(number)s)
 ORDER BY q.quarantine_id
