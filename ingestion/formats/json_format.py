@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from typing import IO, Any, ClassVar, cast
+from typing import IO, Annotated, Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from config.errors import FileRejected
 from config.model import Model, NullWords, Schema, Stage
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
+from ingestion.formats.json_document import records_at
 from ingestion.formats.json_lines import line_records
 from ingestion.formats.json_objects import Found, Objects, keys_of, paths_of
 from ingestion.formats.json_record import MAX_RECORD_BYTES, Fields, Record
@@ -27,26 +29,31 @@ class JsonOptions(NullWords):
     """`null_values`, which all formats have, also say whether a bare NaN or Infinity means null."""
 
 
+class DocumentOptions(JsonOptions):
+    """`records` is the path to the array of records in a file that is one object, as in `data.items`."""
+
+    records: Annotated[str, Field(min_length=1)] | None = None
+
+
 AS_WRITTEN = JsonOptions()
 
 
 class JsonFormat(Format):
-    """An array of objects, or one object a line: whichever a file begins with."""
+    """An array of objects, or one object a line: whichever a file begins with. Or the array at `records`."""
 
     name = "json"
     extensions: ClassVar[tuple[str, ...]] = (".json",)
     longest_record = MAX_RECORD_BYTES
-    Options = JsonOptions
+    Options: ClassVar[type[Model]] = DocumentOptions
 
     def sniff(self, beginning: bytes, options: Model) -> dict[str, Any] | None:
         """A file of JSON begins with a bracket."""
         del options
         return {} if beginning.removeprefix(BOM).lstrip(SPACES).startswith((b"[", b"{")) else None
 
-    def columns(self, raw: IO[bytes], rows: int, options: Model) -> list[str]:
+    def columns(self, raw: IO[bytes], rows: int, options: JsonOptions) -> list[str]:
         """The keys of the first records, where they are objects, in the order in which they are met."""
-        del options
-        records = islice(read_records(raw, PlainRecords(())), rows)
+        records = islice(read_records(raw, PlainRecords(()), _where(options)), rows)
         return list(dict.fromkeys(key for record in records if isinstance(record, Fields) for key in record))
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: JsonOptions) -> Iterator[Chunk]:
@@ -59,6 +66,11 @@ class NdjsonFormat(JsonFormat):
 
     name = "ndjson"
     extensions = (".ndjson", ".jsonl")
+    Options = JsonOptions
+
+
+def _where(options: JsonOptions) -> str | None:
+    return options.records if isinstance(options, DocumentOptions) else None
 
 
 def read_json(
@@ -72,7 +84,7 @@ def read_json(
     wrong with its keys turns out at its end.
     """
     reader = _Reader(schema, options)
-    records = read_records(raw, reader.objects.plain)
+    records = read_records(raw, reader.objects.plain, _where(options))
     number = 0
     while part := list(islice(records, chunk_rows)):
         yield reader.chunk(part, number + 1)
@@ -80,8 +92,8 @@ def read_json(
     reader.check()
 
 
-def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:
-    """The records of a JSON array, or of a file with one JSON object a line, in their order.
+def read_records(raw: IO[bytes], plain: PlainRecords, where: str | None = None) -> Iterator[Record]:
+    """The records of a JSON array, of a file with one JSON object a line, or of the array at `where`, in order.
 
     A value is the text of a string, and the source text of anything else; of the columns `plain.exact` that of
     strings, too. null is None; so is a bare NaN or Infinity that `plain.words` name. A record that can't be read
@@ -89,6 +101,9 @@ def read_records(raw: IO[bytes], plain: PlainRecords) -> Iterator[Record]:
     raised.
     """
     window = Window(raw)
+    if where is not None:
+        yield from records_at(window, where, plain)
+        return
     first = window.next_byte()
     if first == b"":
         raise FileRejected("is empty; an hour without records is written as []")

@@ -169,6 +169,10 @@ class Objects:
 
     def _read_within(self, name: str, values: list[Any], found: Found, rows: np.ndarray) -> None:
         inner = self._within[name]
+        with suppress(TypeError):  # of one that is missing, or that the general decoder read
+            if records := inner.plain.array(b"[%b]" % b",".join(values)):
+                inner.read(list(records), found, rows)
+                return
         objects: list[str | Raw] = []
         places: list[int] = []
         for row, value in zip(rows.tolist(), values, strict=True):

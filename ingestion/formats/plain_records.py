@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -119,6 +120,8 @@ class PlainRecords:
 
     def _nested_text(self, records: list[PlainRecord]) -> bytes:
         fields = [self.fields[name] for name in self.nested]
+        if not self._gaps:
+            return b" ".join(b" ".join(map(attrgetter(field), records)) for field in fields)
         values = (getattr(record, field) for record in records for field in fields)
         return b" ".join(value for value in values if value is not UNSET)
 

@@ -15,7 +15,7 @@ from tests.integration.putting_right import KEY, Site
 from validation.pii_handler import PiiHandler
 
 MAIL = "ann.lee@example.com"
-COLUMNS = [
+COLUMNS: list[dict[str, Any]] = [
     {"name": "id", "dtype": "int", "nullable": False, "from": ["Order No.", "order.id"]},
     {"name": "shop_id", "dtype": "int", "from": ["Shop", "order.shop"]},
     {"name": "mail", "dtype": "str", "pii": "email", "from": ["E-Mail", "buyer.contact.mail"]},
