@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from config.model import Status
+from config.model import FileJob, Status
 from datawarehouse.db_connection import Warehouse
-from tests.integration.small import Small
+from ingestion.group_load import GroupLoad
+from tests.integration.small import PII, Small
 
 pytestmark = pytest.mark.usefixtures("config")
 COLUMNS: dict[str, Any] = {
@@ -90,3 +91,65 @@ def test_a_record_that_gives_a_column_twice_is_refused_and_costs_no_other(small:
     assert {(rule, column) for _, rule, column in outcome.reasons} == {("key_given_twice", "")}
     every = small.load("visit", json.dumps(both[:1]))
     assert "given twice: id (as Order No. and order)" in (every.error or "")
+
+
+PLACED: dict[str, Any] = {
+    "key": "id",
+    "columns": {
+        "id": "int",
+        "day": {"dtype": "date", "value": {"file": "date"}},
+        "branch": {"dtype": "int", "value": {"path": "branch=([^/]+)"}},
+        "region": {"dtype": "str", "value": {"path": "region=([^/]+)"}, "optional": True, "default": "none"},
+        "kind": {"dtype": "str", "value": {"constant": "a"}},
+    },
+}
+
+
+@pytest.mark.parametrize("extension", [".csv", ".json"])
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("2026-02-20/branch=7", ""),
+        (
+            "branch=7",
+            "column day: the file lies in no folder YYYY-MM-DD, which would tell its date; optional: true",
+        ),
+        ("2026-02-20", "column branch: the file's path does not match value.path; optional: true lets it be null"),
+        ("2026-02-20/branch=x", "column branch: what its value (path) takes of the file's path is no int"),
+    ],
+)
+def test_a_path_that_does_not_tell_fails_the_file_and_says_why(
+    warehouse: Warehouse, tmp_path: Path, extension: str, folder: str, told: str
+) -> None:
+    small = Small(warehouse, tmp_path, {"thing": PLACED | {"extension": extension}})
+    path = tmp_path / "in" / folder / f"thing{extension}"
+    path.parent.mkdir(parents=True)
+    path.write_text("id\n1\n" if extension == ".csv" else '[{"id": 1}]')
+    outcome = small.loader().run(FileJob(path, small.config.by_logical_name["thing"], 0, 0))
+    assert told in (outcome.error or "")
+    stored = small.rows("SELECT id, day::text, branch, region, kind FROM dim_thing")
+    assert stored == ([] if told else [(1, "2026-02-20", 7, "none", "a")])
+
+
+DRIFTING: dict[str, Any] = {
+    "key": "id",
+    "columns": {"id": "int", "a": "str", "b": {"dtype": "int", "default": 5}},
+    "new_columns": "ignore",
+    "missing_columns": "null",
+}
+
+
+def test_new_columns_are_left_out_and_missing_ones_null_alone_and_in_a_group(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    types = {name: DRIFTING | {"extension": ending} for name, ending in (("one", ".csv"), ("two", ".json"))}
+    small = Small(warehouse, tmp_path, types)
+    files = {"one": ["x,id\n9,1\n", "id,a,b\n2,A,2\n", "id,y,y\n3,,\n"]}
+    files["two"] = ['[{"x": [9], "id": 1}]', '[{"id": 2, "a": "A", "b": 2}]', '[{"id": 3, "y": {"id": 1}}]']
+    for name, texts in files.items():
+        jobs = [small.job(name, text) for text in texts]
+        assert small.loader().run(jobs[0]).inserted == 1
+        together = GroupLoad(small.warehouse, small.config, PII).run(jobs[1:]).loaded
+        assert [outcome.inserted for outcome in together] == [1, 1]
+        stored = small.rows(f"SELECT id, a, b FROM dim_{name} ORDER BY id")
+        assert stored == [(1, None, 5), (2, "A", 2), (3, None, 5)]

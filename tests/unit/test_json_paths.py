@@ -101,7 +101,7 @@ def written(value: Any) -> str:
 NUMBERS = st.sampled_from(
     ["1", "-0", "1.10", "12345678901234567890.123456789", "1e3", "-0.0", "0.30000000000000004"]
 )
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 VALUES = st.one_of(st.none(), st.booleans(), TEXTS, NUMBERS.map(Number), st.lists(NUMBERS.map(Number), max_size=2))
 ADDRESSES = st.one_of(
     st.none(),
