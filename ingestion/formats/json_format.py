@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from config.errors import FileRejected
-from config.model import Model, NullWords, Schema, Stage
+from config.model import Column, Model, NullWords, Schema, Stage
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
 from ingestion.formats.json_document import records_at
@@ -123,6 +123,8 @@ class _Reader:
         self.objects = Objects(keys_of(schema), options.words, leaves_out=not self._refuses_new)
         self._strange: list[str] | None = None  # keys that all records have and no column; None before the first
         self._count = 0
+        self._nested: set[str] = set()  # columns of which a value was an object or an array, which they can't hold
+        self._plain: set[str] = set()  # columns of which some value was none, or may be one
         self._twice: Counter[str] = Counter()  # columns that records give twice, each with both names
 
     def chunk(self, part: list[Record], first: int) -> Chunk:
@@ -175,6 +177,8 @@ class _Reader:
         """Raise FileRejected where every record has a strange key, or lacks a column that must have a value."""
         if self._strange is None:
             return
+        if at_objects := sorted(self._nested - self._plain):
+            raise FileRejected("; ".join(_leads_to_objects(self._schema.by_name[name]) for name in at_objects))
         columns = self._schema.columns
         lacking = [column for column in columns if not any(map(self.objects.reaches, paths_of(column)))]
         missing = [column for column in lacking if not may_lack(self._schema, column)]
@@ -198,6 +202,10 @@ class _Reader:
         self.objects.read(records, found)
         columns = found.columns(self._schema)
         self._twice += found.twice
+        self._nested |= found.nested.keys()
+        for name in columns.keys() - self._plain:
+            if found.nested[name] < len(columns[name]) - columns[name].null_count:
+                self._plain.add(name)
         return columns, found
 
     def _malformed(self, bad: dict[int, tuple[Fields, tuple[Reason, ...]]]) -> Iterator[Rejection]:
@@ -208,6 +216,14 @@ class _Reader:
 
     def _raw(self, columns: dict[str, pa.Array], found: Found, row: int) -> dict[str, Any]:
         return {**{n: texts[row].as_py() for n, texts in columns.items()}, **found.strange.get(row, {})}
+
+
+def _leads_to_objects(column: Column) -> str:
+    where = " or ".join(column.sources)
+    return (
+        f"column {column.name}: from ({where}) leads to an object or an array in every record; go on to a key in it, "
+        f"as in {column.sources[0]}.KEY, or make the column json"
+    )
 
 
 def _reasons(broken: list[tuple[str, str]]) -> tuple[Reason, ...]:

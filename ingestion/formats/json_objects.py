@@ -21,8 +21,9 @@ from ingestion.formats.json_record import Fields, decode_record
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
 
 AT_ONCE = 2_000  # objects within objects
-NOT_AN_OBJECT, TWICE, TOO_DEEP = "not_an_object", "key_given_twice", "nested_too_deeply"
+NO_OBJECT, TWICE, TOO_DEEP = "no_object_at_path", "key_given_twice", "nested_too_deeply"
 NOT_JSON = "not_json"
+_NESTED = frozenset({Dtype.STR, Dtype.JSON})  # hold objects and arrays, as they are written
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Found:
     """What records hold: arrays of text by column, one for each of its places, and by row what is wrong.
 
     `broken`: (rule, column or '') by position; `strange`: values under names that are no columns; `twice`: rows by
-    the column that they give twice, and its two names.
+    the column that they give twice, and its two names; `nested`: objects and arrays in columns that can't hold them.
     """
 
     rows: int
@@ -70,6 +71,7 @@ class Found:
     broken: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
     strange: dict[int, dict[str, str | None]] = field(default_factory=dict)
     twice: Counter[str] = field(default_factory=Counter)
+    nested: Counter[str] = field(default_factory=Counter)
 
     def refuse(self, row: int, rule: str, column: str, name: str = "", value: str | None = None) -> None:
         """Note what is wrong with a row, and a value that has no column to be told in."""
@@ -112,6 +114,8 @@ class Objects:
             values = self._values(records, name)
             if key.column:
                 texts = self._texts(values, name, key)
+                if name in self.plain.nested and key.column.sources and key.column.dtype not in _NESTED:
+                    found.nested[key.column.name] += len(pc.indices_nonzero(_is_nested(texts)))
                 found.texts.setdefault(key.column.name, []).append(_spread(texts, rows, found.rows))
             if key.within:
                 self._read_within(name, values, found, rows)
@@ -181,7 +185,7 @@ class Objects:
                 objects.append(value)
                 places.append(row)
             elif source is not None:
-                found.refuse(row, NOT_AN_OBJECT, "", name, source)
+                found.refuse(row, NO_OBJECT, "", name, source)
         inner.read(list(inner._records(objects, places, found, name)), found, np.array(places, np.int64))
 
     def _records(
@@ -210,6 +214,10 @@ class Objects:
             if (key := self.keys.get(name)) and key.column:
                 found.refuse(row, NOT_JSON, key.column.name)
         return fields
+
+
+def _is_nested(texts: pa.Array) -> pa.Array:
+    return pc.fill_null(pc.match_substring_regex(texts, r"^[{\[]"), fill_value=False)
 
 
 def _spread(texts: pa.Array, rows: np.ndarray, count: int) -> pa.Array:

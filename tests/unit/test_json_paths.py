@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tracemalloc
 from typing import Any
@@ -139,9 +140,9 @@ def test_each_value_is_what_an_independent_reader_finds_at_the_path(
 @pytest.mark.parametrize(
     ("record", "reasons", "kept"),
     [
-        ('{"id": 2, "buyer": "Bob"}', [("not_an_object", "")], {"buyer": '"Bob"'}),
-        ('{"id": 2, "buyer": [{"address": 1}]}', [("not_an_object", "")], {"buyer": '[{"address": 1}]'}),
-        ('{"id": 2, "buyer": {"address": 7}}', [("not_an_object", "")], {"address": "7"}),
+        ('{"id": 2, "buyer": "Bob"}', [("no_object_at_path", "")], {"buyer": '"Bob"'}),
+        ('{"id": 2, "buyer": [{"address": 1}]}', [("no_object_at_path", "")], {"buyer": '[{"address": 1}]'}),
+        ('{"id": 2, "buyer": {"address": 7}}', [("no_object_at_path", "")], {"address": "7"}),
         ('{"id": 2, "buyer": {"address": {"lat": NaN}}}', [("not_json", "lat")], {"lat": "NaN"}),
         ('{"id": 2, "buyer": {"a.b": 1, "a.b": 2}}', [("key_given_twice", "")], {}),
         ('{"id": 2, "buyer": {"address": {"city": "\\ud800"}}}', [("lone_surrogate", "")], {}),
@@ -163,6 +164,20 @@ def test_a_path_that_no_record_has_is_told_where_a_value_must_be() -> None:
     schema = Schema(name="things", primary_key="id", columns=columns)
     with pytest.raises(FileRejected, match=r"missing: city \(from buyer.town\) \(the YAML can say: "):
         read('[{"id": 1, "buyer": {"city": "x"}}, {"id": 2, "buyer": null}]', schema)
+
+
+def test_a_path_that_leads_to_objects_is_told_with_the_way_out() -> None:
+    columns = (SCHEMA.columns[0], Column(name="lat", dtype=Dtype.FLOAT, sources=("buyer.address",)))
+    schema = Schema(name="things", primary_key="id", columns=columns)
+    records = ['{"id": 1, "buyer": {"address": {"lat": 1}}}', '{"id": 2, "buyer": {"address": null}}']
+    with pytest.raises(
+        FileRejected, match=r"from \(buyer.address\) leads to an object .* as in buyer.address.KEY, or"
+    ):
+        read("[" + ",".join(records) + "]", schema)
+    fine = '{"id": 3, "buyer": {"address": 1.50}}'
+    for order in itertools.permutations([*records, fine]):
+        rows, _, _ = read("[" + ",".join(order) + "]", schema, rows=1)
+        assert {row["id"]: row["lat"] for row in rows.values()} == {"1": '{"lat": 1}', "2": None, "3": "1.50"}
 
 
 @pytest.mark.parametrize("window", WINDOWS)
