@@ -221,8 +221,8 @@ class _Reader:
 def _leads_to_objects(column: Column) -> str:
     where = " or ".join(column.sources)
     return (
-        f"column {column.name}: from ({where}) leads to an object or an array in every record; go on to a key in it, "
-        f"as in {column.sources[0]}.KEY, or make the column json"
+        f"column {column.name}: from ({where}) leads to an object or an array in every record; go on to a key "
+        f"in it, as in {column.sources[0]}.KEY, or make the column json"
     )
 
 

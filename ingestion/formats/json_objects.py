@@ -63,7 +63,7 @@ class Found:
     """What records hold: arrays of text by column, one for each of its places, and by row what is wrong.
 
     `broken`: (rule, column or '') by position; `strange`: values under names that are no columns; `twice`: rows by
-    the column that they give twice, and its two names; `nested`: objects and arrays in columns that can't hold them.
+    the column that they give twice, and its two names; `nested`: nested values in columns that can't hold such.
     """
 
     rows: int
