@@ -27,6 +27,7 @@ TARGETS = {
     ("quotes", "every value quoted: judging / loading"): Target(0.05),
     ("quotes", "no quotes: judging / loading"): Target(0.01),
     ("json", "JSON / CSV"): Target(1.3),
+    ("nested", "nested / flat JSON"): Target(1.5),
     ("small", "files a second"): Target(50, at_least=True),
     ("latency", "p50"): Target(50),
     ("latency", "p99"): Target(200),
