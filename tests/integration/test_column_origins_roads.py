@@ -178,3 +178,26 @@ def test_rows_refused_under_the_files_names_replay_under_todays(
     assert roads.rows(ALL.format("sales") + " DESC LIMIT 1") == wanted(
         "sales", [(3, 1, None, "Luxor", 1, "1.0000")]
     )
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"order": {"id": 1, "shop": 1}, "buyer": "%s"}',
+        '{"order": {"id": 1, "shop": 1}, "buyer": {"city": "x", "contact": ["%s"]}}',
+        '{"order": {"id": 1, "shop": 1}, "buyer": {"city": "x", "city": "y", "contact": {"mail": "%s"}}}',
+        '{"order": {"id": 1, "shop": 1}, "buyer": {"city": "x", "contact": {"mail": "%s"}}, "E-Mail": "%s"}',
+        '{"order": {"id": 1, "shop": 1}, "buyer": {"city": "%s", "contact": {"mail": "%s"}}, "qty": -1}',
+        '{"order": {"id": 1, "shop": 1}, "buyer": {"city": null, "contact": {"mail": "%s"}}, "mail": "%s"}',
+        '{"order": {"id": 1, "shop": 1}, "buyer": {"contact": {"mail": NaN}}, "City": {"a": "%s"}, "qty": "x"}',
+    ],
+)
+def test_a_person_is_in_clear_nowhere_however_the_record_is_wrong(roads: Roads, record: str) -> None:
+    good = '{"order": {"id": 2, "shop": 1}, "buyer": {"city": "x"}, "qty": 1, "lines": {"price": 1}}'
+    outcome = roads.load(f"{PLACE}/visits.json", f"[{record.replace('%s', MAIL)}, {good}]")
+    assert (outcome.inserted, outcome.quarantined) == (1, 1)
+    kept = json.dumps(roads.rows("SELECT raw_data, reasons FROM quarantine"))
+    kept += "".join(path.read_text() for path in (roads.home / "data/quarantine").rglob("*.csv"))
+    kept += roads.run("check", roads.home / "data" / PLACE / "visits.json", expect=1)
+    assert "sha256:" in kept or PiiHandler(KEY).hash_text(MAIL) in kept
+    assert "ann.lee" not in kept
