@@ -177,30 +177,31 @@ class Objects:
             if records := inner.plain.array(b"[%b]" % b",".join(values)):
                 inner.read(list(records), found, rows)
                 return
-        objects: list[str | Raw] = []
+        objects: list[bytes] = []
         places: list[int] = []
         for row, value in zip(rows.tolist(), values, strict=True):
-            source = _source(value)
-            if source and source.startswith("{"):
-                objects.append(value)
+            if value is None or value is UNSET:
+                continue
+            source = value.encode() if isinstance(value, str) else bytes(value)
+            if source.startswith(b"{"):
+                objects.append(source)
                 places.append(row)
-            elif source is not None:
-                found.refuse(row, NO_OBJECT, "", name, source)
+            elif source != b"null":
+                found.refuse(row, NO_OBJECT, "", name, source.decode())
         inner.read(list(inner._records(objects, places, found, name)), found, np.array(places, np.int64))
 
     def _records(
-        self, objects: list[str | Raw], rows: list[int], found: Found, at: str
+        self, objects: list[bytes], rows: list[int], found: Found, at: str
     ) -> Iterator[PlainRecord | Fields]:
         """The records of objects in source text, some at a time: from those that are odd, all learn."""
         for start in range(0, len(objects), AT_ONCE):
             some = objects[start : start + AT_ONCE]
-            data = b",".join(one.encode() if isinstance(one, str) else one for one in some)
-            records = self.plain.array(b"[%b]" % data)
+            records = self.plain.array(b"[%b]" % b",".join(some))
             if records is not None:
                 yield from records
                 continue
             for row, one in zip(rows[start:], some, strict=False):
-                yield self._decoded(_source(one) or "", row, found, at)
+                yield self._decoded(one.decode(), row, found, at)
 
     def _decoded(self, source: str, row: int, found: Found, at: str) -> Fields:
         fields, defect = Fields(), TOO_DEEP

@@ -119,15 +119,17 @@ class PlainRecords:
         return records if flat and each_key_once else None
 
     def _nested_text(self, records: list[PlainRecord]) -> bytes:
-        fields = [self.fields[name] for name in self.nested]
-        if not self._gaps:
-            return b" ".join(b" ".join(map(attrgetter(field), records)) for field in fields)
-        values = (getattr(record, field) for record in records for field in fields)
-        return b" ".join(value for value in values if value is not UNSET)
+        texts = []
+        for name in self.nested:
+            values = list(map(attrgetter(self.fields[name]), records))
+            if self._gaps:
+                values = [value for value in values if value is not UNSET]
+            texts.append(b" ".join(values))
+        return b" ".join(texts)
 
     def _lacking(self, records: list[PlainRecord]) -> int:
         """How many keys the records lack, all in all."""
-        return sum(getattr(record, field) is UNSET for field in self.fields.values() for record in records)
+        return sum(list(map(attrgetter(field), records)).count(UNSET) for field in self.fields.values())
 
 
 def _structure(chars: np.ndarray) -> tuple[int, int, int, bool]:
