@@ -26,6 +26,11 @@ def unpacked_name(file_name: str) -> str:
     return file_name.rpartition(".")[0] if is_packed(file_name) else file_name
 
 
+def storable(text: str) -> str:
+    """A file name as text that PostgreSQL takes, whatever bytes it has."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
 def spec_for(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> FileSpec | None:
     """The spec that expects `file_name` (or the same, packed) in `feed`, or None; the most exact pattern wins."""
     plain = unpacked_name(file_name)

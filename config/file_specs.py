@@ -25,6 +25,7 @@ from config.model import (
     Column,
     Contract,
     Derivation,
+    Drift,
     Dtype,
     Feed,
     FileSpec,
@@ -33,6 +34,7 @@ from config.model import (
     ReadOptions,
     Schema,
 )
+from config.origin_checks import origin_problems
 from config.partitioning import partition_problems
 from config.settings import ConfigFile, ExpectedFile, ReaderConfig, SchemaConfig
 
@@ -100,6 +102,7 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
     problems += [f"{where}.primary_key: {problem}" for problem in primary_key_problems(schema)]
     for column in schema.columns:
         problems.extend(f"{where}.columns.{column.name}: {problem}" for problem in _column_problems(column))
+    problems.extend(f"{where}.{problem}" for problem in origin_problems(schema))
     return schema
 
 
@@ -180,7 +183,7 @@ def _spec(
             feed=feed,
             pattern=pattern,
             table=table,
-            schema=schemas[name],
+            schema=_held_to(schemas[name], entry),
             foreign_keys=tuple(
                 read_foreign_key(columns, parent, schemas[name], schemas)
                 for columns, parent in entry.foreign_keys.items()
@@ -194,6 +197,12 @@ def _spec(
             partition_by=entry.partition_by,
             kind=entry.kind,
         )
+
+
+def _held_to(schema: Schema, entry: ExpectedFile) -> Schema:
+    """The schema with what the expected file says of other columns."""
+    drift = Drift(**{key: getattr(entry, key) for key in Drift.model_fields})
+    return Schema(name=schema.name, primary_key=schema.primary_key, columns=schema.columns, drift=drift)
 
 
 def _read_options(

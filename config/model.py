@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from config.date_formats import format_problem, zone_problem
 from config.key import FILE_ID, FILE_ROW, ROW_COLUMN, ForeignKey, Key
+from config.origins import Constant, Origin, Sources
 
 __all__ = ["ForeignKey", "Key"]
 
@@ -149,7 +150,13 @@ class Column(Model):
     blanked when that person is erased; what is `pii` is so in any case. `round`: decimals beyond the scale of
     numeric(p,s), or below a microsecond, are rounded half up and not refused. `format`: how its dates are written,
     where that is not as `read.dates` says.
+
+    `sources` (`from` in the YAML) are the names that files give it, its own by default; in JSON they may be paths
+    to it. A file may lack it if it is `optional`; `default` stands where a file has no value. A column that has a
+    `value` is not in the file.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     name: Annotated[str, Field(min_length=1, max_length=1000)]  # a header may be longer than a column's name
     dtype: Dtype
@@ -161,12 +168,26 @@ class Column(Model):
     stored_as: Name | None = None
     round: bool = False
     format: DateFormats = ()
+    sources: Sources = Field((), alias="from")
+    optional: bool = False
+    default: Constant | list[Any] | dict[str, Any] = None
+    value: Origin | None = None
     rules: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def target(self) -> str:
         """The column's name in the table."""
         return self.stored_as or self.name
+
+    @property
+    def names_in_file(self) -> tuple[str, ...]:
+        """What a file may call it."""
+        return self.sources or (self.name,)
+
+    @property
+    def can_be_missing(self) -> bool:
+        """Is a row without it a good one, as far as the column itself goes?"""
+        return self.default is not None or (self.nullable and not self.rules.get("required"))
 
     @cached_property
     def sql(self) -> SqlType:
@@ -176,12 +197,23 @@ class Column(Model):
         return SqlType.parse(self.sql_type or SQL_TYPES_OF_DTYPE[self.dtype][0])
 
 
+class Drift(Model):
+    """What becomes of a file with other columns: those that are new to the schema, and those that it lacks."""
+
+    new_columns: Literal["fail", "ignore"] = "fail"
+    missing_columns: Literal["fail", "null"] = "fail"
+
+
 class Schema(Model):
-    """The shape of a source file: its columns, in order, and the key that tells its rows apart."""
+    """The shape of a source file: its columns, in order, and the key that tells its rows apart.
+
+    `drift`: what becomes of a file of another shape.
+    """
 
     name: str
     primary_key: Annotated[Key, BeforeValidator(Key.read)]
     columns: tuple[Column, ...]
+    drift: Drift = Drift()
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -195,6 +227,32 @@ class Schema(Model):
     def columns_of(self, key: Key) -> tuple[Column, ...]:
         """The columns of `key`."""
         return tuple(self.by_name[name] for name in key) or _OF_ROW_KEY
+
+    @cached_property
+    def by_source(self) -> dict[str, Column]:
+        """Columns by what a file may call them."""
+        return {name: column for column in self.in_file.columns for name in column.names_in_file}
+
+    @cached_property
+    def _renamed(self) -> dict[str, str]:
+        """Columns by what a file may call them, where that is not their own name."""
+        return {source: c.name for source, c in self.by_source.items() if source not in self.by_name}
+
+    def in_todays_names(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """A refused row's text by column. Before a column got its name here, the row had it under the file's."""
+        if not self._renamed or not self._renamed.keys() & raw.keys():
+            return raw
+        renamed = {name: self._renamed.get(name, name) for name in raw}
+        return {name if new in raw else new: raw[name] for name, new in renamed.items()}
+
+    @cached_property
+    def in_file(self) -> Schema:
+        """The same without the columns that no file has."""
+        return self.with_columns(tuple(column for column in self.columns if column.value is None))
+
+    def with_columns(self, columns: tuple[Column, ...]) -> Schema:
+        """The same with these columns."""
+        return Schema(name=self.name, primary_key=self.primary_key, columns=columns, drift=self.drift)
 
 
 def _of_row_key(name: str, stored_as: str) -> Column:
@@ -326,6 +384,9 @@ class ReadOptions(NullWords):
         return ReadOptions(**{**known, **defaults.of_format, **given, **self.of_format})
 
 
+PLAIN = ReadOptions()  # how the pipeline itself writes values
+
+
 class Contract(Model):
     """What an expected file is held to; a key that is left out asks for nothing."""
 
@@ -409,7 +470,12 @@ class FileSpec:
         return self.schema.columns_of(to or self.schema.primary_key)
 
     def read_as(self, column: Column) -> ReadOptions:
-        """How `column` is read: in keys, and in what is hashed, blanks don't count, and nothing else is null."""
+        """How `column` is read: in keys, and in what is hashed, blanks don't count, and nothing else is null.
+
+        What is not in the file is not in its dialect.
+        """
+        if column.value is not None:
+            return PLAIN
         return self._without_blanks if column.pii or self.is_key(column) else self.read
 
     def is_key(self, column: Column) -> bool:

@@ -15,6 +15,7 @@ from config.model import (
     Column,
     Contract,
     Derivation,
+    Drift,
     FileSpec,
     Model,
     Name,
@@ -48,7 +49,7 @@ class DatabaseConfig(Model):
     transaction_pooling: bool = False  # PgBouncer's: settings go with each transaction, not with the session
 
 
-class ExpectedFile(Model):
+class ExpectedFile(Drift):
     """`kind` defaults by the table's name: fact_… is a fact, any other a dimension."""
 
     table: Name

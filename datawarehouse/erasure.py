@@ -77,7 +77,8 @@ def _blank_refused(
     tx: Cursor, spec: FileSpec, config: PipelineConfig, table: str, key: str, keys: list[Key]
 ) -> int:
     person = ErasedPersons(spec, config, {table: frozenset({key})})
-    names = [next(iter(own)) for own in keys]
+    firsts = [spec.schema.columns_of(own)[0] for own in keys]
+    names = [name for column in firsts for name in (column.name, *column.names_in_file)]
     first = str(json.loads(key)[0]) if len(keys[0]) > 1 else key
     tx.execute(query("repair", "naming"), {"table": spec.table, "columns": names, "key": first})
     named = [(q_id, file_id, raw) for q_id, file_id, raw in tx.fetchall() if person.named(raw)]
@@ -85,7 +86,7 @@ def _blank_refused(
         parameters = {"id": q_id, "raw": to_json(person.blank_raw(raw))}
         tx.execute(query("repair", "set_raw"), parameters)
         tx.execute(query("repair", "set_raw_true_orphan"), parameters)
-    personal = [column.name for column in spec.personal]
+    personal = [name for column in spec.personal for name in (column.name, *column.names_in_file)]
     tx.execute(query("repair", "blank_history"), {"ids": [row[0] for row in named], "columns": personal})
     tx.execute(query("settlement", "backup_stale"), {"file_ids": sorted({row[1] for row in named})})
     return len(named)

@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import execute_values
 
 from config.errors import FileChanged, WarehouseUnfit
+from config.file_names import storable
 from config.model import FileJob, FileOutcome, Stage, Status
 from datawarehouse.queries import query
 
@@ -136,8 +137,3 @@ def _row(outcome: FileOutcome, pii_key_id: str | None) -> tuple[Any, ...]:
         job.spec.fingerprint,
         outcome.quarantined == 0,
     )
-
-
-def storable(text: str) -> str:
-    """A file name as text that PostgreSQL takes, whatever bytes it has."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

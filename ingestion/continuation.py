@@ -13,10 +13,10 @@ import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileRejected
+from config.file_names import storable
 from config.model import FileJob, Stamp
 from config.settings import PipelineConfig
 from datawarehouse.continuation import WHO, Corrector, Cut, Record
-from datawarehouse.file_log import storable
 from datawarehouse.queries import query
 from datawarehouse.undo import undo
 from ingestion.formats.registry import FORMATS

@@ -175,7 +175,8 @@ class FileLoad:
 
     def _judged(self, job: FileJob, file: OpenFile) -> Iterator[Batch]:
         most, memory = self._config.reader.chunk_rows, None
-        for chunk in metrics.timed("read", read_chunks(file, job.path.name, job.spec.schema, most, job.spec.read)):
+        chunks = read_chunks(file, job.path.name, job.spec.schema, most, job.spec.read, job.path)
+        for chunk in metrics.timed("read", chunks):
             batch = judged(chunk, job.spec, self._config)
             if batch.records >= most:  # else it is the last one
                 memory = memory or KeyMemory()

@@ -16,6 +16,7 @@ from config.file_names import unpacked_name
 from config.file_specs import logical_stem
 from config.model import ReadOptions, Schema
 from config.settings import PipelineConfig
+from ingestion.completion import Completion
 from ingestion.formats.packing import unpacked
 from ingestion.formats.registry import FORMATS
 from ingestion.places.open_file import OpenFile
@@ -51,7 +52,7 @@ def read_file(path: Path, config: PipelineConfig | None = None) -> tuple[pd.Data
     spec = config.by_logical_name[name]
     with opened(path) as file:
         tables = [
-            pa.table(chunk.columns) for chunk in read_chunks(file, path.name, spec.schema, 50_000, spec.read)
+            pa.table(chunk.columns) for chunk in read_chunks(file, path.name, spec.schema, 50_000, spec.read, path)
         ]
     empty = pa.table({column.name: pa.array([], pa.string()) for column in spec.schema.columns})
     frame: pd.DataFrame = pa.concat_tables([empty, *tables]).to_pandas()
@@ -59,19 +60,26 @@ def read_file(path: Path, config: PipelineConfig | None = None) -> tuple[pd.Data
 
 
 def read_chunks(
-    file: OpenFile, name: str, schema: Schema, chunk_rows: int, options: ReadOptions = DEFAULTS
+    file: OpenFile,
+    name: str,
+    schema: Schema,
+    chunk_rows: int,
+    options: ReadOptions = DEFAULTS,
+    path: Path | None = None,
 ) -> Iterator[Chunk]:
     """The file's records as chunks of at most `chunk_rows` rows, columns as in `schema`.
 
-    `options` name the format, or else `name` tells it.
+    `options` name the format, or else `name` tells it. `path` is where the file was found, for the columns whose
+    values come from there; without it they are null.
 
     Raises FileRejected for what is wrong with the file as a whole; a record that can't be split into columns
     comes as `malformed` of its chunk. Raises FileChanged when the file grows, which it may do for ever.
     """
     found, own = FORMATS.get(options, name)
+    completion = Completion(schema, path)
     with byte_stream(file, name) as raw:
-        for chunk in found.chunks(raw, schema, chunk_rows, own):
-            yield chunk
+        for chunk in found.chunks(raw, schema.in_file, chunk_rows, own):
+            yield completion.complete(chunk)
             if file.handle.tell() > file.size:
                 raise FileChanged(f"{name} grew while it was read")
 

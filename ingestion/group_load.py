@@ -104,9 +104,8 @@ class GroupLoad:
             try:
                 file = files.enter_context(opened(found.path))
                 job = found.as_of(file.stamp).evolve(md5=file.md5())
-                chunks = list(
-                    islice(read_chunks(file, job.path.name, job.spec.schema, chunk_rows, job.spec.read), 3)
-                )
+                read = read_chunks(file, job.path.name, job.spec.schema, chunk_rows, job.spec.read, job.path)
+                chunks = list(islice(read, 3))
             except (FileRejected, FileChanged, OSError):
                 continue
             if not chunks or (job.md5, job.size) in contents:

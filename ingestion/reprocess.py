@@ -129,7 +129,8 @@ class _Reprocessing:
     def run(self, content: OpenFile) -> None:
         self._read_quarantine()
         most = self._config.reader.chunk_rows
-        for chunk in read_chunks(content, self._job.path.name, self._spec.schema, most, self._spec.read):
+        path = self._job.path
+        for chunk in read_chunks(content, path.name, self._spec.schema, most, self._spec.read, path):
             batch = validate(chunk, self._spec, self._config.validation.dates)
             self._records += batch.records
             self._road.find_parents(batch, among=~np.isin(chunk.numbers, list(self._closed)))
@@ -275,7 +276,8 @@ class _Reprocessing:
         if self._spec.schema.primary_key.is_row:
             return joined([pa.array([self._file_id] * len(numbers)), pa.array(numbers)])
         columns = self._spec.schema.key_columns
-        texts = [pa.array([row.get(column.name) for row in raw], pa.string()) for column in columns]
+        rows = [self._spec.schema.in_todays_names(row) for row in raw]
+        texts = [pa.array([row.get(column.name) for row in rows], pa.string()) for column in columns]
         return joined([convert(column, text).values for column, text in zip(columns, texts, strict=True)])
 
     def _close_books(self) -> None:

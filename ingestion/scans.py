@@ -8,6 +8,7 @@ from pathlib import Path
 
 from config.file_names import spec_for
 from config.model import Feed
+from config.origins import day_of_folder
 from config.settings import BatchConfig, PipelineConfig
 from ingestion.inbox import Inbox
 from ingestion.master_seeder import offer_master, seed_master
@@ -24,7 +25,7 @@ def what_is_wrong(problem: OSError) -> str:
 def _offer_days(config: PipelineConfig, inbox: Inbox, root: Path, wanted: Callable[[dt.date], bool]) -> None:
     """Offer the files of `wanted` folders YYYY-MM-DD below `root`, day by day; report whatever else is there."""
     for found in sorted(_top(root), key=lambda found: found.name):
-        day, path = _date(found.name), path_of(found.path)
+        day, path = day_of_folder(found.name), path_of(found.path)
         if day is None:
             inbox.report_once("unexpected", path, "is not a folder YYYY-MM-DD; it is not read")
         elif found.kind is not Kind.FOLDER:
@@ -40,14 +41,6 @@ def _top(root: Path) -> Iterator[Found]:
 
 def _all_below(config: PipelineConfig, root: Path) -> Iterator[Found]:
     return place_of(root).scanner(root, config.watcher.batch.catch_up_days).entries(full=True)
-
-
-def _date(name: str) -> dt.date | None:
-    try:
-        day = dt.date.fromisoformat(name)
-    except ValueError:
-        return None
-    return day if day.isoformat() == name else None
 
 
 def _is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:

@@ -18,7 +18,7 @@ if not __package__:  # run as a file
 
 from config.config_loader import PROJECT_ROOT
 from config.errors import PipelineError
-from scripts.benchmarks import daemon_cases, dialect_case, load_cases, report, retry_case
+from scripts.benchmarks import daemon_cases, dialect_case, load_cases, nested_case, report, retry_case
 from scripts.benchmarks.measures import Measure
 from scripts.benchmarks.server import Bench, CountError, private_bench
 
@@ -27,6 +27,7 @@ CASES: dict[str, Callable[[Bench], list[Measure]]] = {
     "quotes": load_cases.quotes_case,
     "json": load_cases.json_case,
     "dialect": dialect_case.dialect_case,
+    "nested": nested_case.nested_case,
     "small": daemon_cases.small_case,
     "latency": daemon_cases.latency_case,
     "memory": daemon_cases.memory_case,

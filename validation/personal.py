@@ -69,10 +69,12 @@ class ErasedPersons:
         """The same for a refused row's text."""
         if not self or not self.named(raw):
             return raw
+        raw = self._spec.schema.in_todays_names(raw)
         return raw | {c.name: blank_value(c) for c in self._spec.personal if c.name in raw}
 
     def named(self, raw: dict[str, Any]) -> bool:
         """Does the refused row name one of them?"""
+        raw = self._spec.schema.in_todays_names(raw)
         return any(
             key_text(self._spec, key, [raw.get(name) for name in key]) in keys
             for key, keys in self._by_key.items()

@@ -73,6 +73,7 @@ class PiiHandler:
         """
         if not spec.has_pii:
             return raw
+        raw = spec.schema.in_todays_names(raw)
 
         def masked(name: str, value: Any) -> Any:
             if not isinstance(value, str):
@@ -80,6 +81,8 @@ class PiiHandler:
             column = spec.schema.by_name.get(name)
             if column is None:
                 return f"sha256:{self.hash_text(value)}"
+            if column.value is not None:
+                return value  # what the file's path or the YAML says is no secret
             if column.pii is not None:
                 means_null = value.strip().lower() in spec.read_as(column).words
                 return value if means_null else self.hash_value(value, column.pii, form_of(column))

@@ -28,11 +28,15 @@ _STRAY = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A quarantined row: its text by column, masked; why it was refused; the columns that were edited since."""
+    """A quarantined row: its text by column, masked; why it was refused; the columns that were edited since.
+
+    `path`: where its file was, for the columns whose values come from there.
+    """
 
     raw: dict[str, Any]
     reasons: tuple[Reason, ...]
     edited: frozenset[str] = frozenset()
+    path: str = ""
 
 
 def judge_again(
@@ -44,7 +48,8 @@ def judge_again(
     because it had strayed is no value of its column: reason `masked`. Rows that could not be split into columns
     are not in the batch; they come back with their reasons, by position.
     """
-    names = spec.schema.by_name.keys()
+    names = spec.schema.in_file.by_name.keys()
+    rows = [dataclasses.replace(row, raw=spec.schema.in_todays_names(row.raw)) for row in rows]
     unsplit = {
         n: row.reasons
         for n, row in enumerate(rows)
@@ -52,7 +57,7 @@ def judge_again(
     }
     kept = [n for n in range(len(rows)) if n not in unsplit]
     columns = {
-        column.name: pa.array([_text(rows[n].raw.get(column.name)) for n in kept], pa.string())
+        column.name: pa.array([_text(rows[n], column) for n in kept], pa.string())
         for column in spec.schema.columns
     }
     batch = validate(Chunk(np.array(kept, dtype=np.int64), columns), _for_hashes(spec), dates)
@@ -99,10 +104,7 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
         rules = {name: parameter for name, parameter in column.rules.items() if name in _OF_NULLS}
         return column.model_copy(update={"rules": rules, "allowed_values": None})
 
-    schema = spec.schema.model_copy(update={"columns": tuple(judged(c) for c in spec.schema.columns)})
-    for worked_out in ("by_name", "key_columns"):
-        schema.__dict__.pop(worked_out, None)
-    return dataclasses.replace(spec, schema=schema)
+    return dataclasses.replace(spec, schema=spec.schema.with_columns(tuple(map(judged, spec.schema.columns))))
 
 
 def _that_stand(column: Column, rules: set[str]) -> set[str]:
@@ -130,5 +132,9 @@ def _hold(batch: Batch, column: Column, rows: Sequence[Refused], rule: str) -> N
     batch.reject(np.array(mask, dtype=bool), stage, rule, column.name)
 
 
-def _text(value: Any) -> str | None:
+def _text(row: Refused, column: Column) -> str | None:
+    """A row that was refused before its column had a `value` gets the one that its file's path gives."""
+    value = row.raw.get(column.name)
+    if column.value is not None and column.name not in row.raw and row.path:
+        return column.value.of(row.path)
     return value if value is None or isinstance(value, str) else str(value)

@@ -6,42 +6,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.errors import FileRejected
-from config.model import INT_LIMITS, Column, Dtype, Schema, Stage
+from config.model import INT_LIMITS, Column, Dtype, Stage
 from validation.arrays import as_arrays
 from validation.batch import Batch
 from validation.conversions import Converted, as_mask, convert
+from validation.defaults import filled
 from validation.json_values import jsonb_masks
-
-
-def check_columns(schema: Schema, names: list[str]) -> None:
-    """The file's columns must be exactly the schema's, in any order; else FileRejected that lists the differences.
-
-    A name that isn't a plain one is not repeated in the message: a file without a header has data there.
-    """
-    known = set(schema.by_name)
-    differences = []
-    if missing := [name for name in schema.by_name if name not in names]:
-        differences.append(f"missing: {', '.join(missing)}")
-    if extra := [name for name in names if name not in known]:
-        differences.append(f"unexpected: {', '.join(shown(name, names.index(name)) for name in extra)}")
-    if twice := sorted({name for name in names if names.count(name) > 1 and name in known}):
-        differences.append(f"given twice: {', '.join(twice)}")
-    if differences:
-        raise FileRejected(f"the columns are not those of schema {schema.name!r}; {'; '.join(differences)}")
-
-
-def shown(name: str, position: int) -> str:
-    """A column name fit for a message: itself when it is a plain identifier, else its place."""
-    plain = name.isascii() and name.isidentifier() and len(name) <= 63 and not any(c.isdigit() for c in name)
-    return name if plain else f"column {position + 1} (its name is not a plain one)"
 
 
 def validate_schema(batch: Batch) -> None:
     """Read every column as its dtype into `batch.values` and `batch.output`; reject what can't be."""
     for column in batch.spec.schema.columns:
         raw = batch.chunk.columns[column.name]
-        read = convert(column, raw, batch.spec.read_as(column))
+        read = filled(column, convert(column, raw, batch.spec.read_as(column)))
         batch.values[column.name] = read.values
         batch.output[column.name] = _output(batch, column, read)
         _check_column(batch, column, read)

@@ -154,7 +154,7 @@ class Checker:
         try:
             with opened(path) as file:
                 self._note_same_content(result, file, spec)
-                self._judge(result, file, path.name, spec)
+                self._judge(result, file, path, spec)
         except (FileRejected, FileChanged) as problem:
             result.error = str(problem)
         except OSError as problem:
@@ -173,13 +173,14 @@ class Checker:
                 f"This very content is file {row['file_id']} ({row['status']}): it is not loaded again."
             )
 
-    def _judge(self, result: FileCheck, file: OpenFile, name: str, spec: FileSpec) -> None:
+    def _judge(self, result: FileCheck, file: OpenFile, path: Path, spec: FileSpec) -> None:
         lookup = partial(check_fk, self._tx, self._config, lock=False) if self._tx else _every_parent
         parents = KnownParents(lookup)
         seen = _SeenKeys(spec)
         reasons: dict[Reason, ReasonCount] = {}
         by_stage: Counter[Stage] = Counter()
-        for chunk in read_chunks(file, name, spec.schema, self._config.reader.chunk_rows, spec.read):
+        rows = self._config.reader.chunk_rows
+        for chunk in read_chunks(file, path.name, spec.schema, rows, spec.read, path):
             batch = validate(chunk, spec, self._config.validation.dates)
             settle(batch, parents)
             seen.reject(batch)

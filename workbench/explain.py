@@ -131,14 +131,17 @@ def _refusals(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: list[int 
     A key that looked like personal data stands there as its hash.
     """
     pii = PiiHandler(config.pii.hash_key)
+    columns = spec.schema.key_columns
     if spec.schema.primary_key.is_row:
         rows = reports.read(tx, "refused_at_row", table=spec.table, file_id=key[0], row_number=key[1])
     else:
+        names = [(name, n) for n, c in enumerate(columns, 1) for name in (c.name, *c.names_in_file)]
         rows = reports.read(
             tx,
             "refused_with_key",
             table=spec.table,
-            columns=list(spec.schema.primary_key),
+            names=[name for name, _ in names],
+            parts=[part for _, part in names],
             keys=[str(value) for value in key],
             hashes=[f"sha256:{pii.hash_text(str(value))}" for value in key],
             numbers=[str(value) if isinstance(value, int) else None for value in key],
@@ -188,7 +191,8 @@ def _row_number(
         with opened(path) as source:
             if source.md5() != file["file_hash"]:
                 return None, "the file has other content now"
-            for chunk in read_chunks(source, path.name, spec.schema, config.reader.chunk_rows, spec.read):
+            rows = config.reader.chunk_rows
+            for chunk in read_chunks(source, path.name, spec.schema, rows, spec.read, path):
                 parts = [convert(c, chunk.columns[c.name], spec.read_as(c)).values for c in columns]
                 same = pc.equal(joined(parts), wanted)
                 for position in pc.indices_nonzero(same).to_pylist():

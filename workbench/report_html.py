@@ -33,6 +33,7 @@ MEANINGS = {
     "too_few_fields": "the row has fewer fields than the header",
     "bad_quotes": "the quotes of the row are not right: one too many, or one too few",
     "not_an_object": "the record is not an object",
+    "no_object_at_path": "there is another value where the record should have an object with values within",
     "not_json": "the line, or this value of it (a bare NaN or Infinity), is not JSON",
     "not_utf8": "the line is not text in its encoding",
     "line_too_long": "the line is too long to be read",

@@ -16,7 +16,7 @@ from datawarehouse import views
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from ingestion.formats import registry
-from validation import rules
+from validation import defaults, rules
 
 P = ParamSpec("P")
 
@@ -28,7 +28,7 @@ EXIT_CANNOT = 2  # configuration, database, arguments: it could not do its work
 
 def checked_config() -> PipelineConfig:
     """The configuration, checked as at a start. Raises ConfigError."""
-    return get_config(checks=[rules.problems, views.problems, registry.problems])
+    return get_config(checks=[rules.problems, defaults.problems, views.problems, registry.problems])
 
 
 @contextmanager

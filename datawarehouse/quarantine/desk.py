@@ -15,6 +15,7 @@ from datawarehouse.erasure import read_erasures
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role
 from validation.batch import Reason
+from validation.drift import may_lack
 from validation.fault_handler import to_json
 from validation.pii_handler import LINE, MALFORMED, PiiHandler
 from validation.rejudge import Refused, value_problem
@@ -67,8 +68,16 @@ def lock(tx: Cursor, ids: Sequence[int]) -> list[Row]:
     tx.execute(query("repair", "share_erasures"))  # first, as whoever erases takes it first
     tx.execute(query("settlement", "lock"), {"ids": list(ids)})
     return [
-        Row(q_id, file_id, number, table, feed, Refused(raw, _reasons(reasons), frozenset(edited)), resolution)
-        for q_id, file_id, number, table, feed, reasons, raw, resolution, edited in tx.fetchall()
+        Row(
+            q_id,
+            file_id,
+            number,
+            table,
+            feed,
+            Refused(raw, _reasons(reasons), frozenset(edited), path),
+            resolution,
+        )
+        for q_id, file_id, number, table, feed, reasons, raw, resolution, edited, path in tx.fetchall()
     ]
 
 
@@ -128,8 +137,8 @@ def edit(
 
 def _with(row: Row, spec: FileSpec, step: Mapping[str, list[Any]]) -> dict[str, Any]:
     """The row's text after `step`; when it has every column, it can be split into them."""
-    raw = row.refused.raw | {name: after for name, (_, after) in step.items()}
-    if all(column.name in raw for column in spec.schema.columns):
+    raw = spec.schema.in_todays_names(row.refused.raw) | {name: after for name, (_, after) in step.items()}
+    if all(column.name in raw for column in spec.schema.in_file.columns if not may_lack(spec.schema, column)):
         of_malformed = {MALFORMED, LINE} - spec.schema.by_name.keys()
         return {name: value for name, value in raw.items() if name not in of_malformed}
     return raw
@@ -178,9 +187,10 @@ def _step(
 ) -> dict[str, list[Any]]:
     """[before, after] of each column that changes, as stored."""
     step: dict[str, list[Any]] = {}
+    raw = spec.schema.in_todays_names(row.refused.raw)
     for name, value in given.items():
-        before = row.refused.raw.get(name)
-        if name in row.refused.raw and (value == before or (value in {"", None} and before in {"", None})):
+        before = raw.get(name)
+        if name in raw and (value == before or (value in {"", None} and before in {"", None})):
             continue
         column = spec.schema.by_name.get(name)
         if column is None:

@@ -11,9 +11,9 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import PipelineError
+from config.file_names import storable
 from config.model import FileJob, FileSpec
 from config.settings import PipelineConfig
-from datawarehouse.file_log import storable
 from datawarehouse.queries import query
 from validation.batch import Rejection
 from validation.fault_handler import quarantine_row

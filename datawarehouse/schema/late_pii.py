@@ -170,7 +170,7 @@ class _Table:
     def _mask_raw(self, spec: FileSpec, raw: dict[str, Any], *, strays: bool) -> dict[str, Any]:
         """`raw` as it would have been stored; what is masked or erased stays as it is."""
         masked: dict[str, Any] = {}
-        for name, value in raw.items():
+        for name, value in spec.schema.in_todays_names(raw).items():
             item = {name: value}
             masked |= item if _is_fit(spec, name, value) else self._pii.mask_raw(spec, item, strays=strays)
         return masked

@@ -152,9 +152,13 @@ SELECT q.file_id, q.row_number, q.source_file, q.rejection_stage, q.rejection_re
 FROM quarantine q
 WHERE q.source_table = %(table)s
   AND NOT EXISTS (
-    SELECT FROM unnest(%(columns)s::text[], %(keys)s::text[], %(hashes)s::text[], %(numbers)s::text[])
-        AS k (name, key, hashed, number)
-    CROSS JOIN LATERAL (SELECT trim(q.raw_data ->> k.name) AS key) AS r
+    SELECT FROM unnest(%(keys)s::text[], %(hashes)s::text[], %(numbers)s::text[])
+        WITH ORDINALITY AS k (key, hashed, number, part)
+    LEFT JOIN LATERAL (SELECT trim(q.raw_data ->> n.name) AS key
+                       FROM unnest(%(names)s::text[], %(parts)s::int[]) WITH ORDINALITY AS n (name, part, place)
+                       WHERE n.part = k.part AND jsonb_exists(q.raw_data, n.name)
+                       ORDER BY n.place
+                       LIMIT 1) AS r ON true
     WHERE NOT coalesce(r.key IN (k.key, k.hashed), false)
       AND NOT coalesce(regexp_replace(r.key, '^[+]?0*([0-9]+)([.]0+)?$', '\1') = k.number, false))
 ORDER BY q.quarantine_id

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from config.errors import FileRejected
-from config.model import Schema, Stage
+from config.model import Column, Dtype, Schema, Stage
 from ingestion.formats.csv_blocks import MAX_LINE_BYTES, Blocks
 from ingestion.formats.csv_comments import Comments
 from ingestion.formats.csv_escapes import Escapes, hidden_line_ends
@@ -67,11 +67,18 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOption
     begins on the line after it. Raises FileRejected for what is wrong with the file as a whole.
     """
     blocks = Blocks(raw, options)
-    header = _header(blocks, options, schema.by_name)
-    check_header(blocks.text, header, schema, options)
+    header = _header(blocks, options, schema.by_source if options.header else schema.by_name)
+    names = check_header(blocks.text, header, schema, options)
     blocks.use(header.end)
-    parts = _parts(blocks, header, schema, options)
-    yield from _rechunked(parts, [column.name for column in schema.columns], chunk_rows)
+    columns = [schema.by_name[n] if n else _left_out(place) for place, n in enumerate(names)]
+    grammar = Grammar(columns, schema.primary_key.columns, header.delimiter, options.quote)
+    wanted = [column.name for column in schema.columns if column.name in names]
+    yield from _rechunked(_parts(blocks, grammar, wanted, options), wanted, chunk_rows)
+
+
+def _left_out(place: int) -> Column:
+    """A column of the file that the schema doesn't have."""
+    return Column(name=f"\0{place}", dtype=Dtype.STR)
 
 
 def _header(blocks: Blocks, options: CsvOptions, known: Collection[str] = ()) -> Header:
@@ -115,13 +122,11 @@ class _Part:
         return _Part(numbers, pa.concat_tables([self.rows, other.rows]), self.malformed + other.malformed)
 
 
-def _parts(blocks: Blocks, header: Header, schema: Schema, options: CsvOptions) -> Iterator[_Part]:
-    """What each block holds."""
-    columns = [schema.by_name[name] for name in header.names]
-    grammar = Grammar(columns, schema.primary_key.columns, header.delimiter, options.quote)
+def _parts(blocks: Blocks, grammar: Grammar, wanted: list[str], options: CsvOptions) -> Iterator[_Part]:
+    """What each block holds of the columns `wanted`."""
     comments = Comments(options.comment, escapes=blocks.escapes is not None) if options.comment else None
     mender = Mender(grammar, blocks.longest, comments)
-    parser = _Parser(header, [column.name for column in schema.columns], mender, blocks.escapes)
+    parser = _Parser(grammar, wanted, mender.mark, blocks.escapes)
     count = 0
     while True:
         mended = mender.mend(blocks.text, last=blocks.last)
@@ -141,10 +146,11 @@ def _parts(blocks: Blocks, header: Header, schema: Schema, options: CsvOptions) 
 class _Parser:
     """Text whose quotes are right → columns `wanted`, by Arrow, which tells of the lines that it can't split."""
 
-    def __init__(self, header: Header, wanted: list[str], mender: Mender, escapes: Escapes | None) -> None:
-        self._header = header
-        self._quote = mender.grammar.quote
-        self._mark = mender.mark.decode()
+    def __init__(self, grammar: Grammar, wanted: list[str], mark: bytes, escapes: Escapes | None) -> None:
+        self._names = [column.name for column in grammar.columns]
+        self._delimiter = grammar.delimiter.decode()
+        self._quote = grammar.quote
+        self._mark = mark.decode()
         self._escapes = escapes
         self._convert = pacsv.ConvertOptions(
             column_types=dict.fromkeys(wanted, pa.string()),
@@ -182,9 +188,9 @@ class _Parser:
         try:
             rows = pacsv.read_csv(
                 pa.BufferReader(text),
-                pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._header.names),
+                pacsv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._names),
                 pacsv.ParseOptions(
-                    delimiter=self._header.delimiter,
+                    delimiter=self._delimiter,
                     quote_char=False if self._quote == NO_QUOTE else self._quote.decode(),
                     newlines_in_values=self._quote in text,
                     invalid_row_handler=note,
@@ -197,7 +203,7 @@ class _Parser:
 
     def _malformed(self, mended: Mended, ragged: list[pacsv.InvalidRow], count: int, line: int) -> list[Rejection]:
         escaped = hidden_line_ends(mended.text) if self._escapes else ()
-        lines = line + lines_of_records(mended.text, ord(self._header.delimiter), self._quote[0], escaped)
+        lines = line + lines_of_records(mended.text, ord(self._delimiter), self._quote[0], escaped)
         cuts = iter(mended.cuts)
         malformed = []
         for row in ragged:

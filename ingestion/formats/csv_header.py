@@ -13,7 +13,7 @@ from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.csv_records import NO_QUOTE, Grammar, unquoted
 from ingestion.formats.encoding import UTF8, Text, not_utf8, wide_encoding
 from ingestion.formats.way_out import as_said, in_yaml
-from validation.schema_validator import check_columns
+from validation.drift import are_those_of, match_columns
 
 LIKELY_DELIMITERS = (",", ";", "\t", "|", ":")
 SAMPLE_LINES, SAMPLE_BYTES = 20, 1 << 16  # looked at for another delimiter
@@ -149,20 +149,21 @@ class OtherDelimiter(FileRejected):
         self.delimiter = found
 
 
-def check_header(text: bytes, header: Header, schema: Schema, options: CsvOptions) -> None:
-    """Raise FileRejected unless the file's columns are the schema's; if it is of another dialect, that is why.
+def check_header(text: bytes, header: Header, schema: Schema, options: CsvOptions) -> list[str | None]:
+    """Which column of the schema each of the file's is, None for one that is left out.
 
-    Where no name is known, the first line may be a row: then none is repeated.
+    Raises FileRejected unless they are those of the schema; if the file is of another dialect, that is why. Where
+    no name is known, the first line may be a row: then none is repeated.
     """
     lines = _lines(text, header.start, options)
     if not options.header:
         _check_first_rows(lines, header, schema, options)
-        return
+        return [*header.names]
     try:
-        check_columns(schema, header.names)
+        return match_columns(schema, header.names)
     except FileRejected:
         _refuse_other(text, lines, header, schema, options)
-        if set(header.names) & set(schema.by_name):
+        if set(header.names) & set(schema.by_source):
             raise
         grammar = Grammar(schema.columns, schema.primary_key.columns, header.delimiter, options.quote)
         row = grammar.reads_as_row(lines[0] + b"\n")
@@ -176,18 +177,18 @@ def check_header(text: bytes, header: Header, schema: Schema, options: CsvOption
 
 def _refuse_other(text: bytes, lines: list[bytes], header: Header, schema: Schema, options: CsvOptions) -> None:
     """Raise FileRejected where the names are found by another delimiter, by another quote or on another line."""
-    if other := _other_delimiter(lines, header.delimiter, header.names, schema.by_name):
+    if other := _other_delimiter(lines, header.delimiter, header.names, schema.by_source):
         raise OtherDelimiter(other, header.delimiter, header.said_by) from None
     for quote in LIKELY_QUOTES:
         bare = [name[1:-1] if name[:1] == name[-1:] == quote else name for name in header.names]
-        if quote != options.quote and bare != header.names and set(bare) >= set(schema.by_name):
+        if quote != options.quote and bare != header.names and are_those_of(schema, bare):
             said = f"the YAML says {as_said(options.quote)} (quote): {in_yaml('quote', quote)}"
             raise FileRejected(f"looks quoted by {as_said(quote)}; {said}") from None
     grammar = HeaderLine(header.delimiter, options.quote)
     for number, line in enumerate(_LINE.findall(text[:SAMPLE_BYTES])[:SAMPLE_LINES]):
         match = grammar.line.match(line)
         found = [value.decode(errors="replace").strip() for value in grammar.values(match[0])] if match else []
-        if found != header.names and set(found) >= set(schema.by_name):
+        if found != header.names and are_those_of(schema, found):
             said = f"the YAML says skip_lines: {options.skip_lines}"
             raise FileRejected(
                 f"line {number + 1} names the columns; {said}: {in_yaml('skip_lines', number)}"

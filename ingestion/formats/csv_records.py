@@ -32,7 +32,7 @@ class Grammar:
         self.delimiter = delimiter.encode()
         self.quote = quote.encode() if quote else NO_QUOTE
         self.fields = len(columns)
-        self._columns, self._key = columns, key
+        self.columns, self._key = columns, key
         comma = re.escape(self.delimiter)
         sign = re.escape(self.quote)
         quoted, on_a_line = (
@@ -108,7 +108,7 @@ class Grammar:
     def _fit(self, rows: list[list[bytes]]) -> tuple[int, int]:
         """How many of `rows` have a key and values that all columns can hold; how many of these are not text."""
         fit, typed = pa.repeat(pa.scalar(value=True), len(rows)), []
-        for column, texts in zip(self._columns, zip(*rows, strict=True), strict=True):
+        for column, texts in zip(self.columns, zip(*rows, strict=True), strict=True):
             raw = pa.array([text or None for text in texts], pa.binary()).cast(pa.string())
             read = convert(column, raw)
             fit = pc.and_not(fit, read.unreadable)

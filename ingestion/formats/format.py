@@ -45,6 +45,9 @@ class Format(ABC):
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: Any) -> Iterator[Chunk]:
         """The records as columns of text, as the schema names them, at most `chunk_rows` rows at a time.
 
+        Which column of a file is which of the schema's tells `match_columns` in validation/drift.py. A column that
+        the file may lack, and lacks, is left out of `columns`: whoever asked completes them.
+
         Records count from 1, malformed ones too, which come as `malformed` of a chunk, in their order. Memory does
         not grow with the file. `options` is an `Options`, as everywhere.
         """

@@ -22,9 +22,12 @@ _COMMA = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
 _NEXT_RECORD = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*\{")
 
 
-def array_records(window: Window, plain: PlainRecords) -> Iterator[Record]:
-    """The elements of the array whose [ is behind the window. Raises FileRejected with the place of a damage."""
-    return _Array(window, plain).records()
+def array_records(window: Window, plain: PlainRecords, *, alone: bool = True) -> Iterator[Record]:
+    """The elements of the array whose [ is behind the window. Raises FileRejected with the place of a damage.
+
+    `alone`: nothing may follow it.
+    """
+    return _Array(window, plain, alone=alone).records()
 
 
 class _Problem(NamedTuple):
@@ -38,8 +41,9 @@ class _Problem(NamedTuple):
 class _Array:
     """The elements of a JSON array, counted for the messages."""
 
-    def __init__(self, window: Window, plain: PlainRecords) -> None:
+    def __init__(self, window: Window, plain: PlainRecords, *, alone: bool) -> None:
         self._window = window
+        self._alone = alone
         self._plain = plain
         self._count = 0
 
@@ -71,7 +75,7 @@ class _Array:
 
     def _expect_end(self) -> None:
         self._window.position += 1
-        if self._window.next_byte():
+        if self._alone and self._window.next_byte():
             raise self._not_json("there is more after the end of the array", 0)
 
     def _decode(self) -> list[Any]:
@@ -79,14 +83,9 @@ class _Array:
         window = self._window
         if window.data.rfind(b"}") < window.position:
             window.more()  # only the beginning of a record was left
-        for end in self._ends():
-            if end - window.position > MAX_RECORD_BYTES:
-                continue
-            records: list[Any] | None = self._plain.array(b"[%b]" % window.data[window.position : end])
-            if records:
-                window.position = end
-                return records
         while True:
+            if quick := self._decode_together():
+                return quick
             records, problem = self._decode_one_by_one()
             if records:
                 return records
@@ -99,24 +98,36 @@ class _Array:
                 cut = f"is cut off, or is not JSON: {problem.what} {place}"
                 raise FileRejected(f"{cut}, at byte {window.place(problem.offset)}")
 
+    def _decode_together(self) -> list[Any] | None:
+        """The records up to one of the ends that the window may have, where the quick decoder takes them."""
+        window = self._window
+        for end in self._ends():
+            if end - window.position > MAX_RECORD_BYTES:
+                continue
+            records: list[Any] | None = self._plain.array(b"[%b]" % window.data[window.position : end])
+            if records:
+                window.position = end
+                return records
+        return None
+
     def _too_long(self) -> FileRejected:
         most = f"{MAX_RECORD_BYTES >> 20} MB"
         place = f"record {self._count + 1}, from byte {self._window.place()} on,"
         return FileRejected(f"{place} is longer than {most}, or not JSON")
 
     def _ends(self) -> Iterator[int]:
-        """Where the last whole record of the window may end: at its last }, or, if that is within a record with
-        nested values, before one of the last few commas between objects."""
+        """Where the last whole record of the window may end: at its last }; where records have nested values,
+        rather before one of the last few commas between objects."""
         data, start = self._window.data, self._window.position
-        end = data.rfind(b"}", start) + 1
+        last = end = data.rfind(b"}", start) + 1
         tries = 0
-        if end:
-            yield end
         while self._plain.nested and end and tries < _MOST_ENDS:
             end = data.rfind(b"}", start, end - 1) + 1
             if end and _NEXT_RECORD.match(data, end):
                 tries += 1
                 yield end
+        if last:
+            yield last
 
     def _decode_one_by_one(self) -> tuple[list[Any], _Problem]:
         """The whole records that the window begins with, and why the rest is none."""

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import islice
-from operator import attrgetter
-from typing import IO, Any, ClassVar, cast
+from typing import IO, Annotated, Any, ClassVar, cast
 
-import msgspec
 import numpy as np
 import pyarrow as pa
-from msgspec import UNSET, Raw
+from pydantic import Field
 
 from config.errors import FileRejected
-from config.model import Dtype, NullWords, Schema, Stage
+from config.model import Column, Model, NullWords, Schema, Stage
 from ingestion.formats.encoding import UTF8, TextOptions, sniffed_text
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
+from ingestion.formats.json_document import records_at
 from ingestion.formats.json_lines import line_records
+from ingestion.formats.json_objects import Found, Objects, keys_of, paths_of
 from ingestion.formats.json_record import MAX_RECORD_BYTES, Fields, Record
 from ingestion.formats.json_window import Window
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
 from validation.batch import Chunk, Reason, Rejection
-from validation.schema_validator import check_columns
+from validation.drift import may_lack, refuse_differences, refuses_new, shown
 
 
 class JsonOptions(TextOptions, NullWords):
     """`null_values`, which all formats have, also say whether a bare NaN or Infinity means null."""
 
 
+class DocumentOptions(JsonOptions):
+    """`records` is the path to the array of records in a file that is one object, as in `data.items`."""
+
+    records: Annotated[str, Field(min_length=1)] | None = None
+
+
 AS_WRITTEN = JsonOptions()
 
 
 class JsonFormat(Format):
-    """An array of objects, or one object a line: whichever a file begins with."""
+    """An array of objects, or one object a line: whichever a file begins with. Or the array at `records`."""
 
     name = "json"
     extensions: ClassVar[tuple[str, ...]] = (".json",)
     longest_record = MAX_RECORD_BYTES
-    Options = JsonOptions
+    Options: ClassVar[type[Model]] = DocumentOptions
 
     def sniff(self, beginning: bytes, options: JsonOptions) -> dict[str, Any] | None:
         """A file of JSON begins with a bracket; the encoding, where it is another one."""
@@ -48,7 +54,7 @@ class JsonFormat(Format):
 
     def columns(self, raw: IO[bytes], rows: int, options: JsonOptions) -> list[str]:
         """The keys of the first records, where they are objects, in the order in which they are met."""
-        records = islice(read_records(raw, PlainRecords(()), options.encoding), rows)
+        records = islice(read_records(raw, PlainRecords(()), _where(options), options.encoding), rows)
         return list(dict.fromkeys(key for record in records if isinstance(record, Fields) for key in record))
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: JsonOptions) -> Iterator[Chunk]:
@@ -61,6 +67,11 @@ class NdjsonFormat(JsonFormat):
 
     name = "ndjson"
     extensions = (".ndjson", ".jsonl")
+    Options = JsonOptions
+
+
+def _where(options: JsonOptions) -> str | None:
+    return options.records if isinstance(options, DocumentOptions) else None
 
 
 def read_json(
@@ -73,19 +84,19 @@ def read_json(
     word means null, else it is refused. Raises FileRejected for what is wrong with the file as a whole; what is
     wrong with its keys turns out at its end.
     """
-    exact = (column.name for column in schema.columns if column.dtype is Dtype.JSON)
-    plain = PlainRecords((column.name for column in schema.columns), exact, options.words)
-    records = read_records(raw, plain, options.encoding)
-    keys = _KeysOfFile(schema)
+    reader = _Reader(schema, options)
+    records = read_records(raw, reader.objects.plain, _where(options), options.encoding)
     number = 0
     while part := list(islice(records, chunk_rows)):
-        yield _chunk(part, number + 1, keys, plain)
+        yield reader.chunk(part, number + 1)
         number += len(part)
-    keys.check()
+    reader.check()
 
 
-def read_records(raw: IO[bytes], plain: PlainRecords, encoding: str = UTF8) -> Iterator[Record]:
-    """The records of a JSON array, or of a file with one JSON object a line, in their order.
+def read_records(
+    raw: IO[bytes], plain: PlainRecords, where: str | None = None, encoding: str = UTF8
+) -> Iterator[Record]:
+    """The records of a JSON array, of a file with one JSON object a line, or of the array at `where`, in order.
 
     A value is the text of a string, and the source text of anything else; of the columns `plain.exact` that of
     strings, too. null is None; so is a bare NaN or Infinity that `plain.words` name. A record that can't be read
@@ -93,6 +104,9 @@ def read_records(raw: IO[bytes], plain: PlainRecords, encoding: str = UTF8) -> I
     raised.
     """
     window = Window(raw, encoding)
+    if where is not None:
+        yield from records_at(window, where, plain)
+        return
     first = window.next_byte()
     if first == b"":
         raise FileRejected("is empty; an hour without records is written as []")
@@ -103,101 +117,117 @@ def read_records(raw: IO[bytes], plain: PlainRecords, encoding: str = UTF8) -> I
         yield from line_records(window, plain)
 
 
-class _KeysOfFile:
-    """What the records' keys say of the file, as a header does: the columns that none of them has, and the keys of
-    all of them that are no columns."""
+class _Reader:
+    """Records → chunks; and what the keys of all of them say of the file, as a header does."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, options: JsonOptions) -> None:
         self._schema = schema
-        self._known = frozenset(schema.by_name)
-        self._lacking = set(schema.by_name)
-        self._strange: list[str] | None = None  # None before the first record
+        self._refuses_new = refuses_new(schema)
+        self.objects = Objects(keys_of(schema), options.words, leaves_out=not self._refuses_new)
+        self._strange: list[str] | None = None  # keys that all records have and no column; None before the first
+        self._count = 0
+        self._nested: set[str] = set()  # columns of which a value was an object or an array, which they can't hold
+        self._plain: set[str] = set()  # columns of which some value was none, or may be one
+        self._twice: Counter[str] = Counter()  # columns that records give twice, each with both names
 
-    def note(self, record: Fields) -> bool:
-        """Note the record's keys; are all of them columns?"""
-        self._lacking -= record.keys()
-        strange = [name for name in record if name not in self._known]
-        if self._strange is None:
-            self._strange = strange
-        elif self._strange:
-            self._strange = [name for name in self._strange if name in strange]
-        return not strange
+    def chunk(self, part: list[Record], first: int) -> Chunk:
+        """The records of `part`, of which the first has this number."""
+        if not {Fields, Rejection} & set(map(type, part)):
+            return self._chunk(
+                cast("list[PlainRecord | Fields]", part), np.arange(first, first + len(part)), {}, []
+            )
+        records: list[PlainRecord | Fields] = []
+        numbers: list[int] = []
+        malformed: list[Rejection] = []
+        bad: dict[int, tuple[Fields, tuple[Reason, ...]]] = {}
+        for number, record in enumerate(part, first):
+            if isinstance(record, Rejection):
+                malformed.append(record)
+            elif isinstance(record, Fields) and (reasons := self._against(record)):
+                bad[number] = record, reasons
+            else:
+                records.append(record)
+                numbers.append(number)
+        return self._chunk(records, np.array(numbers, np.int64), bad, malformed)
 
-    def note_plain(self, records: list[PlainRecord], plain: PlainRecords) -> None:
-        """Note the keys of records that have none but columns."""
-        if records:
+    def _chunk(
+        self,
+        records: list[PlainRecord | Fields],
+        numbers: np.ndarray,
+        bad: dict[int, tuple[Fields, tuple[Reason, ...]]],
+        malformed: list[Rejection],
+    ) -> Chunk:
+        self._count += len(records) + len(bad)
+        if set(map(type, records)) - {Fields}:
             self._strange = []
-        for record in records:
-            if not self._lacking:
-                break
-            self._lacking = {n for n in self._lacking if getattr(record, plain.fields[n]) is UNSET}
+        columns, found = self._columns(records)
+        malformed += self._malformed(bad)
+        if found.broken:
+            malformed += (
+                Rejection(int(numbers[row]), _reasons(broken), self._raw(columns, found, row))
+                for row, broken in found.broken.items()
+            )
+            good = np.ones(len(numbers), dtype=bool)
+            good[list(found.broken)] = False
+            numbers, columns = (
+                numbers[good],
+                {name: texts.filter(pa.array(good)) for name, texts in columns.items()},
+            )
+        malformed.sort(key=lambda record: record.number)
+        return Chunk(numbers, columns, tuple(malformed))
 
     def check(self) -> None:
         """Raise FileRejected where every record has a strange key, or lacks a column that must have a value."""
-        columns = self._schema.by_name
-        needed = any(not columns[n].nullable or columns[n].rules.get("required") for n in self._lacking)
-        if self._strange is not None and (self._strange or needed):
-            found = [name for name in columns if name not in self._lacking]
-            check_columns(self._schema, [*found, *self._strange])
+        if self._strange is None:
+            return
+        if at_objects := sorted(self._nested - self._plain):
+            raise FileRejected("; ".join(_leads_to_objects(self._schema.by_name[name]) for name in at_objects))
+        columns = self._schema.columns
+        lacking = [column for column in columns if not any(map(self.objects.reaches, paths_of(column)))]
+        missing = [column for column in lacking if not may_lack(self._schema, column)]
+        twice = [twice for twice, rows in self._twice.items() if rows == self._count]
+        if self._strange or twice or not all(column.can_be_missing for column in missing):
+            strange = [shown(name, place) for place, name in enumerate(self._strange, len(columns) - len(lacking))]
+            refuse_differences(self._schema, missing, strange, twice)
+
+    def _against(self, record: Fields) -> tuple[Reason, ...]:
+        """What is wrong with the record by itself."""
+        strange = [name for name in record if name not in self.objects.keys] if self._refuses_new else []
+        common = strange if self._strange is None else [name for name in self._strange if name in strange]
+        self._strange = common
+        if rule := record.defect or ("unexpected_column" if strange else ""):
+            return _reasons([(rule, "")])
+        columns = {name: key.column.name if key.column else "" for name, key in self.objects.keys.items()}
+        return _reasons([("not_json", columns[name]) for name in record.no_values if name in columns])
+
+    def _columns(self, records: list[PlainRecord | Fields]) -> tuple[dict[str, pa.Array], Found]:
+        found = Found(len(records))
+        self.objects.read(records, found)
+        columns = found.columns(self._schema)
+        self._twice += found.twice
+        self._nested |= found.nested.keys()
+        for name in columns.keys() - self._plain:
+            if found.nested[name] < len(columns[name]) - columns[name].null_count:
+                self._plain.add(name)
+        return columns, found
+
+    def _malformed(self, bad: dict[int, tuple[Fields, tuple[Reason, ...]]]) -> Iterator[Rejection]:
+        """Records that are wrong by themselves."""
+        for number, (record, reasons) in bad.items():
+            self.objects.note([record])
+            yield Rejection(number, reasons, self.objects.raw(record))
+
+    def _raw(self, columns: dict[str, pa.Array], found: Found, row: int) -> dict[str, Any]:
+        return {**{n: texts[row].as_py() for n, texts in columns.items()}, **found.strange.get(row, {})}
 
 
-def _chunk(part: list[Record], first: int, keys: _KeysOfFile, plain: PlainRecords) -> Chunk:
-    if all(issubclass(kind, PlainRecord) for kind in set(map(type, part))):
-        records = cast("list[PlainRecord | Fields]", part)
-        keys.note_plain(cast("list[PlainRecord]", part), plain)
-        return Chunk(np.arange(first, first + len(part), dtype=np.int64), _columns(records, plain))
-    records, numbers = [], []
-    malformed: list[Rejection] = []
-    for number, record in enumerate(part, first):
-        if isinstance(record, Rejection):
-            malformed.append(record)
-            continue
-        if isinstance(record, Fields):
-            known = keys.note(record)
-            if rule := record.defect or ("" if known else "unexpected_column"):
-                malformed.append(Rejection(number, (Reason(Stage.SCHEMA, rule, ""),), dict(record)))
-                continue
-            if record.no_values:
-                reasons = tuple(Reason(Stage.SCHEMA, "not_json", name) for name in record.no_values)
-                malformed.append(Rejection(number, reasons, dict(record)))
-                continue
-        else:
-            keys.note_plain([record], plain)
-        records.append(record)
-        numbers.append(number)
-    return Chunk(np.array(numbers, np.int64), _columns(records, plain), tuple(malformed))
+def _leads_to_objects(column: Column) -> str:
+    where = " or ".join(column.sources)
+    return (
+        f"column {column.name}: from ({where}) leads to an object or an array in every record; go on to a key "
+        f"in it, as in {column.sources[0]}.KEY, or make the column json"
+    )
 
 
-def _columns(records: list[PlainRecord | Fields], plain: PlainRecords) -> dict[str, pa.Array]:
-    """Arrow strings by column."""
-    all_plain = Fields not in set(map(type, records))
-
-    def values(name: str, field: str) -> list[Any]:
-        if all_plain:
-            return list(map(attrgetter(field), records))
-        return [r.get(name) if isinstance(r, Fields) else getattr(r, field) for r in records]
-
-    return {
-        name: _text_array(values(name, field), exact=name in plain.exact) for name, field in plain.fields.items()
-    }
-
-
-def _text_array(values: list[Any], *, exact: bool) -> pa.Array:
-    """The values as Arrow strings; quickest where all are text, or all numbers."""
-    for kind in (pa.string(), pa.int64(), pa.bool_()):
-        with suppress(pa.ArrowTypeError, pa.ArrowInvalid, OverflowError):
-            return pa.array(values, kind).cast(pa.string())
-    return pa.array([_as_text(value, exact=exact) for value in values], pa.string())
-
-
-def _as_text(value: Any, *, exact: bool) -> str | None:
-    if value is None or value is UNSET or isinstance(value, str):
-        return None if value is UNSET else value
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not isinstance(value, Raw):
-        return str(value)
-    text = bytes(value).decode()
-    if text.startswith('"') and not exact:
-        return msgspec.json.decode(value, type=str)
-    return None if text == "null" else text
+def _reasons(broken: list[tuple[str, str]]) -> tuple[Reason, ...]:
+    return tuple(Reason(Stage.SCHEMA, rule, column) for rule, column in dict.fromkeys(broken))

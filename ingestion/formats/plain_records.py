@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import numpy as np
 from msgspec import UNSET, Raw
 
 SPACE, QUOTE, COLON, BRACKET, BRACE, CLOSING, DASH, ZERO, LINE_END, RETURN = b' ":[{}-0\n\r'
+MOST_FIELDS = 1000  # a record with more keys is left to the general decoder
 _NAN = re.compile(b"NaN")
 # Before a bare NaN. A quote within a text would be escaped, and the one that opens a text follows no letter.
 _KEY_END = re.compile(rb'\w": ?\Z')
@@ -29,21 +31,35 @@ class PlainRecords:
     which tells what is wrong with which record. Both keep every digit of a number. Records that lack keys, and
     nested values, are taken too once `learn` has told of one. The values of the columns `exact`, and of those with
     nested values, are kept as they are written. A bare NaN is null if it is among the `words` that mean null.
+    With `leaves_out` records with other keys are taken, too, once it has learned of these.
     """
 
-    def __init__(self, names: Iterable[str], exact: Iterable[str] = (), words: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        exact: Iterable[str] = (),
+        words: Collection[str] = (),
+        *,
+        leaves_out: bool = False,
+    ) -> None:
         self.fields = {name: f"field_{position}" for position, name in enumerate(names)}
         self.exact = self.nested = frozenset(exact)
         self.words = words
+        self._leaves_out = leaves_out
         self._declines = any(map(_ESCAPED_IN_KEYS.search, self.fields))
         self._gaps = False  # may a record lack keys?
         self._make_decoders()
 
     def learn(self, names: Collection[str], nested: Collection[str]) -> None:
         """From now on take records like one that has the keys `names`, those in `nested` with nested values."""
+        count = len(self.fields)
         gaps = self._gaps or not self.fields.keys() <= set(names)
+        if self._leaves_out and len(self.fields | dict.fromkeys(names)) <= MOST_FIELDS:
+            others = [name for name in names if name not in self.fields and not _ESCAPED_IN_KEYS.search(name)]
+            self.fields |= {name: f"field_{count + n}" for n, name in enumerate(others)}
+            gaps |= bool(others)  # those before did without them
         known = self.nested | (self.fields.keys() & set(nested))
-        if (gaps, known) != (self._gaps, self.nested):
+        if (gaps, known, len(self.fields)) != (self._gaps, self.nested, count):
             self._gaps, self.nested = gaps, known
             self._make_decoders()
 
@@ -103,13 +119,17 @@ class PlainRecords:
         return records if flat and each_key_once else None
 
     def _nested_text(self, records: list[PlainRecord]) -> bytes:
-        fields = [self.fields[name] for name in self.nested]
-        values = (getattr(record, field) for record in records for field in fields)
-        return b" ".join(value for value in values if value is not UNSET)
+        texts = []
+        for name in self.nested:
+            values = list(map(attrgetter(self.fields[name]), records))
+            if self._gaps:
+                values = [value for value in values if value is not UNSET]
+            texts.append(b" ".join(values))
+        return b" ".join(texts)
 
     def _lacking(self, records: list[PlainRecord]) -> int:
         """How many keys the records lack, all in all."""
-        return sum(getattr(record, field) is UNSET for field in self.fields.values() for record in records)
+        return sum(list(map(attrgetter(field), records)).count(UNSET) for field in self.fields.values())
 
 
 def _structure(chars: np.ndarray) -> tuple[int, int, int, bool]:

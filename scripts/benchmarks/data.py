@@ -172,26 +172,39 @@ def _without_empty(rows: pa.Table) -> pa.Table:
     return pa.table(columns, rows.column_names)
 
 
-def write_json(path: Path, parts: Iterable[Orders]) -> Expected:
-    """Write the same as one JSON array of objects: numbers as numbers, what is empty as null."""
+# Of a record with nested values: what is written before a column's key, and behind its value.
+_OPENS = {"customer_id": '"parties": {', "order_amount": '"money": {"sums": {'}
+_CLOSES = {"region_id": "}", "total_amount": "}}"}
+NESTED_PATHS = {
+    **{name: f"parties.{name}" for name in ("customer_id", "restaurant_id", "driver_id", "region_id")},
+    **{n: f"money.sums.{n}" for n in ("order_amount", "delivery_fee", "discount_amount", "total_amount")},
+}
+
+
+def write_json(path: Path, parts: Iterable[Orders], *, nested: bool = False) -> Expected:
+    """Write the same as one JSON array of objects: numbers as numbers, what is empty as null.
+
+    With `nested` the values are at the end of NESTED_PATHS.
+    """
     expected = Expected()
     with path.open("wb") as file:
         for orders in parts:
             file.write(b",\n" if expected.total else b"[\n")
-            _write_objects(file, orders.rows)
+            _write_objects(file, orders.rows, nested=nested)
             expected += orders.expected
         file.write(b"\n]\n")
     return expected
 
 
-def _write_objects(file: BinaryIO, rows: pa.Table) -> None:
+def _write_objects(file: BinaryIO, rows: pa.Table, *, nested: bool) -> None:
     pieces: list[pa.Array | str] = []
     for name in rows.column_names:
         cells = rows.column(name)
         quoted = pc.binary_join_element_wise('"', cells, '"', "")
         is_number = pc.match_substring_regex(cells, r"^-?[0-9.]+$") if name in NUMBERS else pa.scalar(False)
         values = pc.if_else(pc.equal(cells, ""), "null", pc.if_else(is_number, cells, quoted))
-        pieces += [f'{", " if pieces else "{"}"{name}": ', values]
+        opens, closes = (_OPENS.get(name, ""), _CLOSES.get(name, "")) if nested else ("", "")
+        pieces += [f'{", " if pieces else "{"}{opens}"{name}": ', values, closes]
     lines = pc.binary_join_element_wise(*pieces, "}", "")
     file.write(",\n".join(lines.to_pylist()).encode())
 

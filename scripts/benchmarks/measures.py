@@ -31,6 +31,7 @@ TARGETS = {
     ("dialect", "other signs / plain CSV"): Target(1.1),
     ("dialect", "lines that are no rows / plain CSV"): Target(1.1),
     ("json", "JSON / CSV"): Target(1.3),
+    ("nested", "nested / flat JSON"): Target(1.5),
     ("small", "files a second"): Target(50, at_least=True),
     ("latency", "p50"): Target(50),
     ("latency", "p99"): Target(200),

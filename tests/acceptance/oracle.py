@@ -135,12 +135,16 @@ class Oracle:
         try:
             names = [column.name for column in spec.columns]
             optional = [c.name for c in spec.columns if c.nullable and not c.rules.get("required")]
-            records = read_records(path, names, partial(typed_values, spec), spec.delimiter, optional)
+            fits = partial(typed_values, spec)
+            records = read_records(path, names, fits, spec.delimiter, optional, spec.origins)
         except UnreadableFileError as error:
             book.error = str(error)
             return book
         taken: dict[Any, list[Row]] = {}  # the rows of each key that are no duplicates
+        said = {name: value_of(path) for name, value_of in spec.origins.constants.items()}
         for record in records:
+            if record.values is not None:
+                record.values.update(said)
             row = self._judge(record, spec)
             book.rows.append(row)
             if row.stage is not None:
@@ -211,6 +215,7 @@ class Oracle:
             return Row(record.number, "schema", (Reason("schema", "malformed"),), {})
         reasons = [Reason("schema", "unexpected column") for _ in record.extra[:1]]
         texts = {c.name: meaning(record.values.get(c.name), c, spec) for c in spec.columns}
+        texts |= {c.name: c.default for c in spec.columns if texts[c.name] is None and c.default is not None}
         values: dict[str, Any] = {}
         for column in spec.columns:
             text = texts.get(column.name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.acceptance.oracle_csv import NotCsvError, Values, csv_records
+from tests.acceptance.oracle_origins import NoRecordError, Origins
 
 RowFits = Callable[[dict[str, str | None]], int | None]
 COLUMNS_LOOKED_FOR_IN = 50_000  # records: a column that none of the first so many has is missing
@@ -44,17 +45,20 @@ def read_records(
     fits: RowFits = lambda _values: 0,
     comma: str = ",",
     optional: Collection[str] = (),
+    origins: Origins | None = None,
 ) -> list[Record]:
     """All records of `path`; raises UnreadableFileError when the file fails as a whole.
 
-    `fits` tells how many values of a CSV row are no texts; None where they can be no row. Of JSON, all records may
-    lack the columns that are `optional`.
+    `origins` say where the columns are, where that is not under their names. `fits` tells how many values of a CSV
+    row are no texts; None where they can be no row. Of JSON, all records may lack the columns that are `optional`.
     """
     text = _text(path)
+    origins = origins or Origins({column: (column,) for column in columns})
     name = path.name.removesuffix(".gz")
     if name.endswith(".csv"):
-        return list(_csv(text, columns, fits, comma))
-    return list(_json(text, columns, frozenset(columns) - frozenset(optional)))
+        return list(_csv(text, columns, fits, comma, origins))
+    needed = origins.names.keys() - origins.may_lack - set(optional)
+    return list(_json(_array_at(text, origins.records), columns, frozenset(needed), origins))
 
 
 def _text(path: Path) -> str:
@@ -74,24 +78,48 @@ def _text(path: Path) -> str:
         raise UnreadableFileError("not UTF-8") from error
 
 
-def _csv(text: str, columns: list[str], fits: RowFits, comma: str) -> Iterator[Record]:
+def _csv(text: str, columns: list[str], fits: RowFits, comma: str, origins: Origins) -> Iterator[Record]:
+    def by_column(names: list[str], values: Values) -> dict[str, str | None]:
+        try:
+            header = origins.header(names)
+        except NoRecordError as error:
+            raise UnreadableFileError("other columns") from error
+        found = dict(zip(header, values, strict=True))
+        return {column: found.get(column) for column in columns}
+
     def fits_of(names: list[str]) -> Callable[[Values], int | None]:
-        return lambda values: fits(dict(zip(names, values, strict=True)))
+        return lambda values: fits(by_column(names, values))
 
     try:
         names, *records = csv_records(text, fits_of, comma)
     except NotCsvError as error:
         raise UnreadableFileError("no header") from error
     assert names is not None
-    if len(set(names)) != len(names):
-        raise UnreadableFileError("a column name twice")
-    if set(names) != set(columns):
-        raise UnreadableFileError(f"missing {set(columns) - set(names)}, unexpected {set(names) - set(columns)}")
+    header = list(map(str, names))
+    by_column(header, [None] * len(header))
     for number, values in enumerate(records, start=1):
-        yield Record(number, _MALFORMED if values is None else dict(zip(map(str, names), values, strict=True)))
+        yield Record(number, _MALFORMED if values is None else by_column(header, values))
 
 
-def _json(text: str, columns: list[str], needed: frozenset[str]) -> Iterator[Record]:
+def _array_at(text: str, where: str | None) -> str:
+    """The text of the array at a path of a document."""
+    if where is None:
+        return text
+    try:
+        json.loads(text, parse_int=str)
+    except ValueError as error:
+        raise UnreadableFileError("broken JSON document") from error
+    for key in where.split("."):
+        text = text.strip(_BLANKS)
+        if not text.startswith("{") or key not in dict(_members(text)):
+            raise UnreadableFileError("no records where they should be")
+        text = dict(_members(text))[key]
+    if not text.startswith("["):
+        raise UnreadableFileError("no records where they should be")
+    return text
+
+
+def _json(text: str, columns: list[str], needed: frozenset[str], origins: Origins) -> Iterator[Record]:
     if text.lstrip(_BLANKS).startswith("["):
         try:
             json.loads(text, parse_int=str)
@@ -103,20 +131,27 @@ def _json(text: str, columns: list[str], needed: frozenset[str]) -> Iterator[Rec
         items = [_members(line) if _is_json(line) else _MALFORMED for line in lines if line]
     objects = [item for item in items if item is not None]
     if objects:
-        found = {name for item in objects for name, _ in item}
-        if needed - found:
-            raise UnreadableFileError(f"missing {needed - found}")
-        if extra := set.intersection(*({name for name, _ in item} for item in objects)) - set(columns):
-            raise UnreadableFileError(f"unexpected {extra}")
+        if needed - {name for item in objects for name in _sources(item, origins) or ()}:
+            raise UnreadableFileError("missing columns")
+        if set.intersection(*(set(origins.beside(item)) for item in objects)):
+            raise UnreadableFileError("unexpected columns")
     for number, item in enumerate(items, start=1):
         names = [name for name, _ in item or ()]
-        if item is None or len(set(names)) < len(names):
+        sources = None if item is None else _sources(item, origins)
+        if item is None or sources is None or len(set(names)) < len(names):
             yield Record(number, _MALFORMED)
         else:
-            texts = dict(item)
-            values = {name: _value(texts.get(name)) for name in columns}
-            bare = frozenset(name for name, source in item if source in _NO_JSON)
-            yield Record(number, values, tuple(name for name in names if name not in columns), bare)
+            values = {name: _value(sources.get(name)) for name in columns}
+            bare = frozenset(name for name, source in sources.items() if source in _NO_JSON)
+            yield Record(number, values, origins.beside(item), bare)
+
+
+def _sources(item: list[tuple[str, str]], origins: Origins) -> dict[str, str] | None:
+    """The columns' source texts; None where the record can't be taken apart."""
+    try:
+        return origins.sources(item, _members)
+    except NoRecordError:
+        return None
 
 
 def _is_json(line: str) -> bool:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
+from tests.acceptance.oracle_origins import Origins, read_origins
+
 BOOLS = {
     **dict.fromkeys(("true", "1", "1.0", "yes", "t", "y"), True),
     **dict.fromkeys(("false", "0", "0.0", "no", "f", "n"), False),
@@ -42,6 +44,7 @@ class Column:
     target: str
     rules: dict[str, Any]
     rounds: bool
+    default: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Spec:
     foreign_keys: dict[str, str]  # column → logical name of the parent
     nulls: frozenset[str]  # words that mean null, in lower case
     trims: bool
+    origins: Origins
     delimiter: str = ","
     newer_by: str | None = None  # where newer rows replace older ones
 
@@ -266,6 +270,7 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
                     foreign_keys=entry.get("foreign_keys", {}),
                     nulls=frozenset(str(word).strip().lower() for word in read.get("null_values", ())),
                     trims=read.get("trim", False),
+                    origins=read_origins(schema, entry, read),
                     delimiter="\t" if comma == "tab" else comma,
                 )
             )
@@ -298,4 +303,5 @@ def _column(entry: dict[str, Any]) -> Column:
         target=entry.get("stored_as") or entry["name"],
         rules=entry.get("rules") or {},
         rounds=entry.get("round", False),
+        default=None if entry.get("default") is None else str(entry["default"]),
     )

@@ -31,7 +31,7 @@ from config.settings import ConfigFile
 from ingestion.formats import registry
 from tests.acceptance.conftest import MakeProduct
 from tests.acceptance.daemon import ROOT, SHIPPED_CONFIG, Daemon, Product, merged
-from validation import rules
+from validation import defaults, rules
 
 README, WAREHOUSE = "README.md", "README_datawarehouse.md"
 CONFIGURATION, OPERATIONS, REPAIRS = "docs/configuration.md", "docs/operations.md", "docs/putting-things-right.md"
@@ -268,7 +268,7 @@ def test_yaml_fits_into_the_shipped_configuration(
     shipped = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(merged(shipped, yaml.safe_load(block.text))), encoding="utf-8")
-    assert get_config(path, checks=[rules.problems, registry.problems])
+    assert get_config(path, checks=[rules.problems, defaults.problems, registry.problems])
 
 
 # ---------------------------------------------------------------- configuration

@@ -76,12 +76,11 @@ def test_a_missing_key_has_the_same_outcome_in_any_chunk(
         again = reprocess(tx, config, PII, outcome.job, file, "a test")
     assert (again.restored, again.replayed.refused.total()) == (0, 2)
     none = FileLoad(warehouse, config, PII).run(job(tmp_path / "b", NONE_HAS_IT))
-    assert (none.status, none.error) == (
-        Status.FAILED,
-        "the columns are not those of schema 'things'; missing: s",
-    )
+    assert none.status is Status.FAILED
+    assert (none.error or "").startswith("the columns are not those of schema 'things'; missing: s (")
     all_have = FileLoad(warehouse, config, PII).run(job(tmp_path / "c", ALL_HAVE_IT))
-    assert all_have.error == "the columns are not those of schema 'things'; missing: opt; unexpected: more"
+    told = "the columns are not those of schema 'things'; missing: opt; unexpected: more ("
+    assert (all_have.error or "").startswith(told)
     with warehouse.transaction() as tx:
         tx.execute("SELECT count(*) FROM quarantine")
         assert tx.fetchone() == (2,)

@@ -20,6 +20,7 @@ from scripts.benchmarks import report
 from scripts.benchmarks.data import blocks, make_orders, write_csv, write_json
 from scripts.benchmarks.load_cases import ALL_CUSTOMERS, empty_tables, timed_load
 from scripts.benchmarks.measures import Measure, ratios
+from scripts.benchmarks.nested_case import nested_config
 from scripts.benchmarks.server import Bench, CountError, private_bench
 
 
@@ -47,6 +48,23 @@ def test_csv_and_json_hold_the_same_rows(config: PipelineConfig, tmp_path: Path)
     (of_csv, _), (of_json, _) = read_file(as_csv, config), read_file(as_json, config)
     assert len(of_csv) == expected.total == 300
     assert of_csv.fillna("").equals(of_json.fillna(""))
+
+
+def test_nested_json_holds_the_same_rows_at_the_end_of_the_paths(bench: Bench, tmp_path: Path) -> None:
+    flat, nested = tmp_path / "orders.json", tmp_path / "nested/orders.json"
+    nested.parent.mkdir()
+    assert write_json(flat, blocks(50, ALL_CUSTOMERS, seed=3)) == write_json(
+        nested, blocks(50, ALL_CUSTOMERS, seed=3), nested=True
+    )
+    with bench.database("paths") as database:
+        (of_flat, _), (of_nested, _) = (
+            read_file(flat, database.config(csv=False)),
+            read_file(nested, nested_config(database)),
+        )
+    assert of_nested.equals(of_flat)
+    assert list(json.loads(nested.read_text())[0]) == [
+        *("order_id", "parties", "money", "order_status", "payment_method", "order_created_at", "delivered_at")
+    ]
 
 
 def test_a_wrong_count_is_an_error_and_no_time(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from config.model import Feed, SqlType
 from config.settings import PipelineConfig
 from ingestion.formats import registry
 from ingestion.formats.csv_options import CsvOptions
-from validation import rules
+from validation import defaults, rules
 
 SMALL: dict[str, Any] = {
     "watcher": {
@@ -76,7 +76,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def load(home: Path, config: Any) -> PipelineConfig:
     file = home / "config.yaml"
     file.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    return get_config(file, checks=[rules.problems, registry.problems])
+    return get_config(file, checks=[rules.problems, defaults.problems, registry.problems])
 
 
 def problems(home: Path, config: Any) -> str:
@@ -86,7 +86,7 @@ def problems(home: Path, config: Any) -> str:
 
 
 def test_the_shipped_configuration_is_sound_and_parents_come_first() -> None:
-    config = get_config(DEFAULT_CONFIG, checks=[rules.problems, registry.problems])
+    config = get_config(DEFAULT_CONFIG, checks=[rules.problems, defaults.problems, registry.problems])
     names = [spec.name for spec in config.files]
     assert len(names) == 16
     for spec in config.files:
