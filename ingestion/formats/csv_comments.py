@@ -22,20 +22,22 @@ class Comments:
         self._line = re.compile(rest + b"(?:" + hidden + b")?+")
         self._text = re.compile(rest)
         self._behind = [(end + self._sign, re.compile(end + self._line.pattern)) for end in (b"\n", b"\r")]
-        self._hidden = re.compile(hidden + rb"\Z")
+        self._hidden = re.compile(b"(?:" + hidden + rb")\Z")
 
     def begins(self, text: bytes, start: int) -> bool:
         """Does a line that begins at `start` begin as a comment does?"""
         return text.startswith(self._sign, start)
 
-    def end(self, text: bytes, start: int) -> tuple[int, int, bytes]:
-        """Of the comment at `start`: where the next line begins, where its text ends, what to write for it."""
+    def end(self, text: bytes, start: int, before: bytes) -> tuple[int, int, bytes]:
+        """Of the comment at `start`: where the next line begins, where its text ends, what to write for it.
+
+        `before`: the byte that is written before it.
+        """
         line = self._line.match(text, start)
         assert line is not None  # noqa: S101  (a comment begins there)
-        if self._hidden.search(line[0]):
-            return line.end(), line.end(), b"\n"
         end = _LINE_END.match(text, line.end())
-        return end.end() if end else len(text), line.end(), b""
+        next_line = line.end() if self._hidden.search(line[0]) or end is None else end.end()
+        return next_line, line.end(), self._left(line, before)
 
     def next(self, text: bytes, start: int) -> int:
         """Where the next line begins that begins as a comment does, from the line start `start` on; else -1."""
@@ -47,12 +49,20 @@ class Comments:
     def left_empty(self, text: bytes) -> bytes:
         """The text with every line empty that begins as a comment; the same object where there is none."""
         if self.begins(text, 0):
-            _, copied, line_end = self.end(text, 0)
+            _, copied, line_end = self.end(text, 0, b"")
             text = line_end + text[copied:]
         for sign, line in self._behind:
             while sign in text:
                 text = line.sub(self._as_line_ends, text)
         return text
 
+    def _left(self, line: re.Match[bytes], before: bytes) -> bytes:
+        """What is written for a comment: nothing but line ends, of which there have to be as many as before."""
+        # A CR before it and an LF behind it would become one line end.
+        torn = b"\n" if before == b"\r" else b""
+        if self._hidden.search(line[0]):
+            return torn + b"\n"
+        return torn if line.string[line.end() : line.end() + 1] == b"\n" else b""
+
     def _as_line_ends(self, found: re.Match[bytes]) -> bytes:
-        return found[0][:1] + (b"\n" if self._hidden.search(found[0]) else b"")
+        return found[0][:1] + self._left(found, found[0][:1])

@@ -20,7 +20,10 @@ _OWN, _ESCAPE, _DELIMITER, _QUOTE, _LF, _CR = (chr(0xFDD0 + number) for number i
 _SPECIAL = b"\xef\xb7"  # how all of them begin in UTF-8
 _FOUND = re.compile(rb"\xef\xb7[\x90-\x95]")
 HIDDEN_LINE_END = re.compile(f"{_LF}|{_CR}(?:{_LF})?+".encode())
-_IN_TEXT = re.compile(f"{_OWN}(.)|({_CR}{_LF}|[{_ESCAPE}-{_CR}])", re.DOTALL)
+# What the file has of these characters: a mark, and one that stands for it.
+_STAND_INS = {chr(0xFDD0 + number).encode(): (_OWN + chr(0xFDE0 + number)).encode() for number in range(6)}
+_ITS_OWN = {stand_in.decode(): own.decode() for own, stand_in in _STAND_INS.items()}
+_IN_TEXT = re.compile(f"({_OWN}.)|({_CR}{_LF}|[{_ESCAPE}-{_CR}])", re.DOTALL)
 
 
 class Escapes:
@@ -54,7 +57,7 @@ class Escapes:
 
     def _hidden(self, text: bytes) -> bytes:
         if _SPECIAL in text:
-            text = _FOUND.sub(lambda found: _OWN.encode() + found[0], text)
+            text = _FOUND.sub(lambda found: _STAND_INS[found[0]], text)
         if self._byte in text:
             text = self._pair.sub(lambda found: self._hide[found[0]], text)
         return text
@@ -80,11 +83,14 @@ class Escapes:
 
     def value(self, text: str) -> str:
         """A value with the signs that are meant."""
-        return _IN_TEXT.sub(lambda found: found[1] or self._signs[found[2]], text)
+        return _IN_TEXT.sub(lambda found: _ITS_OWN[found[1]] if found[1] else self._signs[found[2]], text)
 
     def as_written(self, text: str) -> str:
         """The text as the file has it."""
-        return _IN_TEXT.sub(lambda found: found[1] or self._escape + self._signs[found[2]], text)
+        return _IN_TEXT.sub(self._written, text)
+
+    def _written(self, found: re.Match[str]) -> str:
+        return _ITS_OWN[found[1]] if found[1] else self._escape + self._signs[found[2]]
 
 
 def count_hidden_lines(text: bytes, end: int) -> int:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ingestion.formats.csv_comments import Comments
+from ingestion.formats.csv_escapes import HIDDEN_LINE_END
 from ingestion.formats.csv_quotes import Offsets, Scan, scan
 from ingestion.formats.csv_records import Grammar
 
@@ -154,7 +155,8 @@ class _Walk:
         comments = self._mender.comments
         if comments and comments.begins(self._text, start):
             self._pieces.append(self._text[self._copied : start])
-            next_line, self._copied, line_end = comments.end(self._text, start)
+            before = next((piece[-1:] for piece in reversed(self._pieces) if piece), b"")
+            next_line, self._copied, line_end = comments.end(self._text, start, before)
             self._pieces.append(line_end)
             return next_line
         end = self._mender.grammar.end_of_record(self._text, start)
@@ -172,6 +174,8 @@ class _Walk:
         end = _LINE.match(self._text, start).end()  # type: ignore[union-attr]
         rule = self._mender.grammar.fault(self._text, start)
         self._cuts.append(Cut(rule, self._text[start:end].decode().rstrip("\r\n")))
-        self._pieces += (self._text[self._copied : start], self._mender.marked)
+        escaped = b"".join(HIDDEN_LINE_END.findall(self._text, start, end))  # they count as lines
+        mark = self._mender.marked.replace(b"\n", escaped + b"\n") if escaped else self._mender.marked
+        self._pieces += (self._text[self._copied : start], mark)
         self._copied = end
         return end

@@ -17,11 +17,14 @@ class NotCsvError(Exception):
     """There is no header."""
 
 
-def csv_records(text: str, fits_of: Callable[[list[str]], Fits], comma: str = ",") -> Iterator[Values | None]:
+def csv_records(
+    text: str, fits_of: Callable[[list[str]], Fits], comma: str = ",", comment: str = ""
+) -> Iterator[Values | None]:
     """The header's names (as the first record), then the values of each record; None for a malformed one.
 
-    An unquoted empty field is None. A malformed record is one line; the next one begins behind it.
-    `fits_of(names)` tells whether values can be those of a record.
+    A line that begins a record and with `comment` is none. An unquoted empty field is None. A malformed record is
+    one line; the next one begins behind it. `fits_of(names)` tells whether values can be those of a
+    record.
     """
     at = _first_line(text, 0)
     if said := re.match(r'"?sep=([^"\r\n])"?(\r\n|\r|\n)', text[at:], re.IGNORECASE):
@@ -33,6 +36,10 @@ def csv_records(text: str, fits_of: Callable[[list[str]], Fits], comma: str = ",
     yield list(names)
     fits, at = fits_of(names), header[1]
     while (at := _first_line(text, at)) < len(text):
+        if comment and text[at:].startswith(comment):
+            found = _LINE_END.search(text, at)
+            at = found.end() if found else len(text)
+            continue
         read = _record(text, at, comma)
         line = _LINE_END.search(text, at)
         next_line = line.end() if line else len(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ingestion.formats import csv_blocks, encoding, registry
 from ingestion.formats.csv_format import CsvFormat, read_csv
 from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.json_format import JsonOptions, NdjsonFormat, read_json
+from tests.acceptance.oracle_csv import csv_records
 
 NAMES = ["a", "b", "c"]
 Row = list[str | None]
@@ -216,6 +218,75 @@ def not_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return True
     return False
+
+
+PIECES = [
+    "1",
+    "x",
+    ",",
+    '"',
+    "\n",
+    "\r\n",
+    "\r",
+    '""',
+    '1,"',
+    'x"\n',
+    "1,x,x\n",
+    "#",
+    "\n#",
+    '# "x,"\n',
+    "#,,\r\n",
+    " ",
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=30), st.integers(1, 60))
+def test_any_text_with_comments_is_read_as_the_oracle_reads_it(pieces: list[str], block: int) -> None:
+    text = "a,b,c\n" + "".join(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_blocks, "BLOCK_BYTES", block)
+        rows, malformed = read(text, comment="#")
+    _, *expected = csv_records(text, lambda _: lambda values: 0 if values[0] else None, comment="#")
+    assert rows == [values for values in expected if values is not None]
+    assert [bad[0] for bad in malformed] == [n for n, values in enumerate(expected, 1) if values is None]
+    lines = re.split("\r\n|\r|\n", text)
+    assert [bad[3] for bad in malformed] == [lines[bad[2] - 1] for bad in malformed]
+
+
+ESCAPED = [*PIECES, "\\", "\\\\", "\\,", '\\"', "\\\n", "\\\r\n", "\\x", "\ufdd0", "\ufdd4"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(ESCAPED), max_size=30), st.integers(1, 60), st.sampled_from([None, "#"]))
+def test_with_an_escape_each_malformed_record_has_its_line(
+    pieces: list[str], block: int, comment: str | None
+) -> None:
+    text = "a,b,c\n" + "".join(pieces)
+    lines = re.split("\r\n|\r|\n", text)
+    whole = read(text, escape="\\", comment=comment)
+    for _, _, line, found in whole[1]:
+        assert found in text
+        assert lines[line - 1].startswith(re.split("\r\n|\r|\n", found)[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_blocks, "BLOCK_BYTES", block)
+        rows, malformed = read(text, escape="\\", comment=comment)
+    assert (rows, [bad[::2] for bad in malformed]) == (whole[0], [bad[::2] for bad in whole[1]])
+
+
+SWAPPED = str.maketrans({'"': "'", "'": '"'})
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from([*PIECES, "'", "',"]), max_size=30), st.integers(1, 60))
+def test_another_quote_is_read_as_the_usual_one(pieces: list[str], block: int) -> None:
+    text = "a,b,c\n" + "".join(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_blocks, "BLOCK_BYTES", block)
+        usual = read(text)
+        rows, malformed = read(text.translate(SWAPPED), quote="'")
+    assert [[value and value.translate(SWAPPED) for value in row] for row in rows] == usual[0]
+    assert [(*bad[:3], bad[3].translate(SWAPPED)) for bad in malformed] == usual[1]
 
 
 @settings(max_examples=150, deadline=None)
