@@ -32,7 +32,11 @@ def spec_for(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> FileSpec 
     A pattern may name packed files, too: of `export.zip` nobody knows what is in it by the name alone.
     """
     names = {file_name, unpacked_name(file_name)}
-    found = [spec for spec in specs if spec.feed is feed and any(fnmatch.fnmatchcase(n, spec.pattern) for n in names)]
+
+    def fits(spec: FileSpec) -> bool:
+        return spec.feed is feed and any(fnmatch.fnmatchcase(name, spec.pattern) for name in names)
+
+    found = filter(fits, specs)
     return max(found, key=lambda spec: exactness(spec.pattern), default=None)
 
 

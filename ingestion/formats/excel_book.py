@@ -1,25 +1,23 @@
-"""Opens a workbook and one sheet of it, or says what the file is instead."""
+"""Opens a workbook and one sheet of it."""
 
 from __future__ import annotations
 
 import difflib
-import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
+from xml.etree import ElementTree as ET
 
 from config.errors import FileRejected
-from ingestion.formats.excel_scan import scanned
+from ingestion.formats import excel_ods, excel_xls, excel_xlsx
+from ingestion.formats.excel_kind import MOST_BYTES, ODS_PART, PROTECTED, Kind, kind_of
+from ingestion.formats.excel_xlsx import Errors
 from ingestion.formats.spool import seekable, size_of
 
-MOST_BYTES = 256 << 20  # of a workbook as it is packed: it is read as a whole
-MOST_UNPACKED = 2 << 30
-_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
-_HTML = re.compile(rb"\s*<(?:!doctype html|html|head|body|table|meta)\b", re.IGNORECASE)
-_ODS = b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet"
+MOST_CELLS = 30_000_000  # calamine takes some 32 bytes for each, empty ones too
 
 _Range = tuple[tuple[int, int], tuple[int, int]]
 
@@ -32,16 +30,8 @@ class Sheet:
     place: str
     rows: Iterator[list[Any]]
     width: int
-    errors: dict[int, dict[int, str]]
+    errors: Errors
     merged: list[_Range]
-
-
-def looks_like_workbook(beginning: bytes) -> bool:
-    """Do the first bytes of a file tell that it is one?"""
-    if beginning.startswith(_OLE):
-        return True
-    parts = (b"[Content_Types].xml", b"xl/", b"docProps/", b"_rels/.rels")
-    return beginning.startswith(_ZIP) and (_ODS in beginning[:100] or any(beginning[30:].startswith(p) for p in parts))
 
 
 @contextmanager
@@ -52,32 +42,93 @@ def opened_sheet(raw: IO[bytes], wanted: str | int) -> Iterator[Sheet]:
     with seekable(raw) as file:
         if size_of(file) > MOST_BYTES:
             raise FileRejected(f"is a workbook of more than {MOST_BYTES >> 20} MB: export it as CSV or Parquet")
-        _insist_on_workbook(file)
+        kind = kind_of(file)
         try:
+            if kind is Kind.ODS:
+                has_errors = _measured_ods(file)
             with calamine.load_workbook(file) as book:
                 name = _chosen(book, wanted)
-                place = f"sheet {name!r}"
-                errors = scanned(file, name, place)
+                if kind is Kind.XLSX:
+                    errors = _scanned_xlsx(file, name)
+                elif kind is Kind.XLS:
+                    errors = excel_xls.errors_of_sheet(_whole(file), book.sheet_names.index(name))
+                else:
+                    errors = _errors_of_ods(file, name) if has_errors else {}
                 sheet = book.get_sheet_by_name(name)
                 merged = sheet.merged_cell_ranges or []
-                yield Sheet(place, sheet.iter_rows(), sheet.total_width, errors, merged)
+                yield Sheet(f"sheet {name!r}", sheet.iter_rows(), sheet.total_width, errors, merged)
         except calamine.PasswordError:
-            raise FileRejected("is protected by a password: save it without one") from None
-        except (calamine.CalamineError, zipfile.BadZipFile) as error:
+            raise FileRejected(PROTECTED) from None
+        except (calamine.CalamineError, zipfile.BadZipFile, zlib.error, EOFError, ET.ParseError) as error:
             raise FileRejected(f"is not a whole workbook ({type(error).__name__}): save it anew") from None
+
+
+def shown_sheets(file: IO[bytes]) -> list[str]:
+    """The names of the sheets that are shown. Raises FileRejected."""
+    import python_calamine as calamine
+
+    kind_of(file)
+    try:
+        with calamine.load_workbook(file) as book:
+            return [name for name, is_shown in _sheets(book) if is_shown]
+    except calamine.CalamineError:
+        raise FileRejected("is not a whole workbook") from None
+    finally:
+        file.seek(0)
+
+
+def _sheets(book: Any) -> list[tuple[str, bool]]:
+    """The names of the sheets with cells, each with: is it shown?"""
+    import python_calamine as calamine
+
+    kind, visible = calamine.SheetTypeEnum.WorkSheet, calamine.SheetVisibleEnum.Visible
+    return [(sheet.name, sheet.visible == visible) for sheet in book.sheets_metadata if sheet.typ == kind]
+
+
+def _scanned_xlsx(file: IO[bytes], sheet: str) -> Errors:
+    def check(rows: int, columns: int) -> None:
+        _check_size(f"sheet {sheet!r}", rows, columns)
+
+    file.seek(0)
+    archive = zipfile.ZipFile(file)
+    return excel_xlsx.scanned(archive, excel_xlsx.part_of(archive, sheet), check)
+
+
+def _measured_ods(file: IO[bytes]) -> bool:
+    """Refuse sheets that are too large; has any of them errors in cells?"""
+    size = excel_ods.Size()
+    with zipfile.ZipFile(file).open(ODS_PART) as stream:
+        size.go_through(stream, lambda rows, columns: _check_size("one of its sheets", rows, columns))
+    file.seek(0)
+    return size.has_errors
+
+
+def _errors_of_ods(file: IO[bytes], sheet: str) -> Errors:
+    file.seek(0)
+    with zipfile.ZipFile(file).open(ODS_PART) as stream:
+        return excel_ods.errors_of_sheet(stream, sheet)
+
+
+def _check_size(place: str, rows: int, columns: int) -> None:
+    if rows * columns > MOST_CELLS:
+        size = f"{rows:,} rows and up to {columns:,} columns"
+        raise FileRejected(f"{place} has {size}, too many to hold: export it as CSV or Parquet")
+
+
+def _whole(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def _chosen(book: Any, wanted: str | int) -> str:
     """The name of the sheet that is meant."""
-    import python_calamine as calamine
-
-    sheets = [sheet for sheet in book.sheets_metadata if sheet.typ == calamine.SheetTypeEnum.WorkSheet]
-    shown = [sheet.name for sheet in sheets if sheet.visible == calamine.SheetVisibleEnum.Visible]
+    sheets = _sheets(book)
+    shown = [name for name, is_shown in sheets if is_shown]
     if isinstance(wanted, int):
         if wanted <= len(shown):
-            return str(shown[wanted - 1])
+            return shown[wanted - 1]
         raise FileRejected(f"has no sheet number {wanted}; its sheets are {_told(shown)}")
-    names = [sheet.name for sheet in sheets]
+    names = [name for name, _ in sheets]
     if wanted in names:
         return wanted
     close = difflib.get_close_matches(wanted, names, n=1)
@@ -89,54 +140,3 @@ def _told(names: list[str]) -> str:
     most = 20
     told = ", ".join(map(repr, names[:most])) or "none that are shown"
     return told + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _insist_on_workbook(file: IO[bytes]) -> None:
-    """Raise FileRejected with what the file looks like, unless it is a workbook."""
-    beginning = file.read(4096)
-    file.seek(0)
-    if beginning.startswith(_OLE):
-        if _ENCRYPTED in file.read():
-            raise FileRejected("is protected by a password: save it without one")
-        file.seek(0)
-        return
-    if beginning.startswith(_ZIP):
-        try:
-            parts = zipfile.ZipFile(file).infolist()
-        except zipfile.BadZipFile:
-            raise FileRejected("is not a whole workbook: it is cut off or damaged; fetch or save it anew") from None
-        file.seek(0)
-        names = {part.filename for part in parts}
-        if "xl/workbook.bin" in names:
-            raise FileRejected("is a binary workbook (.xlsb): save it as .xlsx")
-        if not names & {"xl/workbook.xml", "content.xml"}:
-            raise FileRejected("is a zip archive, and no workbook in it: is it a packed file? Then name it so")
-        if sum(part.file_size for part in parts) > MOST_UNPACKED:
-            raise FileRejected(f"unpacks to more than {MOST_UNPACKED >> 30} GB: export it as CSV or Parquet")
-        return
-    raise FileRejected(f"is no workbook: {_looks(beginning)}")
-
-
-def _looks(beginning: bytes) -> str:
-    if not beginning:
-        return "it is empty"
-    if b"urn:schemas-microsoft-com:office:spreadsheet" in beginning:
-        return "it looks like an XML spreadsheet of Excel 2003; open it in Excel and save it as .xlsx"
-    plain = beginning.removeprefix(b"\xef\xbb\xbf")
-    if _HTML.match(plain) or b"<table" in plain.lower():
-        return "it looks like HTML, as web exports write it; open it in Excel and save it as .xlsx"
-    if plain.startswith(b"PAR1"):
-        return "it looks like Parquet; read: {format: parquet}"
-    if plain.lstrip().startswith((b"{", b"[")):
-        return "it looks like JSON; read: {format: json}"
-    if plain.lstrip().startswith(b"<?xml"):
-        return "it looks like XML; save it as .xlsx"
-    if plain.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "it looks like text in UTF-16; read: {format: csv} once it is UTF-8"
-    if b"\0" in plain:
-        return "what it is can't be told"
-    line = plain.splitlines()[0]
-    separators = {b"\t": "tab", b";": "';'", b",": "','", b"|": "'|'"}
-    found = max(separators, key=line.count)
-    told = f"separated by {separators[found]}" if found in line else "text"
-    return f"it looks like CSV ({told}); read: {{format: csv}}"

@@ -23,8 +23,11 @@ _DIGITS_MATTER = frozenset({Dtype.INT, Dtype.STR})
 
 
 class Cells(NamedTuple):
-    """A column's cells as text, null where they are empty; `lost` (boolean, one a cell) where a cell holds a number
-    with more digits than a workbook keeps, and the column needs them all."""
+    """A column's cells as text, null where they are empty.
+
+    `lost` (boolean, one a cell): where a cell holds a number with more digits than a workbook keeps, and the column
+    needs them all.
+    """
 
     text: pa.Array
     lost: np.ndarray | None = None

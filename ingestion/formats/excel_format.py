@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import IO, Annotated, Any, ClassVar, NamedTuple
@@ -13,8 +14,9 @@ from pydantic import AfterValidator, Field
 from config.errors import FileRejected
 from config.model import Column, Dtype, Schema, Stage
 from ingestion.formats.csv_records import TOO_MANY
-from ingestion.formats.excel_book import MOST_BYTES, Sheet, looks_like_workbook, opened_sheet
+from ingestion.formats.excel_book import Sheet, opened_sheet, shown_sheets
 from ingestion.formats.excel_cells import as_text
+from ingestion.formats.excel_kind import MOST_BYTES, looks_like_workbook
 from ingestion.formats.format import Format
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
@@ -22,7 +24,7 @@ from validation.schema_validator import check_columns
 
 ERROR, MERGED, LOST = "error_value", "merged_cell", "digits_lost"
 LOOKED_AT = 20  # rows, for one that names the columns
-BLOCK_ROWS = 1000  # the cells of so many are objects at a time
+BLOCK_ROWS = 2500  # the cells of so many are objects at a time
 Against = dict[int, list[Reason]]  # by row of a part
 
 
@@ -33,13 +35,19 @@ def _sheet(value: str | int) -> str | int:
 
 
 class ExcelOptions(TypedOptions):
-    """`sheet`: its name, or its number among those that are shown. `header: false`: the rows have the schema's
-    columns in their order. `skip_lines`: rows of the sheet before the header; `skip_footer`: rows after the data."""
+    """`sheet`: its name, or its number among those that are shown.
+
+    `header: false`: the rows have the schema's columns in their order. `skip_lines`: rows of the sheet before the
+    header; `skip_footer`: rows after the data.
+    """
 
     sheet: Annotated[str | int, AfterValidator(_sheet)] = 1
     header: bool = True
     skip_lines: int = Field(0, ge=0)
     skip_footer: int = Field(0, ge=0)
+
+
+_BY_DEFAULT = ExcelOptions().model_dump(exclude=set(TypedOptions.model_fields))
 
 
 class ExcelFormat(Format):
@@ -49,11 +57,18 @@ class ExcelFormat(Format):
     extensions: ClassVar[tuple[str, ...]] = (".xlsx", ".xls", ".ods")
     Options = ExcelOptions
     longest_record = MOST_BYTES
+    sniffed_bytes = MOST_BYTES
 
     def sniff(self, beginning: bytes, options: ExcelOptions) -> dict[str, Any] | None:
-        """Its first bytes tell a workbook."""
-        del options
-        return {} if looks_like_workbook(beginning) else None
+        """Its first bytes tell a workbook; the rest, on which sheet and in which row the columns are named."""
+        if not looks_like_workbook(beginning):
+            return None
+        if options.model_dump(exclude=set(TypedOptions.model_fields)) != _BY_DEFAULT:
+            return {}
+        try:
+            return _found_header(io.BytesIO(beginning))
+        except FileRejected:
+            return {}  # whoever reads it tells why
 
     def columns(self, raw: IO[bytes], rows: int, options: ExcelOptions) -> list[str]:
         """The names in the header; without one, as many as the sheet has."""
@@ -117,11 +132,15 @@ class _FilledRows:
         """Hold as many rows as are wanted, if there are so many."""
         numbers, cells = self._held
         while len(numbers) < wanted and (rows := list(islice(self._sheet.rows, wanted - len(numbers)))):
-            for number, (row, is_filled) in enumerate(zip(rows, map(any, rows), strict=True), self._read + 1):
-                if number > self._skip and (is_filled or number in self._sheet.errors or _is_filled(row)):
+            first, self._read = self._read + 1, self._read + len(rows)
+            if first > self._skip and all(map(any, rows)):  # the quick way, for most
+                numbers += range(first, self._read + 1)
+                cells += rows
+                continue
+            for number, row in enumerate(rows, first):
+                if number > self._skip and (_is_filled(row) or number in self._sheet.errors):
                     numbers.append(number)
                     cells.append(row)
-            self._read += len(rows)
 
 
 def _is_filled(row: list[Any]) -> bool:
@@ -136,6 +155,31 @@ def header_names(cells: Sequence[Any]) -> list[str]:
     while names and not names[-1]:
         names.pop()
     return names
+
+
+def _found_header(file: IO[bytes]) -> dict[str, Any]:
+    """The keys of `read` that lead to the first sheet with rows, and to the row that names its columns."""
+    for position, name in enumerate(shown_sheets(file)):
+        with opened_sheet(file, name) as sheet:
+            try:
+                rows = _FilledRows(sheet, ExcelOptions(header=False)).take(LOOKED_AT)
+            except FileRejected:  # an empty one
+                continue
+        if len(rows.numbers) > 1:
+            found = {"sheet": name} if position else {}
+            header = _header_among(rows)
+            return found | ({"skip_lines": header - 1} if header > rows.numbers[0] else {})
+    return {}
+
+
+def _header_among(rows: _Rows) -> int:
+    """The number of the first row that has as many names as the widest row has cells."""
+    counts = [sum(cell != "" for cell in cells) for cells in rows.cells]
+    for number, cells in zip(rows.numbers, rows.cells, strict=True):
+        names = [cell for cell in cells if isinstance(cell, str) and cell]
+        if len(set(names)) == max(counts):
+            return number
+    return rows.numbers[0]
 
 
 def _check(sheet: Sheet, rows: _FilledRows, schema: Schema) -> None:

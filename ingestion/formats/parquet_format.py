@@ -110,7 +110,8 @@ def _refuse_without_text(schema: pa.Schema, options: TypedOptions) -> None:
 
 
 def _chunk(batch: pa.RecordBatch, schema: Schema, options: TypedOptions, count: int) -> Chunk:
-    texts, against = {}, {}
+    texts: dict[str, pa.Array] = {}
+    against: dict[int, list[Reason]] = {}
     for column in schema.columns:
         text = as_text(batch.column(column.name), column, options)
         bad = _not_utf8(text)

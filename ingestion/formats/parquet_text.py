@@ -15,6 +15,13 @@ from ingestion.formats.typed_text import TypedOptions, numbers_as_declared, time
 _PLAIN = Column(name="nested", dtype=Dtype.STR)
 _AS_WRITTEN = TypedOptions()
 _JSON_NULL = "null"
+_AS_THEY_ARE = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_boolean,
+    pa.types.is_null,
+)
 
 
 class UnfitTypeError(Exception):
@@ -27,23 +34,21 @@ def as_text(values: pa.Array, column: Column, options: TypedOptions) -> pa.Array
     A text is not looked at: it may be no UTF-8. Raises UnfitTypeError.
     """
     kind = values.type
-    if pa.types.is_string(kind):
-        return values
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pc.cast(values, pa.string())
     if pa.types.is_dictionary(kind):
-        return as_text(values.dictionary_decode(), column, options)
-    if isinstance(kind, pa.BaseExtensionType):
-        return _extension(values, column, options)
-    if is_nested(kind):
-        return pa.array(_json(values, top=True), pa.string())
-    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
-        return times_as_text(values, column, options)
-    if pa.types.is_boolean(kind) or pa.types.is_null(kind):
-        return pc.cast(values, pa.string())
-    if is_number(kind):
-        return numbers_as_declared(_numbers(values), column, options)
-    raise UnfitTypeError(str(kind))
+        text = as_text(values.dictionary_decode(), column, options)
+    elif isinstance(kind, pa.BaseExtensionType):
+        text = _extension(values, column, options)
+    elif is_nested(kind):
+        text = pa.array(_json(values, top=True), pa.string())
+    elif pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+        text = times_as_text(values, column, options)
+    elif is_number(kind):
+        text = numbers_as_declared(_numbers(values), column, options)
+    elif any(is_kind(kind) for is_kind in _AS_THEY_ARE):
+        text = pc.cast(values, pa.string())
+    else:
+        raise UnfitTypeError(str(kind))
+    return text
 
 
 def is_nested(kind: pa.DataType) -> bool:
@@ -81,7 +86,7 @@ def _json(values: pa.Array, *, top: bool = False) -> list[str | None]:
         return _json(values.storage, top=top)
     nothing = None if top else _JSON_NULL
     if pa.types.is_struct(kind):
-        names = [json.dumps(field.name, ensure_ascii=False) for field in kind]
+        names = [_quoted(field.name) for field in kind]
         fields = [_json(values.field(position)) for position in range(kind.num_fields)]
         there = values.is_valid().to_pylist()
         return [
@@ -96,9 +101,11 @@ def _json(values: pa.Array, *, top: bool = False) -> list[str | None]:
         return _json_of_lists(values, nothing)
     text = as_text(values, _PLAIN, _AS_WRITTEN)
     bare = is_number(kind) or pa.types.is_boolean(kind)
-    return [
-        nothing if one is None else one if bare else json.dumps(one, ensure_ascii=False) for one in text.to_pylist()
-    ]
+    return [nothing if one is None else one if bare else _quoted(one) for one in text.to_pylist()]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _json_of_lists(values: pa.Array, nothing: str | None) -> list[str | None]:
@@ -120,11 +127,12 @@ def _json_of_maps(values: pa.Array, nothing: str | None) -> list[str | None]:
     items = _json(flat.field("value"))
     told: list[str | None] = []
     start = 0
-    for length, is_there in zip(pc.list_value_length(pairs).to_pylist(), values.is_valid().to_pylist(), strict=True):
+    lengths = pc.list_value_length(pairs).to_pylist()
+    for length, is_there in zip(lengths, values.is_valid().to_pylist(), strict=True):
         if not is_there:
             told.append(nothing)
             continue
         members = zip(keys[start : start + length], items[start : start + length], strict=True)
-        told.append("{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {v}" for k, v in members) + "}")
+        told.append("{" + ", ".join(f"{_quoted(k)}: {v}" for k, v in members) + "}")
         start += length
     return told

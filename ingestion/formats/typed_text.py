@@ -1,7 +1,7 @@
 """Values that have a type in their file → the text that the rest of the pipeline reads them from.
 
 A number or a time in a workbook is not written at all. Where the YAML says how the file's texts write such values
-(`decimal`, `dates`), a typed one is put so, too: then it is read back as what it is, now and when it is judged again.
+(`decimal`, `dates`), a typed one is put so, too: then it is read as what it is, now and when it is judged again.
 """
 
 from __future__ import annotations
