@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, Any
-from xml.etree import ElementTree as ET
 
 from config.errors import FileRejected
 from ingestion.formats import excel_ods, excel_xls, excel_xlsx
@@ -24,57 +23,77 @@ _Range = tuple[tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet: its `rows`, from the first on, each of `width` cells. `errors`: by row, from 1, and column, from 0,
-    the errors that cells hold in the place of a value. `merged`: the first and last cells of merged ranges."""
+    """A sheet, whose rows have `width` cells.
+
+    `errors`: by row, from 1, and column, from 0, the errors that cells hold in the place of a value. `merged`: the
+    first and last cells of merged ranges, both from 0.
+    """
 
     place: str
-    rows: Iterator[list[Any]]
     width: int
     errors: Errors
     merged: list[_Range]
+    _rows: Iterator[list[Any]]
+
+    def take(self, most: int) -> list[list[Any]]:
+        """The next rows of the sheet, at most so many; none at its end."""
+        with _damage_told():
+            return list(islice(self._rows, most))
 
 
 @contextmanager
 def opened_sheet(raw: IO[bytes], wanted: str | int) -> Iterator[Sheet]:
     """The sheet of a workbook that has this name or number. Raises FileRejected where there is no such thing."""
-    import python_calamine as calamine  # here alone: most commands need no workbook
-
-    with seekable(raw) as file:
+    with seekable(raw) as file, ExitStack() as stack:
         if size_of(file) > MOST_BYTES:
             raise FileRejected(f"is a workbook of more than {MOST_BYTES >> 20} MB: export it as CSV or Parquet")
         kind = kind_of(file)
-        try:
-            if kind is Kind.ODS:
-                has_errors = _measured_ods(file)
-            with calamine.load_workbook(file) as book:
-                name = _chosen(book, wanted)
-                if kind is Kind.XLSX:
-                    errors = _scanned_xlsx(file, name)
-                elif kind is Kind.XLS:
-                    errors = excel_xls.errors_of_sheet(_whole(file), book.sheet_names.index(name))
-                else:
-                    errors = _errors_of_ods(file, name) if has_errors else {}
-                sheet = book.get_sheet_by_name(name)
-                merged = sheet.merged_cell_ranges or []
-                yield Sheet(f"sheet {name!r}", sheet.iter_rows(), sheet.total_width, errors, merged)
-        except calamine.PasswordError:
-            raise FileRejected(PROTECTED) from None
-        except (calamine.CalamineError, zipfile.BadZipFile, zlib.error, EOFError, ET.ParseError) as error:
-            raise FileRejected(f"is not a whole workbook ({type(error).__name__}): save it anew") from None
+        with _damage_told():
+            read_errors = _ERRORS_OF[kind](file)
+            book = stack.enter_context(_loaded(file))
+            name = _chosen(book, wanted)
+            errors = read_errors(name, book.sheet_names.index(name))
+            sheet = book.get_sheet_by_name(name)
+            merged = sheet.merged_cell_ranges or []
+        yield Sheet(f"sheet {name!r}", sheet.total_width, errors, merged, sheet.iter_rows())
 
 
 def shown_sheets(file: IO[bytes]) -> list[str]:
     """The names of the sheets that are shown. Raises FileRejected."""
-    import python_calamine as calamine
-
     kind_of(file)
+    with _damage_told(), _loaded(file) as book:
+        return [name for name, is_shown in _sheets(book) if is_shown]
+
+
+def _loaded(file: IO[bytes]) -> Any:
+    import python_calamine as calamine  # here alone: most commands need no workbook
+
+    file.seek(0)
+    return calamine.load_workbook(file)
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Turn whatever a damaged workbook makes of those who read it into FileRejected."""
     try:
-        with calamine.load_workbook(file) as book:
-            return [name for name, is_shown in _sheets(book) if is_shown]
-    except calamine.CalamineError:
-        raise FileRejected("is not a whole workbook") from None
-    finally:
-        file.seek(0)
+        yield
+    except (FileRejected, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno is not None:  # the disk's
+            raise
+        raise _damaged(error) from None
+    except BaseException as error:
+        # calamine panics where others raise; and a panic is no Exception
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise _damaged(error) from None
+        raise
+
+
+def _damaged(error: BaseException) -> FileRejected:
+    if type(error).__name__ == "PasswordError":
+        return FileRejected(PROTECTED)
+    return FileRejected(f"is not a whole workbook ({type(error).__name__}): save it anew")
 
 
 def _sheets(book: Any) -> list[tuple[str, bool]]:
@@ -85,39 +104,50 @@ def _sheets(book: Any) -> list[tuple[str, bool]]:
     return [(sheet.name, sheet.visible == visible) for sheet in book.sheets_metadata if sheet.typ == kind]
 
 
-def _scanned_xlsx(file: IO[bytes], sheet: str) -> Errors:
-    def check(rows: int, columns: int) -> None:
-        _check_size(f"sheet {sheet!r}", rows, columns)
+_ErrorsOf = Callable[[str, int], Errors]  # of a sheet, by its name or its position
 
-    file.seek(0)
+
+def _errors_of_xlsx(file: IO[bytes]) -> _ErrorsOf:
     archive = zipfile.ZipFile(file)
-    return excel_xlsx.scanned(archive, excel_xlsx.part_of(archive, sheet), check)
+
+    def errors_of(sheet: str, _position: int) -> Errors:
+        def check(rows: int, columns: int) -> None:
+            _check_size(f"sheet {sheet!r}", rows, columns)
+
+        return excel_xlsx.scanned(archive, excel_xlsx.part_of(archive, sheet), check)
+
+    return errors_of
 
 
-def _measured_ods(file: IO[bytes]) -> bool:
-    """Refuse sheets that are too large; has any of them errors in cells?"""
+def _errors_of_xls(file: IO[bytes]) -> _ErrorsOf:
+    file.seek(0)
+    by_position = excel_xls.errors_by_sheet(file.read())
+    return lambda _sheet, position: by_position(position)
+
+
+def _errors_of_ods(file: IO[bytes]) -> _ErrorsOf:
+    """All of its sheets are read at once: so they are measured before that."""
+    archive = zipfile.ZipFile(file)
     size = excel_ods.Size()
-    with zipfile.ZipFile(file).open(ODS_PART) as stream:
+    with archive.open(ODS_PART) as stream:
         size.go_through(stream, lambda rows, columns: _check_size("one of its sheets", rows, columns))
-    file.seek(0)
-    return size.has_errors
+
+    def errors_of(sheet: str, _position: int) -> Errors:
+        if not size.has_errors:
+            return {}
+        with archive.open(ODS_PART) as stream:
+            return excel_ods.errors_of_sheet(stream, sheet)
+
+    return errors_of
 
 
-def _errors_of_ods(file: IO[bytes], sheet: str) -> Errors:
-    file.seek(0)
-    with zipfile.ZipFile(file).open(ODS_PART) as stream:
-        return excel_ods.errors_of_sheet(stream, sheet)
+_ERRORS_OF = {Kind.XLSX: _errors_of_xlsx, Kind.XLS: _errors_of_xls, Kind.ODS: _errors_of_ods}
 
 
 def _check_size(place: str, rows: int, columns: int) -> None:
     if rows * columns > MOST_CELLS:
         size = f"{rows:,} rows and up to {columns:,} columns"
         raise FileRejected(f"{place} has {size}, too many to hold: export it as CSV or Parquet")
-
-
-def _whole(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read()
 
 
 def _chosen(book: Any, wanted: str | int) -> str:

@@ -25,8 +25,8 @@ _DIGITS_MATTER = frozenset({Dtype.INT, Dtype.STR})
 class Cells(NamedTuple):
     """A column's cells as text, null where they are empty.
 
-    `lost` (boolean, one a cell): where a cell holds a number with more digits than a workbook keeps, and the column
-    needs them all.
+    `lost` (boolean, one a cell): where a cell holds a number with more digits than a workbook keeps, in a column
+    that needs them all.
     """
 
     text: pa.Array

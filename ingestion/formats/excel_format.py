@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import IO, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -131,7 +131,7 @@ class _FilledRows:
     def _read_on(self, wanted: int) -> None:
         """Hold as many rows as are wanted, if there are so many."""
         numbers, cells = self._held
-        while len(numbers) < wanted and (rows := list(islice(self._sheet.rows, wanted - len(numbers)))):
+        while len(numbers) < wanted and (rows := self._sheet.take(wanted - len(numbers))):
             first, self._read = self._read + 1, self._read + len(rows)
             if first > self._skip and all(map(any, rows)):  # the quick way, for most
                 numbers += range(first, self._read + 1)

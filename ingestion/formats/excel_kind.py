@@ -47,7 +47,7 @@ def kind_of(file: IO[bytes]) -> Kind:
         raise FileRejected(f"is no workbook: {_looks(beginning)}")
     try:
         parts = {part.filename: part.file_size for part in zipfile.ZipFile(file).infolist()}
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):
         raise FileRejected("is not a whole workbook: it is cut off or damaged; fetch or save it anew") from None
     file.seek(0)
     if XLSB_PART in parts:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from config.errors import FileRejected
 
@@ -16,14 +16,14 @@ _BOF, _EOF, _BOUNDSHEET, _FORMULA, _BOOLERR = 0x0809, 0x000A, 0x0085, 0x0006, 0x
 _NAMES = {0: "#NULL!", 7: "#DIV/0!", 15: "#VALUE!", 23: "#REF!", 29: "#NAME?", 36: "#NUM!", 42: "#N/A"}
 
 
-def errors_of_sheet(data: bytes, index: int) -> dict[int, dict[int, str]]:
-    """The errors of the sheet at `index`, by row, from 1, and column, from 0. Raises FileRejected."""
-    try:
-        stream = _workbook_stream(data)
-        starts = [struct.unpack_from("<I", body)[0] for kind, body in _records(stream, 0) if kind == _BOUNDSHEET]
-        return _errors(stream, starts[index])
-    except (struct.error, IndexError):
-        raise FileRejected("is not a whole workbook: its records are damaged; save it anew") from None
+def errors_by_sheet(data: bytes) -> Callable[[int], dict[int, dict[int, str]]]:
+    """What finds the errors of a sheet by its position: by row, from 1, and column, from 0.
+
+    Both raise struct.error or IndexError where the file is damaged, and FileRejected.
+    """
+    stream = _workbook_stream(data)
+    starts = [struct.unpack_from("<I", body)[0] for kind, body in _records(stream, 0) if kind == _BOUNDSHEET]
+    return lambda position: _errors(stream, starts[position])
 
 
 def _errors(stream: bytes, start: int) -> dict[int, dict[int, str]]:

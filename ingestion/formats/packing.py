@@ -52,7 +52,10 @@ class _Zstd:
 
 def _open_zip(file: IO[bytes]) -> IO[bytes]:
     """The one member of an archive. Raises FileRejected where there is not one that can be read."""
-    archive = zipfile.ZipFile(file)
+    try:
+        archive = zipfile.ZipFile(file)
+    except NotImplementedError as error:  # the version that its damaged header says
+        raise zipfile.BadZipFile from error
     members = [m for m in archive.infolist() if not m.is_dir() and not _is_leftover(m.filename)]
     if len(members) != 1:
         found = f"holds {len(members)} files" if members else "holds no file"
