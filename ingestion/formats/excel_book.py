@@ -23,13 +23,14 @@ _Range = tuple[tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet, whose rows have `width` cells.
+    """A sheet, whose rows have `width` cells, from column `first_column` on (A is 0).
 
     `errors`: by row, from 1, and column, from 0, the errors that cells hold in the place of a value. `merged`: the
     first and last cells of merged ranges, both from 0.
     """
 
     place: str
+    first_column: int
     width: int
     errors: Errors
     merged: list[_Range]
@@ -49,13 +50,14 @@ def opened_sheet(raw: IO[bytes], wanted: str | int) -> Iterator[Sheet]:
             raise FileRejected(f"is a workbook of more than {MOST_BYTES >> 20} MB: export it as CSV or Parquet")
         kind = kind_of(file)
         with _damage_told():
-            read_errors = _ERRORS_OF[kind](file)
+            read_errors = _ERRORS_OF[kind](file, stack)
             book = stack.enter_context(_loaded(file))
             name = _chosen(book, wanted)
             errors = read_errors(name, book.sheet_names.index(name))
             sheet = book.get_sheet_by_name(name)
             merged = sheet.merged_cell_ranges or []
-        yield Sheet(f"sheet {name!r}", sheet.total_width, errors, merged, sheet.iter_rows())
+            first = sheet.start[1] if sheet.start else 0  # its rows come without the empty columns before that
+        yield Sheet(f"sheet {name!r}", first, sheet.width, errors, merged, sheet.iter_rows())
 
 
 def shown_sheets(file: IO[bytes]) -> list[str]:
@@ -107,8 +109,8 @@ def _sheets(book: Any) -> list[tuple[str, bool]]:
 _ErrorsOf = Callable[[str, int], Errors]  # of a sheet, by its name or its position
 
 
-def _errors_of_xlsx(file: IO[bytes]) -> _ErrorsOf:
-    archive = zipfile.ZipFile(file)
+def _errors_of_xlsx(file: IO[bytes], stack: ExitStack) -> _ErrorsOf:
+    archive = stack.enter_context(zipfile.ZipFile(file))
 
     def errors_of(sheet: str, _position: int) -> Errors:
         def check(rows: int, columns: int) -> None:
@@ -119,15 +121,15 @@ def _errors_of_xlsx(file: IO[bytes]) -> _ErrorsOf:
     return errors_of
 
 
-def _errors_of_xls(file: IO[bytes]) -> _ErrorsOf:
+def _errors_of_xls(file: IO[bytes], _stack: ExitStack) -> _ErrorsOf:
     file.seek(0)
     by_position = excel_xls.errors_by_sheet(file.read())
     return lambda _sheet, position: by_position(position)
 
 
-def _errors_of_ods(file: IO[bytes]) -> _ErrorsOf:
+def _errors_of_ods(file: IO[bytes], stack: ExitStack) -> _ErrorsOf:
     """All of its sheets are read at once: so they are measured before that."""
-    archive = zipfile.ZipFile(file)
+    archive = stack.enter_context(zipfile.ZipFile(file))
     size = excel_ods.Size()
     with archive.open(ODS_PART) as stream:
         size.go_through(stream, lambda rows, columns: _check_size("one of its sheets", rows, columns))

@@ -14,6 +14,7 @@ from config.model import Column, Dtype
 from ingestion.formats.typed_text import (
     MOST_EXACT,
     TypedOptions,
+    doubles_as_text,
     nulls_where_empty,
     numbers_as_declared,
     times_as_text,
@@ -42,7 +43,7 @@ def as_text(values: Sequence[Any], column: Column, options: TypedOptions) -> Cel
         part = values if len(kinds) == 1 else [value if type(value) is kind else None for value in values]
         if kind is float:
             numbers = pa.array(part, pa.float64())
-            parts.append(numbers_as_declared(_numbers(numbers), column, options))
+            parts.append(numbers_as_declared(doubles_as_text(numbers), column, options))
             if column.dtype in _DIGITS_MATTER:
                 lost = _beyond_exact(numbers)
         elif kind in _KINDS:
@@ -52,15 +53,6 @@ def as_text(values: Sequence[Any], column: Column, options: TypedOptions) -> Cel
     if not parts:
         return Cells(pa.nulls(len(values), pa.string()))
     return Cells(pc.coalesce(*parts) if len(parts) > 1 else parts[0], lost)
-
-
-def _numbers(numbers: pa.Array) -> pa.Array:
-    """In the shortest form that is read back as the same double, without decimals where there are none."""
-    values = pc.add(numbers, 0.0)  # -0.0 is 0
-    plain = values.to_numpy(zero_copy_only=False)
-    if not (np.abs(plain) > MOST_EXACT).any() and (np.isnan(plain) | (plain == np.floor(plain))).all():
-        values = pc.cast(values, pa.int64())  # the quick way to the same texts
-    return pc.cast(values, pa.string())
 
 
 def _beyond_exact(numbers: pa.Array) -> np.ndarray | None:

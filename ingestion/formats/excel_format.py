@@ -256,7 +256,7 @@ class _Records:
         for position in self._unnamed:
             filled = [row for row, cell in enumerate(columns[position]) if cell != ""]
             if len(filled) == count and not self._count:
-                place = f"{self._sheet.place}, column {letters(position)}"
+                place = f"{self._sheet.place}, column {letters(position + self._sheet.first_column)}"
                 raise FileRejected(f"{place}: has values and no name in the header; name it, or leave it out")
             for row in filled:
                 reasons = against.setdefault(row, [])
@@ -268,7 +268,8 @@ class _Records:
         for (top, left), (bottom, right) in self._sheet.merged:
             if bottom + 1 < numbers[0] or top + 1 > numbers[-1]:
                 continue
-            names = [(name, position) for name, position in self._positions.items() if left <= position <= right]
+            places = [(name, position + self._sheet.first_column) for name, position in self._positions.items()]
+            names = [(name, position) for name, position in places if left <= position <= right]
             for row, number in enumerate(numbers):
                 if top < number <= bottom + 1:
                     for name, position in names:
@@ -283,7 +284,7 @@ class _Records:
         names = {position: name for name, position in self._positions.items()}
         for row, number in enumerate(numbers):
             for position, text in self._sheet.errors.get(number, {}).items():
-                if name := names.get(position):
+                if name := names.get(position - self._sheet.first_column):
                     against.setdefault(row, []).append(Reason(Stage.SCHEMA, ERROR, name))
                     found.setdefault(row, {})[name] = text
         return found

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import IO
 from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 PART_BYTES = 1 << 20
 _IS_ERROR = b'value-type="error"'
@@ -26,14 +27,17 @@ class Size:
         self.has_errors = False
 
     def go_through(self, stream: IO[bytes], check: Callable[[int, int], None]) -> None:
-        """Count, and tell `check` after every part."""
+        """Count, and tell `check` after every part. Raises ExpatError for what is no XML."""
+        parser = expat.ParserCreate()  # calamine waits for ever for the end of a table that has none
         rest = b""
         while part := stream.read(PART_BYTES):
+            parser.Parse(part, False)
             text = rest + part
             cut = text.rfind(_ROW) + len(_ROW) if _ROW in text else 0
             rest = text[cut:]
             self._count(text[:cut])
             check(self.rows, self.columns)
+        parser.Parse(b"", True)
 
     def _count(self, text: bytes) -> None:
         self.has_errors = self.has_errors or _IS_ERROR in text

@@ -64,6 +64,7 @@ def _workbook_stream(data: bytes) -> bytes:
 
     entries = read(directory)
     root_start = struct.unpack_from("<I", entries, 116)[0]
+    minis, mini_stream = _numbers(read(mini_fat)), read(root_start)
     for at in range(0, len(entries), 128):
         length = struct.unpack_from("<H", entries, at + 64)[0]
         name = entries[at : at + max(length - 2, 0)].decode("utf-16-le", "replace")
@@ -72,7 +73,6 @@ def _workbook_stream(data: bytes) -> bytes:
             continue
         if size >= _MINI_LIMIT:
             return read(start)[:size]
-        minis, mini_stream = _numbers(read(mini_fat)), read(root_start)
         return b"".join(mini_stream[n << mini_shift : (n + 1) << mini_shift] for n in _chain(minis, start))[:size]
     raise FileRejected("is no workbook: it is a file of another program of Office, or an old one")
 
@@ -93,11 +93,13 @@ def _fat(data: bytes, shift: int) -> tuple[int, ...]:
 
 
 def _chain(table: tuple[int, ...], start: int) -> Iterator[int]:
-    for _ in range(len(table)):
+    """The sectors that follow each other. Raises IndexError for a circle: calamine would run in it for ever."""
+    for _ in range(len(table) + 1):
         if start >= _END:
             return
         yield start
         start = table[start]
+    raise IndexError
 
 
 def _numbers(data: bytes) -> tuple[int, ...]:

@@ -35,11 +35,23 @@ def _open_zstd(file: IO[bytes]) -> IO[bytes]:
     return cast("IO[bytes]", _Zstd(file))
 
 
+class _LeftOpen:
+    """A file whose reader must not close it, as Arrow does."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read = file.read
+
+    def close(self) -> None:
+        """Whoever opened it closes it."""
+
+
 class _Zstd:
     """Arrow's decoder, which tells of a file that is cut off; it has no error of its own, so one is made here."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+        self._stream = pa.CompressedInputStream(pa.PythonFile(_LeftOpen(file), mode="r"), "zstd")
 
     def read(self, size: int) -> bytes:
         try:

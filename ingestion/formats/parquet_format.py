@@ -40,17 +40,18 @@ class ParquetFormat(Format):
     def columns(self, raw: IO[bytes], rows: int, options: TypedOptions) -> list[str]:
         """The names of the outermost columns."""
         del rows, options
-        with _opened(raw) as file:
+        with _opened(raw) as file, _damage_told():
             return list(file.schema_arrow.names)
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: TypedOptions) -> Iterator[Chunk]:
         """Numbers and times by their text, nested values as JSON."""
         with _opened(raw) as file:
-            names = list(file.schema_arrow.names)
-            check_columns(schema, names)
-            _refuse_without_text(file.schema_arrow, options)
+            with _damage_told():
+                fields = file.schema_arrow
+            check_columns(schema, fields.names)
+            _refuse_without_text(fields, options)
             count = 0
-            for batch in file.iter_batches(chunk_rows, use_threads=False):
+            for batch in _batches(file, chunk_rows):
                 if batch.num_rows:
                     yield _chunk(batch, schema, options, count)
                     count += batch.num_rows
@@ -66,21 +67,39 @@ def _opened(raw: IO[bytes]) -> Iterator[Any]:
         if beginning != MAGIC:
             raise FileRejected(_no_parquet(beginning))
         size_of(file)
-        try:
-            with pq.ParquetFile(
+        with _damage_told():
+            parquet = pq.ParquetFile(
                 file,
                 buffer_size=BUFFER_BYTES,
                 pre_buffer=False,
                 coerce_int96_timestamp_unit="us",  # as nanoseconds, years far off would come out as others
                 page_checksum_verification=True,
-            ) as parquet:
-                yield parquet
-        except pa.ArrowException as error:
-            raise _damaged(error) from None
-        except OSError as error:
-            if error.errno is not None:  # the disk's
-                raise
-            raise _damaged(error) from None
+            )
+        with parquet:
+            yield parquet
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Turn what Arrow makes of a damaged file into FileRejected."""
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # a name, or Arrow's own message, may be no text
+        raise _damaged(error) from None
+    except OSError as error:
+        if error.errno is not None:  # the disk's
+            raise
+        raise _damaged(error) from None
+
+
+def _batches(file: Any, most: int) -> Iterator[pa.RecordBatch]:
+    batches = file.iter_batches(most, use_threads=False)
+    while True:
+        with _damage_told():
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def _damaged(error: Exception) -> FileRejected:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.model import Column, Dtype
-from ingestion.formats.typed_text import TypedOptions, numbers_as_declared, times_as_text
+from ingestion.formats.typed_text import TypedOptions, doubles_as_text, numbers_as_declared, times_as_text
 
 _PLAIN = Column(name="nested", dtype=Dtype.STR)
 _AS_WRITTEN = TypedOptions()
@@ -63,6 +63,8 @@ def is_number(kind: pa.DataType) -> bool:
 
 def _numbers(values: pa.Array) -> pa.Array:
     """In plain notation. A double is told by as few digits as tell it apart; of a decimal, all are kept."""
+    if pa.types.is_floating(values.type):
+        return doubles_as_text(values if values.type != pa.float16() else pc.cast(values, pa.float32()))
     text = pc.cast(values, pa.string())
     if pa.types.is_decimal(values.type) and pc.any(pc.match_substring(text, "E")).as_py():
         told = [None if value is None else format(value, "f") for value in values.to_pylist()]

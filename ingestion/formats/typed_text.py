@@ -10,6 +10,7 @@ import datetime as dt
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
@@ -120,6 +121,19 @@ def _since_1970(value: Any, times: int) -> str | None:
     digits = len(str(1_000_000 // times)) - 1
     fraction = f".{rest:0{digits}d}".rstrip("0") if rest else ""
     return f"{'-' if micros < 0 else ''}{whole}{fraction}"
+
+
+def doubles_as_text(numbers: pa.Array) -> pa.Array:
+    """Floating-point numbers (Arrow) in the shortest form that is read back as the same one; 42.0 is 42."""
+    values = pc.add(numbers, pa.scalar(0.0, numbers.type))  # -0.0 is 0
+    plain = values.to_numpy(zero_copy_only=False)
+    with np.errstate(invalid="ignore"):
+        whole = (np.abs(plain) <= MOST_EXACT) & (plain == np.floor(plain))
+    if whole.all() and not values.null_count:
+        return pc.cast(pc.cast(values, pa.int64()), pa.string())
+    is_whole = pa.array(whole)
+    text = pc.cast(pc.cast(only(values, is_whole), pa.int64()), pa.string())
+    return pc.coalesce(text, pc.cast(only(values, pc.invert(is_whole)), pa.string()))
 
 
 def nulls_where_empty(text: pa.Array) -> pa.Array:
