@@ -117,7 +117,7 @@ PETS = "watcher/batch/expected_files/pets.csv"
         (
             f"{PETS[:-4]}.xls",
             SMALL["watcher"]["batch"]["expected_files"]["pets.csv"],
-            r"files.pets.xls: no format reads \.xls; ",
+            r"files.pets.pdf: no format reads \.pdf; ",
         ),
         (f"{PETS}/table", "quarantine", "quarantine is a table of the pipeline itself"),
         (f"{PETS}/table", "a b", "'a b' is not a table name"),

@@ -132,7 +132,7 @@ def test_a_hidden_sheet_is_not_the_first() -> None:
 
 
 def test_rows_before_the_header_and_after_the_data_are_skipped() -> None:
-    lines = [["Report"], [], HEADER, [1, 2, 3], [4, 5, 6], [], ["Sum", 7, 9]]
+    lines: list[list[Any]] = [["Report"], [], HEADER, [1, 2, 3], [4, 5, 6], [], ["Sum", 7, 9]]
     assert read(xlsx(lines), skip_lines=2, skip_footer=1)[0] == [(1, ["1", "2", "3"]), (2, ["4", "5", "6"])]
     assert read(xlsx(lines[3:5]), header=False)[0] == [(1, ["1", "2", "3"]), (2, ["4", "5", "6"])]
     with pytest.raises(FileRejected, match=r"sheet 'Data': row 1 is no header; row 3 .*skip_lines: 2"):
@@ -148,7 +148,13 @@ def test_a_value_in_a_column_without_a_name_is_not_dropped() -> None:
 
 
 def test_places_are_right_where_the_first_columns_are_empty() -> None:
-    lines = [[], [None, *HEADER], [None, 1, CellError("#N/A"), "x"], [None, 2, "y", None], [None, 3, "z", "w"]]
+    lines: list[list[Any]] = [
+        [],
+        [None, *HEADER],
+        [None, 1, CellError("#N/A"), "x"],
+        [None, 2, "y", None],
+        [None, 3, "z", "w"],
+    ]
     rows, malformed = read(xlsx(lines, merged=["C4:D4"]))
     assert rows == [(3, ["3", "z", "w"])]
     assert [m[:2] for m in malformed] == [(1, [("error_value", "a")]), (2, [("merged_cell", "b")])]

@@ -390,7 +390,7 @@ def test_master_files_are_known_by_name_whatever_their_format(desk: Desk) -> Non
         ("regions.csv.gz", "regions", Feed.BATCH),
         ("restaurants.csv", "restaurants", Feed.BATCH),
     ]
-    assert sorted(desk.reports) == [("unexpected", n) for n in ("cities.xlsx", "old", "orders.json")]
+    assert sorted(desk.reports) == [("unexpected", n) for n in ("cities.pdf", "old", "orders.json")]
 
 
 # ---------------------------------------------------------------- not loaded
