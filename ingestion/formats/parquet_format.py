@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from config.errors import FileRejected
 from config.model import Column, Schema, Stage
 from ingestion.formats.format import Format
-from ingestion.formats.parquet_text import UnfitTypeError, as_text
+from ingestion.formats.parquet_text import UnfitTypeError, as_text, is_number
 from ingestion.formats.spool import seekable, size_of
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
@@ -132,8 +132,9 @@ def _chunk(batch: pa.RecordBatch, schema: Schema, options: TypedOptions, count: 
     texts: dict[str, pa.Array] = {}
     against: dict[int, list[Reason]] = {}
     for column in schema.columns:
-        text = as_text(batch.column(column.name), column, options)
-        bad = _not_utf8(text)
+        values = batch.column(column.name)
+        text = as_text(values, column, options)
+        bad = [] if is_number(values.type) or pa.types.is_temporal(values.type) else _not_utf8(text)
         for row in bad:
             against.setdefault(row, []).append(Reason(Stage.SCHEMA, NOT_UTF8, column.name))
         texts[column.name] = _readable(text, bad) if bad else text

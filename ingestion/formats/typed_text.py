@@ -126,14 +126,13 @@ def _since_1970(value: Any, times: int) -> str | None:
 def doubles_as_text(numbers: pa.Array) -> pa.Array:
     """Floating-point numbers (Arrow) in the shortest form that is read back as the same one; 42.0 is 42."""
     values = pc.add(numbers, pa.scalar(0.0, numbers.type))  # -0.0 is 0
-    plain = values.to_numpy(zero_copy_only=False)
+    text = pc.cast(values, pa.string())
+    if not pc.any(pc.match_substring(text, "e")).as_py():
+        return text
+    plain = values.to_numpy(zero_copy_only=False)  # Arrow writes 1e+10, which is a whole number
     with np.errstate(invalid="ignore"):
-        whole = (np.abs(plain) <= MOST_EXACT) & (plain == np.floor(plain))
-    if whole.all() and not values.null_count:
-        return pc.cast(pc.cast(values, pa.int64()), pa.string())
-    is_whole = pa.array(whole)
-    text = pc.cast(pc.cast(only(values, is_whole), pa.int64()), pa.string())
-    return pc.coalesce(text, pc.cast(only(values, pc.invert(is_whole)), pa.string()))
+        whole = pa.array((np.abs(plain) <= MOST_EXACT) & (plain == np.floor(plain)))
+    return pc.coalesce(pc.cast(pc.cast(only(values, whole), pa.int64()), pa.string()), text)
 
 
 def nulls_where_empty(text: pa.Array) -> pa.Array:

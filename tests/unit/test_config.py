@@ -115,7 +115,7 @@ PETS = "watcher/batch/expected_files/pets.csv"
         ("watcher/batch/trigger_hour", 24, "watcher.batch.trigger_hour: .*less than or equal to 23.*24"),
         ("watcher/batch/expected_files/x.csv", {"table": "t"}, "x.csv: no schema 'x' under schemas"),
         (
-            f"{PETS[:-4]}.xls",
+            f"{PETS[:-4]}.pdf",
             SMALL["watcher"]["batch"]["expected_files"]["pets.csv"],
             r"files.pets.pdf: no format reads \.pdf; ",
         ),
