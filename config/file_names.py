@@ -11,7 +11,7 @@ from itertools import combinations
 
 from config.model import Feed, FileSpec
 
-PACKINGS = (".gz",)  # what a name ends with, behind its extension, when the file is packed
+PACKINGS = (".gz", ".zst", ".zip")  # what a name ends with, behind its extension, when the file is packed
 _PART = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)  # of a glob, as fnmatch reads it
 _CLOSE = 0.75  # how like an expected name another one has to be to be taken for a slip
 
@@ -32,9 +32,16 @@ def storable(text: str) -> str:
 
 
 def spec_for(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> FileSpec | None:
-    """The spec that expects `file_name` (or the same, packed) in `feed`, or None; the most exact pattern wins."""
-    plain = unpacked_name(file_name)
-    found = [spec for spec in specs if spec.feed is feed and fnmatch.fnmatchcase(plain, spec.pattern)]
+    """The spec that expects `file_name` (or the same, packed) in `feed`, or None; the most exact pattern wins.
+
+    A pattern may name packed files, too: of `export.zip` nobody knows what is in it by the name alone.
+    """
+    names = {file_name, unpacked_name(file_name)}
+
+    def fits(spec: FileSpec) -> bool:
+        return spec.feed is feed and any(fnmatch.fnmatchcase(name, spec.pattern) for name in names)
+
+    found = filter(fits, specs)
     return max(found, key=lambda spec: exactness(spec.pattern), default=None)
 
 

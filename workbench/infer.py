@@ -33,7 +33,6 @@ from workbench.key_guess import KeyGuess, guess_key, parent_of, singular
 from workbench.output import AsJson, print_json, say
 from workbench.session import EXIT_OK, checked_config, command, open_warehouse
 
-SNIFFED_BYTES = 1 << 18
 ENOUGH_THERE = 0.5  # this share of the values must be keys of the parent: some parents come later
 
 
@@ -137,7 +136,7 @@ def _dialect(file: OpenFile, name: str, options: ReadOptions) -> ReadOptions:
     """What the file's format makes of its beginning, as far as it differs from `options`."""
     found, own = FORMATS.get(options, name)
     with byte_stream(file, name) as raw:
-        return ReadOptions.model_validate(found.sniff(raw.read(SNIFFED_BYTES), own) or {})
+        return ReadOptions.model_validate(found.sniff(raw.read(found.sniffed_bytes), own) or {})
 
 
 def read_sample(file: OpenFile, name: str, rows: int, options: ReadOptions) -> pa.Table:

@@ -41,6 +41,9 @@ MEANINGS = {
     "lone_surrogate": "the text holds half a character (a lone surrogate)",
     "unexpected_column": "the record has a key that is not agreed",
     "key_given_twice": "the record names a key twice",
+    "error_value": "the cell holds an error, as #N/A, in the place of a value",
+    "merged_cell": "the cell is merged with another one, which has the value",
+    "digits_lost": "the number has more digits than a workbook keeps; write it as text",
 }
 
 _STYLE = """

@@ -19,7 +19,13 @@ LIKELY_DELIMITERS = (",", ";", "\t", "|", ":")
 SAMPLE_LINES, SAMPLE_BYTES = 20, 1 << 16  # looked at for another delimiter
 LIKELY_QUOTES = ("'", '"', "`")
 _BOM = b"\xef\xbb\xbf"
-OTHER_KINDS = ((b"PK\x03\x04", "a zip archive or an Excel workbook"), (b"\x1f\x8b", "packed with gzip"))
+OTHER_KINDS = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook"),
+    (b"\x1f\x8b", "packed with gzip"),
+    (b"PAR1", "Parquet"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd"),
+)
 _SEP_LINE = re.compile(rb'"?sep=([^"\r\n\x80-\xff])"?(?:\r\n|\r|\n)', re.IGNORECASE)  # Excel's, before the header
 _LINE = re.compile(rb"[^\r\n]*+(?:\r\n|\r|\n)")
 _EMPTY_LINES = re.compile(rb"[\r\n]*+")

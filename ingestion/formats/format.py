@@ -24,6 +24,8 @@ class Format(ABC):
     """The keys of `read:` that are this format's own, with their types and defaults."""
     longest_record: ClassVar[int]
     """Bytes. A record that is longer is refused, or its file; so nothing is looked for further away."""
+    sniffed_bytes: ClassVar[int] = 1 << 18
+    """How much of a file's beginning `sniff` is to be given."""
 
     def defaults(self, extension: str) -> dict[str, Any]:
         """Where the extension says something of the file: keys of `Options` whose default is another then."""

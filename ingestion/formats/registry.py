@@ -13,8 +13,10 @@ from config.file_specs import logical_stem
 from config.model import FileSpec, Model, ReadOptions
 from config.settings import PipelineConfig, ReaderConfig
 from ingestion.formats.csv_format import CsvFormat
+from ingestion.formats.excel_format import ExcelFormat
 from ingestion.formats.format import Format
 from ingestion.formats.json_format import JsonFormat, NdjsonFormat
+from ingestion.formats.parquet_format import ParquetFormat
 
 
 class Registry:
@@ -76,7 +78,7 @@ class Registry:
         return [one.name for one in self if key in one.Options.model_fields]
 
 
-FORMATS = Registry((CsvFormat(), JsonFormat(), NdjsonFormat()))
+FORMATS = Registry((CsvFormat(), JsonFormat(), NdjsonFormat(), ExcelFormat(), ParquetFormat()))
 
 
 def options_of(one: Format, read: ReadOptions, file_name: str) -> Model:

@@ -115,9 +115,9 @@ PETS = "watcher/batch/expected_files/pets.csv"
         ("watcher/batch/trigger_hour", 24, "watcher.batch.trigger_hour: .*less than or equal to 23.*24"),
         ("watcher/batch/expected_files/x.csv", {"table": "t"}, "x.csv: no schema 'x' under schemas"),
         (
-            f"{PETS[:-4]}.xls",
+            f"{PETS[:-4]}.pdf",
             SMALL["watcher"]["batch"]["expected_files"]["pets.csv"],
-            r"files.pets.xls: no format reads \.xls; ",
+            r"files.pets.pdf: no format reads \.pdf; ",
         ),
         (f"{PETS}/table", "quarantine", "quarantine is a table of the pipeline itself"),
         (f"{PETS}/table", "a b", "'a b' is not a table name"),

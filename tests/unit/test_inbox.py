@@ -377,7 +377,7 @@ def test_everything_means_each_day_in_order_and_then_the_stream(desk: Desk) -> N
 
 
 def test_master_files_are_known_by_name_whatever_their_format(desk: Desk) -> None:
-    for name in ("restaurants.csv", "regions.csv.gz", "cities.csv", "metadata.json", "orders.json", "cities.xlsx"):
+    for name in ("restaurants.csv", "regions.csv.gz", "cities.csv", "metadata.json", "orders.json", "cities.pdf"):
         desk.write(f"../../master/{name}", age=60)
     desk.write("../../master/old/teams.csv", age=60)
     for _ in range(2):
@@ -391,7 +391,7 @@ def test_master_files_are_known_by_name_whatever_their_format(desk: Desk) -> Non
         ("regions.csv.gz", "regions", Feed.BATCH),
         ("restaurants.csv", "restaurants", Feed.BATCH),
     ]
-    assert sorted(desk.reports) == [("unexpected", n) for n in ("cities.xlsx", "old", "orders.json")]
+    assert sorted(desk.reports) == [("unexpected", n) for n in ("cities.pdf", "old", "orders.json")]
 
 
 # ---------------------------------------------------------------- not loaded
