@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,17 +10,14 @@ from pathlib import Path
 
 from config.errors import PipelineError, in_our_words
 from config.model import FileJob, FileOutcome, Status, Tries
-from config.settings import PipelineConfig
-from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import LOCK_SECONDS, QuarantineBackup
 from ingestion.contract_watch import ContractWatch
 from ingestion.decisions import Next, Tell, decide_what_follows
 from ingestion.engines.engine import FOLLOW_UP_SECONDS, Engine
 from ingestion.file_load import record_failure
 from ingestion.file_report import Summary, report, tell_of_crash
-from ingestion.file_tracker import FileTracker
-from ingestion.inbox import Inbox
 from ingestion.places.registry import opened
+from ingestion.service import Service
 from ingestion.trouble import Trouble
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
@@ -36,26 +32,22 @@ class Aftermath:
 
     def __init__(
         self,
-        config: PipelineConfig,
-        warehouse: Warehouse,
-        tracker: FileTracker,
-        inbox: Inbox,
+        service: Service,
         engine: Engine,
         trouble: Trouble,
-        stop: threading.Event,
         utc_now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         """`utc_now` is the clock that contracts are held against."""
-        self._config = config
-        self._warehouse = warehouse
-        self._tracker = tracker
-        self._inbox = inbox
+        self._config = config = service.config
+        self._warehouse = service.warehouse
+        self._tracker = service.tracker
+        self._inbox = service.inbox
         self._engine = engine
         self._trouble = trouble
-        self._stop = stop
+        self._stop = service.stop
         self.summary = Summary()
-        self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse, stop)
-        self.contracts = ContractWatch(config, warehouse, tracker, inbox, utc_now)
+        self.backup = QuarantineBackup(config.path(config.quarantine.dir), service.warehouse, service.stop)
+        self.contracts = ContractWatch(service, utc_now)
 
     def record_failure(self, job: FileJob, what: str) -> FileOutcome:
         """Write down that the file failed, by the content that it has now. Raises what a load does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ingestion.ingestion_runner import IngestionRunner
 from ingestion.master_seeder import seed_master
 from ingestion.places import open_writers
 from ingestion.scans import scan_everything
+from ingestion.service import Service
 from tests.acceptance import samples
 from tests.conftest import with_files
 from tests.integration.alerts import caught_alerts, titles
@@ -55,7 +55,7 @@ class Site:
         tracker = FileTracker(self.config.path(self.config.tracker.db_path))
         try:
             inbox = Inbox(self.config, tracker, report=lambda *_: None)
-            runner = IngestionRunner(self.config, self.warehouse, tracker, inbox, threading.Event())
+            runner = IngestionRunner(Service(self.config, self.warehouse, tracker, inbox))
             for scan in (seed_master, scan_everything):
                 scan(self.config, inbox)
                 runner.drain()
