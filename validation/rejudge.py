@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,9 @@ def judge_again(
     held = {(todays_rule(reason.rule), reason.column) for row in judged for reason in row.reasons}
     for column in spec.schema.columns:
         values = columns[column.name]
-        for rule in sorted(_that_stand(column, {rule for rule, name in held if name == column.name})):
-            _hold(batch, column, judged, rule)
+        hidden = _hidden(spec, column)
+        for rule in sorted(_that_stand(column, {rule for rule, name in held if name == column.name}, hidden)):
+            _hold(batch, column, judged, rule, of_others=hidden.get(rule, frozenset()))
         if spec.has_pii:
             stray = [bool(_STRAY.fullmatch(value or "")) for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
@@ -99,32 +100,46 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
     """`spec` without what can't be judged of a hash."""
 
     def judged(column: Column) -> Column:
+        hidden = _hidden(spec, column)
+        rules = {name: parameter for name, parameter in column.rules.items() if name not in hidden}
         if column.pii is None:
-            return column
-        rules = {name: parameter for name, parameter in column.rules.items() if name in _OF_NULLS}
+            return column.model_copy(update={"rules": rules}) if hidden else column
+        rules = {name: parameter for name, parameter in rules.items() if name in _OF_NULLS}
         return column.model_copy(update={"rules": rules, "allowed_values": None})
 
     return dataclasses.replace(spec, schema=spec.schema.with_columns(tuple(map(judged, spec.schema.columns))))
 
 
-def _that_stand(column: Column, rules: set[str]) -> set[str]:
+def _hidden(spec: FileSpec, column: Column) -> dict[str, frozenset[str]]:
+    """Rules of the column that look at sensitive columns, which are hashes now; and which columns these are."""
+    sensitive = {other.name for other in spec.schema.columns if other.pii is not None}
+    found = {name: sensitive.intersection(RULES[name].refers_to(given)) for name, given in column.rules.items()}
+    return {name: frozenset(others) for name, others in found.items() if others}
+
+
+def _that_stand(column: Column, rules: set[str], hidden: Collection[str]) -> set[str]:
     """Of rules that were held against values of the column, those that can't be judged of what is stored.
 
     What was a bare NaN in the file is no text by that name, until somebody writes it, or it means null. A rule
     that is none of the column any more does not stand.
     """
-    stand = rules & {_NO_JSON}
+    stand = rules & {_NO_JSON, *hidden}
     if column.pii is not None:
         stand |= (rules - _OF_NULLS) & ({*column.rules} | _SCHEMA_RULES)
     return stand
 
 
-def _hold(batch: Batch, column: Column, rows: Sequence[Refused], rule: str) -> None:
-    """Hold `rule` against the rows where it was held against a value that is the same as before."""
+def _hold(
+    batch: Batch, column: Column, rows: Sequence[Refused], rule: str, of_others: frozenset[str] = frozenset()
+) -> None:
+    """Hold `rule` against the rows where it was held against a value that is the same as before.
+
+    `of_others` are the sensitive columns that the rule looks at: these are the same, too.
+    """
     empty = batch.values[column.name].is_null().to_pylist()
     mask = [
-        not empty[n]
-        and column.name not in row.edited
+        (of_others or not empty[n])
+        and not row.edited.intersection({column.name, *of_others})
         and any((todays_rule(r.rule), r.column) == (rule, column.name) for r in row.reasons)
         for n, row in enumerate(rows)
     ]
