@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
@@ -22,6 +22,7 @@ from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.csv_quotes import lines_of_records
 from ingestion.formats.csv_records import NO_QUOTE, TOO_FEW, TOO_MANY, Grammar
 from ingestion.formats.csv_sniff import sniffed
+from ingestion.formats.encoding import UTF8
 from ingestion.formats.format import Format
 from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import malformed_raw
@@ -46,6 +47,15 @@ class CsvFormat(Format):
     def sniff(self, beginning: bytes, options: CsvOptions) -> dict[str, Any] | None:
         """The encoding, the signs and the lines that are no rows, where they can be told from the beginning."""
         return sniffed(beginning, options)
+
+    def ends_with_record(self, blocks: Iterable[bytes], options: CsvOptions) -> bool:
+        """A line does, outside of quotes; which these are can be told by counting where nothing hides them."""
+        if options.escape_sign is not None or options.encoding != UTF8:
+            return False
+        quote, count, last = (options.quote or "").encode(), 0, b""
+        for last in blocks:
+            count += last.count(quote) if quote else 0
+        return last.endswith(b"\n") and count % 2 == 0
 
     def columns(self, raw: IO[bytes], rows: int, options: CsvOptions) -> list[str]:
         """The names in the header."""

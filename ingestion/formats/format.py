@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, ClassVar
 
 from config.model import Model, Schema
@@ -38,6 +39,11 @@ class Format(ABC):
 
         None where it is not of this format. A guess, for `infer` and for messages: a load never goes by it.
         """
+
+    def ends_with_record(self, blocks: Iterable[bytes], options: Any) -> bool:
+        """Do these bytes, a file's beginning, end with a whole record? A line does, when it has its end."""
+        del options
+        return deque(blocks, maxlen=1)[-1].endswith(b"\n")
 
     @abstractmethod
     def columns(self, raw: IO[bytes], rows: int, options: Any) -> list[str]:
