@@ -29,8 +29,8 @@ from config.model import (
     Dtype,
     Feed,
     FileSpec,
+    Keep,
     Lookup,
-    OnConflict,
     ReadOptions,
     Schema,
 )
@@ -47,6 +47,7 @@ RESERVED_TABLES = frozenset(
 )
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # PostgreSQL's, on every table
 LINEAGE_COLUMNS = ("_file_id", "_loaded_at")  # on every table: which file, when
+_KEEP_IN_OTHER_WORDS = {"nothing": Keep.FIRST, "update_if_newer": Keep.LATEST}
 MALFORMED_COLUMN = "_malformed"  # what quarantine calls the text of a record that can't be split
 
 
@@ -189,7 +190,7 @@ def _spec(
                 for columns, parent in entry.foreign_keys.items()
             ),
             derive=entry.derive,
-            on_conflict=_on_conflict(entry, where, problems),
+            keep=_keep(entry, where, problems),
             newer_by=entry.newer_by,
             indexes=entry.indexes,
             contract=entry.contract,
@@ -216,15 +217,16 @@ def _read_options(
         return None
 
 
-def _on_conflict(entry: ExpectedFile, where: str, problems: list[str]) -> OnConflict:
-    """What a row does whose key is there, by either of the two keys that say it."""
+def _keep(entry: ExpectedFile, where: str, problems: list[str]) -> Keep:
+    """Which row of a key stays, by either of the two keys that say it."""
+    other = _KEEP_IN_OTHER_WORDS[entry.on_conflict]
     if entry.keep is None:
-        return entry.on_conflict
-    said = OnConflict.UPDATE_IF_NEWER if entry.keep == "latest" else OnConflict.NOTHING
-    if "on_conflict" in entry.model_fields_set and entry.on_conflict is not said:
-        other = entry.on_conflict.value
-        problems.append(f"{where}.keep: {entry.keep} says another thing than on_conflict: {other}; leave one out")
-    return said
+        return other
+    if "on_conflict" in entry.model_fields_set and entry.keep is not other:
+        problems.append(
+            f"{where}.keep: {entry.keep} says another thing than on_conflict: {entry.on_conflict}; leave one out"
+        )
+    return entry.keep
 
 
 def logical_stem(file_name: str) -> tuple[str, str]:
@@ -273,7 +275,7 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
             if name in spec.schema.by_name and spec.schema.by_name[name].sql.base == "json"
         ]
         newer = spec.schema.by_name.get(spec.newer_by or "")
-        if spec.on_conflict is OnConflict.UPDATE_IF_NEWER and (newer is None or newer.dtype is not Dtype.DATETIME):
+        if spec.keep.replaces and (newer is None or newer.dtype is not Dtype.DATETIME):
             problems.append(
                 f"{where}.newer_by: update_if_newer (keep: latest) needs the name of a datetime column"
             )

@@ -65,9 +65,16 @@ class PiiKind(StrEnum):
     TEXT = "text"  # as it is, but `.0` of a whole number is cut
 
 
-class OnConflict(StrEnum):
-    NOTHING = "nothing"
-    UPDATE_IF_NEWER = "update_if_newer"
+class Keep(StrEnum):
+    """Which row of a key a table has, where files bring several."""
+
+    FIRST = "first"
+    LATEST = "latest"
+
+    @property
+    def replaces(self) -> bool:
+        """Can a row that is there give way to a newer one?"""
+        return self is not Keep.FIRST
 
 
 class SqlType(NamedTuple):
@@ -423,7 +430,7 @@ class FileSpec:
     foreign_keys: tuple[ForeignKey, ...] = ()
     unique: tuple[Key, ...] = field(default=(), repr=False)  # what other types refer to, beside the primary key
     derive: dict[str, Derivation] = field(default_factory=dict)
-    on_conflict: OnConflict = OnConflict.NOTHING
+    keep: Keep = Keep.FIRST
     newer_by: str | None = None
     indexes: tuple[str, ...] = ()  # columns with a btree of their own, beside the keys
     contract: Contract | None = None
@@ -444,7 +451,7 @@ class FileSpec:
     @property
     def version_by(self) -> str | None:
         """Where newer rows replace older ones: the column that tells which is newer."""
-        return self.newer_by if self.on_conflict is OnConflict.UPDATE_IF_NEWER else None
+        return self.newer_by if self.keep.replaces else None
 
     @property
     def key_table(self) -> str:

@@ -17,9 +17,9 @@ from config.model import (
     Derivation,
     Drift,
     FileSpec,
+    Keep,
     Model,
     Name,
-    OnConflict,
     PartitionBy,
     ReadOptions,
 )
@@ -56,9 +56,9 @@ class ExpectedFile(Drift):
     kind: Literal["fact", "dimension"] | None = None
     foreign_keys: dict[str, str] = Field(default_factory=dict)
     derive: dict[str, Derivation] = Field(default_factory=dict)
-    on_conflict: OnConflict = OnConflict.NOTHING
+    on_conflict: Literal["nothing", "update_if_newer"] = "nothing"  # `keep` in other words
     newer_by: str | None = None
-    keep: Literal["first", "latest"] | None = None  # `on_conflict` in other words
+    keep: Keep | None = None
     indexes: tuple[str, ...] = ()
     contract: Contract | None = None
     read: ReadOptions = ReadOptions()

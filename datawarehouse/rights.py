@@ -8,7 +8,6 @@ from typing import NamedTuple
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
-from config.model import OnConflict
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 
@@ -141,7 +140,7 @@ def _file_rights(config: PipelineConfig) -> Iterator[Right]:
     for spec in config.files:
         yield Right(spec.table, "SELECT")
         yield Right(spec.table, "INSERT")
-        if spec.on_conflict is OnConflict.UPDATE_IF_NEWER:
+        if spec.keep.replaces:
             yield Right(spec.table, "UPDATE")
         elif spec.name in parents and not spec.partition_by:
             # FOR KEY SHARE asks for UPDATE on a column, whichever

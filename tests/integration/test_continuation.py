@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.model import FileSpec, OnConflict
+from config.model import FileSpec, Keep
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
@@ -194,9 +194,7 @@ def test_a_cut_row_of_a_type_that_is_updated_is_put_right(
 ) -> None:
     def updated(spec: FileSpec) -> FileSpec:
         is_customer = spec.name == "customers"
-        return (
-            replace(spec, on_conflict=OnConflict.UPDATE_IF_NEWER, newer_by="updated_at") if is_customer else spec
-        )
+        return replace(spec, keep=Keep.LATEST, newer_by="updated_at") if is_customer else spec
 
     monkeypatch.setattr(open_writers, "OWN_DISKS", set())
     site = Site(warehouse, with_files(config, tuple(map(updated, config.files))))
