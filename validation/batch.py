@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.key import FILE_ID, FILE_ROW, Key
+from config.key import FILE_ID, FILE_ROW
 from config.model import FileSpec, Stage
 
 __all__ = ["FILE_ID", "FILE_ROW"]
@@ -54,17 +55,16 @@ class Chunk:
     columns: dict[str, pa.Array]
     malformed: tuple[Rejection, ...] = ()
 
-    def ordered_by(self, key: Key) -> Chunk:
-        """The same rows in the order of the columns of `key`, trimmed; those of one key stay in the file's order.
+    def ordered_by(self, names: Sequence[str]) -> Chunk:
+        """The same rows in the order of columns of text, trimmed; those with one text stay in the file's order.
 
         Keys that come in order go into an index at half the cost.
         """
-        texts = [pc.utf8_trim_whitespace(self.columns[name]) for name in key]
+        texts = {name: pc.utf8_trim_whitespace(self.columns[name]) for name in names}
         if len(texts) == 1:
-            order = pc.sort_indices(texts[0])  # stable, as the other is
+            order = pc.sort_indices(texts[names[0]])  # stable, as the other is
         else:
-            by = [(str(n), "ascending") for n in range(len(texts))]
-            order = pc.sort_indices(pa.table({str(n): text for n, text in enumerate(texts)}), sort_keys=by)
+            order = pc.sort_indices(pa.table(texts), sort_keys=[(name, "ascending") for name in names])
         columns = {column: values.take(order) for column, values in self.columns.items()}
         return Chunk(self.numbers[order.to_numpy()], columns, self.malformed)
 

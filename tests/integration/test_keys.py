@@ -141,6 +141,15 @@ def test_files_with_keys_of_several_columns_are_loaded_together(keyed: Keyed) ->
     assert len(last) == 2  # the second comes after the first
 
 
+@pytest.mark.parametrize("chunk_rows", [1, 2, 100])
+def test_of_rows_that_write_one_key_in_several_ways_the_first_stays(keyed: Keyed, chunk_rows: int) -> None:
+    outcome = keyed.in_chunks(
+        "lines.csv", LINE + "a,1,first,1,\n a,+1,second,1,\na,01,third,1,\nb,2.0,x,1,\nb,2,y,1,\n", chunk_rows
+    )
+    assert (outcome.inserted, outcome.duplicates) == (2, 3)
+    assert keyed.lines() == [("a", 1, "first"), ("b", 2, "x")]
+
+
 def test_keys_whose_parts_could_be_mistaken_stay_apart(keyed: Keyed) -> None:
     texts = ['a""', "a\\", "a,1", "[", '"",""', "ä€", "\t", "a\x01"]
     rows = "".join(f'"{text}x",{n},{n},1,\n"{text}x",{n}{n},{n},1,\n' for n, text in enumerate(texts, 1))
