@@ -135,10 +135,8 @@ class Loader:
         triggers = sql.SQL("SELECT 1") if spec.version_by and spec.unique else of_table(spec)
         tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=triggers))
         first, last, *_ = self._fetch_row()
-        for number, key in enumerate(spec.foreign_keys, 1):
-            if key in spec.self_references:  # in the end every row has its parent, if not at each step
-                name = sql.Identifier(self_reference(spec, number))
-                tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(name))
+        for key in spec.self_references:  # in the end every row has its parent, if not at each step
+            tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(sql.Identifier(self_reference(spec, key))))
         self._calendar = range(first, last + 1)
 
     def load(self, rows: pa.Table, *, more: bool = False) -> Loaded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,17 +29,28 @@ class Reason:
     column: str
 
 
+class MissingParent(NamedTuple):
+    """What an orphan waits for: the foreign key, by its columns, and the parent's key as text.
+
+    In a table that refers to itself, `own` is what other rows call this one, by each of FileSpec.own_keys.
+    """
+
+    column: str
+    key: str
+    own: tuple[str | None, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A refused row: its 1-based number in the file, every reason, and its text by column.
 
-    The first reason's stage is the verdict. `missing` are (foreign key column, key as text) of an orphan.
+    The first reason's stage is the verdict. `missing` are the parents that an orphan lacks.
     """
 
     number: int
     reasons: tuple[Reason, ...]
     raw: dict[str, Any]
-    missing: tuple[tuple[str, str], ...] = ()
+    missing: tuple[MissingParent, ...] = ()
 
     @property
     def stage(self) -> Stage:
@@ -84,7 +95,7 @@ class Batch:
     may_repeat: np.ndarray | None = None
     file_rows: np.ndarray | None = None
     _against: dict[int, list[Reason]] = field(default_factory=dict)  # by position in the chunk
-    _missing: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+    _missing: dict[int, list[MissingParent]] = field(default_factory=dict)
     _unfit: dict[str, np.ndarray] = field(default_factory=dict)  # by column: refused at stage schema
 
     def reject(self, mask: np.ndarray, stage: Stage, rule: str, column: str = "") -> None:
@@ -113,9 +124,9 @@ class Batch:
             if left:
                 self._against[position] = left
 
-    def note_missing(self, position: int, column: str, key: str) -> None:
+    def note_missing(self, position: int, parent: MissingParent) -> None:
         """Note which parent the row at `position` waits for."""
-        self._missing.setdefault(position, []).append((column, key))
+        self._missing.setdefault(position, []).append(parent)
 
     @property
     def records(self) -> int:
