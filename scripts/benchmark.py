@@ -18,7 +18,7 @@ if not __package__:  # run as a file
 
 from config.config_loader import PROJECT_ROOT
 from config.errors import PipelineError
-from scripts.benchmarks import daemon_cases, load_cases, report, retry_case
+from scripts.benchmarks import daemon_cases, key_case, load_cases, report, retry_case
 from scripts.benchmarks.measures import Measure
 from scripts.benchmarks.server import Bench, CountError, private_bench
 
@@ -32,6 +32,7 @@ CASES: dict[str, Callable[[Bench], list[Measure]]] = {
     "fk": load_cases.fk_case,
     "start": daemon_cases.start_case,
     "retry": retry_case.retry_case,
+    "keys": key_case.key_case,
 }
 RESULTS = PROJECT_ROOT / "benchmarks" / "results"
 SEED = 20_260_101

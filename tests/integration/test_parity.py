@@ -268,7 +268,8 @@ class World:
 
     def configure(self, *, gate_shut: bool, gated: tuple[str, ...]) -> None:
         """Write the YAML; types on the roads of `gated` refuse every row while the gate is shut."""
-        stream, schemas = {}, {}
+        stream: dict[str, Any] = {}
+        schemas: dict[str, Any] = {}
         shelf = {"name": "shelf_id", "dtype": "int"}
         for case_name, case in CASES.items():
             for road in ROADS:
