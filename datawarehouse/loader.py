@@ -249,15 +249,16 @@ class Loader:
         """
         if self._spec.schema.primary_key.is_row and not self._list_present:
             return None  # no earlier file has rows of this one
-        keys = self._keys_of(rows)
+        asked = rows
         if self._asks_for_all is False and MAY_REPEAT in rows.column_names:
-            keys_asked = keys.filter(rows.column(MAY_REPEAT).combine_chunks())
-        else:
-            keys_asked = keys
-        there = rows_by_key(self._tx, self._spec, keys_asked) if len(keys_asked) else []
+            asked = rows.filter(rows.column(MAY_REPEAT))
+        there = rows_by_key(self._tx, self._spec, self._keys_of(asked)) if asked.num_rows else []
         if self._asks_for_all is None and not self._list_present:
             self._asks_for_all = bool(there)
-        return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type)) if there else None
+        if not there:
+            return None
+        keys = self._keys_of(rows)
+        return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type))
 
     def _with_derived(self, rows: pa.Table) -> pa.Table:
         for name, derivation in self._spec.derive.items():

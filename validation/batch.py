@@ -85,7 +85,8 @@ class Batch:
     """A chunk with its readings. `values` are typed for the rules, `output` is what is loaded.
 
     `may_repeat` (boolean, one a row) is of a chunk among many: an earlier one may have the key of the row.
-    `file_rows` are the rows' numbers in their files, where the chunk's numbers are others.
+    `file_rows` are the rows' numbers in their files, where the chunk's numbers are others. `key` is what
+    key_values.key_of() has made of the columns of the key, for who asks next.
     """
 
     spec: FileSpec
@@ -94,6 +95,7 @@ class Batch:
     output: dict[str, pa.Array] = field(default_factory=dict)
     may_repeat: np.ndarray | None = None
     file_rows: np.ndarray | None = None
+    key: pa.Array | None = None
     _against: dict[int, list[Reason]] = field(default_factory=dict)  # by position in the chunk
     _missing: dict[int, list[MissingParent]] = field(default_factory=dict)
     _unfit: dict[str, np.ndarray] = field(default_factory=dict)  # by column: refused at stage schema

@@ -88,7 +88,9 @@ def key_of(batch: Batch) -> pa.Array:
     key = batch.spec.schema.primary_key
     if key.is_row:
         return pa.array(batch.chunk.numbers)
-    return joined([batch.output[name] for name in key])
+    if batch.key is None:
+        batch.key = joined([batch.output[name] for name in key])
+    return batch.key
 
 
 def stored_keys(batch: Batch, file_ids: np.ndarray) -> pa.Array:
