@@ -14,6 +14,7 @@ from config.errors import ConfigError
 from config.model import Content, FileJob, FileOutcome
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.quarantine import retry
 from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
 from ingestion.engines.local import LocalEngine
@@ -589,6 +590,16 @@ def test_rows_that_refer_to_each_other_wait_together_for_another_parent(
     assert keyed.rows("SELECT id FROM dim_staff") == []
     keyed.heal(keyed.in_chunks("more/zones.csv", "zone,size\ns,1\n", 1))
     assert keyed.rows("SELECT id FROM dim_staff ORDER BY 1") == [(1,), (2,), (3,)]
+    keyed.verify()
+
+
+def test_each_page_of_a_heal_holds_whole_circles(keyed: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "CHUNK_ROWS", 4)
+    half = 7
+    rows = [f"{n},{n + half},x,\n" for n in range(1, half + 1)]
+    rows += [f"{n + half},{n},x,\n" for n in range(1, half + 1)]
+    keyed.heal(keyed.in_chunks("staff.csv", STAFF + "".join(rows), half))
+    assert keyed.one("SELECT count(*) FROM dim_staff") == 2 * half
     keyed.verify()
 
 
