@@ -472,6 +472,11 @@ class FileSpec:
         """The foreign keys by which the table refers to itself."""
         return tuple(key for key in self.foreign_keys if key.parent == self.name)
 
+    @property
+    def own_keys(self) -> tuple[Key, ...]:
+        """The keys by which its rows refer to each other."""
+        return tuple(dict.fromkeys(key.to or self.schema.primary_key for key in self.self_references))
+
     def referred_by(self, to: Key | None) -> tuple[Column, ...]:
         """The columns that a foreign key refers to: those of `to`, else of the primary key."""
         return self.schema.columns_of(to or self.schema.primary_key)

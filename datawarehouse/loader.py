@@ -94,10 +94,9 @@ class Loader(ABC):
         settings = sql.SQL(query("loader", "settings"))
         self._tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=triggers))
         first, last, *_ = self._fetch_row()
-        for number, key in enumerate(self._spec.foreign_keys, 1):
-            if key in self._spec.self_references:  # in the end every row has its parent, if not at each step
-                name = sql.Identifier(self_reference(self._spec, number))
-                self._tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(name))
+        for key in self._spec.self_references:  # in the end every row has its parent, if not at each step
+            name = sql.Identifier(self_reference(self._spec, key))
+            self._tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(name))
         return first, last
 
     # ------------------------------------------------------------ which rows first
@@ -190,15 +189,16 @@ class Loader(ABC):
         """
         if self._spec.schema.primary_key.is_row and not self._list_present:
             return None  # no earlier file has rows of this one
-        keys = self._keys_of(rows)
+        asked = rows
         if self._asks_for_all is False and MAY_REPEAT in rows.column_names:
-            keys_asked = keys.filter(rows.column(MAY_REPEAT).combine_chunks())
-        else:
-            keys_asked = keys
-        there = rows_by_key(self._tx, self._spec, keys_asked) if len(keys_asked) else []
+            asked = rows.filter(rows.column(MAY_REPEAT))
+        there = rows_by_key(self._tx, self._spec, self._keys_of(asked)) if asked.num_rows else []
         if self._asks_for_all is None and not self._list_present:
             self._asks_for_all = bool(there)
-        return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type)) if there else None
+        if not there:
+            return None
+        keys = self._keys_of(rows)
+        return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type))
 
     # ------------------------------------------------------------ new rows
 

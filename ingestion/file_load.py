@@ -201,10 +201,11 @@ def record_failure(
 
 def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
     """The chunk, judged by all that needs no warehouse, in an order that its index likes."""
-    key = spec.schema.primary_key
+    first, *rest = spec.schema.key_columns
     with metrics.stage("validate"):
-        if spec.schema.key_columns[0].dtype is Dtype.STR:  # numbers come in order anyway
-            chunk = chunk.ordered_by(key)
+        if first.dtype is Dtype.STR:  # numbers come in order anyway
+            # Other columns may write one value in several ways: of rows with one key the first must stay the first
+            chunk = chunk.ordered_by([first.name, *(column.name for column in rest if column.dtype is Dtype.STR)])
         return validate(chunk, spec, config.validation.dates)
 
 

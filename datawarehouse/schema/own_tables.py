@@ -140,6 +140,7 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("source_table", sa.Text(), nullable=False),
         sa.Column("parent_table", sa.Text(), nullable=False),
         sa.Column("parent_key", sa.Text(), nullable=False),
+        sa.Column("own_keys", JSONB()),
         sa.Index("orphan_wait_parent", "parent_table", "parent_key"),
     )
     sa.Table(
