@@ -97,8 +97,9 @@ EXISTS (SELECT FROM {parent} p WHERE {matches} AND {key}::text = w.parent_key OF
 w.fk_column = {label} AND {has_come}
 
 -- name: wanted_number
--- Text that is no number of eight bytes is nobody's key.
-CASE WHEN {text} ~ '^-?[0-9]{{1,18}}$' THEN ({text})::bigint
+-- Text that is no number of eight bytes is nobody's key. Most are digits alone, which costs a fraction of a match.
+CASE WHEN length({text}) BETWEEN 1 AND 18 AND ltrim({text}, '0123456789') = '' THEN ({text})::bigint
+     WHEN {text} ~ '^-?[0-9]{{1,18}}$' THEN ({text})::bigint
      WHEN {text} ~ '^-?[0-9]{{19}}$' THEN
          CASE WHEN ({text})::numeric BETWEEN -9223372036854775808 AND 9223372036854775807 THEN
              ({text})::bigint END END
