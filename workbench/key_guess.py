@@ -29,6 +29,7 @@ class KeyGuess:
 
     columns: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
+    is_own: bool = False  # its name says that it is the rows' own
 
 
 def snake(name: str) -> str:
@@ -56,7 +57,8 @@ def guess_key(sample: pa.Table, name: str) -> KeyGuess:
     own = _first(fit, lambda c: _is_own(c, name) and without[c] <= FEW * sample.num_rows)
     if own is not None:
         bad = without[own]
-        return KeyGuess((own,), [f"{own}: {bad} of the rows read have no key of their own"] if bad else [])
+        notes = [f"{own}: {bad} of the rows read have no key of their own"] if bad else []
+        return KeyGuess((own,), notes, is_own=True)
     unique = [column for column in fit if without[column] == 0]
     code = _first(unique, lambda c: snake(c) in _IDENTIFIERS)
     if code is not None:
@@ -64,7 +66,7 @@ def guess_key(sample: pa.Table, name: str) -> KeyGuess:
     first = sample.column_names[0]
     if first in unique and _ends_like_id(first) and sample.num_rows >= ENOUGH_ROWS:
         return KeyGuess((first,), [f"{first}: taken for the key by its values; its name does not say so. Is it?"])
-    if pair := _pair([c for c in fit if c not in unique and fit[c].null_count == 0], fit, name):
+    if pair := _several([c for c in fit if c not in unique and fit[c].null_count == 0], fit, name):
         return KeyGuess(pair, [f"{', '.join(pair)}: taken for the key together; no column is one by itself"])
     notes = ["no column tells the rows apart by its name and values: each row of each file is kept (key: row)"]
     if own := _first(fit, lambda c: _is_own(c, name)):
@@ -100,21 +102,34 @@ def _few_rows(sample: pa.Table, column: str) -> list[str]:
     return [f"{column}: taken for the key from {sample.num_rows} rows; look whether it may come twice"]
 
 
-def _pair(columns: Sequence[str], texts: dict[str, pa.Array], name: str) -> tuple[str, ...]:
-    """Two columns that tell rows apart together: an id, and a second one or a place in a sequence; or nothing."""
+def _several(columns: Sequence[str], texts: dict[str, pa.Array], name: str) -> tuple[str, ...]:
+    """Columns that tell rows apart together, as few as do: an id, and others or places in a sequence; or nothing."""
 
     def is_place(column: str) -> bool:
         return bool({*snake(column).split("_")} & _PLACES)
 
     codes = {c: pc.dictionary_encode(texts[c]).indices.to_numpy() for c in columns[:MOST_COLUMNS]}
-    found = []
-    for pair in combinations(codes, 2):
-        ids = sum(_ends_like_id(column) for column in pair)
-        places = sum(is_place(column) or _is_own(column, name) for column in pair)
-        one, other = (codes[column].astype(np.int64) for column in pair)
-        if ids and ids + places > 1 and len(np.unique(one * (other.max(initial=0) + 1) + other)) == len(one) > 2:
-            found.append((-places, pair))
-    return min(found, default=(0, ()), key=lambda item: item[0])[1]
+    told = {column: (_ends_like_id(column), is_place(column) or _is_own(column, name)) for column in codes}
+    for size in (2, 3, 4):
+        found = []
+        for together in combinations(codes, size):
+            ids, places = (sum(told[column][kind] for column in together) for kind in (0, 1))
+            each = size == 2 or all(any(told[column]) for column in together)  # noqa: PLR2004
+            if ids and ids + places >= size and each and _tell_apart([codes[column] for column in together]):
+                found.append((-places, together))
+        if found:
+            return min(found, key=lambda item: item[0])[1]
+    return ()
+
+
+def _tell_apart(codes: Sequence[np.ndarray]) -> bool:
+    """Does no row have the codes of another one?"""
+    rows = len(codes[0])
+    together = codes[0].astype(np.int64)
+    for one in codes[1:]:
+        pairs = together * (int(one.max(initial=0)) + 1) + one
+        together = np.unique(pairs, return_inverse=True)[1]
+    return len(np.unique(together)) == rows > 2  # noqa: PLR2004
 
 
 # ------------------------------------------------------------ parents
