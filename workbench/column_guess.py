@@ -167,12 +167,12 @@ class _Judge:
                     f"{name}: text, for the words that mean null in it stand in other columns as text; name them "
                     "in read: {null_values: […]}, and say its dtype, if they mean null everywhere"
                 )
-        words = [word for word in self._base.null_values if word.strip().lower() not in kept]
-        told = {word.strip().lower() for word in words}
-        words += sorted({word for of_column in needed.values() for word in of_column} - told)
-        if [*words] == [*self._base.null_values]:
+        still = [word for word in self._base.null_values if word.strip().lower() not in kept]
+        told = {word.strip().lower() for word in still}
+        still += sorted({word for of_column in needed.values() for word in of_column} - told)
+        if still == [*self._base.null_values]:
             return
-        self._found.read["null_values"] = words
+        self._found.read["null_values"] = still
         for name, of_column in needed.items():
             if of_column - self._base.words:
                 self._found.notes.append(f"{name}: {_listed(of_column)} in it means null (read.null_values)")

@@ -103,7 +103,7 @@ def _shape(text: str, first: str, month: str) -> tuple[str, str, str] | None:
     if match := _NUMBERS.fullmatch(text):
         return _of_numbers(match, first)
     if first == DAY and (match := _DAY_FIRST.fullmatch(text)):
-        year = "%Y" if len(match["year"]) > 2 else "%y"  # noqa: PLR2004
+        year = "%Y" if len(match["year"]) > 2 else "%y"
         return f"{_weekday(match)}%d{match['sep']}{month}{match['sep2']}{year}", month, _clock(match)
     if first == MONTH and (match := _MONTH_FIRST.fullmatch(text)):
         comma = "," if f"{match['day']}," in text else ""
@@ -113,13 +113,13 @@ def _shape(text: str, first: str, month: str) -> tuple[str, str, str] | None:
 
 def _of_numbers(match: re.Match[str], first: str) -> tuple[str, str, str] | None:
     one, three, sep = match["one"], match["three"], match["sep"]
-    if len(one) > 2:  # noqa: PLR2004
+    if len(one) > 2:
         return (
             (f"%Y{sep}%m{sep}%d", sep, _clock(match))
             if first == YEAR and len(three) == 2 and len(one) == 4
             else None
-        )  # noqa: PLR2004
-    year = "%Y" if len(three) == 4 else "%y"  # noqa: PLR2004
+        )
+    year = "%Y" if len(three) == 4 else "%y"
     if first == YEAR:
         # Two digits for a year that comes first are written with hyphens or slashes, if at all.
         return (f"%y{sep}%m{sep}%d", sep, _clock(match)) if year == "%y" and sep != "." else None

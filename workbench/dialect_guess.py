@@ -22,8 +22,60 @@ _MARKED = re.compile(
     r"(?P<behind>[$€£¥₹₺₽₩₪%]|[A-Z]{3})?\)?$"
 )
 _CURRENCIES = frozenset(
-    "AED ARS AUD BGN BHD BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR JOD JPY KES KRW KWD MAD "
-    "MXN MYR NGN NOK NZD OMR PEN PHP PKR PLN QAR RON RSD RUB SAR SEK SGD THB TND TRY TWD UAH USD VND ZAR".split()
+    [
+        "AED",
+        "ARS",
+        "AUD",
+        "BGN",
+        "BHD",
+        "BRL",
+        "CAD",
+        "CHF",
+        "CLP",
+        "CNY",
+        "COP",
+        "CZK",
+        "DKK",
+        "EGP",
+        "EUR",
+        "GBP",
+        "HKD",
+        "HUF",
+        "IDR",
+        "ILS",
+        "INR",
+        "JOD",
+        "JPY",
+        "KES",
+        "KRW",
+        "KWD",
+        "MAD",
+        "MXN",
+        "MYR",
+        "NGN",
+        "NOK",
+        "NZD",
+        "OMR",
+        "PEN",
+        "PHP",
+        "PKR",
+        "PLN",
+        "QAR",
+        "RON",
+        "RSD",
+        "RUB",
+        "SAR",
+        "SEK",
+        "SGD",
+        "THB",
+        "TND",
+        "TRY",
+        "TWD",
+        "UAH",
+        "USD",
+        "VND",
+        "ZAR",
+    ]
 )
 _IP = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
 _GROUPED_BY_POINT = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
@@ -42,41 +94,41 @@ class Numbers:
 def guess_numbers(columns: Mapping[str, pa.Array], base: ReadOptions, *, european: bool) -> Numbers:
     """Judge the values of all columns: distinct texts without blanks around them and without nulls.
 
-    The signs are those by which most columns are numbers; `base`, which the YAML says already, where it is as good.
-    What two ways read as two different numbers stays text. `european`: the file is separated by semicolons, so
-    `1.250` may be a thousand and more.
+    The signs are those by which most columns are numbers; `base`, which the YAML says already, where it is as
+    good. What two ways read as two different numbers stays text. `european`: the file is separated by
+    semicolons, so `1.250` may be a thousand and more.
     """
     marks = {name: _mark(values) for name, values in columns.items()}
     maybe = {name: values for name, values in columns.items() if _may_be_numbers(values)}
-    readable = {
-        options: {name for name, values in maybe.items() if _all_read(values, options, marks[name])}
-        for options in _ways(base)
-    }
-    most = max((len(names) for names in readable.values()), default=0)
-    best = [options for options, names in readable.items() if len(names) == most]
+    readable = [
+        (way, {name for name, values in maybe.items() if _all_read(values, way, marks[name])})
+        for way in _ways(base)
+    ]
+    most = max(len(names) for _, names in readable)
+    best = [(way, names) for way, names in readable if len(names) == most]
+    (chosen, numbers), *others = best
     found = Numbers()
-    if not most or (best[0] is base and not _has_grouped(maybe, readable[base], european=european)):
+    if not most:
         return found
-    if best[0] is base:
-        found.texts = {name for name in readable[base] if _all_grouped(maybe[name])}
-        found.notes += [_either(name, "1.250", (".", None), (",", ".")) for name in sorted(found.texts)]
+    if chosen is base:
+        if _has_grouped(maybe, numbers, european=european):
+            found.texts = {name for name in numbers if _all_grouped(maybe[name])}
+            found.notes += [_either(name, "1.250", (".", None), (",", ".")) for name in sorted(found.texts)]
         return found
-    chosen = best[0]
-    for name in sorted(readable[chosen]):
-        others = [way for way in best[1:] if name in readable[way] and not _same(maybe[name], chosen, way)]
-        if others:
+    for name in sorted(numbers):
+        differing = [way for way, names in others if name in names and not _same(maybe[name], chosen, way)]
+        if differing:
+            other = differing[0]
             found.texts.add(name)
-            found.notes.append(
-                _either(
-                    name, "1,250", (chosen.decimal, chosen.thousands), (others[0].decimal, others[0].thousands)
-                )
-            )
-    used = readable[chosen] - found.texts
-    if not used - readable[base]:
+            signs = (chosen.decimal, chosen.thousands), (other.decimal, other.thousands)
+            found.notes.append(_either(name, "1,250", *signs))
+    used, plain = numbers - found.texts, readable[0][1]
+    if not used - plain:
         return found
     found.read = _differing(chosen, base)
     by = ", ".join(f"{key}: {value!r}" if isinstance(value, str) else key for key, value in found.read.items())
-    found.notes.append(f"numbers are read by {by}, as {', '.join(sorted(used - readable[base])[:3])} shows")
+    shown = ", ".join(sorted(used - plain)[:3])
+    found.notes.append(f"numbers are read by {by}, as {shown} shows")
     found.notes += [
         f"{name}: {marks[name] or 'a sign'} is cut from its numbers (currency)"
         for name in sorted(used)
@@ -118,7 +170,7 @@ def _mark(values: pa.Array) -> str | None:
         if match is None:
             return None
         marks = [mark for mark in match.group("before", "behind") if mark]
-        if len(marks) > 1 or any(len(mark) == 3 and mark not in _CURRENCIES for mark in marks):  # noqa: PLR2004
+        if len(marks) > 1 or any(len(mark) == 3 and mark not in _CURRENCIES for mark in marks):
             return None
         found.add(marks[0] if marks else "")
         if len(found) > 1:

@@ -176,7 +176,7 @@ def may_be_key(text: pa.Array) -> bool:
     if _mostly(Dtype.BOOL, some) or _mostly(Dtype.DATETIME, some):
         return whole
     return whole or not (
-        _mostly(Dtype.FLOAT, some) or _all(some, r"^[^A-Za-z]*[0-9][^A-Za-z]*$") and _any(some, "[.,$€%:]")
+        _mostly(Dtype.FLOAT, some) or (_all(some, r"^[^A-Za-z]*[0-9][^A-Za-z]*$") and _any(some, "[.,$€%:]"))
     )
 
 
@@ -188,30 +188,33 @@ def _dtype(name: str, text: pa.Array, values: pa.Array, *, is_key: bool, read: R
     """
     if _is_bool(name, values):
         return Dtype.BOOL
-    if _any(values, r"^[+-]?0[0-9]") and not _any(values, "[-:.,/]"):
-        return Dtype.STR
-    if _is_number_by_chance(values):
+    zeros = _any(values, r"^[+-]?0[0-9]")
+    if (zeros and not _any(values, "[-:.,/]")) or _is_number_by_chance(values):
         return Dtype.STR
     if _is_readable(Dtype.INT, values, read):
+        if _is_day_in_digits(name, values, read):
+            return Dtype.DATE
         fraction = _share(values, pc.match_substring(values, ".")) > FEW and read.thousands != "."
         is_id = is_key or name.lower().endswith("id")
-        if (
-            _NAMES_OF_DATE.search(name.lower())
-            and _all(values, _DAY_IN_DIGITS)
-            and _reads(Dtype.DATE, values, read)
-        ):
-            return Dtype.DATE
-        if is_id or not fraction or len(values) < len(text):
-            return Dtype.INT
-    elif _all(values, r"^[+-]?[0-9]+$"):
-        return Dtype.STR  # longer than any number that is counted with
-    if _is_readable(Dtype.FLOAT, values, read) and not _any(values, r"^[+-]?0[0-9]"):
-        return Dtype.FLOAT
+        return Dtype.INT if is_id or not fraction or len(values) < len(text) else Dtype.FLOAT
+    if not zeros and _is_readable(Dtype.FLOAT, values, read):
+        return Dtype.STR if _all(values, r"^[+-]?[0-9]+$") else Dtype.FLOAT  # text: longer than any count
+    return _dtype_of_times(values, read)
+
+
+def _dtype_of_times(values: pa.Array, read: ReadOptions) -> Dtype:
+    """Dates and times, else uuids and text."""
     if _reads(Dtype.DATETIME, values, read) and not _all(values, "^[0-9]+$"):
         return Dtype.DATETIME if _any(values, ":") or not _reads(Dtype.DATE, values, read) else Dtype.DATE
     if _reads(Dtype.TIME, values, read):
         return Dtype.TIME
     return Dtype.UUID if _all(values, _UUID) else Dtype.STR
+
+
+def _is_day_in_digits(name: str, values: pa.Array, read: ReadOptions) -> bool:
+    """20250701, in a column that is called so."""
+    named = _NAMES_OF_DATE.search(name.lower())
+    return named is not None and _all(values, _DAY_IN_DIGITS) and _reads(Dtype.DATE, values, read)
 
 
 def _is_bool(name: str, values: pa.Array) -> bool:
@@ -225,7 +228,7 @@ def _is_bool(name: str, values: pa.Array) -> bool:
 
 
 def _is_number_by_chance(values: pa.Array) -> bool:
-    """Codes that read as numbers: a + before many digits, as phone numbers have it; 12E4 and no fraction at all."""
+    """Codes that read as numbers: a + before many digits, as of phones; 12E4 and no fraction at all."""
     if _any(values, r"^\+[0-9]{7,}$"):
         return True
     return _any(values, r"^[0-9]+E[0-9]+$") and not _any(values, r"[.+-]")

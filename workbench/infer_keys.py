@@ -78,8 +78,8 @@ def _of_one_column(config: PipelineConfig, given: list[_Given], child: _Given, c
             return
         if is_named and there >= ENOUGH_THERE:
             child.draft.notes.append(
-                f"{column.name}: {1 - there:.1%} of its values are no keys of {parent.draft.name}; if it refers to "
-                f"them, add foreign_keys: {{{flow(column.name)}: {parent.draft.name}}}: such rows wait for theirs"
+                f"{column.name}: {1 - there:.1%} of its values are no keys of {parent.draft.name}; if it refers "
+                f"to them, add foreign_keys: {{{flow(column.name)}: {parent.draft.name}}}; such rows wait then"
             )
 
 
@@ -106,7 +106,7 @@ def _of_several(config: PipelineConfig, given: list[_Given], child: _Given, pare
         or len(key) < 2
         or not set(key) <= set(mine)
         or set(key) == set(child.spec.schema.primary_key)
-    ):  # noqa: PLR2004
+    ):
         return
     columns = tuple(
         Column(name=n, dtype=parent.spec.schema.by_name[n].dtype, sources=mine[n].sources) for n in key
@@ -176,7 +176,7 @@ def _take_type(child: _Given, name: str, parent: _Given, of: str | None = None) 
     its = _entries(parent)[of or next(iter(parent.spec.schema.primary_key))]
     if mine["dtype"] != its["dtype"] or mine.get("sql_type") != its.get("sql_type"):
         rest = {key: value for key, value in mine.items() if key not in {"dtype", "sql_type", "name"}}
-        its_type = {key: its[key] for key in ("dtype", "sql_type") if key in its}
+        its_type: dict[str, Any] = {key: its[key] for key in ("dtype", "sql_type") if key in its}
         mine.clear()
         mine.update({"name": name, **its_type, **rest})
 

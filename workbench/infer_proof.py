@@ -109,8 +109,8 @@ class _Mender:
         self._draft.schema["primary_key"] = ROW_KEY
         self._draft.notes[:] = [one for one in self._draft.notes if "taken for the key" not in one]
         self._draft.notes.append(
-            f"{', '.join(columns)}: comes more than once in {rows:,} rows, and each row of each file is kept (key: "
-            f"row); if later rows are newer versions of it, say {' '.join(f'--key {one}' for one in columns)}"
+            f"{', '.join(columns)}: {rows:,} rows have one that came before, so each row of each file is kept "
+            f"(key: row); if they are newer versions, say {' '.join(f'--key {one}' for one in columns)}"
         )
         return True
 

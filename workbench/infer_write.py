@@ -20,7 +20,7 @@ _LINE = f"{INCLUDE}: [{GLOB}] # each type in a file of its own"
 
 
 def write_types(config: PipelineConfig, found: Sequence[Proposal]) -> list[str]:
-    """Write each proposal to `types/NAME.yaml`, and see to it that the YAML includes it; what was done, to be told.
+    """Write each proposal to `types/NAME.yaml`, and make the YAML include it; what was done, to be told.
 
     Nothing that is there is written over, and nothing is left where the whole would not hold. Raises ConfigError.
     """

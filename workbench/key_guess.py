@@ -103,7 +103,7 @@ def _few_rows(sample: pa.Table, column: str) -> list[str]:
 
 
 def _several(columns: Sequence[str], texts: dict[str, pa.Array], name: str) -> tuple[str, ...]:
-    """Columns that tell rows apart together, as few as do: an id, and others or places in a sequence; or nothing."""
+    """Columns that tell rows apart together, as few as do: an id, and others or places in a sequence."""
 
     def is_place(column: str) -> bool:
         return bool({*snake(column).split("_")} & _PLACES)
@@ -114,7 +114,7 @@ def _several(columns: Sequence[str], texts: dict[str, pa.Array], name: str) -> t
         found = []
         for together in combinations(codes, size):
             ids, places = (sum(told[column][kind] for column in together) for kind in (0, 1))
-            each = size == 2 or all(any(told[column]) for column in together)  # noqa: PLR2004
+            each = size == 2 or all(any(told[column]) for column in together)
             if ids and ids + places >= size and each and _tell_apart([codes[column] for column in together]):
                 found.append((-places, together))
         if found:
@@ -129,7 +129,7 @@ def _tell_apart(codes: Sequence[np.ndarray]) -> bool:
     for one in codes[1:]:
         pairs = together * (int(one.max(initial=0)) + 1) + one
         together = np.unique(pairs, return_inverse=True)[1]
-    return len(np.unique(together)) == rows > 2  # noqa: PLR2004
+    return len(np.unique(together)) == rows > 2
 
 
 # ------------------------------------------------------------ parents

@@ -20,7 +20,7 @@ _OURS = {
     "_gone_at",
     "_placeholder",
 }
-_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "ø": "o", "œ": "oe", "ł": "l", "đ": "d"})  # noqa: RUF001
+_LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "ø": "o", "œ": "oe", "ł": "l", "đ": "d"})
 
 
 def tidy(name: str) -> str:

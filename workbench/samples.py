@@ -72,12 +72,12 @@ def take_sample(file: OpenFile, name: str, rows: int, base: ReadOptions, *, ever
     if tell_apart or by_place:
         try:
             _read_rows(sample, file, name, rows, base, found)
-        except FileRejected as problem:  # as of a sheet with values in columns without a name
+        except FileRejected:  # as of a sheet with values in columns without a name
             if by_place or not _go_by_places(sample, file, name, names, base, found):
                 raise
             with suppress(FileRejected):
                 _read_rows(sample, file, name, rows, base, found)
-                problem = None  # type: ignore[assignment]
+                problem = None
             if problem is not None:
                 raise problem from None
     else:
@@ -101,7 +101,7 @@ def _fields(names: Sequence[str], *, by_place: bool) -> list[Field]:
 def _go_by_places(
     sample: Sample, file: OpenFile, name: str, names: list[str], base: ReadOptions, found: Format
 ) -> bool:
-    """Take the columns by their places, where the header's names don't tell them apart; False where they have none."""
+    """Take the columns by their places, for the names don't tell them apart; False where they have none."""
     with byte_stream(file, name) as raw:
         places = found.by_position(raw, options_of(found, _plainly(base, sample.read), name))
     if places is None:
@@ -137,8 +137,8 @@ def _notes_of(read: dict[str, Any]) -> list[str]:
         notes.append(f"the encoding looks like {encoding}: look at letters with accents in the table")
     if records := read.get("records"):
         notes.append(
-            f"the file is one object: its records are taken from {records}, and what lies beside is skipped; if the "
-            "object is the record, leave read.records out"
+            f"the file is one object: its records are taken from {records}, and what lies beside is skipped; if "
+            "the object is the record, leave read.records out"
         )
     if read.get("skip_lines"):
         notes.append(f"{read['skip_lines']} lines before the header are skipped; every file needs as many")
@@ -209,7 +209,7 @@ def _unfold(sample: Sample) -> bool:
             fields.append(Field(name, ".".join(step.replace(".", "\\.") for step in path), path))
         sample.notes.append(
             f"{one.name}: the values of its objects are columns of their own ({', '.join(parts[:4])}"
-            f"{', …' if len(parts) > 4 else ''}); other keys of theirs would be left out"  # noqa: PLR2004
+            f"{', …' if len(parts) > 4 else ''}); other keys of theirs would be left out"
         )
     if len(fields) == len(sample.fields) and fields == sample.fields:
         return False

@@ -49,6 +49,7 @@ class Format(ABC):
         For headers whose names can't tell columns apart. None where columns have no places.
         """
         del raw, options
+        return None
 
     def remarks(self, raw: IO[bytes], options: Any) -> list[str]:
         """What the file holds beside the records that are read by `options`, in sentences for `infer`."""
