@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.model import Dtype, FileSpec, ReadOptions
-from workbench.date_guess import DAY, MONTH, YEAR, Dates, guess_dates
+from workbench.date_guess import DAY, MONTH, YEAR, Dates, are_dates_of_many_kinds, guess_dates
 from workbench.dialect_guess import NULL_WORDS, Numbers, guess_numbers
 from workbench.guesses import blanked, guess
 from workbench.samples import Sample
@@ -130,7 +130,14 @@ class _Judge:
         if pc.max(pc.utf8_length(values)).as_py() > LONGEST_DATE:
             return None
         few = guess_dates(values.slice(0, 20), self._base)
-        return guess_dates(values, self._base) if few else None
+        if few and (found := guess_dates(values, self._base)):
+            return found
+        if are_dates_of_many_kinds(values.slice(0, 200), self._base):
+            self._found.notes.append(
+                f"{name}: text, for its dates are written in several ways; format: with a list of them reads "
+                "what is a date in one way only"
+            )
+        return None
 
     # ---------------------------------------------------------------- null words and blanks
 

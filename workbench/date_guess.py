@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from config.model import Column, Dtype, ReadOptions
 from validation.conversions import convert
 
+MOSTLY = 0.6  # of the values, that it is told that they are dates
 MOST_FORMATS = 3  # with the time of the day, without seconds, without any
 _CLOCK = (
     r"(?:(?P<gap>[ T]|, | at )(?P<hour>\d{1,2}):\d{2}(?P<seconds>:\d{2})?(?P<fraction>\.\d{1,6})?"
@@ -67,6 +68,17 @@ def guess_dates(values: pa.Array, base: ReadOptions) -> Dates | None:
             if not same:
                 ways[first] = formats
     return Dates(ways, separator, has_time, has_offset) if ways else None
+
+
+def are_dates_of_many_kinds(values: pa.Array, base: ReadOptions) -> bool:
+    """Is nearly each of them a date by itself, though no format reads them all?"""
+    iso = convert(Column(name="x", dtype=Dtype.DATETIME), values, base).values.is_valid().to_pylist()
+    texts = values.to_pylist()
+    dates = [
+        is_iso or any(_shape(text, first, "%b") for first in (DAY, MONTH))
+        for text, is_iso in zip(texts, iso, strict=True)
+    ]
+    return len(texts) > 1 and sum(dates) >= MOSTLY * len(texts)
 
 
 def _read(values: pa.Array, formats: tuple[str, ...], base: ReadOptions) -> pa.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,13 @@ from config.settings import ConfigFile, PipelineConfig
 from ingestion.file_reader import read_chunks
 from ingestion.places.registry import opened
 from validation.conversions import convert
-from workbench.key_guess import parent_of, singular, snake
+from workbench.key_guess import parent_of, refers_to_its_own, singular, snake
 from workbench.proposal import Proposal, flow, together
 from workbench.trial import spec_of
 
 MOST_VALUES = 1_000_000  # of a column, that are looked up
 ENOUGH_TEXTS = 5  # different texts that are keys of another file are no chance
 ENOUGH_THERE = 0.5  # of the values must be there, that it is told at all
-_OF_ITS_OWN = re.compile(
-    r"(^|_)(parent|manager|reports_to|supervisor|boss|superior|reply_to|replaces|predecessor)(_|$)"
-)
 
 
 @dataclass
@@ -90,7 +86,7 @@ def _candidates(given: list[_Given], child: _Given, column: Column) -> Iterator[
     by_name = parent_of(column.name, [one.spec for one in others])
     plain = snake(column.name)
     named = [one for one in others if one.spec is by_name or plain in {one.draft.name, singular(one.draft.name)}]
-    if child in single and _OF_ITS_OWN.search(plain):
+    if child in single and refers_to_its_own(plain):
         named.append(child)
     yield from ((one, True) for one in named)
     if column.dtype in {Dtype.STR, Dtype.UUID}:

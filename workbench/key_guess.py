@@ -20,6 +20,9 @@ MOST_COLUMNS = 12  # that are tried in pairs
 _ENDINGS = ("id", "uuid", "guid", "key", "code", "no", "nr", "number", "sku", "ref")
 _OWN = {"id", "uuid", "guid", "row_id", "record_id"}
 _IDENTIFIERS = {*_OWN, *_ENDINGS, "isbn", "ean", "gtin", "iso", "symbol", "slug", "hash"}
+_OF_ITS_OWN = re.compile(
+    r"(^|_)(parent|manager|reports_to|supervisor|boss|superior|reply_to|replaces|predecessor)(_|$)"
+)
 _PLACES = {"line", "item", "position", "pos", "seq", "sequence", "version", "year", "part", "revision", "index"}
 
 
@@ -66,13 +69,33 @@ def guess_key(sample: pa.Table, name: str) -> KeyGuess:
     first = sample.column_names[0]
     if first in unique and _ends_like_id(first) and sample.num_rows >= ENOUGH_ROWS:
         return KeyGuess((first,), [f"{first}: taken for the key by its values; its name does not say so. Is it?"])
+    if _ends_like_id(first) and first in unique and (child := _refers_to(texts, first)):
+        return KeyGuess((first,), [f"{first}: taken for the key, for {child} refers to it"])
     if pair := _several([c for c in fit if c not in unique and fit[c].null_count == 0], fit, name):
         return KeyGuess(pair, [f"{', '.join(pair)}: taken for the key together; no column is one by itself"])
     notes = ["no column tells the rows apart by its name and values: each row of each file is kept (key: row)"]
     if own := _first(fit, lambda c: _is_own(c, name)):
         notes.append(f"{own}: comes more than once; if later rows are newer versions of it, say --key {own!r}")
-    notes += [f"{c}: no value comes twice in the rows read; if it is the key, say --key {c!r}" for c in unique[:3]]
+    maybe = [c for c in unique if _ends_like_id(c) or sample.num_rows >= ENOUGH_ROWS]
+    notes += [f"{c}: no value comes twice in the rows read; if it is the key, say --key {c!r}" for c in maybe[:3]]
     return KeyGuess((ROW_KEY,), notes)
+
+
+def _refers_to(texts: dict[str, pa.Array], key: str) -> str | None:
+    """The column by which rows refer to others of the table, as employees to their managers: all of its values are
+    those of the column `key`."""
+    for column, text in texts.items():
+        values = text.drop_null()
+        if column != key and refers_to_its_own(column) and len(values):
+            found = pc.all(pc.is_in(values, value_set=texts[key].drop_null())).as_py()
+            if found:
+                return column
+    return None
+
+
+def refers_to_its_own(column: str) -> bool:
+    """Does the name say that rows refer to others of their table by it?"""
+    return _OF_ITS_OWN.search(snake(column)) is not None
 
 
 def _text(values: pa.ChunkedArray) -> pa.Array:
