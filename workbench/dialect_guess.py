@@ -123,6 +123,10 @@ def guess_numbers(columns: Mapping[str, pa.Array], base: ReadOptions, *, europea
             signs = (chosen.decimal, chosen.thousands), (other.decimal, other.thousands)
             found.notes.append(_either(name, "1,250", *signs))
     used, plain = numbers - found.texts, readable[0][1]
+    found.notes += [
+        f"{name}: text, for its numbers are written otherwise than those of most columns"
+        for name in sorted(plain - numbers)
+    ]
     if not used - plain:
         return found
     found.read = _differing(chosen, base)

@@ -196,7 +196,9 @@ def _dtype(name: str, text: pa.Array, values: pa.Array, *, is_key: bool, read: R
             return Dtype.DATE
         fraction = _share(values, pc.match_substring(values, ".")) > FEW and read.thousands != "."
         is_id = is_key or name.lower().endswith("id")
-        return Dtype.INT if is_id or not fraction or len(values) < len(text) else Dtype.FLOAT
+        is_money = read.currency and _any(values, "[^0-9.,' +-]")  # which has decimals in the next file
+        is_int = is_id or not fraction or len(values) < len(text)
+        return Dtype.INT if is_int and not is_money else Dtype.FLOAT
     if not zeros and _is_readable(Dtype.FLOAT, values, read):
         return Dtype.STR if _all(values, r"^[+-]?[0-9]+$") else Dtype.FLOAT  # text: longer than any count
     return _dtype_of_times(values, read)
