@@ -6,7 +6,7 @@ import datetime as dt
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -86,8 +86,8 @@ class WatcherConfig(Model):
     settle_seconds: float = Field(2.0, gt=0)
     rescan_seconds: float = Field(5.0, gt=0)
     master: MasterConfig = MasterConfig()
-    batch: BatchConfig
-    stream: StreamConfig
+    batch: BatchConfig = BatchConfig()
+    stream: StreamConfig = StreamConfig()
 
 
 class TrackerConfig(Model):
@@ -217,14 +217,19 @@ class WebConfig(Model):
     token: str | None = None  # set from WEB_TOKEN
 
 
-class ConfigFile(Model):
-    """The YAML as written."""
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
+
+class ConfigFile(Model):
+    """The YAML as written, with the files that it includes laid beside."""
+
+    include: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()  # globs, from the YAML's folder on
     database: DatabaseConfig = DatabaseConfig()
-    watcher: WatcherConfig
+    watcher: WatcherConfig = WatcherConfig()
     tracker: TrackerConfig = TrackerConfig()
     reader: ReaderConfig = ReaderConfig()
-    schemas: dict[str, SchemaConfig]
+    schemas: dict[str, SchemaConfig] = Field(default_factory=dict)
     validation: ValidationConfig = ValidationConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
     retention: RetentionConfig = RetentionConfig()

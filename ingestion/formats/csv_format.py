@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from validation.batch import Chunk, Reason, Rejection
 from validation.pii_handler import malformed_raw
 
 _BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 LONGEST_BEGINNING = 16 << 20  # bytes before the header
 
@@ -64,6 +66,13 @@ class CsvFormat(Format):
         header = _header(blocks, options)
         refuse_other_dialect(blocks.text, header, options)
         return header.names
+
+    def by_position(self, raw: IO[bytes], options: CsvOptions) -> dict[str, Any] | None:
+        """The header line is skipped with all lines before it."""
+        blocks = Blocks(raw, options)
+        header = _header(blocks, options)
+        before = len(_LINE_END.findall(blocks.text, 0, header.end))
+        return {"header": False, "skip_lines": before + 1} if options.header else {}
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOptions) -> Iterator[Chunk]:
         """An unquoted empty field is null, a quoted one is ''."""

@@ -75,7 +75,23 @@ class ExcelFormat(Format):
         del rows
         with opened_sheet(raw, options.sheet) as sheet:
             names = _FilledRows(sheet, options).names
-            return names if options.header else [f"column_{n}" for n in range(1, len(names) + 1)]
+            return names if options.header else [f"column_{n}" for n in range(1, sheet.width + 1)]
+
+    def by_position(self, raw: IO[bytes], options: ExcelOptions) -> dict[str, Any] | None:
+        """The header's row is skipped with all rows before it."""
+        if not options.header:
+            return {}
+        with opened_sheet(raw, options.sheet) as sheet:
+            return {"header": False, "skip_lines": _FilledRows(sheet, options).header}
+
+    def remarks(self, raw: IO[bytes], options: ExcelOptions) -> list[str]:
+        """The other sheets."""
+        names = shown_sheets(raw)
+        if len(names) < 2:
+            return []
+        read = names[options.sheet - 1] if isinstance(options.sheet, int) else options.sheet
+        others = ", ".join(repr(name) for name in names if name != read)
+        return [f"sheet {read!r} is read; there are also {others}: read: {{sheet: …}} says which"]
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: ExcelOptions) -> Iterator[Chunk]:
         """An empty cell is null; a row without any cell is no record."""

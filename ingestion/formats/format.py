@@ -49,6 +49,19 @@ class Format(ABC):
     def columns(self, raw: IO[bytes], rows: int, options: Any) -> list[str]:
         """The names of the file's columns; where each record has names of its own, those of the first `rows`."""
 
+    def by_position(self, raw: IO[bytes], options: Any) -> dict[str, Any] | None:
+        """The keys of `Options` by which the file's columns go by their places, with nothing read of its header.
+
+        For headers whose names can't tell columns apart. None where columns have no places.
+        """
+        del raw, options
+        return None
+
+    def remarks(self, raw: IO[bytes], options: Any) -> list[str]:
+        """What the file holds beside the records that are read by `options`, in sentences for `infer`."""
+        del raw, options
+        return []
+
     @abstractmethod
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: Any) -> Iterator[Chunk]:
         """The records as columns of text, as the schema names them, at most `chunk_rows` rows at a time.

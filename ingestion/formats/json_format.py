@@ -20,6 +20,7 @@ from ingestion.formats.json_document import records_at
 from ingestion.formats.json_lines import line_records
 from ingestion.formats.json_objects import Found, Objects, keys_of, paths_of
 from ingestion.formats.json_record import MAX_RECORD_BYTES, Fields, Record
+from ingestion.formats.json_sniff import records_path
 from ingestion.formats.json_window import Window
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
 from validation.batch import Chunk, Reason, Rejection
@@ -48,9 +49,14 @@ class JsonFormat(Format):
     Options: ClassVar[type[Model]] = DocumentOptions
 
     def sniff(self, beginning: bytes, options: JsonOptions) -> dict[str, Any] | None:
-        """A file of JSON begins with a bracket; the encoding, where it is another one."""
-        text, found = sniffed_text(beginning, options.encoding)
-        return found if text.lstrip().startswith(("[", "{")) else None
+        """A file of JSON begins with a bracket; the encoding, where it is another one; where the records are."""
+        text, encoding = sniffed_text(beginning, options.encoding)
+        if not text.lstrip().startswith(("[", "{")):
+            return None
+        found: dict[str, Any] = dict(encoding)
+        if isinstance(options, DocumentOptions) and options.records is None and (path := records_path(text)):
+            found["records"] = path
+        return found
 
     def columns(self, raw: IO[bytes], rows: int, options: JsonOptions) -> list[str]:
         """The keys of the first records, where they are objects, in the order in which they are met."""

@@ -286,7 +286,7 @@ def test_a_proposal_has_types_key_parents_sets_and_personal_data(product: Produc
     assert columns["percent"] == {"name": "percent", "dtype": "float", "sql_type": "numeric"}
     assert columns["uses"] == {"name": "uses", "dtype": "int"}  # it has a gap
     assert columns["kind"] == {"name": "kind", "dtype": "str"}  # the next file may hold a third
-    assert [columns[name]["dtype"] for name in ("valid_until", "is_open", "note")] == ["datetime", "bool", "str"]
+    assert [columns[name]["dtype"] for name in ("valid_until", "is_open", "note")] == ["date", "bool", "str"]
     assert "note: no value" in " ".join(found["notes"])
 
 
@@ -330,7 +330,8 @@ def test_infer_says_what_it_can_not_judge(product: Product) -> None:
     assert "jane" not in answer.err
     german = samples.write(product.home / "german.csv", "a;b\n1;2,5\n2;3,5\n")
     proposed = yaml.safe_load(cli(product, "infer", german, "--name", "german").out)
-    assert proposed["watcher"]["batch"]["expected_files"]["german.csv"]["read"] == {"delimiter": ";"}
+    (entry,) = proposed["watcher"]["batch"]["expected_files"].values()
+    assert entry["read"] == {"delimiter": ";", "decimal": ","}
     text = cli(product, "infer", samples.write(product.home / "no.csv", "id,v\n1,2\n"), "--name", "no").out
     assert "no" in yaml.safe_load(text)["schemas"]
     empty = samples.write(product.home / "empty.csv", "a,b\n")
