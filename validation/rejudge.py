@@ -22,7 +22,9 @@ from validation.validation_runner import validate
 
 _OF_NULLS = frozenset({"required", "required_when", "not_null"})  # a hash doesn't hide whether there is a value
 _NO_JSON = "not_json"
-_SCHEMA_RULES = frozenset({"allowed_values", "nul_character", _NO_JSON})
+# What only a format's reader can tell of a value: what quarantine keeps of it is a text like any other.
+_OF_READERS = frozenset({_NO_JSON, "not_utf8", "error_value", "merged_cell", "digits_lost"})
+_SCHEMA_RULES = frozenset({"allowed_values", "nul_character"}) | _OF_READERS
 _STRAY = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -110,18 +112,22 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
 def _that_stand(column: Column, rules: set[str]) -> set[str]:
     """Of rules that were held against values of the column, those that can't be judged of what is stored.
 
-    What was a bare NaN in the file is no text by that name, until somebody writes it, or it means null. A rule
+    What was an error in a cell, or a bare NaN in JSON, is no text by that name until somebody writes it. A rule
     that is none of the column any more does not stand.
     """
-    stand = rules & {_NO_JSON}
+    stand = rules & _OF_READERS
     if column.pii is not None:
         stand |= (rules - _OF_NULLS) & ({*column.rules} | _SCHEMA_RULES)
     return stand
 
 
 def _hold(batch: Batch, column: Column, rows: Sequence[Refused], rule: str) -> None:
-    """Hold `rule` against the rows where it was held against a value that is the same as before."""
-    empty = batch.values[column.name].is_null().to_pylist()
+    """Hold `rule` against the rows where it was held against a value that is the same as before.
+
+    A null is judged anew, as where a bare NaN means one; but that a cell is merged with another is told of nulls.
+    """
+    of_nulls = rule in _OF_READERS - {_NO_JSON}
+    empty = [False] * len(rows) if of_nulls else batch.values[column.name].is_null().to_pylist()
     mask = [
         not empty[n]
         and column.name not in row.edited
