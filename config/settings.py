@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from config.key import Key
 from config.model import (
@@ -63,6 +63,12 @@ class ExpectedFile(Drift):
     contract: Contract | None = None
     read: ReadOptions = ReadOptions()
     partition_by: PartitionBy | None = None
+
+    @field_validator("missing_columns", mode="before")
+    @classmethod
+    def _the_word_null(cls, value: Any) -> Any:
+        """`missing_columns: null` is YAML's nothing, and the word is meant."""
+        return "null" if value is None else value
 
 
 class MasterConfig(Model):
