@@ -211,7 +211,7 @@ def tables(draw: st.DrawFn) -> Written:
     delimiter = draw(st.sampled_from(",;\t|"))
     title = draw(st.sampled_from(["", "Report of May\n\n"]))
     buffer = io.StringIO()
-    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]))
+    quoting: Any = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]))
     writer = csv.writer(
         buffer, delimiter=delimiter, lineterminator=draw(st.sampled_from(["\n", "\r\n"])), quoting=quoting
     )
