@@ -197,11 +197,24 @@ class Column(Model):
         return SqlType.parse(self.sql_type or SQL_TYPES_OF_DTYPE[self.dtype][0])
 
 
+EXTRA = "_extra"  # what the schema has no column for, of a row: an object of JSON, value by name
+
+
 class Drift(Model):
     """What becomes of a file with other columns: those that are new to the schema, and those that it lacks."""
 
-    new_columns: Literal["fail", "ignore"] = "fail"
+    new_columns: Literal["fail", "ignore", "keep", "add"] = "fail"
     missing_columns: Literal["fail", "null"] = "fail"
+
+    @property
+    def takes_new(self) -> bool:
+        """Do values of new columns come into the table?"""
+        return self.new_columns in {"keep", "add"}
+
+
+def extra_column(*, personal: bool) -> Column:
+    """The column that holds the values of new columns, on their way and where they are kept."""
+    return Column(name=EXTRA, dtype=Dtype.JSON, sql_type="jsonb", optional=True, personal=personal)
 
 
 class Schema(Model):
@@ -248,7 +261,7 @@ class Schema(Model):
     @cached_property
     def in_file(self) -> Schema:
         """The same without the columns that no file has."""
-        return self.with_columns(tuple(column for column in self.columns if column.value is None))
+        return self.with_columns(tuple(c for c in self.columns if c.value is None and c.name != EXTRA))
 
     def with_columns(self, columns: tuple[Column, ...]) -> Schema:
         """The same with these columns."""
@@ -495,6 +508,12 @@ class FileSpec:
     @cached_property
     def has_pii(self) -> bool:
         return any(column.pii for column in self.schema.columns)
+
+    @property
+    def hides_extra(self) -> bool:
+        """Are values of new columns hidden that look personal? So they are where the schema has such columns."""
+        extra = self.schema.by_name.get(EXTRA)
+        return extra is not None and extra.personal
 
     @property
     def personal(self) -> tuple[Column, ...]:

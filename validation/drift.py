@@ -10,7 +10,7 @@ from config.model import Column, Schema
 FAIL, IGNORE, NULL = "fail", "ignore", "null"
 _WAYS_OUT = {
     "missing": "optional: true, where a file may lack the column; from, where it has another name",
-    "unexpected": "new_columns: ignore, to leave such columns out",
+    "unexpected": "new_columns: keep, to have such columns in _extra, or ignore, to leave them out",
     "given twice": "fewer names under from, or one column fewer in the file",
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +17,12 @@ from validation.batch import Batch, Chunk, Reason
 from validation.conversions import convert
 from validation.pii_handler import MALFORMED
 from validation.rules import RULES
+from validation.strays import is_hidden
 from validation.validation_runner import validate
 
 _OF_NULLS = frozenset({"required", "required_when", "not_null"})  # a hash doesn't hide whether there is a value
 _NO_JSON = "not_json"
 _SCHEMA_RULES = frozenset({"allowed_values", "nul_character", _NO_JSON})
-_STRAY = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def judge_again(
         for rule in sorted(_that_stand(column, {rule for rule, name in held if name == column.name})):
             _hold(batch, column, judged, rule)
         if spec.has_pii:
-            stray = [bool(_STRAY.fullmatch(value or "")) for value in values.to_pylist()]
+            stray = [is_hidden(value or "") for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
     return batch, unsplit
 
