@@ -47,14 +47,19 @@ def extra_columns(schema: Schema, names: Sequence[str], found: Sequence[str | No
     return extras
 
 
-def gathered(chunk: Chunk, extras: Mapping[str, str]) -> Chunk:
-    """`chunk` with the columns `extras` (as extra_columns() gives them) in one, EXTRA."""
+def new_names(names: Sequence[str], found: Sequence[str | None]) -> tuple[str, ...]:
+    """Of the `names` of a file, those that are no columns of the schema: `found`, by match_columns(), has None."""
+    return tuple(dict.fromkeys(name for name, column in zip(names, found, strict=True) if column is None and name))
+
+
+def gathered(chunk: Chunk, extras: Mapping[str, str], new: tuple[str, ...]) -> Chunk:
+    """`chunk` with the columns `extras` (as extra_columns() gives them) in one, EXTRA; `new` are their names."""
     if not extras:
-        return chunk
+        return replace(chunk, new=new) if new else chunk
     texts = {name: chunk.columns[column] for column, name in extras.items()}
     columns = {name: values for name, values in chunk.columns.items() if name not in extras}
     malformed = tuple(_gathered_record(record, extras) for record in chunk.malformed)
-    return Chunk(chunk.numbers, {**columns, EXTRA: of_texts(texts)}, malformed)
+    return Chunk(chunk.numbers, {**columns, EXTRA: of_texts(texts)}, malformed, new)
 
 
 def _gathered_record(record: Rejection, extras: Mapping[str, str]) -> Rejection:
@@ -106,7 +111,7 @@ def _object(values: Iterable[tuple[str, str | None]]) -> str | None:
 
 
 def texts_of(extra: str | None) -> dict[str, str]:
-    """The values by name: the text of a string, the source text of anything else. Nothing in what can't be read."""
+    """The values by name: the text of a string, the source text of anything else; none if it can't be read."""
     if extra is None:
         return {}
     try:

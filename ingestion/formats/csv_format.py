@@ -24,7 +24,7 @@ from ingestion.formats.csv_records import NO_QUOTE, TOO_FEW, TOO_MANY, Grammar
 from ingestion.formats.csv_sniff import sniffed
 from ingestion.formats.format import Format
 from validation.batch import Chunk, Reason, Rejection
-from validation.extra import extra_columns, gathered, left_out
+from validation.extra import extra_columns, gathered, left_out, new_names
 from validation.pii_handler import malformed_raw
 
 _BOM = b"\xef\xbb\xbf"
@@ -74,9 +74,10 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOption
     columns = [schema.by_name[n] if n else left_out(place) for place, n in enumerate(names)]
     grammar = Grammar(columns, schema.primary_key.columns, header.delimiter, options.quote)
     wanted = [column.name for column in schema.columns if column.name in names]
-    extras = extra_columns(schema, header.names, names)
-    for chunk in _rechunked(_parts(blocks, grammar, [*wanted, *extras], options), [*wanted, *extras], chunk_rows):
-        yield gathered(chunk, extras)
+    extras, new = extra_columns(schema, header.names, names), new_names(header.names, names)
+    taken = [*wanted, *extras]
+    for chunk in _rechunked(_parts(blocks, grammar, taken, options), taken, chunk_rows):
+        yield gathered(chunk, extras, new)
 
 
 def _header(blocks: Blocks, options: CsvOptions, known: Collection[str] = ()) -> Header:

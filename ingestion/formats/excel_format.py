@@ -21,7 +21,7 @@ from ingestion.formats.format import Format
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
 from validation.drift import match_columns
-from validation.extra import extra_columns, gathered, left_out
+from validation.extra import extra_columns, gathered, left_out, new_names
 
 ERROR, MERGED, LOST = "error_value", "merged_cell", "digits_lost"
 LOOKED_AT = 20  # rows, for one that names the columns
@@ -86,15 +86,15 @@ class ExcelFormat(Format):
                 names, found = rows.names, _matched(sheet, rows, schema)
             else:
                 names = [column.name for column in schema.columns]
-                found = {position: name for position, name in enumerate(names)}
-            extras = extra_columns(schema, names, [found.get(p) if name else "" for p, name in enumerate(names)])
+                found = dict(enumerate(names))
+            at = [found.get(p) if name else "" for p, name in enumerate(names)]
+            extras = extra_columns(schema, names, at)
             new = tuple(left_out(place) for place in range(len(names)) if left_out(place).name in extras)
-            columns = {
-                found.get(p, left_out(p).name): p for p in range(len(names)) if p in found or left_out(p) in new
-            }
+            wanted = [p for p in range(len(names)) if p in found or left_out(p) in new]
+            columns = {found.get(p, left_out(p).name): p for p in wanted}
             records = _Records(sheet, names, columns, schema.with_columns(schema.columns + new), options)
             while chunk := records.chunk(rows, chunk_rows):
-                yield gathered(chunk, extras)
+                yield gathered(chunk, extras, new_names(names, at))
 
 
 class _Rows(NamedTuple):

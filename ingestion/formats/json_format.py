@@ -129,6 +129,7 @@ class _Reader:
         )
         self._strange: list[str] | None = None  # keys that all records have and no column; None before the first
         self._count = 0
+        self._new: dict[str, None] = {}  # keys that are no columns, in the order in which they were met
         self._nested: set[str] = set()  # columns of which a value was an object or an array, which they can't hold
         self._plain: set[str] = set()  # columns of which some value was none, or may be one
         self._twice: Counter[str] = Counter()  # columns that records give twice, each with both names
@@ -177,7 +178,14 @@ class _Reader:
                 {name: texts.filter(pa.array(good)) for name, texts in columns.items()},
             )
         malformed.sort(key=lambda record: record.number)
-        return Chunk(numbers, columns, tuple(malformed))
+        return Chunk(numbers, columns, tuple(malformed), tuple(self._new), self._lacks())
+
+    def _lacks(self) -> tuple[str, ...]:
+        """The columns that no record has had so far."""
+        if not self.objects.lacking:
+            return ()
+        columns = self._schema.columns
+        return tuple(c.name for c in columns if not any(map(self.objects.reaches, paths_of(c))))
 
     def check(self) -> None:
         """Raise FileRejected where every record has a strange key, or lacks a column that must have a value."""
@@ -212,6 +220,7 @@ class _Reader:
         for name in columns.keys() - self._plain:
             if found.nested[name] < len(columns[name]) - columns[name].null_count:
                 self._plain.add(name)
+        self._new |= dict.fromkeys(self.objects.new_names(records))
         if self._takes_new:
             columns[EXTRA] = self.objects.new_values(records)
         return columns, found

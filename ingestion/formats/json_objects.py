@@ -124,10 +124,14 @@ class Objects:
             if key.within:
                 self._read_within(name, values, found, rows)
 
+    def new_names(self, records: Sequence[PlainRecord | Fields]) -> list[str]:
+        """The keys beside those that were asked for that records have had, these `records` among them."""
+        of_fields = (name for record in records if isinstance(record, Fields) for name in record)
+        return [name for name in dict.fromkeys([*self.plain.new, *of_fields]) if name not in self.keys]
+
     def new_values(self, records: Sequence[PlainRecord | Fields]) -> pa.Array:
         """The values of keys beside those that were asked for, as validation/extra.py has them."""
-        of_fields = (name for record in records if isinstance(record, Fields) for name in record)
-        names = [n for n in dict.fromkeys([*self.plain.new, *of_fields]) if n not in self.keys]
+        names = self.new_names(records)
         fields = [self.plain.fields.get(name, "") for name in names]
         rows = (
             [record.get(name) for name in names]

@@ -18,7 +18,7 @@ from ingestion.formats.spool import seekable, size_of
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
 from validation.drift import match_columns, shown
-from validation.extra import extra_columns, gathered, left_out
+from validation.extra import extra_columns, gathered, left_out, new_names
 
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 NOT_UTF8 = "not_utf8"
@@ -50,7 +50,7 @@ class ParquetFormat(Format):
             with _damage_told():
                 fields = file.schema_arrow
             names = match_columns(schema, fields.names)
-            extras = extra_columns(schema, fields.names, names)
+            extras, new = extra_columns(schema, fields.names, names), new_names(fields.names, names)
             places = {name or left_out(place).name: place for place, name in enumerate(names)}
             columns = [(column, places[column.name]) for column in schema.columns if column.name in places]
             columns += [(Column(name=name, dtype=Dtype.STR), places[name]) for name in extras]
@@ -58,7 +58,7 @@ class ParquetFormat(Format):
             count = 0
             for batch in _batches(file, chunk_rows):
                 if batch.num_rows:
-                    yield gathered(_chunk(batch, columns, options, count), extras)
+                    yield gathered(_chunk(batch, columns, options, count), extras, new)
                     count += batch.num_rows
 
 
