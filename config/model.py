@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from config.date_formats import format_problem, zone_problem
+from config.drift import Change
 from config.key import FILE_ID, FILE_ROW, ROW_COLUMN, ForeignKey, Key
 from config.origins import Constant, Origin, Sources
 
@@ -631,6 +632,7 @@ class FileOutcome:
     seconds: float = 0.0
     told: bool = False  # it failed before under the same name, and was reported then
     continues: str = ""  # what became of an earlier file that was loaded before it was whole
+    drift: tuple[Change, ...] = ()  # in what its columns differ from its schema's
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
 
     @property

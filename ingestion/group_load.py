@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.drift import Change
 from config.errors import FileChanged, FileRejected, PipelineError
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
@@ -30,6 +31,7 @@ from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
 from validation.key_values import key_of
+from validation.met_columns import MetColumns
 from validation.pii_handler import PiiHandler
 
 MOST_FILES, MOST_ROWS = 50, 10_000  # in one transaction
@@ -147,11 +149,16 @@ class GroupLoad:
                     refuse_if_dirty(spec, books.total, books.by_stage)
                 except (FileChanged, FileRejected):
                     unfit.append(member)
-                outcomes.append(books.outcome(member.job, file_id, seconds))
+                outcomes.append(replace(books.outcome(member.job, file_id, seconds), drift=self._met(member)))
             _leave_out(unfit)
             file_log.close(tx, outcomes, self._pii.key_id)
             commit.begin()
         return outcomes
+
+    def _met(self, member: _Member) -> tuple[Change, ...]:
+        met = MetColumns(member.job.spec, self._pii.hidden)
+        met.note(member.chunk)
+        return met.changes()
 
 
 def _leave_out(members: Sequence[_Member], held: Sequence[_Member] = ()) -> None:

@@ -61,9 +61,9 @@ class PiiHandler:
         return rows
 
     def _mask_extra(self, extra: str | None) -> str | None:
-        return masked(extra, self._hidden)
+        return masked(extra, self.hidden)
 
-    def _hidden(self, text: str) -> str | None:
+    def hidden(self, text: str) -> str | None:
         """What stands for a value of a column that the schema doesn't have; None where it may stay as it is."""
         return f"sha256:{self.hash_text(text)}" if looks_personal_anywhere(text) else None
 

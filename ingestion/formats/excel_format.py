@@ -205,7 +205,9 @@ def _matched(sheet: Sheet, rows: _FilledRows, schema: Schema) -> dict[int, str]:
                     f"{sheet.place}: row {rows.header} is no header; row {number} looks like one: "
                     f"read: {{skip_lines: {number - 1}}}"
                 ) from None
-        raise FileRejected(f"{sheet.place}, row {rows.header}: {problem}") from None
+        told = FileRejected(f"{sheet.place}, row {rows.header}: {problem}")
+        told.changes = problem.changes
+        raise told from None
     return {position: name for (position, _), name in zip(named, found, strict=True) if name is not None}
 
 

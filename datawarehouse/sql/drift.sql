@@ -1,0 +1,26 @@
+-- In which columns files differed from their schemas, and what became of that.
+
+-- name: note
+-- One row for each change that is given; those that nobody has met before come back.
+WITH met AS (
+    INSERT INTO drift AS d (logical_name, column_name, kind, looks_like, first_seen_at, last_seen_at,
+                            files, rows, first_file, last_file)
+    SELECT %(logical_name)s, c.column_name, c.kind, c.looks_like, now(), now(), 1, c.rows, %(file)s, %(file)s
+    FROM unnest(%(columns)s::text[], %(kinds)s::text[], %(looks_like)s::text[], %(rows)s::bigint[])
+        AS c (column_name, kind, looks_like, rows)
+    ORDER BY c.column_name, c.kind  -- two that note the same lock in one order
+    ON CONFLICT (logical_name, column_name, kind) DO UPDATE
+    SET files = d.files + 1, rows = d.rows + excluded.rows, last_seen_at = now(), last_file = excluded.last_file,
+        looks_like = coalesce(excluded.looks_like, d.looks_like)
+    RETURNING d.column_name, d.kind, d.files = 1 AS is_new
+)
+SELECT column_name, kind FROM met WHERE is_new ORDER BY column_name, kind
+
+-- name: met
+SELECT logical_name, column_name, kind, looks_like, first_seen_at, last_seen_at, files, rows, first_file, last_file
+FROM drift
+WHERE %(logical_name)s::text IS NULL OR logical_name = %(logical_name)s
+ORDER BY logical_name, first_seen_at, column_name, kind
+
+-- name: forget
+DELETE FROM drift WHERE logical_name = %(logical_name)s AND column_name = %(column)s
