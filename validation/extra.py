@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -115,13 +116,13 @@ def texts_of(extra: str | None) -> dict[str, str]:
     if extra is None:
         return {}
     try:
-        return {name: _text(value) for name, value in _READER.decode(extra).items()}
+        return {name: text_of(bytes(value).decode()) for name, value in _READER.decode(extra).items()}
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return {}
 
 
-def _text(value: msgspec.Raw) -> str:
-    source = bytes(value).decode()
+def text_of(source: str) -> str:
+    """A value of JSON as text: that of a string, the source text of anything else."""
     return str(msgspec.json.decode(source, type=str)) if source.startswith('"') else source
 
 
@@ -140,7 +141,28 @@ def masked(extra: str | None, hidden: Callable[[str], str | None]) -> str | None
         return _object([("_unread", _quoted(hidden(extra) or extra))])
     told = []
     for name, source in values.items():
-        text = str(msgspec.json.decode(source, type=str)) if source.startswith('"') else source
-        instead = hidden(text)
+        instead = hidden(text_of(source))
         told.append((hidden(name) or name, source if instead is None else _quoted(instead)))
     return _object(told)
+
+
+def in_todays_columns(schema: Schema, raw: dict[str, Any]) -> dict[str, Any]:
+    """A refused row's text by column: of what was kept in EXTRA, what has a column of its own today is in that."""
+    raw = schema.in_todays_names(raw)
+    extra = raw.get(EXTRA)
+    if not isinstance(extra, str) or not (schema.by_source.keys() & texts_of(extra).keys()):
+        return raw
+    own, left = {}, {}
+    for name, value in _READER.decode(extra).items():
+        source, column = bytes(value).decode(), schema.by_source.get(name)
+        if column is None or column.name in raw:
+            left[name] = source
+        else:
+            own[column.name] = text_for(column, source)
+    return {**raw, **own, EXTRA: _object(left.items())}
+
+
+def text_for(column: Column, source: str) -> str:
+    """A kept value as a file has it for `column`: a json one takes a string that is no JSON with its quotes."""
+    text = text_of(source)
+    return source if column.dtype is Dtype.JSON and not is_json(text) else text

@@ -15,6 +15,7 @@ from config.former_rules import todays_rule
 from config.model import Column, FileSpec, Stage
 from validation.batch import Batch, Chunk, Reason
 from validation.conversions import convert
+from validation.extra import in_todays_columns
 from validation.pii_handler import MALFORMED
 from validation.rules import RULES
 from validation.strays import is_hidden
@@ -48,7 +49,7 @@ def judge_again(
     are not in the batch; they come back with their reasons, by position.
     """
     names = spec.schema.in_file.by_name.keys()
-    rows = [dataclasses.replace(row, raw=spec.schema.in_todays_names(row.raw)) for row in rows]
+    rows = [dataclasses.replace(row, raw=in_todays_columns(spec.schema, row.raw)) for row in rows]
     unsplit = {
         n: row.reasons
         for n, row in enumerate(rows)

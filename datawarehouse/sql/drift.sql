@@ -21,6 +21,3 @@ SELECT logical_name, column_name, kind, looks_like, first_seen_at, last_seen_at,
 FROM drift
 WHERE %(logical_name)s::text IS NULL OR logical_name = %(logical_name)s
 ORDER BY logical_name, first_seen_at, column_name, kind
-
--- name: forget
-DELETE FROM drift WHERE logical_name = %(logical_name)s AND column_name = %(column)s

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+import main
 from config.config_loader import get_config
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
@@ -79,6 +81,11 @@ class Drifting:
         """Load what is there, in a process's life of its own."""
         with Pipeline(self.config) as pipeline:
             pipeline.run_once()
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """A command's exit code and what it says."""
+        result = CliRunner().invoke(main.app, list(arguments))
+        return result.exit_code, result.output
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         warehouse = Warehouse(self._database, self.home)
