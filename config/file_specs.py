@@ -109,7 +109,7 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
 
 
 def _column_problems(column: Column) -> Iterator[str]:
-    for problem in _stored_name_problems(column.target):
+    for problem in stored_name_problems(column.target):
         yield f"{problem}; give it another name in the table: stored_as"
     if column.name == MALFORMED_COLUMN:
         yield f"{column.name!r} is what quarantine calls a record that can't be split; it can't be a column"
@@ -137,7 +137,7 @@ def _column_problems(column: Column) -> Iterator[str]:
             yield f"format: {text!r} {wrong}"
 
 
-def _stored_name_problems(name: str) -> Iterator[str]:
+def stored_name_problems(name: str) -> Iterator[str]:
     """Why no column of a table can be called so."""
     if name in LINEAGE_COLUMNS:
         yield f"{name!r} is a name that the pipeline uses itself"
@@ -344,7 +344,7 @@ def _derivation_problems(
         return
     if target in taken:
         yield "the table already has a column of that name"
-    yield from (problem for problem in _stored_name_problems(target) if target not in taken)
+    yield from (problem for problem in stored_name_problems(target) if target not in taken)
     columns: list[tuple[str, Dtype | None]] = []
     if derivation.date_key or derivation.time_key:
         name = derivation.date_key or derivation.time_key or ""

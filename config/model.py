@@ -511,6 +511,21 @@ class FileSpec:
         return any(column.pii for column in self.schema.columns)
 
     @property
+    def stores_extra(self) -> bool:
+        """Has the table a column for the values of new columns?"""
+        return self.schema.drift.new_columns == "keep"
+
+    @property
+    def adds_new(self) -> bool:
+        """Does the table get the new columns that files bring?"""
+        return self.schema.drift.new_columns == "add"
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        """The columns of the schema that are the table's."""
+        return tuple(column for column in self.schema.columns if column.name != EXTRA or self.stores_extra)
+
+    @property
     def hides_extra(self) -> bool:
         """Are values of new columns hidden that look personal? So they are where the schema has such columns."""
         extra = self.schema.by_name.get(EXTRA)

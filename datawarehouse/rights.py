@@ -130,7 +130,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written"),
         "quarantine": QUARANTINE_RESOLVE,
         "contract_breach": ("resolved_at",),
-        "drift": ("looks_like", "last_seen_at", "files", "rows", "last_file"),
+        "drift": ("looks_like", "last_seen_at", "files", "rows", "first_file", "last_file"),
     }
     for table, privileges in plain.items():
         yield from (Right(table, privilege) for privilege in privileges.split())

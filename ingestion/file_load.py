@@ -20,6 +20,7 @@ from config.file_names import is_packed
 from config.model import Dtype, FileJob, FileOutcome, FileSpec, Status
 from config.settings import PipelineConfig
 from datawarehouse import file_log
+from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.continuation import NotCorrected
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loaded import Loaded
@@ -104,20 +105,26 @@ class FileLoad:
             with opened(job.path) as file:
                 job = job.as_of(file.stamp)
                 try:
-                    met = MetColumns(job.spec, self._pii.hidden)
-                    with self._batches(job, file, met) as batches:
-                        job = job.evolve(md5=file.md5())
-                        outcome = self._load(job, file, batches, started, only_tell=only_tell)
-                        return (
-                            replace(outcome, drift=met.changes()) if outcome.status is Status.SUCCESS else outcome
-                        )
+                    try:
+                        return self._load_open(job, file, started, only_tell=only_tell)
+                    except ColumnsToAdd as lacking:
+                        add_columns(self._warehouse, self._config, lacking)
                 except FileRejected as problem:
                     file.verify_unchanged()
+                    job = job.evolve(md5=file.md5())
                     return replace(self._record_failure(job, str(problem), started), drift=problem.changes)
         except FileRejected as problem:  # can't be opened: there is no content to tell it by
             return FileOutcome(job, Status.FAILED, error=str(problem))
         except OSError as error:
             raise FileUnreadable(f"can't be read: {error.strerror}") from None
+        return self._run(job, only_tell=only_tell)  # with the columns that it brings
+
+    def _load_open(self, job: FileJob, file: OpenFile, started: float, *, only_tell: bool) -> FileOutcome:
+        met = MetColumns(job.spec, self._pii.hidden)
+        with self._batches(job, file, met) as batches:
+            job = job.evolve(md5=file.md5())
+            outcome = self._load(job, file, batches, started, only_tell=only_tell)
+        return replace(outcome, drift=met.changes()) if outcome.status is Status.SUCCESS else outcome
 
     def _record_failure(self, job: FileJob, problem: str, started: float) -> FileOutcome:
         return record_failure(self._warehouse, job, problem, started, self._pii.key_id, again=self._again)

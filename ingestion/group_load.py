@@ -18,6 +18,7 @@ from config.errors import FileChanged, FileRejected, PipelineError
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse import file_log
+from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine.loader import RefusedRows
@@ -93,6 +94,11 @@ class GroupLoad:
             while len(members) > 1:
                 try:
                     return Together(self._load(members, started), held)
+                except ColumnsToAdd as lacking:
+                    try:
+                        add_columns(self._warehouse, self._config, lacking)
+                    except FileRejected:  # each by itself: it turns out which
+                        return Together([], held)
                 except _LeftOut as left:
                     held += [member.job for member in left.held]
                     members = [member for member in members if member not in {*left.members, *left.held}]

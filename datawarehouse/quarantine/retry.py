@@ -9,6 +9,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
+from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import resolve_ref_table
 from datawarehouse.quarantine.desk import lock
@@ -80,9 +81,13 @@ class OrphanRetry:
     def _retry(self, spec: FileSpec, parent: str, file_ids: list[int] | None = None) -> int:
         total, last = 0, (0, 0)
         while not self._stop.is_set():
-            with self._warehouse.transaction() as tx:
-                found = self._satisfied(tx, spec, parent, file_ids, last)
-                loaded, unfit = self._heal(tx, spec, found) if found else (0, 0)
+            try:
+                with self._warehouse.transaction() as tx:
+                    found = self._satisfied(tx, spec, parent, file_ids, last)
+                    loaded, unfit = self._heal(tx, spec, found) if found else (0, 0)
+            except ColumnsToAdd as lacking:
+                add_columns(self._warehouse, self._config, lacking)
+                continue
             total += loaded
             if unfit:
                 message = f"{spec.table}: {unfit} orphans found their parents and were refused; see quarantine"
