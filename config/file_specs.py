@@ -20,6 +20,7 @@ from config.keys_check import (
     with_unique_keys,
 )
 from config.model import (
+    EXTRA,
     SQL_TYPES_OF_DTYPE,
     TIMES,
     Column,
@@ -33,6 +34,7 @@ from config.model import (
     Lookup,
     ReadOptions,
     Schema,
+    extra_column,
 )
 from config.origin_checks import origin_problems
 from config.partitioning import partition_problems
@@ -42,7 +44,7 @@ _LONGEST_NAME = 63  # bytes, PostgreSQL cuts what is longer
 RESERVED_TABLES = frozenset(
     {
         *("dim_date", "dim_time", "quarantine", "quarantine_history", "orphan_wait", "true_orphan"),
-        *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased"),
+        *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased", "drift"),
     }
 )
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # PostgreSQL's, on every table
@@ -108,7 +110,7 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
 
 
 def _column_problems(column: Column) -> Iterator[str]:
-    for problem in _stored_name_problems(column.target):
+    for problem in stored_name_problems(column.target):
         yield f"{problem}; give it another name in the table: stored_as"
     if column.name == MALFORMED_COLUMN:
         yield f"{column.name!r} is what quarantine calls a record that can't be split; it can't be a column"
@@ -136,7 +138,7 @@ def _column_problems(column: Column) -> Iterator[str]:
             yield f"format: {text!r} {wrong}"
 
 
-def _stored_name_problems(name: str) -> Iterator[str]:
+def stored_name_problems(name: str) -> Iterator[str]:
     """Why no column of a table can be called so."""
     if name in LINEAGE_COLUMNS:
         yield f"{name!r} is a name that the pipeline uses itself"
@@ -203,7 +205,10 @@ def _spec(
 def _held_to(schema: Schema, entry: ExpectedFile) -> Schema:
     """The schema with what the expected file says of other columns."""
     drift = Drift(**{key: getattr(entry, key) for key in Drift.model_fields})
-    return Schema(name=schema.name, primary_key=schema.primary_key, columns=schema.columns, drift=drift)
+    columns = schema.columns
+    if drift.takes_new:
+        columns += (extra_column(personal=any(column.pii or column.personal for column in columns)),)
+    return Schema(name=schema.name, primary_key=schema.primary_key, columns=columns, drift=drift)
 
 
 def _read_options(
@@ -244,8 +249,8 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         first = by_name[spec.name]
         if _of_table(first) != _of_table(spec):
             problems.append(
-                f"{where}: files of type {spec.name!r} must agree on table, kind, foreign_keys, indexes and "
-                "partition_by"
+                f"{where}: files of type {spec.name!r} must agree on table, kind, foreign_keys, indexes, "
+                "partition_by, and on new_columns where that is keep or add"
             )
         if spec.partition_by is not None:
             problems += [f"{where}.partition_by{p}" for p in partition_problems(spec, spec.partition_by, specs)]
@@ -254,6 +259,7 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         for foreign_key in spec.foreign_keys:
             problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
         problems += [f"{where}.{p}" for p in row_key_problems(spec)]
+        problems += [f"{where}.new_columns: {p}" for p in _extra_problems(spec)]
         taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *LINEAGE_COLUMNS}
         if spec.schema.primary_key.is_row:
             taken.add(ROW_COLUMN)
@@ -282,9 +288,18 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
     return problems
 
 
+def _extra_problems(spec: FileSpec) -> Iterator[str]:
+    """Why new columns can't be kept, or added."""
+    named = [column for column in spec.schema.columns if EXTRA in {column.name, column.target.lower()}]
+    if spec.schema.drift.takes_new and len(named) > 1:
+        yield f"{EXTRA!r} is where values of new columns are; call the column something else: name, stored_as"
+
+
 def _of_table(spec: FileSpec) -> tuple[object, ...]:
     """What the files of one type must agree on, since it is their table's."""
-    return spec.table, spec.is_fact, set(spec.foreign_keys), spec.indexes, spec.partition_by
+    drift = spec.schema.drift
+    takes_new = drift.new_columns if drift.takes_new else ""
+    return spec.table, spec.is_fact, set(spec.foreign_keys), spec.indexes, spec.partition_by, takes_new
 
 
 def _check_contracts(specs: list[FileSpec], trigger_hour: int) -> list[str]:
@@ -331,7 +346,7 @@ def _derivation_problems(
         return
     if target in taken:
         yield "the table already has a column of that name"
-    yield from (problem for problem in _stored_name_problems(target) if target not in taken)
+    yield from (problem for problem in stored_name_problems(target) if target not in taken)
     columns: list[tuple[str, Dtype | None]] = []
     if derivation.date_key or derivation.time_key:
         name = derivation.date_key or derivation.time_key or ""

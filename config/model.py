@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from config.date_formats import format_problem, zone_problem
+from config.drift import Change
 from config.key import FILE_ID, FILE_ROW, ROW_COLUMN, ForeignKey, Key
 from config.origins import Constant, Origin, Sources
 
@@ -204,11 +205,24 @@ class Column(Model):
         return SqlType.parse(self.sql_type or SQL_TYPES_OF_DTYPE[self.dtype][0])
 
 
+EXTRA = "_extra"  # what the schema has no column for, of a row: an object of JSON, value by name
+
+
 class Drift(Model):
     """What becomes of a file with other columns: those that are new to the schema, and those that it lacks."""
 
-    new_columns: Literal["fail", "ignore"] = "fail"
+    new_columns: Literal["fail", "ignore", "keep", "add"] = "fail"
     missing_columns: Literal["fail", "null"] = "fail"
+
+    @property
+    def takes_new(self) -> bool:
+        """Do values of new columns come into the table?"""
+        return self.new_columns in {"keep", "add"}
+
+
+def extra_column(*, personal: bool) -> Column:
+    """The column that holds the values of new columns, on their way and where they are kept."""
+    return Column(name=EXTRA, dtype=Dtype.JSON, sql_type="jsonb", optional=True, personal=personal)
 
 
 class Schema(Model):
@@ -255,7 +269,7 @@ class Schema(Model):
     @cached_property
     def in_file(self) -> Schema:
         """The same without the columns that no file has."""
-        return self.with_columns(tuple(column for column in self.columns if column.value is None))
+        return self.with_columns(tuple(c for c in self.columns if c.value is None and c.name != EXTRA))
 
     def with_columns(self, columns: tuple[Column, ...]) -> Schema:
         """The same with these columns."""
@@ -509,6 +523,27 @@ class FileSpec:
         return any(column.pii for column in self.schema.columns)
 
     @property
+    def stores_extra(self) -> bool:
+        """Has the table a column for the values of new columns?"""
+        return self.schema.drift.new_columns == "keep"
+
+    @property
+    def adds_new(self) -> bool:
+        """Does the table get the new columns that files bring?"""
+        return self.schema.drift.new_columns == "add"
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        """The columns of the schema that are the table's."""
+        return tuple(column for column in self.schema.columns if column.name != EXTRA or self.stores_extra)
+
+    @property
+    def hides_extra(self) -> bool:
+        """Are values of new columns hidden that look personal? So they are where the schema has such columns."""
+        extra = self.schema.by_name.get(EXTRA)
+        return extra is not None and extra.personal
+
+    @property
     def personal(self) -> tuple[Column, ...]:
         """The columns that tell of a person."""
         return tuple(column for column in self.schema.columns if column.pii or column.personal)
@@ -624,6 +659,7 @@ class FileOutcome:
     seconds: float = 0.0
     told: bool = False  # it failed before under the same name, and was reported then
     continues: str = ""  # what became of an earlier file that was loaded before it was whole
+    drift: tuple[Change, ...] = ()  # in what its columns differ from its schema's
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
 
     @property

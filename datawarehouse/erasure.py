@@ -14,6 +14,7 @@ from config.key import Key
 from config.model import Dtype, FileSpec
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
+from datawarehouse.added_columns import with_added
 from datawarehouse.queries import query
 from validation.fault_handler import to_json
 from validation.personal import ErasedPersons, blank_value, derived_from_personal, key_text, naming_keys
@@ -57,7 +58,7 @@ def erase(tx: Cursor, config: PipelineConfig, table: str, key: str, who: str) ->
         keys = list(naming_keys(spec, table, config))
         if keys:  # refused rows first: one that heals just now is loaded before its table is blanked
             result.quarantined += _blank_refused(tx, spec, config, table, found, keys)
-            result.rows += sum(_blank_rows(tx, spec, key, found) for key in keys)
+            result.rows += sum(_blank_rows(tx, with_added(tx, spec), key, found) for key in keys)
     return result
 
 

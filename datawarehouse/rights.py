@@ -118,6 +118,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "orphan_wait": "SELECT INSERT DELETE",
         "true_orphan": "SELECT INSERT DELETE",
         "contract_breach": "SELECT INSERT",
+        "drift": "SELECT INSERT",
         "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
         "erased": "SELECT",
         "dim_date": "SELECT INSERT",  # the calendar grows
@@ -128,6 +129,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written"),
         "quarantine": QUARANTINE_RESOLVE,
         "contract_breach": ("resolved_at",),
+        "drift": ("looks_like", "last_seen_at", "files", "rows", "first_file", "last_file"),
     }
     for table, privileges in plain.items():
         yield from (Right(table, privilege) for privilege in privileges.split())

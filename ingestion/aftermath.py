@@ -10,9 +10,11 @@ from pathlib import Path
 
 from config.errors import PipelineError, in_our_words
 from config.model import FileJob, FileOutcome, Status, Tries
+from datawarehouse import drift_log
 from datawarehouse.quarantine.backup import LOCK_SECONDS, QuarantineBackup
 from ingestion.contract_watch import ContractWatch
 from ingestion.decisions import Next, Tell, decide_what_follows
+from ingestion.drift_report import report_drift
 from ingestion.engines.engine import FOLLOW_UP_SECONDS, Engine
 from ingestion.file_load import record_failure
 from ingestion.file_report import Summary, report, tell_of_crash
@@ -100,9 +102,18 @@ class Aftermath:
             seconds, again = FOLLOW_UP_SECONDS, False
 
     def _steps(self, outcomes: Sequence[FileOutcome]) -> list[Step]:
-        """Copy refused rows, heal orphans that waited, judge the contract."""
+        """Tell of other columns, copy refused rows, heal orphans that waited, judge the contract."""
         loaded = [outcome for outcome in outcomes if outcome.status is Status.SUCCESS]
         refused = [o.file_id for o in loaded if o.file_id is not None and o.quarantined]
+
+        differing = [outcome for outcome in outcomes if outcome.drift and not outcome.told]
+
+        def tell_of_drift(_again: bool) -> None:
+            for outcome in differing:
+                name = self._config.shown(outcome.job.path)
+                with self._warehouse.transaction() as tx:
+                    new = drift_log.note(tx, outcome, name)
+                report_drift(outcome, new, name)
 
         def back_up(again: bool) -> None:
             if again:  # the rows may be there, while the note of it was lost: the day is written anew
@@ -117,7 +128,8 @@ class Aftermath:
             for outcome in outcomes:
                 self.contracts.after(outcome)
 
-        return [back_up, heal, judge] if refused else [heal, judge]
+        told = [tell_of_drift] if differing else []
+        return [*told, back_up, heal, judge] if refused else [*told, heal, judge]
 
     def _reconcile_backup(self) -> None:
         try:

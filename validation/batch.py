@@ -60,11 +60,16 @@ class Rejection:
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows as read: `numbers` are their 1-based ordinals in the file (int64), `columns` their text (Arrow strings,
-    all of one length); `malformed` are records that could not be split into columns."""
+    all of one length); `malformed` are records that could not be split into columns.
+
+    `new` are names in the file, so far, that are no columns of the schema; `lacks` the columns that it has not.
+    """
 
     numbers: np.ndarray
     columns: dict[str, pa.Array]
     malformed: tuple[Rejection, ...] = ()
+    new: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
 
     def ordered_by(self, names: Sequence[str]) -> Chunk:
         """The same rows in the order of columns of text, trimmed; those with one text stay in the file's order.

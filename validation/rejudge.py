@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,10 @@ from config.former_rules import todays_rule
 from config.model import Column, FileSpec, Stage
 from validation.batch import Batch, Chunk, Reason
 from validation.conversions import convert
+from validation.extra import in_todays_columns
 from validation.pii_handler import MALFORMED
 from validation.rules import RULES
+from validation.strays import is_hidden
 from validation.validation_runner import validate
 
 _OF_NULLS = frozenset({"required", "required_when", "not_null"})  # a hash doesn't hide whether there is a value
@@ -25,7 +26,6 @@ _NO_JSON = "not_json"
 # What only a format's reader can tell of a value: what quarantine keeps of it is a text like any other.
 _OF_READERS = frozenset({_NO_JSON, "not_utf8", "error_value", "merged_cell", "digits_lost"})
 _SCHEMA_RULES = frozenset({"allowed_values", "nul_character"})
-_STRAY = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def judge_again(
     because it had strayed is no value of its column: reason `masked`. Rows that their reader could not make out
     are not in the batch; they come back with its reasons, by position.
     """
-    rows = [dataclasses.replace(row, raw=spec.schema.in_todays_names(row.raw)) for row in rows]
+    rows = [dataclasses.replace(row, raw=in_todays_columns(spec.schema, row.raw)) for row in rows]
     unread = {n: reasons for n, row in enumerate(rows) if (reasons := _of_reader(spec, row))}
     kept = [n for n in range(len(rows)) if n not in unread]
     columns = {
@@ -67,7 +67,7 @@ def judge_again(
         for rule in sorted(_that_stand(column, {rule for rule, name in held if name == column.name}, hidden)):
             _hold(batch, column, judged, rule, of_others=hidden.get(rule, frozenset()))
         if spec.has_pii:
-            stray = [bool(_STRAY.fullmatch(value or "")) for value in values.to_pylist()]
+            stray = [is_hidden(value or "") for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
     return batch, unread
 

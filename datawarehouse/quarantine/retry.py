@@ -9,6 +9,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
+from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import resolve_ref_table
 from datawarehouse.quarantine.desk import lock
@@ -87,11 +88,15 @@ class OrphanRetry:
     def _retry(self, spec: FileSpec, parent: str, file_ids: list[int] | None = None) -> int:
         total, last = 0, (0, 0)
         while not self._stop.is_set():
-            with self._warehouse.transaction() as tx:
-                found = self._satisfied(tx, spec, parent, file_ids, last)
-                related = with_related(tx, spec, self._config, found) if spec.self_references else []
-                rest = sorted({*found}.difference(*related))
-                loaded, unfit = self._heal(tx, spec, rest) if rest else (0, 0)
+            try:
+                with self._warehouse.transaction() as tx:
+                    found = self._satisfied(tx, spec, parent, file_ids, last)
+                    related = with_related(tx, spec, self._config, found) if spec.self_references else []
+                    rest = sorted({*found}.difference(*related))
+                    loaded, unfit = self._heal(tx, spec, rest) if rest else (0, 0)
+            except ColumnsToAdd as lacking:
+                add_columns(self._warehouse, self._config, lacking)
+                continue
             self._tell_of_unfit(spec, unfit)
             total += loaded + self._heal_families(spec, related)
             if len(found) < CHUNK_ROWS:
@@ -115,8 +120,13 @@ class OrphanRetry:
         for page in pages(families, CHUNK_ROWS):
             if self._stop.is_set():
                 break
-            with self._warehouse.transaction() as tx:
-                loaded, unfit = self._heal(tx, spec, page)
+            try:
+                with self._warehouse.transaction() as tx:
+                    loaded, unfit = self._heal(tx, spec, page)
+            except ColumnsToAdd as lacking:
+                add_columns(self._warehouse, self._config, lacking)
+                with self._warehouse.transaction() as tx:
+                    loaded, unfit = self._heal(tx, spec, page)
             self._tell_of_unfit(spec, unfit)
             total += loaded
         return total

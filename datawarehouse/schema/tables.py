@@ -109,7 +109,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     items: list[sa.schema.SchemaItem] = []
     if spec.surrogate_key:
         items.append(sa.Column(spec.surrogate_key, sa.BigInteger(), sa.Identity(always=True), primary_key=True))
-    for column in spec.schema.columns:
+    for column in spec.stored:
         is_key = column.target in own
         key = alone.get(column.name)
         references = [_reference(metadata, checked[key], key)] if key else []

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, Schema, Stage
+from config.model import Schema, Stage
 from ingestion.formats.csv_blocks import MAX_LINE_BYTES, Blocks
 from ingestion.formats.csv_comments import Comments
 from ingestion.formats.csv_escapes import Escapes, hidden_line_ends
@@ -26,6 +26,7 @@ from ingestion.formats.csv_sniff import sniffed
 from ingestion.formats.encoding import UTF8
 from ingestion.formats.format import Format
 from validation.batch import Chunk, Reason, Rejection
+from validation.extra import extra_columns, gathered, left_out, new_names
 from validation.pii_handler import malformed_raw
 
 _BOM = b"\xef\xbb\xbf"
@@ -89,15 +90,13 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOption
     header = _header(blocks, options, schema.by_source if options.header else schema.by_name)
     names = check_header(blocks.text, header, schema, options)
     blocks.use(header.end)
-    columns = [schema.by_name[n] if n else _left_out(place) for place, n in enumerate(names)]
+    columns = [schema.by_name[n] if n else left_out(place) for place, n in enumerate(names)]
     grammar = Grammar(columns, schema.primary_key.columns, header.delimiter, options.quote)
     wanted = [column.name for column in schema.columns if column.name in names]
-    yield from _rechunked(_parts(blocks, grammar, wanted, options), wanted, chunk_rows)
-
-
-def _left_out(place: int) -> Column:
-    """A column of the file that the schema doesn't have."""
-    return Column(name=f"\0{place}", dtype=Dtype.STR)
+    extras, new = extra_columns(schema, header.names, names), new_names(header.names, names)
+    taken = [*wanted, *extras]
+    for chunk in _rechunked(_parts(blocks, grammar, taken, options), taken, chunk_rows):
+        yield gathered(chunk, extras, new)
 
 
 def _header(blocks: Blocks, options: CsvOptions, known: Collection[str] = ()) -> Header:
