@@ -213,7 +213,10 @@ def tables(draw: st.DrawFn) -> Written:
     buffer = io.StringIO()
     quoted = draw(st.booleans())
     writer = csv.writer(
-        buffer, delimiter=delimiter, lineterminator=draw(st.sampled_from(["\n", "\r\n"])), quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
+        buffer,
+        delimiter=delimiter,
+        lineterminator=draw(st.sampled_from(["\n", "\r\n"])),
+        quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL,
     )
     writer.writerow(header)
     for row in texts:
