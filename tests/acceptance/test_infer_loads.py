@@ -211,9 +211,12 @@ def tables(draw: st.DrawFn) -> Written:
     delimiter = draw(st.sampled_from(",;\t|"))
     title = draw(st.sampled_from(["", "Report of May\n\n"]))
     buffer = io.StringIO()
-    quoting: Any = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]))
+    quoted = draw(st.booleans())
     writer = csv.writer(
-        buffer, delimiter=delimiter, lineterminator=draw(st.sampled_from(["\n", "\r\n"])), quoting=quoting
+        buffer,
+        delimiter=delimiter,
+        lineterminator=draw(st.sampled_from(["\n", "\r\n"])),
+        quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL,
     )
     writer.writerow(header)
     for row in texts:

@@ -407,7 +407,8 @@ class World:
 
     def outcome(self, case: str, road: str) -> Outcome:
         name, key = f"{case}_{road}", CASES[case].key_columns
-        table = dict(self.query(f"SELECT {key}, name FROM fact_{name} WHERE id < 9000 AND name IS DISTINCT FROM 'before'"))
+        wanted = "id < 9000 AND name IS DISTINCT FROM 'before'"
+        table = dict(self.query(f"SELECT {key}, name FROM fact_{name} WHERE {wanted}"))
         (file_id,) = self.query(
             "SELECT file_id FROM pipeline_file_log WHERE file_name = %s", f"{name}{CASES[case].ending}"
         )[0]
