@@ -18,6 +18,7 @@ from ingestion.formats.excel_book import Sheet, opened_sheet, shown_sheets
 from ingestion.formats.excel_cells import as_text
 from ingestion.formats.excel_kind import MOST_BYTES, looks_like_workbook
 from ingestion.formats.format import Format
+from ingestion.formats.spool import seekable
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
 from validation.drift import match_columns
@@ -87,7 +88,8 @@ class ExcelFormat(Format):
 
     def remarks(self, raw: IO[bytes], options: ExcelOptions) -> list[str]:
         """The other sheets."""
-        names = shown_sheets(raw)
+        with seekable(raw) as file:
+            names = shown_sheets(file)
         if len(names) < 2:
             return []
         read = names[options.sheet - 1] if isinstance(options.sheet, int) else options.sheet
