@@ -502,7 +502,7 @@ class FileSpec:
         """
         if column.value is not None:
             return PLAIN
-        return self._without_blanks if column.pii or self.is_key(column) else self.read
+        return self.read_of_keys if column.pii or self.is_key(column) else self.read
 
     def is_key(self, column: Column) -> bool:
         """Does `column` identify a row, of this table or of a parent's?"""
@@ -514,7 +514,8 @@ class FileSpec:
         return frozenset(name for key in keys for name in key)
 
     @cached_property
-    def _without_blanks(self) -> ReadOptions:
+    def read_of_keys(self) -> ReadOptions:
+        """How keys are read: blanks don't count, and nothing else is null."""
         said = {**{name: getattr(self.read, name) for name in ReadOptions.model_fields}, **self.read.of_format}
         return ReadOptions(**{**said, "null_values": ("", *self.read.null_values), "trim": True})
 

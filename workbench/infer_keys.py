@@ -125,9 +125,7 @@ def _values(given: _Given, columns: tuple[Column, ...], most: int) -> set[tuple[
     rows = 0
     with opened(given.path) as file:
         for chunk in read_chunks(file, given.path.name, spec.schema, 25_000, spec.read, given.path):
-            read = [
-                convert(one, chunk.columns[one.name], spec._without_blanks).values.to_pylist() for one in columns
-            ]
+            read = [convert(one, chunk.columns[one.name], spec.read_of_keys).values.to_pylist() for one in columns]
             found.update(row for row in zip(*read, strict=True) if None not in row)
             rows += len(chunk.numbers)
             if rows >= most or len(found) > MOST_VALUES:
