@@ -120,16 +120,19 @@ class OrphanRetry:
         for page in pages(families, CHUNK_ROWS):
             if self._stop.is_set():
                 break
-            try:
-                with self._warehouse.transaction() as tx:
-                    loaded, unfit = self._heal(tx, spec, page)
-            except ColumnsToAdd as lacking:
-                add_columns(self._warehouse, self._config, lacking)
-                with self._warehouse.transaction() as tx:
-                    loaded, unfit = self._heal(tx, spec, page)
+            loaded, unfit = self._heal_page(spec, page)
             self._tell_of_unfit(spec, unfit)
             total += loaded
         return total
+
+    def _heal_page(self, spec: FileSpec, page: list[RowId]) -> tuple[int, int]:
+        """As _heal(), in a transaction of its own; columns that the table lacks are added before it."""
+        while True:
+            try:
+                with self._warehouse.transaction() as tx:
+                    return self._heal(tx, spec, page)
+            except ColumnsToAdd as lacking:
+                add_columns(self._warehouse, self._config, lacking)
 
     def _tell_of_unfit(self, spec: FileSpec, count: int) -> None:
         if count:
