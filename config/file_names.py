@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import combinations
 
-from config.model import Feed, FileSpec
+from config.file_spec import FileSpec
+from config.model import Feed
 
 PACKINGS = (".gz", ".zst", ".zip")  # what a name ends with, behind its extension, when the file is packed
 _PART = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)  # of a glob, as fnmatch reads it

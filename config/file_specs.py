@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from config.date_formats import format_problem
 from config.distribution import distribution_problems
+from config.expected_file import Contract, Derivation, ExpectedFile, Lookup
 from config.file_names import ties, unpacked_name
+from config.file_spec import FileSpec
 from config.key import ROW_COLUMN, ForeignKey
 from config.keys_check import (
     foreign_key_problems,
@@ -19,26 +21,13 @@ from config.keys_check import (
     row_key_problems,
     with_unique_keys,
 )
-from config.model import (
-    EXTRA,
-    SQL_TYPES_OF_DTYPE,
-    TIMES,
-    Column,
-    Contract,
-    Derivation,
-    Drift,
-    Dtype,
-    Feed,
-    FileSpec,
-    Keep,
-    Lookup,
-    ReadOptions,
-    Schema,
-    extra_column,
-)
+from config.model import TIMES, Dtype, Feed, Keep
 from config.origin_checks import origin_problems
 from config.partitioning import partition_problems
-from config.settings import ConfigFile, ExpectedFile, ReaderConfig, SchemaConfig
+from config.read_options import ReadOptions
+from config.schema import EXTRA, Column, Drift, Schema, extra_column
+from config.settings import ConfigFile, ReaderConfig, SchemaConfig
+from config.sql_types import SQL_TYPES_OF_DTYPE
 
 _LONGEST_NAME = 63  # bytes, PostgreSQL cuts what is longer
 RESERVED_TABLES = frozenset(

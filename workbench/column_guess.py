@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Dtype, FileSpec, ReadOptions
+from config.file_spec import FileSpec
+from config.model import Dtype
+from config.read_options import ReadOptions
 from workbench.date_guess import DAY, MONTH, YEAR, Dates, are_dates_of_many_kinds, guess_dates
 from workbench.dialect_guess import NULL_WORDS, Numbers, guess_numbers
 from workbench.guesses import blanked, guess

@@ -9,8 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.file_spec import FileSpec
 from config.keys_check import KEY_DTYPES
-from config.model import TIMES, Column, Dtype, FileSpec, PiiKind, ReadOptions
+from config.model import TIMES, Dtype, PiiKind
+from config.read_options import ReadOptions
+from config.schema import Column
 from validation.conversions import AS_WRITTEN, clean, convert
 
 FEW = 0.05  # this share of the values may be bad: exports have bad rows

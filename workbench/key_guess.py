@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.file_spec import FileSpec
 from config.key import ROW_KEY
-from config.model import FileSpec
 from workbench.guesses import FEW, may_be_key, pii_of
 
 ENOUGH_ROWS = 20  # of fewer, that a value never comes twice says little
