@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from config.file_names import logical_stem
 from config.file_spec import FileSpec
-from config.file_specs import logical_stem
 from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.formats.registry import FORMATS

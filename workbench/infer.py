@@ -14,12 +14,12 @@ import typer
 from psycopg2 import sql
 
 from config.errors import ConfigError, FileChanged, FileRejected, PipelineError
-from config.file_names import unpacked_name
+from config.file_names import logical_stem, unpacked_name
 from config.file_spec import FileSpec
-from config.file_specs import RESERVED_TABLES, logical_stem
 from config.key import ROW_KEY
 from config.model import Feed
 from config.settings import PipelineConfig
+from config.table_names import RESERVED_TABLES
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import rows_by_key
 from ingestion.formats.registry import FORMATS

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from config.errors import ConfigError, FileRejected
+from config.file_names import logical_stem
 from config.file_spec import FileSpec
-from config.file_specs import logical_stem
 from config.model import Model
 from config.read_options import ReadOptions
 from config.settings import PipelineConfig, ReaderConfig
