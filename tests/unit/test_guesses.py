@@ -10,8 +10,9 @@ import pytest
 from config.file_spec import FileSpec
 from config.model import Dtype, Feed, PiiKind
 from config.schema import Column, Schema
-from workbench.guesses import guess, pii_of
+from workbench.guesses import guess
 from workbench.key_guess import guess_key, parent_of, snake
+from workbench.pii_guess import pii_of
 
 
 def table(text: str) -> pa.Table:
