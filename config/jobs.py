@@ -119,6 +119,11 @@ class FileOutcome:
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
 
     @property
+    def unchanged(self) -> int:
+        """Rows that were there just as the file has them."""
+        return self.already_present - self.changed - self.stale
+
+    @property
     def quarantined(self) -> int:
         return sum(self.rejected_by_stage.values())
 
