@@ -76,7 +76,7 @@ class Pipeline:
         self._stop = stop or threading.Event()
         self._exit = ExitStack()
         self._threads: list[threading.Thread] = []
-        self._watchers: list[BatchWatcher | StreamWatcher] = []
+        self.watchers: list[BatchWatcher | StreamWatcher] = []
         self._is_open = False
         self._not_loaded: dict[Path, tuple[str, str]] = {}  # kind and why, of what the watchers did not take
         self.warehouse = Warehouse(config.database, config.home)
@@ -128,14 +128,14 @@ class Pipeline:
             return Summary()
         self._seed_master()
         self._start_timers()
-        self._watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
-        for watcher in self._watchers:
+        self.watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
+        for watcher in self.watchers:
             watcher.start()
         logger.info("[pipeline] running", extra={"screen": BANNER})
         try:
             self.runner.run_loop()
         finally:
-            for watcher in self._watchers:
+            for watcher in self.watchers:
                 watcher.stop()
         return self.runner.summary
 
@@ -166,11 +166,11 @@ class Pipeline:
 
     def is_watching(self) -> bool:
         """Do both watchers run?"""
-        return bool(self._watchers) and all(watcher.is_alive() for watcher in self._watchers)
+        return bool(self.watchers) and all(watcher.is_alive() for watcher in self.watchers)
 
     def finds_files(self) -> bool:
         """Do both watchers run, and can they look into their folders?"""
-        return bool(self._watchers) and all(watcher.finds_files() for watcher in self._watchers)
+        return bool(self.watchers) and all(watcher.finds_files() for watcher in self.watchers)
 
     def not_loaded(self) -> list[tuple[str, Path, str]]:
         """Kind, path and why, of what lies in the input folders and was not taken, unless it is gone or done."""
