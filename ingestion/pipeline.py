@@ -214,7 +214,7 @@ class Pipeline:
             except OSError as problem:
                 if not wait:
                     send_alert(AlertKind.FOLDERS_AWAY, f"{what_is_wrong(problem)}. Waiting for them.")
-                wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+                wait = _next_wait(wait)
             else:
                 if wait:
                     send_alert(AlertKind.FOLDERS_BACK, "The start goes on.")
@@ -256,7 +256,7 @@ class Pipeline:
                     raise WarehouseUnavailable(f"{problem}; given up after {waited:.0f} s") from None
                 if not wait:
                     send_alert(AlertKind.DATABASE_AWAY, f"{problem}. Waiting for it.")
-                wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+                wait = _next_wait(wait)
             else:
                 if wait:
                     send_alert(AlertKind.DATABASE_BACK, "The start goes on.")
@@ -292,3 +292,8 @@ class Pipeline:
             send_alert(AlertKind.FILE_OPEN, message, place=name, reason=message)
         elif kind != "unexpected":
             send_alert(AlertKind.FILE_REFUSED, message, place=name, reason=message)
+
+
+def _next_wait(seconds: float) -> float:
+    """How long to wait after having waited for `seconds` in vain."""
+    return min(max(seconds * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)

@@ -19,25 +19,10 @@ import pytest
 from tests.acceptance import samples
 from tests.acceptance.books import Audit, assert_books_balance
 from tests.acceptance.daemon import Daemon, Product, wait_until
+from tests.acceptance.faults.inputs import folder_of, loaded, orders
 from tests.acceptance.faults.scenario import Bench, files_of, put_round, put_rounds, settle
 
 MASTER = len(samples.master_rows())
-
-
-def folder_of(product: Product, hour: str) -> Path:
-    folder = product.home / "data/input/stream" / samples.DAY / hour
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def orders(first: int, count: int = 5) -> list[samples.Fields]:
-    return [samples.order(first + n) for n in range(count)]
-
-
-def loaded(product: Product, rows: list[samples.Fields]) -> bool:
-    """Are all of these orders in the warehouse?"""
-    ids = [row["order_id"] for row in rows]
-    return bool(product.value("SELECT count(*) FROM fact_order WHERE order_id = ANY(%s)", ids) == len(ids))
 
 
 @pytest.fixture(scope="module")
