@@ -143,6 +143,13 @@ def test_a_mistake_is_told_by_its_place_whether_alerting_is_on_or_off(
     assert told(tmp_path, **alerting) == [problem]
 
 
+def test_settings_that_nobody_checked_are_refused_at_their_use(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(yaml.safe_dump({"alerting": {"enabled": True, "smtp": {"prot": 25}}}))
+    with pytest.raises(ConfigError, match=r"alerting\.smtp\.prot: unknown key"):
+        alerter.start(get_config(path).alerting)
+
+
 def test_no_two_channels_have_one_section() -> None:
     sections = [channel.section for channel in registry.CHANNELS]
     assert sorted(sections) == sorted(set(sections))

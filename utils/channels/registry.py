@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from config.errors import ConfigError
 from config.mistakes import described, unknown_key
 from config.settings import AlertingConfig, PipelineConfig
 from utils.channels.channel import Channel
@@ -16,8 +17,17 @@ CHANNELS: tuple[type[Channel], ...] = (Smtp,)
 
 
 def channels_of(config: AlertingConfig) -> list[Channel]:
-    """The channels whose sections `alerting` has; with none of them, mail."""
-    return [one for kind, given in _asked_for(config) for one in kind.of(kind.Settings.model_validate(given))]
+    """The channels whose sections `alerting` has; with none of them, mail.
+
+    Raises ConfigError where `problems` would say why.
+    """
+    found: list[Channel] = []
+    for kind, given in _asked_for(config):
+        try:
+            found += kind.of(kind.Settings.model_validate(given))
+        except ValidationError as error:
+            raise ConfigError("; ".join(_told(kind, error))) from None
+    return found
 
 
 def problems(config: PipelineConfig) -> Iterator[str]:
@@ -28,14 +38,21 @@ def problems(config: PipelineConfig) -> Iterator[str]:
         if key not in known:
             yield f"alerting.{key}: {unknown_key(key, known)}"
     for kind, given in _asked_for(alerting):
-        where = f"alerting.{kind.section}"
         try:
             settings = kind.Settings.model_validate(given)
         except ValidationError as error:
-            yield from (": ".join(described(problem, where)) for problem in error.errors())
+            yield from _told(kind, error)
             continue
         if alerting.enabled:
-            yield from (f"{where}.{key}: {problem}" for key, problem in kind.missing(settings))
+            yield from (f"{_place(kind)}.{key}: {problem}" for key, problem in kind.missing(settings))
+
+
+def _place(kind: type[Channel]) -> str:
+    return f"alerting.{kind.section}"
+
+
+def _told(kind: type[Channel], error: ValidationError) -> Iterator[str]:
+    return (": ".join(described(problem, _place(kind))) for problem in error.errors())
 
 
 def _asked_for(config: AlertingConfig) -> list[tuple[type[Channel], Any]]:
