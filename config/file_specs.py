@@ -8,6 +8,14 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
+from config.children import (
+    Entry,
+    as_child,
+    child_problems,
+    of_record_problems,
+    with_children,
+    with_columns_of_parent,
+)
 from config.date_formats import format_problem
 from config.distribution import distribution_problems
 from config.file_names import ties, unpacked_name
@@ -29,6 +37,7 @@ from config.model import (
     Dtype,
     Feed,
     FileSpec,
+    FromChild,
     Lookup,
     OnConflict,
     ReadOptions,
@@ -53,16 +62,23 @@ MALFORMED_COLUMN = "_malformed"  # what quarantine calls the text of a record th
 def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]:
     """The specs in load order (parents first), and the problems found; specs are usable only without problems."""
     problems: list[str] = []
-    schemas = {name: _schema(name, schema, problems) for name, schema in file.schemas.items()}
-    specs = [
-        spec
-        for feed, expected in (
-            (Feed.BATCH, file.watcher.batch.expected_files),
-            (Feed.STREAM, file.watcher.stream.expected_files),
-        )
-        for pattern, entry in expected.items()
-        for spec in _spec(feed, pattern, entry, file.reader, schemas, problems)
-    ]
+    entries = _entries(file)
+    children = {entry.name: entry.file.from_child for entry in entries if entry.file.from_child}
+    configs = {
+        name: with_columns_of_parent(name, children[name], file.schemas) if name in children else schema
+        for name, schema in file.schemas.items()
+    }
+    schemas = {name: _schema(name, schema, problems) for name, schema in configs.items()}
+    for name, schema in schemas.items():
+        of = schemas.get(children[name].of) if name in children else None
+        if of is not None or name not in children:
+            problems += [f"schemas.{name}.{problem}" for problem in of_record_problems(schema, of)]
+    for entry in entries:
+        if entry.file.from_child:
+            problems += child_problems(entry, entries, schemas)
+    specs = [spec for entry in entries for spec in _spec(entry, file.reader, schemas, problems)]
+    if not problems:
+        specs = [_as_it_is_read(spec, children, schemas, specs) for spec in specs]
     known_patterns = {spec.pattern for spec in specs}
     problems += [
         f"reader.file_type_map.{pattern}: no such expected file"
@@ -86,7 +102,30 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
         problems += distribution_problems(specs) if file.database.distributed else ()
     if problems:
         return (), problems
-    return _in_load_order(specs, by_name, problems), problems
+    return with_children(_in_load_order(specs, by_name, problems)), problems
+
+
+def _entries(file: ConfigFile) -> list[Entry]:
+    """The expected files of both feeds, each with its type."""
+    return [
+        Entry(feed, pattern, entry, file.reader.file_type_map.get(pattern, logical_stem(pattern)[0]))
+        for feed, expected in (
+            (Feed.BATCH, file.watcher.batch.expected_files),
+            (Feed.STREAM, file.watcher.stream.expected_files),
+        )
+        for pattern, entry in expected.items()
+    ]
+
+
+def _as_it_is_read(
+    spec: FileSpec, children: dict[str, FromChild], schemas: dict[str, Schema], specs: list[FileSpec]
+) -> FileSpec:
+    """The spec, as a child of another one where it is such."""
+    child = children.get(spec.name)
+    if child is None:
+        return spec
+    parent = next(one for one in specs if one.name == child.of)
+    return as_child(spec, child, schemas[child.of], parent)
 
 
 def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
@@ -152,16 +191,10 @@ def _is_text(name: str) -> bool:
 
 
 def _spec(
-    feed: Feed,
-    pattern: str,
-    entry: ExpectedFile,
-    reader: ReaderConfig,
-    schemas: dict[str, Schema],
-    problems: list[str],
+    expected: Entry, reader: ReaderConfig, schemas: dict[str, Schema], problems: list[str]
 ) -> Iterator[FileSpec]:
-    where = f"watcher.{feed.value}.expected_files.{pattern}"
-    stem, _ = logical_stem(pattern)
-    name = reader.file_type_map.get(pattern, stem)
+    where = expected.where
+    feed, pattern, entry, name = expected
     table = entry.table.lower()
     if "/" in pattern:
         problems.append(f"{where}: a file name holds no /")
@@ -202,7 +235,7 @@ def _spec(
 def _held_to(schema: Schema, entry: ExpectedFile) -> Schema:
     """The schema with what the expected file says of other columns."""
     drift = Drift(**{key: getattr(entry, key) for key in Drift.model_fields})
-    return Schema(name=schema.name, primary_key=schema.primary_key, columns=schema.columns, drift=drift)
+    return schema.changed(drift=drift)
 
 
 def _read_options(

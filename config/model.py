@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from config.date_formats import format_problem, zone_problem
 from config.key import FILE_ID, FILE_ROW, ROW_COLUMN, ForeignKey, Key
-from config.origins import Constant, Origin, Sources
+from config.origins import Constant, Origin, SourceName, Sources
 
 __all__ = ["ForeignKey", "Key"]
 
@@ -185,6 +185,11 @@ class Column(Model):
         return self.sources or (self.name,)
 
     @property
+    def is_said_by_file(self) -> bool:
+        """Is it not in the records, but the same for all rows of a file?"""
+        return self.value is not None and not self.value.is_of_record
+
+    @property
     def can_be_missing(self) -> bool:
         """Is a row without it a good one, as far as the column itself goes?"""
         return self.default is not None or (self.nullable and not self.rules.get("required"))
@@ -204,16 +209,26 @@ class Drift(Model):
     missing_columns: Literal["fail", "null"] = "fail"
 
 
+class Within(Model):
+    """Where rows are that are elements of arrays: in the records of schema `of`, at `path`."""
+
+    of: Schema
+    path: str
+
+
 class Schema(Model):
     """The shape of a source file: its columns, in order, and the key that tells its rows apart.
 
-    `drift`: what becomes of a file of another shape.
+    `drift`: what becomes of a file of another shape. Rows that are elements of arrays are `within` the records of
+    another schema, which has their keys `beside` its columns.
     """
 
     name: str
     primary_key: Annotated[Key, BeforeValidator(Key.read)]
     columns: tuple[Column, ...]
     drift: Drift = Drift()
+    within: Within | None = Field(None, repr=False)
+    beside: frozenset[str] = Field(frozenset(), repr=False)
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -231,7 +246,7 @@ class Schema(Model):
     @cached_property
     def by_source(self) -> dict[str, Column]:
         """Columns by what a file may call them."""
-        return {name: column for column in self.in_file.columns for name in column.names_in_file}
+        return {name: column for column in self.in_record.columns for name in column.names_in_file}
 
     @cached_property
     def _renamed(self) -> dict[str, str]:
@@ -248,11 +263,20 @@ class Schema(Model):
     @cached_property
     def in_file(self) -> Schema:
         """The same without the columns that no file has."""
+        return self.with_columns(tuple(column for column in self.columns if not column.is_said_by_file))
+
+    @cached_property
+    def in_record(self) -> Schema:
+        """The same without the columns that no record has."""
         return self.with_columns(tuple(column for column in self.columns if column.value is None))
 
     def with_columns(self, columns: tuple[Column, ...]) -> Schema:
         """The same with these columns."""
-        return Schema(name=self.name, primary_key=self.primary_key, columns=columns, drift=self.drift)
+        return self.changed(columns=columns)
+
+    def changed(self, **changes: Any) -> Schema:
+        """The same with other values for these of its fields."""
+        return Schema(**{**{name: getattr(self, name) for name in Schema.model_fields}, **changes})
 
 
 def _of_row_key(name: str, stored_as: str) -> Column:
@@ -400,6 +424,13 @@ class Contract(Model):
     abort: bool = False
 
 
+class FromChild(Model):
+    """The rows of a type are the elements of the array at `path` in the records of type `of`."""
+
+    of: str
+    path: SourceName
+
+
 class PartitionBy(Model):
     """A fact's partitions: ranges of `interval` by `column`, made from `since` on, or from now on.
 
@@ -431,6 +462,7 @@ class FileSpec:
     partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
     kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
+    children: tuple[FileSpec, ...] = field(default=(), repr=False)  # types whose rows are in arrays of its records
 
     @property
     def is_fact(self) -> bool:
@@ -474,7 +506,7 @@ class FileSpec:
 
         What is not in the file is not in its dialect.
         """
-        if column.value is not None:
+        if column.value is not None and column.value.parent is None:
             return PLAIN
         return self._without_blanks if column.pii or self.is_key(column) else self.read
 
@@ -504,7 +536,10 @@ class FileSpec:
     @cached_property
     def fingerprint(self) -> str:
         """Changes with whatever the configuration says of this kind of file. MD5, hex."""
-        return hashlib.md5(repr(self).encode(), usedforsecurity=False).hexdigest()
+        text = repr(self)
+        if self.schema.within or self.children:
+            text += f" {self.schema.within!r} {self.children!r}"
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def foreign_key_columns(child: FileSpec, key: ForeignKey, parent: FileSpec) -> list[tuple[Column, Column]]:
@@ -613,6 +648,7 @@ class FileOutcome:
     told: bool = False  # it failed before under the same name, and was reported then
     continues: str = ""  # what became of an earlier file that was loaded before it was whole
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
+    children: tuple[FileOutcome, ...] = ()  # of the types whose rows are in arrays of its records
 
     @property
     def quarantined(self) -> int:

@@ -17,6 +17,7 @@ from config.model import (
     Derivation,
     Drift,
     FileSpec,
+    FromChild,
     Model,
     Name,
     OnConflict,
@@ -53,6 +54,7 @@ class ExpectedFile(Drift):
     """`kind` defaults by the table's name: fact_… is a fact, any other a dimension."""
 
     table: Name
+    from_child: FromChild | None = None  # it is no file of its own: the key above is the name of its type
     kind: Literal["fact", "dimension"] | None = None
     foreign_keys: dict[str, str] = Field(default_factory=dict)
     derive: dict[str, Derivation] = Field(default_factory=dict)

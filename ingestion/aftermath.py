@@ -77,6 +77,11 @@ class Aftermath:
                 name = self._config.shown(outcome.job.path)
                 report(outcome, name, self.summary, self._config.quarantine.alert_above)
             self._follow_up(outcomes)
+            for children in zip(*(outcome.children for outcome in outcomes), strict=False):
+                for outcome in children:
+                    name = f"{self._config.shown(outcome.job.path)} → {outcome.job.spec.name}"
+                    report(outcome, name, self.summary, self._config.quarantine.alert_above)
+                self._follow_up(children)
         finally:
             for outcome in outcomes:  # now the files that wait for this one find the orphans healed, too
                 job = outcome.job

@@ -58,7 +58,8 @@ class Summary:
     def add(self, outcome: FileOutcome) -> None:
         """Count a file and its rows."""
         with self._lock:
-            self.files[outcome.status] += 1
+            if outcome.job.spec.schema.within is None:  # else it came with its parents' file
+                self.files[outcome.status] += 1
             if outcome.status is Status.SUCCESS:
                 self.rows += outcome.total
                 self.loaded += outcome.inserted + outcome.updated

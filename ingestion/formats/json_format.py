@@ -12,10 +12,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from config.errors import FileRejected
-from config.model import Column, Model, NullWords, Schema, Stage
+from config.model import Column, Model, NullWords, Schema, Stage, Within
 from ingestion.formats.encoding import UTF8, TextOptions, sniffed_text
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
+from ingestion.formats.json_children import Arrays, numbered, with_parents
 from ingestion.formats.json_document import records_at
 from ingestion.formats.json_lines import line_records
 from ingestion.formats.json_objects import Found, Objects, keys_of, paths_of
@@ -45,6 +46,7 @@ class JsonFormat(Format):
     name = "json"
     extensions: ClassVar[tuple[str, ...]] = (".json",)
     longest_record = MAX_RECORD_BYTES
+    has_arrays = True
     Options: ClassVar[type[Model]] = DocumentOptions
 
     def sniff(self, beginning: bytes, options: JsonOptions) -> dict[str, Any] | None:
@@ -84,11 +86,30 @@ def read_json(
     word means null, else it is refused. Raises FileRejected for what is wrong with the file as a whole; what is
     wrong with its keys turns out at its end.
     """
+    if schema.within is not None:
+        yield from _read_elements(raw, schema, schema.within, chunk_rows, options)
+        return
     reader = _Reader(schema, options)
     records = read_records(raw, reader.objects.plain, _where(options), options.encoding)
     number = 0
     while part := list(islice(records, chunk_rows)):
         yield reader.chunk(part, number + 1)
+        number += len(part)
+    reader.check()
+
+
+def _read_elements(
+    raw: IO[bytes], schema: Schema, within: Within, chunk_rows: int, options: JsonOptions
+) -> Iterator[Chunk]:
+    """The elements of the arrays in the file's records, in the same way; they are counted over the whole file."""
+    reader = _Reader(schema.in_record.changed(within=None), options)
+    parents = [column.value.parent for column in schema.columns if column.value and column.value.parent]
+    arrays = Arrays(within, parents, options.words, reader.objects.plain)
+    elements = arrays.elements(read_records(raw, arrays.records.plain, _where(options), options.encoding))
+    number = 0
+    while part := list(islice(elements, chunk_rows)):
+        first = number + 1
+        yield with_parents(reader.chunk(numbered(part, first), first), part, first, schema, parents)
         number += len(part)
     reader.check()
 

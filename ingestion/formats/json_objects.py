@@ -50,6 +50,8 @@ def keys_of(schema: Schema) -> dict[str, Key]:
             for step in path:
                 at = at.within.setdefault(step, Key())
             at.column = column
+    for name in schema.beside:  # arrays that other types take
+        root.within.setdefault(name, Key())
     return root.within
 
 
@@ -102,7 +104,7 @@ class Objects:
     def __init__(self, keys: dict[str, Key], words: Collection[str], *, leaves_out: bool) -> None:
         self.keys = keys
         self.lacking = set(keys)
-        exact = [n for n, key in keys.items() if key.within or (key.column and key.column.dtype is Dtype.JSON)]
+        exact = [n for n, k in keys.items() if k.column is None or k.within or k.column.dtype is Dtype.JSON]
         self.plain = PlainRecords(keys, exact, words, leaves_out=leaves_out)
         self._within = {n: Objects(key.within, words, leaves_out=True) for n, key in keys.items() if key.within}
 
@@ -111,6 +113,8 @@ class Objects:
         self.note(records)
         rows = np.arange(found.rows) if at is None else at
         for name, key in self.keys.items():
+            if not (key.column or key.within):
+                continue
             values = self._values(records, name)
             if key.column:
                 texts = self._texts(values, name, key)
