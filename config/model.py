@@ -538,7 +538,7 @@ class FileSpec:
         """Changes with whatever the configuration says of this kind of file. MD5, hex."""
         text = repr(self)
         if self.schema.within or self.children:
-            text += f" {self.schema.within!r} {self.children!r}"
+            text += f" {self.schema.within!r} {[child.fingerprint for child in self.children]}"
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

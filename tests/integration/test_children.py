@@ -218,7 +218,7 @@ def test_children_of_a_refused_record_wait_and_heal_when_it_is_replayed(shop: Sh
     (child,) = outcome.children
     assert (outcome.quarantined, child.inserted, child.orphans) == (1, 1, 1)
     (row,) = shop.quarantined(status="lost")
-    shop.run("quarantine", "edit", row, "status=new", "--yes", expect=None)
+    shop.run("quarantine", "edit", row, "--set", "status=new", "--yes")
     shop.run("quarantine", "replay", row, "--yes")
     assert [row[:2] for row in shop.items()] == [(1, 1), (2, 1)]
     assert shop.refused() == [(1, shop.refused()[0][1], "loaded")]
