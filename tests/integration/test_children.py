@@ -13,7 +13,7 @@ from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
 from tests.integration.putting_right import Site
 
-ORDERS = {
+ORDERS: dict[str, Any] = {
     "primary_key": "order_id",
     "columns": [
         {"name": "order_id", "dtype": "int", "nullable": False},
@@ -22,7 +22,7 @@ ORDERS = {
         {"name": "updated_at", "dtype": "datetime"},
     ],
 }
-ITEMS = {
+ITEMS: dict[str, Any] = {
     "primary_key": ["order_id", "position"],
     "columns": [
         {"name": "sku", "dtype": "str", "nullable": False},

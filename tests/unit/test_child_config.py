@@ -89,6 +89,7 @@ def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
 STREAM = "watcher/stream/expected_files"
 CHILD = f"{STREAM}/order_items"
 ITEMS = "schemas/order_items/columns"
+KEY = "schemas/order_items/primary_key"
 LONG = {"dtype": "int", "sql_type": "bigint", "nullable": False}
 AS_CHILD = {"table": "fact_order_item", "from_child": {"of": "orders", "path": "items"}}
 
@@ -137,7 +138,7 @@ def test_key_and_position_of_a_child_may_have_names_of_their_own(home: Path) -> 
         ([(f"{CHILD}/from_child/where", "x")], "order_items.from_child.where: unknown key"),
         ([(f"{CHILD}/from_child/of", "products")], "from_child.of: products is a batch file; put this beside it"),
         (
-            [(f"{CHILD}/from_child/of", "returns"), ("schemas/order_items/primary_key", ["return_id", "position"])],
+            [(f"{CHILD}/from_child/of", "returns"), (KEY, ["return_id", "position"])],
             "from_child.of: the files of returns are csv; arrays of records are in json and ndjson",
         ),
         ([(f"{CHILD}/from_child/of", "order_items")], "order_items has from_child itself"),
