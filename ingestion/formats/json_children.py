@@ -84,8 +84,8 @@ class Arrays:
         quick = self._elements.array(b"[%b]" % b",".join(objects)) if objects else []
         decoded = iter(quick) if quick is not None else (_decoded(one, self._elements) for one in objects)
         for one in sources:
-            is_object = one.startswith(b"{")
-            yield next(decoded) if is_object else _malformed(NOT_AN_OBJECT, one.decode(errors="replace"))
+            begins = one.startswith(b"{")
+            yield next(decoded) if begins else _malformed(NOT_AN_OBJECT, one.decode(errors="replace"))
 
 
 def _split(text: str) -> list[bytes]:
