@@ -23,7 +23,19 @@ from config.settings import PipelineConfig
 from ingestion.file_report import Summary
 from ingestion.pipeline import Pipeline
 from utils import logger
-from workbench import check, config_check, explain, files, infer, quarantine, repairs, sql_shell, status, verify
+from workbench import (
+    check,
+    config_check,
+    drift,
+    explain,
+    files,
+    infer,
+    quarantine,
+    repairs,
+    sql_shell,
+    status,
+    verify,
+)
 from workbench.session import EXIT_CANNOT, EXIT_FOUND, EXIT_OK, checked_config
 
 app = typer.Typer(
@@ -76,6 +88,8 @@ app.command()(verify.verify)
 app.command()(sql_shell.sql)
 app.command(context_settings=sql_shell.PSQL_CONTEXT)(sql_shell.psql)
 app.add_typer(quarantine.app, name="quarantine")
+app.command()(drift.drift)
+app.command()(drift.adopt)
 app.command()(repairs.undo)
 app.command()(repairs.reprocess)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(repairs.erase)

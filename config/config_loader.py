@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from config.errors import ConfigError
 from config.file_specs import build_file_specs
 from config.former_rules import in_todays_words
+from config.includes import put_together
 from config.settings import ConfigFile, PipelineConfig, WebConfig
+from config.yaml_file import read_yaml
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = PROJECT_ROOT / "config" / "pipeline_config.yaml"
@@ -25,13 +26,15 @@ MIN_HASH_KEY_LENGTH = MIN_TOKEN_LENGTH = 16
 Check = Callable[[PipelineConfig], Iterable[str]]
 
 
-def get_config(path: Path | None = None, *, checks: Iterable[Check] = ()) -> PipelineConfig:
+def get_config(
+    path: Path | None = None, *, checks: Iterable[Check] = (), beside: Mapping[str, Any] | None = None
+) -> PipelineConfig:
     """Read and check the configuration.
 
     `path` defaults to `FASTFEAST_CONFIG`, then to the shipped YAML. Relative paths in the YAML start at
     `FASTFEAST_HOME`, by default the project root. `.env` is the home's, or else the project's; variables of the
     process win over it.
-    `checks` are further checks to report in the same message.
+    `checks` are further checks to report in the same message. `beside` is laid beside as an included file is.
 
     Raises ConfigError that lists all problems, each with its key's path, the value and what was expected.
     """
@@ -41,12 +44,16 @@ def get_config(path: Path | None = None, *, checks: Iterable[Check] = ()) -> Pip
     source = source if source.is_absolute() else home / source
 
     missing: dict[str, str] = {}
-    raw = _expand(_read_yaml(source), env, (), missing)
+    parts = put_together(source, read_yaml(source, "FASTFEAST_CONFIG names another file"))
+    if beside is not None:
+        parts.add(beside, Path("the proposal"))
+    raw = _expand(parts.whole, env, (), missing)
     raw = _with_environment(raw, env)
     try:
         file = ConfigFile.model_validate(in_todays_words(raw))
     except ValidationError as error:
-        raise _config_error(source, [_describe(problem) for problem in error.errors()]) from None
+        told = [parts.with_file(_describe(problem)) for problem in error.errors()]
+        raise _config_error(source, told) from None
 
     problems = [
         f"{key}: the environment variable {variable} is not set; set it in {_env_file(home)}"
@@ -65,7 +72,7 @@ def get_config(path: Path | None = None, *, checks: Iterable[Check] = ()) -> Pip
         )
         problems += [problem for check in checks for problem in check(config)]
     if problems:
-        raise _config_error(source, problems)
+        raise _config_error(source, [parts.with_file(problem) for problem in problems])
     return config
 
 
@@ -91,47 +98,6 @@ def _env_file(home: Path) -> Path:
 def _config_error(source: Path, problems: list[str]) -> ConfigError:
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     return ConfigError(f"{source}: {count}\n" + "\n".join(f"  - {problem}" for problem in problems))
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, except that a key given twice is an error and not the last one's win."""
-
-
-def _mapping_with_unique_keys(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    mapping: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in mapping:
-            raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
-        mapping[key] = loader.construct_object(value_node, deep=True)
-    return mapping
-
-
-# YAML 1.1 reads 18:30 as the number 1110, to base 60; in this configuration it is a time.
-_TIME_OF_DAY = ("tag:yaml.org,2002:str", re.compile(r"\d\d?:\d\d$"))
-_UniqueKeyLoader.yaml_implicit_resolvers = {
-    first: [_TIME_OF_DAY, *resolvers] if first.isdigit() else resolvers
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_with_unique_keys)
-
-
-def _read_yaml(source: Path) -> Any:
-    try:
-        text = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigError(
-            f"{source}: can't read the configuration: {reason}; FASTFEAST_CONFIG names another file"
-        ) from None
-    try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  (a subclass of the safe loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"{source}:{place} {problem}") from None
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from config.model import FileSpec, OnConflict
+from config.model import FileSpec
 
 
 def distribution_problems(specs: Iterable[FileSpec]) -> Iterator[str]:
@@ -20,5 +20,5 @@ def distribution_problems(specs: Iterable[FileSpec]) -> Iterator[str]:
                 f"{where}.foreign_keys: with database.distributed they have one column, and refer to the primary "
                 "key of another table"
             )
-        if spec.on_conflict is OnConflict.UPDATE_IF_NEWER:
+        if spec.keep.replaces:
             yield f"{where}.on_conflict: update_if_newer does not go with database.distributed"

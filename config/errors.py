@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from config.drift import Change
+
 
 class PipelineError(Exception):
     """Root of the pipeline's own errors. Their messages never carry a value of the data, only names and places."""
@@ -15,7 +17,12 @@ class ConfigError(PipelineError):
 
 
 class FileRejected(PipelineError):
-    """The file as a whole can't be loaded: record it as failed, alert, go on with the next."""
+    """The file as a whole can't be loaded: record it as failed, alert, go on with the next.
+
+    `changes`: where its columns are why, in what they differ.
+    """
+
+    changes: tuple[Change, ...] = ()
 
 
 class FileChanged(PipelineError):

@@ -28,6 +28,7 @@ from config.keys_check import (
     with_unique_keys,
 )
 from config.model import (
+    EXTRA,
     SQL_TYPES_OF_DTYPE,
     TIMES,
     Column,
@@ -38,10 +39,11 @@ from config.model import (
     Feed,
     FileSpec,
     FromChild,
+    Keep,
     Lookup,
-    OnConflict,
     ReadOptions,
     Schema,
+    extra_column,
 )
 from config.origin_checks import origin_problems
 from config.partitioning import partition_problems
@@ -51,11 +53,12 @@ _LONGEST_NAME = 63  # bytes, PostgreSQL cuts what is longer
 RESERVED_TABLES = frozenset(
     {
         *("dim_date", "dim_time", "quarantine", "quarantine_history", "orphan_wait", "true_orphan"),
-        *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased"),
+        *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased", "drift"),
     }
 )
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # PostgreSQL's, on every table
 LINEAGE_COLUMNS = ("_file_id", "_loaded_at")  # on every table: which file, when
+_KEEP_IN_OTHER_WORDS = {"nothing": Keep.FIRST, "update_if_newer": Keep.LATEST}
 MALFORMED_COLUMN = "_malformed"  # what quarantine calls the text of a record that can't be split
 
 
@@ -146,7 +149,7 @@ def _schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
 
 
 def _column_problems(column: Column) -> Iterator[str]:
-    for problem in _stored_name_problems(column.target):
+    for problem in stored_name_problems(column.target):
         yield f"{problem}; give it another name in the table: stored_as"
     if column.name == MALFORMED_COLUMN:
         yield f"{column.name!r} is what quarantine calls a record that can't be split; it can't be a column"
@@ -174,7 +177,7 @@ def _column_problems(column: Column) -> Iterator[str]:
             yield f"format: {text!r} {wrong}"
 
 
-def _stored_name_problems(name: str) -> Iterator[str]:
+def stored_name_problems(name: str) -> Iterator[str]:
     """Why no column of a table can be called so."""
     if name in LINEAGE_COLUMNS:
         yield f"{name!r} is a name that the pipeline uses itself"
@@ -222,7 +225,7 @@ def _spec(
                 for columns, parent in entry.foreign_keys.items()
             ),
             derive=entry.derive,
-            on_conflict=_on_conflict(entry, where, problems),
+            keep=_keep(entry, where, problems),
             newer_by=entry.newer_by,
             indexes=entry.indexes,
             contract=entry.contract,
@@ -235,7 +238,10 @@ def _spec(
 def _held_to(schema: Schema, entry: ExpectedFile) -> Schema:
     """The schema with what the expected file says of other columns."""
     drift = Drift(**{key: getattr(entry, key) for key in Drift.model_fields})
-    return schema.changed(drift=drift)
+    columns = schema.columns
+    if drift.takes_new:
+        columns += (extra_column(personal=any(column.pii or column.personal for column in columns)),)
+    return schema.changed(columns=columns, drift=drift)
 
 
 def _read_options(
@@ -249,15 +255,16 @@ def _read_options(
         return None
 
 
-def _on_conflict(entry: ExpectedFile, where: str, problems: list[str]) -> OnConflict:
-    """What a row does whose key is there, by either of the two keys that say it."""
+def _keep(entry: ExpectedFile, where: str, problems: list[str]) -> Keep:
+    """Which row of a key stays, by either of the two keys that say it."""
+    other = _KEEP_IN_OTHER_WORDS[entry.on_conflict]
     if entry.keep is None:
-        return entry.on_conflict
-    said = OnConflict.UPDATE_IF_NEWER if entry.keep == "latest" else OnConflict.NOTHING
-    if "on_conflict" in entry.model_fields_set and entry.on_conflict is not said:
-        other = entry.on_conflict.value
-        problems.append(f"{where}.keep: {entry.keep} says another thing than on_conflict: {other}; leave one out")
-    return said
+        return other
+    if "on_conflict" in entry.model_fields_set and entry.keep is not other:
+        problems.append(
+            f"{where}.keep: {entry.keep} says another thing than on_conflict: {entry.on_conflict}; leave one out"
+        )
+    return entry.keep
 
 
 def logical_stem(file_name: str) -> tuple[str, str]:
@@ -275,8 +282,8 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         first = by_name[spec.name]
         if _of_table(first) != _of_table(spec):
             problems.append(
-                f"{where}: files of type {spec.name!r} must agree on table, kind, foreign_keys, indexes and "
-                "partition_by"
+                f"{where}: files of type {spec.name!r} must agree on table, kind, foreign_keys, indexes, "
+                "partition_by, and on new_columns where that is keep or add"
             )
         if spec.partition_by is not None:
             problems += [f"{where}.partition_by{p}" for p in partition_problems(spec, spec.partition_by, specs)]
@@ -285,6 +292,7 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
         for foreign_key in spec.foreign_keys:
             problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
         problems += [f"{where}.{p}" for p in row_key_problems(spec)]
+        problems += [f"{where}.new_columns: {p}" for p in _extra_problems(spec)]
         taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *LINEAGE_COLUMNS}
         if spec.schema.primary_key.is_row:
             taken.add(ROW_COLUMN)
@@ -306,16 +314,25 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
             if name in spec.schema.by_name and spec.schema.by_name[name].sql.base == "json"
         ]
         newer = spec.schema.by_name.get(spec.newer_by or "")
-        if spec.on_conflict is OnConflict.UPDATE_IF_NEWER and (newer is None or newer.dtype is not Dtype.DATETIME):
+        if spec.keep.replaces and (newer is None or newer.dtype is not Dtype.DATETIME):
             problems.append(
                 f"{where}.newer_by: update_if_newer (keep: latest) needs the name of a datetime column"
             )
     return problems
 
 
+def _extra_problems(spec: FileSpec) -> Iterator[str]:
+    """Why new columns can't be kept, or added."""
+    named = [column for column in spec.schema.columns if EXTRA in {column.name, column.target.lower()}]
+    if spec.schema.drift.takes_new and len(named) > 1:
+        yield f"{EXTRA!r} is where values of new columns are; call the column something else: name, stored_as"
+
+
 def _of_table(spec: FileSpec) -> tuple[object, ...]:
     """What the files of one type must agree on, since it is their table's."""
-    return spec.table, spec.is_fact, set(spec.foreign_keys), spec.indexes, spec.partition_by
+    drift = spec.schema.drift
+    takes_new = drift.new_columns if drift.takes_new else ""
+    return spec.table, spec.is_fact, set(spec.foreign_keys), spec.indexes, spec.partition_by, takes_new
 
 
 def _check_contracts(specs: list[FileSpec], trigger_hour: int) -> list[str]:
@@ -362,7 +379,7 @@ def _derivation_problems(
         return
     if target in taken:
         yield "the table already has a column of that name"
-    yield from (problem for problem in _stored_name_problems(target) if target not in taken)
+    yield from (problem for problem in stored_name_problems(target) if target not in taken)
     columns: list[tuple[str, Dtype | None]] = []
     if derivation.date_key or derivation.time_key:
         name = derivation.date_key or derivation.time_key or ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from config.key import ROW_COLUMN, ROW_KEY, ForeignKey, Key
-from config.model import Dtype, FileSpec, OnConflict, Schema
+from config.model import Dtype, FileSpec, Schema
 
 KEY_DTYPES = frozenset({Dtype.INT, Dtype.STR, Dtype.DATE, Dtype.DATETIME, Dtype.UUID})
 """What can be of a key: a value that is written in one way only, and compared exactly."""
@@ -107,7 +107,7 @@ def _unfit_parent(spec: FileSpec, key: ForeignKey, parent: FileSpec) -> Iterator
 
 def row_key_problems(spec: FileSpec) -> Iterator[str]:
     """What does not go with rows without a key, or with the column that a table is partitioned by in its key."""
-    if spec.schema.primary_key.is_row and spec.on_conflict is not OnConflict.NOTHING:
+    if spec.schema.primary_key.is_row and spec.keep.replaces:
         yield (
             "on_conflict: rows without a key (primary_key: row) never meet one another: update_if_newer "
             "(keep: latest) needs a key"

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from config.date_formats import format_problem, zone_problem
+from config.drift import Change
 from config.key import FILE_ID, FILE_ROW, ROW_COLUMN, ForeignKey, Key
 from config.origins import Constant, Origin, SourceName, Sources
 
@@ -65,9 +66,16 @@ class PiiKind(StrEnum):
     TEXT = "text"  # as it is, but `.0` of a whole number is cut
 
 
-class OnConflict(StrEnum):
-    NOTHING = "nothing"
-    UPDATE_IF_NEWER = "update_if_newer"
+class Keep(StrEnum):
+    """Which row of a key a table has, where files bring several."""
+
+    FIRST = "first"
+    LATEST = "latest"
+
+    @property
+    def replaces(self) -> bool:
+        """Can a row that is there give way to a newer one?"""
+        return self is not Keep.FIRST
 
 
 class SqlType(NamedTuple):
@@ -202,11 +210,24 @@ class Column(Model):
         return SqlType.parse(self.sql_type or SQL_TYPES_OF_DTYPE[self.dtype][0])
 
 
+EXTRA = "_extra"  # what the schema has no column for, of a row: an object of JSON, value by name
+
+
 class Drift(Model):
     """What becomes of a file with other columns: those that are new to the schema, and those that it lacks."""
 
-    new_columns: Literal["fail", "ignore"] = "fail"
+    new_columns: Literal["fail", "ignore", "keep", "add"] = "fail"
     missing_columns: Literal["fail", "null"] = "fail"
+
+    @property
+    def takes_new(self) -> bool:
+        """Do values of new columns come into the table?"""
+        return self.new_columns in {"keep", "add"}
+
+
+def extra_column(*, personal: bool) -> Column:
+    """The column that holds the values of new columns, on their way and where they are kept."""
+    return Column(name=EXTRA, dtype=Dtype.JSON, sql_type="jsonb", optional=True, personal=personal)
 
 
 class Within(Model):
@@ -263,12 +284,13 @@ class Schema(Model):
     @cached_property
     def in_file(self) -> Schema:
         """The same without the columns that no file has."""
-        return self.with_columns(tuple(column for column in self.columns if not column.is_said_by_file))
+        columns = (column for column in self.columns if not column.is_said_by_file)
+        return self.with_columns(tuple(column for column in columns if column.name != EXTRA))
 
     @cached_property
     def in_record(self) -> Schema:
         """The same without the columns that no record has."""
-        return self.with_columns(tuple(column for column in self.columns if column.value is None))
+        return self.with_columns(tuple(c for c in self.columns if c.value is None and c.name != EXTRA))
 
     def with_columns(self, columns: tuple[Column, ...]) -> Schema:
         """The same with these columns."""
@@ -454,7 +476,7 @@ class FileSpec:
     foreign_keys: tuple[ForeignKey, ...] = ()
     unique: tuple[Key, ...] = field(default=(), repr=False)  # what other types refer to, beside the primary key
     derive: dict[str, Derivation] = field(default_factory=dict)
-    on_conflict: OnConflict = OnConflict.NOTHING
+    keep: Keep = Keep.FIRST
     newer_by: str | None = None
     indexes: tuple[str, ...] = ()  # columns with a btree of their own, beside the keys
     contract: Contract | None = None
@@ -476,7 +498,7 @@ class FileSpec:
     @property
     def version_by(self) -> str | None:
         """Where newer rows replace older ones: the column that tells which is newer."""
-        return self.newer_by if self.on_conflict is OnConflict.UPDATE_IF_NEWER else None
+        return self.newer_by if self.keep.replaces else None
 
     @property
     def key_table(self) -> str:
@@ -497,6 +519,11 @@ class FileSpec:
         """The foreign keys by which the table refers to itself."""
         return tuple(key for key in self.foreign_keys if key.parent == self.name)
 
+    @property
+    def own_keys(self) -> tuple[Key, ...]:
+        """The keys by which its rows refer to each other."""
+        return tuple(dict.fromkeys(key.to or self.schema.primary_key for key in self.self_references))
+
     def referred_by(self, to: Key | None) -> tuple[Column, ...]:
         """The columns that a foreign key refers to: those of `to`, else of the primary key."""
         return self.schema.columns_of(to or self.schema.primary_key)
@@ -508,7 +535,7 @@ class FileSpec:
         """
         if column.value is not None and column.value.parent is None:
             return PLAIN
-        return self._without_blanks if column.pii or self.is_key(column) else self.read
+        return self.read_of_keys if column.pii or self.is_key(column) else self.read
 
     def is_key(self, column: Column) -> bool:
         """Does `column` identify a row, of this table or of a parent's?"""
@@ -520,13 +547,35 @@ class FileSpec:
         return frozenset(name for key in keys for name in key)
 
     @cached_property
-    def _without_blanks(self) -> ReadOptions:
+    def read_of_keys(self) -> ReadOptions:
+        """How keys are read: blanks don't count, and nothing else is null."""
         said = {**{name: getattr(self.read, name) for name in ReadOptions.model_fields}, **self.read.of_format}
         return ReadOptions(**{**said, "null_values": ("", *self.read.null_values), "trim": True})
 
     @cached_property
     def has_pii(self) -> bool:
         return any(column.pii for column in self.schema.columns)
+
+    @property
+    def stores_extra(self) -> bool:
+        """Has the table a column for the values of new columns?"""
+        return self.schema.drift.new_columns == "keep"
+
+    @property
+    def adds_new(self) -> bool:
+        """Does the table get the new columns that files bring?"""
+        return self.schema.drift.new_columns == "add"
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        """The columns of the schema that are the table's."""
+        return tuple(column for column in self.schema.columns if column.name != EXTRA or self.stores_extra)
+
+    @property
+    def hides_extra(self) -> bool:
+        """Are values of new columns hidden that look personal? So they are where the schema has such columns."""
+        extra = self.schema.by_name.get(EXTRA)
+        return extra is not None and extra.personal
 
     @property
     def personal(self) -> tuple[Column, ...]:
@@ -647,6 +696,7 @@ class FileOutcome:
     seconds: float = 0.0
     told: bool = False  # it failed before under the same name, and was reported then
     continues: str = ""  # what became of an earlier file that was loaded before it was whole
+    drift: tuple[Change, ...] = ()  # in what its columns differ from its schema's
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
     children: tuple[FileOutcome, ...] = ()  # of the types whose rows are in arrays of its records
 

@@ -6,9 +6,9 @@ import datetime as dt
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from config.key import Key
 from config.model import (
@@ -18,9 +18,9 @@ from config.model import (
     Drift,
     FileSpec,
     FromChild,
+    Keep,
     Model,
     Name,
-    OnConflict,
     PartitionBy,
     ReadOptions,
 )
@@ -58,13 +58,19 @@ class ExpectedFile(Drift):
     kind: Literal["fact", "dimension"] | None = None
     foreign_keys: dict[str, str] = Field(default_factory=dict)
     derive: dict[str, Derivation] = Field(default_factory=dict)
-    on_conflict: OnConflict = OnConflict.NOTHING
+    on_conflict: Literal["nothing", "update_if_newer"] = "nothing"  # `keep` in other words
     newer_by: str | None = None
-    keep: Literal["first", "latest"] | None = None  # `on_conflict` in other words
+    keep: Keep | None = None
     indexes: tuple[str, ...] = ()
     contract: Contract | None = None
     read: ReadOptions = ReadOptions()
     partition_by: PartitionBy | None = None
+
+    @field_validator("missing_columns", mode="before")
+    @classmethod
+    def _the_word_null(cls, value: Any) -> Any:
+        """`missing_columns: null` is YAML's nothing, and the word is meant."""
+        return "null" if value is None else value
 
 
 class MasterConfig(Model):
@@ -88,8 +94,8 @@ class WatcherConfig(Model):
     settle_seconds: float = Field(2.0, gt=0)
     rescan_seconds: float = Field(5.0, gt=0)
     master: MasterConfig = MasterConfig()
-    batch: BatchConfig
-    stream: StreamConfig
+    batch: BatchConfig = BatchConfig()
+    stream: StreamConfig = StreamConfig()
 
 
 class TrackerConfig(Model):
@@ -219,14 +225,19 @@ class WebConfig(Model):
     token: str | None = None  # set from WEB_TOKEN
 
 
-class ConfigFile(Model):
-    """The YAML as written."""
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
+
+class ConfigFile(Model):
+    """The YAML as written, with the files that it includes laid beside."""
+
+    include: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()  # globs, from the YAML's folder on
     database: DatabaseConfig = DatabaseConfig()
-    watcher: WatcherConfig
+    watcher: WatcherConfig = WatcherConfig()
     tracker: TrackerConfig = TrackerConfig()
     reader: ReaderConfig = ReaderConfig()
-    schemas: dict[str, SchemaConfig]
+    schemas: dict[str, SchemaConfig] = Field(default_factory=dict)
     validation: ValidationConfig = ValidationConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
     retention: RetentionConfig = RetentionConfig()

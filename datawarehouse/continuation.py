@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError, PipelineError
-from config.model import FileSpec, OnConflict, foreign_key_columns
+from config.model import FileSpec, foreign_key_columns
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
@@ -54,7 +54,7 @@ class Correction:
     earlier_id: int | None = None
     corrected: list[int] = field(default_factory=list)  # record numbers
     left: dict[int, str] = field(default_factory=dict)  # record number: why
-    _needed: list[tuple[Any, ...]] = field(default_factory=list)  # keys that the whole file has to bring
+    needed: list[tuple[Any, ...]] = field(default_factory=list)  # keys that the whole file has to bring
 
     @property
     def told(self) -> str:
@@ -100,7 +100,7 @@ class Corrector:
 
     def verify(self) -> None:
         """Once the whole file is loaded: raise NotCorrected when it lacks a row that others need."""
-        for key in self.result._needed:
+        for key in self.result.needed:
             if not self._is("is_there", key):
                 raise NotCorrected("a row on which others depend did not come again")
 
@@ -112,7 +112,7 @@ class Corrector:
             return self._discard(refused)
         if not cut.record.good or not self._is("is_of_file", key):
             return ""
-        if self._spec.on_conflict is not OnConflict.NOTHING and (self._has_updates or cut.keeps_key):
+        if self._spec.keep.replaces and (self._has_updates or cut.keeps_key):
             return self._make_older(cut)
         depends = any(self._dependants(key))
         if depends and not cut.keeps_key:
@@ -120,7 +120,7 @@ class Corrector:
         if not self._take_back(key):
             return "other rows depend on it"
         if depends:
-            self.result._needed.append(key)
+            self.result.needed.append(key)
         return None
 
     def _discard(self, refused: list[tuple[int, str | None]]) -> str | None:
@@ -137,7 +137,7 @@ class Corrector:
             return "it may have replaced a row of an earlier file, which is not kept"
         column = sql.Identifier(self._spec.schema.by_name[newer].target)
         self._execute("make_older", cut.record.key, newer=column)
-        self.result._needed.append(cut.record.key)
+        self.result.needed.append(cut.record.key)
         return None
 
     def _take_back(self, key: tuple[Any, ...]) -> bool:

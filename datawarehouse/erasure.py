@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -10,9 +11,10 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
 from config.key import Key
-from config.model import FileSpec
+from config.model import Dtype, FileSpec
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
+from datawarehouse.added_columns import with_added
 from datawarehouse.queries import query
 from validation.fault_handler import to_json
 from validation.personal import ErasedPersons, blank_value, derived_from_personal, key_text, naming_keys
@@ -56,7 +58,7 @@ def erase(tx: Cursor, config: PipelineConfig, table: str, key: str, who: str) ->
         keys = list(naming_keys(spec, table, config))
         if keys:  # refused rows first: one that heals just now is loaded before its table is blanked
             result.quarantined += _blank_refused(tx, spec, config, table, found, keys)
-            result.rows += sum(_blank_rows(tx, spec, key, found) for key in keys)
+            result.rows += sum(_blank_rows(tx, with_added(tx, spec), key, found) for key in keys)
     return result
 
 
@@ -65,12 +67,21 @@ def _key_of(owner: FileSpec, key: str) -> str:
     columns = owner.schema.primary_key
     if columns.is_row:
         raise ConfigError(f"{owner.table} has no key (primary_key: row): it can't be said whose row is meant")
-    parts = [part.strip() for part in key.split(",")] if len(columns) > 1 else [key]
+    parts = _parts(key) if len(columns) > 1 else [key]
     found = key_text(owner, columns, parts) if len(parts) == len(columns) else None
     if found is None:
         dtypes = ", ".join(column.dtype.value for column in owner.schema.key_columns)
         raise ConfigError(f"the keys of {owner.table} ({columns}) are of dtype {dtypes}, and --key is not")
     return found
+
+
+def _parts(key: str) -> list[str]:
+    """`a, 1`; or, where a comma is in a value, a JSON array: `["a, b", 1]`."""
+    with suppress(ValueError):
+        parts = json.loads(key)
+        if isinstance(parts, list):
+            return [str(part) for part in parts]
+    return [part.strip() for part in key.split(",")]
 
 
 def _blank_refused(
@@ -80,6 +91,8 @@ def _blank_refused(
     firsts = [spec.schema.columns_of(own)[0] for own in keys]
     names = [name for column in firsts for name in (column.name, *column.names_in_file)]
     first = str(json.loads(key)[0]) if len(keys[0]) > 1 else key
+    if spec.schema.by_name[names[0]].dtype in {Dtype.DATE, Dtype.DATETIME}:
+        first = ""
     tx.execute(query("repair", "naming"), {"table": spec.table, "columns": names, "key": first})
     named = [(q_id, file_id, raw) for q_id, file_id, raw in tx.fetchall() if person.named(raw)]
     for q_id, _, raw in named:

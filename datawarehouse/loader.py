@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,6 +39,19 @@ class _Overtaken(DataError):
 
 class LeftOut(DataError):
     """Rows were to be written, and are not there: a trigger or a rule of the table's own has left them out."""
+
+
+class _Looked(NamedTuple):
+    """What `look` of sql/loader.sql says of the staged rows. Lists are of row numbers."""
+
+    known: int  # keys that are in the table, or that the file brought before
+    changed: int  # of them, those with other values than an earlier file's row, which stays
+    duplicates: list[int]  # the file has brought the same before
+    newer: list[int]  # than the row that is there
+    present_rows: list[int]  # that find their key there; this and the next two only where rows are listed
+    updated_rows: list[int]  # that take the place of an earlier file's row
+    changed_rows: list[int]
+    replaced: int  # of `newer`, those that take the place of an older row of the same file
 
 
 class Loader(ABC):
@@ -77,14 +90,13 @@ class Loader(ABC):
         grantable = self._tx.connection.server_version >= 150000
         # Children by another column than the key, which an update may change: the triggers see to them
         own = of_table(self._spec)
-        triggers = sql.SQL("SELECT 1") if self._merging.replaces and self._spec.unique else own
+        triggers = sql.SQL("SELECT 1") if self._spec.keep.replaces and self._spec.unique else own
         settings = sql.SQL(query("loader", "settings"))
         self._tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=triggers))
         first, last, *_ = self._fetch_row()
-        for number, key in enumerate(self._spec.foreign_keys, 1):
-            if key in self._spec.self_references:  # in the end every row has its parent, if not at each step
-                name = sql.Identifier(self_reference(self._spec, number))
-                self._tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(name))
+        for key in self._spec.self_references:  # in the end every row has its parent, if not at each step
+            name = sql.Identifier(self_reference(self._spec, key))
+            self._tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(name))
         return first, last
 
     # ------------------------------------------------------------ which rows first
@@ -177,15 +189,16 @@ class Loader(ABC):
         """
         if self._spec.schema.primary_key.is_row and not self._list_present:
             return None  # no earlier file has rows of this one
-        keys = self._keys_of(rows)
+        asked = rows
         if self._asks_for_all is False and MAY_REPEAT in rows.column_names:
-            keys_asked = keys.filter(rows.column(MAY_REPEAT).combine_chunks())
-        else:
-            keys_asked = keys
-        there = rows_by_key(self._tx, self._spec, keys_asked) if len(keys_asked) else []
+            asked = rows.filter(rows.column(MAY_REPEAT))
+        there = rows_by_key(self._tx, self._spec, self._keys_of(asked)) if asked.num_rows else []
         if self._asks_for_all is None and not self._list_present:
             self._asks_for_all = bool(there)
-        return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type)) if there else None
+        if not there:
+            return None
+        keys = self._keys_of(rows)
+        return pc.is_in(keys, value_set=pa.array((row[0] for row in there), keys.type))
 
     # ------------------------------------------------------------ new rows
 
@@ -250,20 +263,20 @@ class Loader(ABC):
     def _stage_and_merge(self, rows: pa.Table) -> Loaded:
         self._stage(rows)
         self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
-        known, changed, duplicates, newer, present_rows, updated_rows, changed_rows, replaced = self._fetch_row()
-        inserted = self._insert_new(rows.num_rows - known - len(duplicates))
-        if newer:
-            self._update(newer)
-        updated = len(newer) - replaced
+        looked = _Looked(*self._fetch_row())
+        inserted = self._insert_new(rows.num_rows - looked.known - len(looked.duplicates))
+        if looked.newer:
+            self._update(looked.newer)
+        updated = len(looked.newer) - looked.replaced
         return Loaded(
             inserted=inserted,
             updated=updated,
-            already_present=known - updated,
-            changed=changed,
-            duplicates=duplicates,
-            present_rows=present_rows,
-            updated_rows=updated_rows,
-            changed_rows=changed_rows,
+            already_present=looked.known - updated,
+            changed=looked.changed,
+            duplicates=looked.duplicates,
+            present_rows=looked.present_rows,
+            updated_rows=looked.updated_rows,
+            changed_rows=looked.changed_rows,
         )
 
     def _stage(self, rows: pa.Table) -> None:

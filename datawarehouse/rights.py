@@ -8,7 +8,6 @@ from typing import NamedTuple
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
-from config.model import OnConflict
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 
@@ -119,6 +118,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "orphan_wait": "SELECT INSERT DELETE",
         "true_orphan": "SELECT INSERT DELETE",
         "contract_breach": "SELECT INSERT",
+        "drift": "SELECT INSERT",
         "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
         "erased": "SELECT",
         "dim_date": "SELECT INSERT",  # the calendar grows
@@ -129,6 +129,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written"),
         "quarantine": QUARANTINE_RESOLVE,
         "contract_breach": ("resolved_at",),
+        "drift": ("looks_like", "last_seen_at", "files", "rows", "first_file", "last_file"),
     }
     for table, privileges in plain.items():
         yield from (Right(table, privilege) for privilege in privileges.split())
@@ -141,7 +142,7 @@ def _file_rights(config: PipelineConfig) -> Iterator[Right]:
     for spec in config.files:
         yield Right(spec.table, "SELECT")
         yield Right(spec.table, "INSERT")
-        if spec.on_conflict is OnConflict.UPDATE_IF_NEWER:
+        if spec.keep.replaces:
             yield Right(spec.table, "UPDATE")
         elif spec.name in parents and not spec.partition_by:
             # FOR KEY SHARE asks for UPDATE on a column, whichever

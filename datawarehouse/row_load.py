@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.model import FileSpec, Stage
 from config.settings import PipelineConfig
+from datawarehouse.added_columns import spread, with_added
 from datawarehouse.dim_loader import DimLoader
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fact_loader import FactLoader
@@ -56,7 +57,8 @@ class RowLoad:
         self._mask = pii.mask if pii else partial(mask_rest, PiiHandler(config.pii.hash_key))
         self.erased = read_erasures(tx, spec, config)
         loader = FactLoader if spec.is_fact else DimLoader
-        self._loader = loader(tx, spec, config, list_present=list_rows)
+        self._grown = with_added(tx, spec) if spec.adds_new else spec
+        self._loader = loader(tx, self._grown, config, list_present=list_rows)
         self._parents = KnownParents(partial(check_fk, tx, config))
 
     def find_parents(self, batch: Batch, *, among: np.ndarray | None = None) -> None:
@@ -149,6 +151,8 @@ class RowLoad:
         """Load the `wanted` rows (boolean); those that the database refuses, or calls duplicates, are rejected."""
         with metrics.stage("mask"):
             rows = self.erased.blank_rows(self._mask(self._spec, batch.rows(wanted)))
+        if self._spec.adds_new:
+            rows = spread(rows, self._spec, self._grown)
         own = pa.array(file_ids[wanted], pa.int64())
         with metrics.stage("load"):
             loaded = self._loader.load(rows.append_column(FILE_ID, own), more=more)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,17 +10,16 @@ from pathlib import Path
 
 from config.errors import PipelineError, in_our_words
 from config.model import FileJob, FileOutcome, Status, Tries
-from config.settings import PipelineConfig
-from datawarehouse.db_connection import Warehouse
+from datawarehouse import drift_log
 from datawarehouse.quarantine.backup import LOCK_SECONDS, QuarantineBackup
 from ingestion.contract_watch import ContractWatch
 from ingestion.decisions import Next, Tell, decide_what_follows
+from ingestion.drift_report import report_drift
 from ingestion.engines.engine import FOLLOW_UP_SECONDS, Engine
 from ingestion.file_load import record_failure
 from ingestion.file_report import Summary, report, tell_of_crash
-from ingestion.file_tracker import FileTracker
-from ingestion.inbox import Inbox
 from ingestion.places.registry import opened
+from ingestion.service import Service
 from ingestion.trouble import Trouble
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
@@ -36,26 +34,22 @@ class Aftermath:
 
     def __init__(
         self,
-        config: PipelineConfig,
-        warehouse: Warehouse,
-        tracker: FileTracker,
-        inbox: Inbox,
+        service: Service,
         engine: Engine,
         trouble: Trouble,
-        stop: threading.Event,
         utc_now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         """`utc_now` is the clock that contracts are held against."""
-        self._config = config
-        self._warehouse = warehouse
-        self._tracker = tracker
-        self._inbox = inbox
+        self._config = config = service.config
+        self._warehouse = service.warehouse
+        self._tracker = service.tracker
+        self._inbox = service.inbox
         self._engine = engine
         self._trouble = trouble
-        self._stop = stop
+        self._stop = service.stop
         self.summary = Summary()
-        self.backup = QuarantineBackup(config.path(config.quarantine.dir), warehouse, stop)
-        self.contracts = ContractWatch(config, warehouse, tracker, inbox, utc_now)
+        self.backup = QuarantineBackup(config.path(config.quarantine.dir), service.warehouse, service.stop)
+        self.contracts = ContractWatch(service, utc_now)
 
     def record_failure(self, job: FileJob, what: str) -> FileOutcome:
         """Write down that the file failed, by the content that it has now. Raises what a load does."""
@@ -113,9 +107,18 @@ class Aftermath:
             seconds, again = FOLLOW_UP_SECONDS, False
 
     def _steps(self, outcomes: Sequence[FileOutcome]) -> list[Step]:
-        """Copy refused rows, heal orphans that waited, judge the contract."""
+        """Tell of other columns, copy refused rows, heal orphans that waited, judge the contract."""
         loaded = [outcome for outcome in outcomes if outcome.status is Status.SUCCESS]
         refused = [o.file_id for o in loaded if o.file_id is not None and o.quarantined]
+
+        differing = [outcome for outcome in outcomes if outcome.drift and not outcome.told]
+
+        def tell_of_drift(_again: bool) -> None:
+            for outcome in differing:
+                name = self._config.shown(outcome.job.path)
+                with self._warehouse.transaction() as tx:
+                    new = drift_log.note(tx, outcome, name)
+                report_drift(outcome, new, name)
 
         def back_up(again: bool) -> None:
             if again:  # the rows may be there, while the note of it was lost: the day is written anew
@@ -130,7 +133,8 @@ class Aftermath:
             for outcome in outcomes:
                 self.contracts.after(outcome)
 
-        return [back_up, heal, judge] if refused else [heal, judge]
+        told = [tell_of_drift] if differing else []
+        return [*told, back_up, heal, judge] if refused else [*told, heal, judge]
 
     def _reconcile_backup(self) -> None:
         try:

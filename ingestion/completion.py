@@ -23,6 +23,9 @@ class Completion:
 
     def complete(self, chunk: Chunk) -> Chunk:
         """The chunk with all columns of the schema, in its order."""
+        lacks = {column.name for column in self._schema.in_file.columns} - chunk.columns.keys()
+        if lacks:
+            chunk = dataclasses.replace(chunk, lacks=(*sorted(lacks), *chunk.lacks))
         if len(chunk.columns) == len(self._schema.columns):
             return chunk
         rows = len(chunk.numbers)
@@ -35,7 +38,7 @@ class Completion:
         malformed = tuple(
             dataclasses.replace(record, raw={**record.raw, **self._said}) for record in chunk.malformed
         )
-        return Chunk(chunk.numbers, columns, malformed)
+        return dataclasses.replace(chunk, columns=columns, malformed=malformed)
 
 
 def values_of(schema: Schema, path: Path) -> dict[str, str | None]:

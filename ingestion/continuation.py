@@ -33,7 +33,7 @@ def corrector_of(tx: Cursor, config: PipelineConfig, job: FileJob, file: OpenFil
     network file system. When it is whole it begins with the bytes that were loaded.
     """
     former = job.former
-    if former is None or former.size >= job.size or _ends_with_a_record(file, former.size):
+    if former is None or former.size >= job.size or _ends_with_a_record(job, file, former.size):
         return None
     if file.md5(former.size) != former.md5:
         return None
@@ -81,8 +81,8 @@ def cut_records(job: FileJob, file: OpenFile, batches_of: BatchesOf) -> list[Cut
     found, _ = FORMATS.get(job.spec.read, job.path.name)
     with (
         suppress(FileRejected),  # then it has nothing that was loaded
-        _beginning(file, size) as before,
-        _beginning(file, min(size + 2 * found.longest_record, job.size)) as now,
+        _Beginning(file, size) as before,
+        _Beginning(file, min(size + 2 * found.longest_record, job.size)) as now,
     ):
         for cut, whole in zip_longest(batches_of(before), batches_of(now)):
             if cut is None:
@@ -97,14 +97,15 @@ def cut_records(job: FileJob, file: OpenFile, batches_of: BatchesOf) -> list[Cut
     return sorted(cuts, key=lambda cut: cut.record.number)
 
 
-def _ends_with_a_record(file: OpenFile, size: int) -> bool:
-    """Do the first `size` bytes end with a line, outside of quotes? So it is with files that only grow."""
-    if os.pread(file.handle.fileno(), 1, size - 1) != b"\n":
+def _ends_with_a_record(job: FileJob, file: OpenFile, size: int) -> bool:
+    """Do the first `size` bytes end with a record? So it is with files that only grow."""
+    if os.pread(file.handle.fileno(), 1, size - 1) != b"\n":  # no look at all of it
         return False
-    return sum(data.count(b'"') for data in file.beginning(size)) % 2 == 0
+    found, options = FORMATS.get(job.spec.read, job.path.name)
+    return found.ends_with_record(file.beginning(size), options)
 
 
-class _beginning(OpenFile):  # noqa: N801  (used as a context manager)
+class _Beginning(OpenFile):
     """A copy of a file's first bytes."""
 
     def __init__(self, file: OpenFile, size: int) -> None:

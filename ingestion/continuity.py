@@ -10,17 +10,14 @@ from pathlib import Path
 
 from config.errors import ConfigError, PipelineError, WarehouseUnavailable, WarehouseUnfit
 from config.model import FileJob, FileOutcome, Status
-from config.settings import PipelineConfig
-from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema
 from datawarehouse.sequences import catch_up
 from datawarehouse.streaming import stream
-from ingestion.file_tracker import FileTracker
-from ingestion.inbox import Inbox
 from ingestion.lacking import Lacking
 from ingestion.scans import offer_again
+from ingestion.service import Service
 from ingestion.start_checks import check_pii_key
 from ingestion.tracker_view import DONE, FAILED
 from utils.alerter import send_alert
@@ -56,18 +53,15 @@ class Continuity:
 
     def __init__(
         self,
-        config: PipelineConfig,
-        warehouse: Warehouse,
-        tracker: FileTracker,
-        inbox: Inbox,
+        service: Service,
         backup: QuarantineBackup,
         lacking: Lacking,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
-        self._warehouse = warehouse
-        self._tracker = tracker
-        self._inbox = inbox
+        self._config = service.config
+        self._warehouse = service.warehouse
+        self._tracker = service.tracker
+        self._inbox = service.inbox
         self._backup = backup
         self._lacking = lacking
         self._now = now

@@ -10,8 +10,6 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_names import spec_for
 from config.model import Contract, Feed, FileOutcome, FileSpec, Status
-from config.settings import PipelineConfig
-from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from ingestion.contract import (
     Arrival,
@@ -24,9 +22,8 @@ from ingestion.contract import (
     judge_silence,
     kinds,
 )
-from ingestion.file_tracker import FileTracker
-from ingestion.inbox import Inbox
 from ingestion.places.registry import input_folder
+from ingestion.service import Service
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from utils.logger import get_logger
@@ -71,20 +68,13 @@ class _Breach(NamedTuple):
 class ContractWatch:
     """Called by the runner after each file, and by the timer. `now` is the clock, in UTC."""
 
-    def __init__(
-        self,
-        config: PipelineConfig,
-        warehouse: Warehouse,
-        tracker: FileTracker,
-        inbox: Inbox,
-        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
-    ) -> None:
-        self._config = config
-        self._warehouse = warehouse
-        self._tracker = tracker
-        self._inbox = inbox
+    def __init__(self, service: Service, now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)) -> None:
+        self._config = service.config
+        self._warehouse = service.warehouse
+        self._tracker = service.tracker
+        self._inbox = service.inbox
         self._now = now
-        self._specs = [spec for spec in config.files if spec.contract is not None]
+        self._specs = [spec for spec in service.config.files if spec.contract is not None]
 
     def after(self, outcome: FileOutcome) -> None:
         """Judge a file that is finished, also where later ones are. Raises WarehouseUnavailable.

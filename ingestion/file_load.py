@@ -21,6 +21,7 @@ from config.file_names import is_packed
 from config.model import Dtype, FileJob, FileOutcome, FileSpec, Status
 from config.settings import PipelineConfig
 from datawarehouse import file_log
+from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.continuation import NotCorrected
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loaded import Loaded
@@ -37,6 +38,7 @@ from utils.logger import get_logger
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
 from validation.key_memory import KeyMemory
+from validation.met_columns import MetColumns
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
 
@@ -114,16 +116,26 @@ class FileLoad:
             with opened(job.path) as file:
                 job = job.as_of(file.stamp)
                 try:
-                    with self._batches(job, file) as batches:
-                        job = job.evolve(md5=file.md5())
-                        return self._load(job, file, batches, started, only_tell=only_tell)
+                    try:
+                        return self._load_open(job, file, started, only_tell=only_tell)
+                    except ColumnsToAdd as lacking:
+                        add_columns(self._warehouse, self._config, lacking)
                 except FileRejected as problem:
                     file.verify_unchanged()
-                    return self._record_failure(job, str(problem), started)
+                    job = job.evolve(md5=file.md5())
+                    return replace(self._record_failure(job, str(problem), started), drift=problem.changes)
         except FileRejected as problem:  # can't be opened: there is no content to tell it by
             return FileOutcome(job, Status.FAILED, error=str(problem))
         except OSError as error:
             raise FileUnreadable(f"can't be read: {error.strerror}") from None
+        return self._run(job, only_tell=only_tell)  # with the columns that it brings
+
+    def _load_open(self, job: FileJob, file: OpenFile, started: float, *, only_tell: bool) -> FileOutcome:
+        met = MetColumns(job.spec, self._pii.hidden)
+        with self._batches(job, file, met) as batches:
+            job = job.evolve(md5=file.md5())
+            outcome = self._load(job, file, batches, started, only_tell=only_tell)
+        return replace(outcome, drift=met.changes()) if outcome.status is Status.SUCCESS else outcome
 
     def _record_failure(self, job: FileJob, problem: str, started: float) -> FileOutcome:
         return record_failure(self._warehouse, job, problem, started, self._pii.key_id, again=self._again)
@@ -157,9 +169,10 @@ class FileLoad:
         return [(child, claim.file_id) for child, claim in zip(jobs, claims, strict=True) if not claim.earlier]
 
     def _load_children(self, load: _Load, job: FileJob, file_id: int) -> FileOutcome:
+        met = MetColumns(job.spec, self._pii.hidden)
         try:
-            with self._batches(job, load.file) as batches:
-                return self._load_rows(load, job, file_id, batches)
+            with self._batches(job, load.file, met) as batches:
+                return replace(self._load_rows(load, job, file_id, batches), drift=met.changes())
         except FileRejected as problem:
             raise FileRejected(f"{job.spec.name}: {problem}") from None
 
@@ -192,9 +205,9 @@ class FileLoad:
             told = corrector.result.told
         return replace(books.outcome(job, file_id, time.monotonic() - load.started), continues=told)
 
-    def _batches(self, job: FileJob, file: OpenFile) -> AbstractContextManager[Iterator[Batch]]:
-        """The file's chunks, judged by all that needs no warehouse."""
-        batches = self._judged(job, file)
+    def _batches(self, job: FileJob, file: OpenFile, met: MetColumns) -> AbstractContextManager[Iterator[Batch]]:
+        """The file's chunks, judged by all that needs no warehouse; `met` is told of each."""
+        batches = self._judged(job, file, met)
         if job.size > READ_AHEAD_BYTES or is_packed(job.path.name):  # whose true size nobody knows
             return ahead(batches, lambda: self._go_on(job))
         return nullcontext(batches)
@@ -204,10 +217,12 @@ class FileLoad:
         if self._give_up():
             raise Stopped(f"{job.path.name} was rolled back; it is loaded at the next start")
 
-    def _judged(self, job: FileJob, file: OpenFile) -> Iterator[Batch]:
+    def _judged(self, job: FileJob, file: OpenFile, met: MetColumns | None = None) -> Iterator[Batch]:
         most, memory = self._config.reader.chunk_rows, None
         chunks = read_chunks(file, job.path.name, job.spec.schema, most, job.spec.read, job.path)
         for chunk in metrics.timed("read", chunks):
+            if met is not None:
+                met.note(chunk)
             batch = judged(chunk, job.spec, self._config)
             if batch.records >= most:  # else it is the last one
                 memory = memory or KeyMemory()
@@ -232,10 +247,11 @@ def record_failure(
 
 def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
     """The chunk, judged by all that needs no warehouse, in an order that its index likes."""
-    key = spec.schema.primary_key
+    first, *rest = spec.schema.key_columns
     with metrics.stage("validate"):
-        if spec.schema.key_columns[0].dtype is Dtype.STR:  # numbers come in order anyway
-            chunk = chunk.ordered_by(key)
+        if first.dtype is Dtype.STR:  # numbers come in order anyway
+            # Other columns may write one value in several ways: of rows with one key the first must stay the first
+            chunk = chunk.ordered_by([first.name, *(column.name for column in rest if column.dtype is Dtype.STR)])
         return validate(chunk, spec, config.validation.dates)
 
 

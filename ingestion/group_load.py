@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.drift import Change
 from config.errors import FileChanged, FileRejected, PipelineError
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse import file_log
+from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine.loader import RefusedRows
@@ -30,6 +32,7 @@ from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
 from validation.key_values import key_of
+from validation.met_columns import MetColumns
 from validation.pii_handler import PiiHandler
 
 MOST_FILES, MOST_ROWS = 50, 10_000  # in one transaction
@@ -92,6 +95,11 @@ class GroupLoad:
             while len(members) > 1:
                 try:
                     return Together(self._load(members, started), held)
+                except ColumnsToAdd as lacking:
+                    try:
+                        add_columns(self._warehouse, self._config, lacking)
+                    except FileRejected:  # each by itself: it turns out which
+                        return Together([], held)
                 except _LeftOut as left:
                     held += [member.job for member in left.held]
                     members = [member for member in members if member not in {*left.members, *left.held}]
@@ -148,11 +156,16 @@ class GroupLoad:
                     refuse_if_dirty(spec, books.total, books.by_stage)
                 except (FileChanged, FileRejected):
                     unfit.append(member)
-                outcomes.append(books.outcome(member.job, file_id, seconds))
+                outcomes.append(replace(books.outcome(member.job, file_id, seconds), drift=self._met(member)))
             _leave_out(unfit)
             file_log.close(tx, outcomes, self._pii.key_id)
             commit.begin()
         return outcomes
+
+    def _met(self, member: _Member) -> tuple[Change, ...]:
+        met = MetColumns(member.job.spec, self._pii.hidden)
+        met.note(member.chunk)
+        return met.changes()
 
 
 def _leave_out(members: Sequence[_Member], held: Sequence[_Member] = ()) -> None:

@@ -14,18 +14,15 @@ from dataclasses import replace
 from config.errors import in_our_words
 from config.file_names import is_packed
 from config.model import FileJob, FileOutcome, Status
-from config.settings import PipelineConfig
-from datawarehouse.db_connection import Warehouse
 from ingestion.aftermath import Aftermath
 from ingestion.continuity import Continuity
 from ingestion.decisions import TRIES_BEFORE_ALERT, Decision, Next, Tell, decide, statement_seconds
 from ingestion.engines.engine import Engine
 from ingestion.engines.local import LocalEngine
 from ingestion.file_report import Summary, tell_of_crash
-from ingestion.file_tracker import FileTracker
 from ingestion.group_load import MOST_FILES
-from ingestion.inbox import Inbox
 from ingestion.places.registry import place_of
+from ingestion.service import Service
 from ingestion.trouble import Trouble
 from utils import metrics
 from utils.alerter import send_alert
@@ -42,11 +39,7 @@ class IngestionRunner:
 
     def __init__(
         self,
-        config: PipelineConfig,
-        warehouse: Warehouse,
-        tracker: FileTracker,
-        inbox: Inbox,
-        stop: threading.Event,
+        service: Service,
         patience: float = math.inf,
         *,
         engine: Engine | None = None,
@@ -57,18 +50,16 @@ class IngestionRunner:
         """After `patience` seconds in which a database that is away, or can't take a file, let nothing through,
         the loop ends by WarehouseUnavailable. Without an `engine`, the threads here do the work.
         """
-        self._config = config
-        self._tracker = tracker
-        self._inbox = inbox
-        self._stop = stop
-        self._engine = engine or LocalEngine(config, warehouse, stop)
+        self._config = service.config
+        self._tracker = service.tracker
+        self._inbox = service.inbox
+        self._stop = service.stop
+        self._engine = engine or LocalEngine(service.config, service.warehouse, service.stop)
         self._most_together = most_together
         self._telling = threading.Lock()  # held by the one that looks whether somebody was told, and tells
-        self.trouble = Trouble(config, warehouse, stop, patience, now)
-        self.aftermath = Aftermath(config, warehouse, tracker, inbox, self._engine, self.trouble, stop, utc_now)
-        self.continuity = Continuity(
-            config, warehouse, tracker, inbox, self.aftermath.backup, self.trouble.lacking, now
-        )
+        self.trouble = Trouble(service, patience, now)
+        self.aftermath = Aftermath(service, self._engine, self.trouble, utc_now)
+        self.continuity = Continuity(service, self.aftermath.backup, self.trouble.lacking, now)
 
     @property
     def summary(self) -> Summary:

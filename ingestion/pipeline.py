@@ -33,6 +33,7 @@ from ingestion.places.registry import place_of
 from ingestion.presence import announced
 from ingestion.retention import Retention
 from ingestion.scans import scan_days, scan_everything, what_is_wrong
+from ingestion.service import Service
 from ingestion.start_checks import (
     check_clock,
     check_connections,
@@ -96,8 +97,8 @@ class Pipeline:
             stack.callback(self._tracker.close)
             self.inbox = Inbox(config, self._tracker, report=self._report)
             engine = stack.enter_context(engines.opened(config, self.warehouse, self._stop))
-            parts = (config, self.warehouse, self._tracker, self.inbox, self._stop, self._patience)
-            self.runner = IngestionRunner(*parts, engine=engine)
+            service = Service(config, self.warehouse, self._tracker, self.inbox, self._stop)
+            self.runner = IngestionRunner(service, self._patience, engine=engine)
             self.runner.continuity.begin()
             self._retention = Retention(config, self.warehouse, self._tracker, self.runner.aftermath.backup)
             self._exit = stack.pop_all()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 import time
 from collections.abc import Callable
 
 from config.errors import Collision, NumberTaken, PipelineError, WarehouseUnavailable
-from config.settings import PipelineConfig
-from datawarehouse.db_connection import Warehouse
 from datawarehouse.sequences import catch_up
 from ingestion.decisions import Circumstances, Decision, Next, Tell, Wait, may_be_away
 from ingestion.lacking import Lacking
 from ingestion.outage import Outage
+from ingestion.service import Service
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -27,20 +25,18 @@ class Trouble:
 
     def __init__(
         self,
-        config: PipelineConfig,
-        warehouse: Warehouse,
-        stop: threading.Event,
+        service: Service,
         patience: float = math.inf,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """After `patience` seconds in which the database let nothing through, `respond` gives up."""
-        self._warehouse = warehouse
-        self._stop = stop
+        self._warehouse = service.warehouse
+        self._stop = service.stop
         self._patience = patience
         self._now = now
         self._since: float | None = None  # then the database that answers began to let nothing through
-        self._outage = Outage(warehouse, stop, patience)
-        self.lacking = Lacking(config, warehouse)
+        self._outage = Outage(service.warehouse, service.stop, patience)
+        self.lacking = Lacking(service.config, service.warehouse)
 
     def over(self) -> None:
         """Something got through."""

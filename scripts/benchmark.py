@@ -18,7 +18,7 @@ if not __package__:  # run as a file
 
 from config.config_loader import PROJECT_ROOT
 from config.errors import PipelineError
-from scripts.benchmarks import daemon_cases, dialect_case, load_cases, nested_case, report, retry_case
+from scripts.benchmarks import daemon_cases, dialect_case, key_case, load_cases, nested_case, report, retry_case
 from scripts.benchmarks.measures import Measure
 from scripts.benchmarks.server import Bench, CountError, private_bench
 
@@ -34,6 +34,7 @@ CASES: dict[str, Callable[[Bench], list[Measure]]] = {
     "fk": load_cases.fk_case,
     "start": daemon_cases.start_case,
     "retry": retry_case.retry_case,
+    "keys": key_case.key_case,
 }
 RESULTS = PROJECT_ROOT / "benchmarks" / "results"
 SEED = 20_260_101

@@ -13,7 +13,7 @@ from config.settings import AlertingConfig
 from utils import metrics
 from utils.alerts import Alert, Notice, Windows
 from utils.channels.channel import Channel
-from utils.channels.smtp import Smtp
+from utils.channels.registry import channels_of
 from utils.logger import ALERT, SCREEN, get_logger
 
 logger = get_logger(__name__)
@@ -33,7 +33,7 @@ def start(
     global _alerter  # noqa: PLW0603  (one alerter a process)
     stop()
     if config.enabled:
-        channels = [Smtp(config.smtp)] if channels is None else channels
+        channels = channels_of(config) if channels is None else channels
         _alerter = _Alerter(Windows(config.repeat_minutes * 60, GATHER_SECONDS), channels, clock)
 
 
@@ -119,7 +119,7 @@ class _Alerter:
             except Exception as problem:  # noqa: BLE001  (whatever a channel does, alerts that follow want this thread)
                 logger.error(f"[alert] not told ({type(problem).__name__})")
         if self._waiting:
-            logger.error(f"[alert] mails not sent before the stop: {len(self._waiting)}")
+            logger.error(f"[alert] not told before the stop: {len(self._waiting)}")
 
     def _turn(self, *, last: bool) -> None:
         with self._lock:

@@ -21,6 +21,7 @@ class AlertKind(StrEnum):
     FILE_REFUSED = "File refused"
     FILE_OPEN = "File open for long"
     FILE_CONTINUED = "File continued"
+    COLUMNS_DIFFER = "Columns differ"
     NOTHING_LOADED = "Nothing loaded"
     MANY_REFUSED = "High quarantine volume"
     LOAD_ERROR = "Load error"
@@ -63,6 +64,7 @@ _OF_FILES = "python main.py files --type {type}"
 _OF_ROWS = "python main.py quarantine list --table {type}"
 _COMMANDS: dict[str, str] = {
     AlertKind.FILE_FAILED: f"{_OF_FILES} --status failed",
+    AlertKind.COLUMNS_DIFFER: "python main.py drift {type}",
     AlertKind.NOTHING_LOADED: _OF_ROWS,
     AlertKind.MANY_REFUSED: _OF_ROWS,
     AlertKind.LOAD_ERROR: f"{_OF_ROWS} --stage load",

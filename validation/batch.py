@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.key import FILE_ID, FILE_ROW, Key
+from config.key import FILE_ID, FILE_ROW
 from config.model import FileSpec, Stage
 
 __all__ = ["FILE_ID", "FILE_ROW"]
@@ -28,17 +29,28 @@ class Reason:
     column: str
 
 
+class MissingParent(NamedTuple):
+    """What an orphan waits for: the foreign key, by its columns, and the parent's key as text.
+
+    In a table that refers to itself, `own` is what other rows call this one, by each of FileSpec.own_keys.
+    """
+
+    column: str
+    key: str
+    own: tuple[str | None, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A refused row: its 1-based number in the file, every reason, and its text by column.
 
-    The first reason's stage is the verdict. `missing` are (foreign key column, key as text) of an orphan.
+    The first reason's stage is the verdict. `missing` are the parents that an orphan lacks.
     """
 
     number: int
     reasons: tuple[Reason, ...]
     raw: dict[str, Any]
-    missing: tuple[tuple[str, str], ...] = ()
+    missing: tuple[MissingParent, ...] = ()
 
     @property
     def stage(self) -> Stage:
@@ -48,23 +60,27 @@ class Rejection:
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows as read: `numbers` are their 1-based ordinals in the file (int64), `columns` their text (Arrow strings,
-    all of one length); `malformed` are records that could not be split into columns."""
+    all of one length); `malformed` are records that could not be split into columns.
+
+    `new` are names in the file, so far, that are no columns of the schema; `lacks` the columns that it has not.
+    """
 
     numbers: np.ndarray
     columns: dict[str, pa.Array]
     malformed: tuple[Rejection, ...] = ()
+    new: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
 
-    def ordered_by(self, key: Key) -> Chunk:
-        """The same rows in the order of the columns of `key`, trimmed; those of one key stay in the file's order.
+    def ordered_by(self, names: Sequence[str]) -> Chunk:
+        """The same rows in the order of columns of text, trimmed; those with one text stay in the file's order.
 
         Keys that come in order go into an index at half the cost.
         """
-        texts = [pc.utf8_trim_whitespace(self.columns[name]) for name in key]
+        texts = {name: pc.utf8_trim_whitespace(self.columns[name]) for name in names}
         if len(texts) == 1:
-            order = pc.sort_indices(texts[0])  # stable, as the other is
+            order = pc.sort_indices(texts[names[0]])  # stable, as the other is
         else:
-            by = [(str(n), "ascending") for n in range(len(texts))]
-            order = pc.sort_indices(pa.table({str(n): text for n, text in enumerate(texts)}), sort_keys=by)
+            order = pc.sort_indices(pa.table(texts), sort_keys=[(name, "ascending") for name in names])
         columns = {column: values.take(order) for column, values in self.columns.items()}
         return Chunk(self.numbers[order.to_numpy()], columns, self.malformed)
 
@@ -74,7 +90,8 @@ class Batch:
     """A chunk with its readings. `values` are typed for the rules, `output` is what is loaded.
 
     `may_repeat` (boolean, one a row) is of a chunk among many: an earlier one may have the key of the row.
-    `file_rows` are the rows' numbers in their files, where the chunk's numbers are others.
+    `file_rows` are the rows' numbers in their files, where the chunk's numbers are others. `key` is what
+    key_values.key_of() has made of the columns of the key, for who asks next.
     """
 
     spec: FileSpec
@@ -83,8 +100,9 @@ class Batch:
     output: dict[str, pa.Array] = field(default_factory=dict)
     may_repeat: np.ndarray | None = None
     file_rows: np.ndarray | None = None
+    key: pa.Array | None = None
     _against: dict[int, list[Reason]] = field(default_factory=dict)  # by position in the chunk
-    _missing: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
+    _missing: dict[int, list[MissingParent]] = field(default_factory=dict)
     _unfit: dict[str, np.ndarray] = field(default_factory=dict)  # by column: refused at stage schema
 
     def reject(self, mask: np.ndarray, stage: Stage, rule: str, column: str = "") -> None:
@@ -113,9 +131,9 @@ class Batch:
             if left:
                 self._against[position] = left
 
-    def note_missing(self, position: int, column: str, key: str) -> None:
+    def note_missing(self, position: int, parent: MissingParent) -> None:
         """Note which parent the row at `position` waits for."""
-        self._missing.setdefault(position, []).append((column, key))
+        self._missing.setdefault(position, []).append(parent)
 
     @property
     def records(self) -> int:

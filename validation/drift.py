@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 
+from config.drift import Change, ChangeKind
 from config.errors import FileRejected
 from config.model import Column, Schema
+from validation.strays import looks_personal
 
-FAIL, IGNORE, NULL = "fail", "ignore", "null"
+FAIL, NULL = "fail", "null"
+_ALIKE = 0.7  # from which on two names may be one's
 _WAYS_OUT = {
     "missing": "optional: true, where a file may lack the column; from, where it has another name",
-    "unexpected": "new_columns: ignore, to leave such columns out",
+    "unexpected": "new_columns: keep, to have such columns in _extra, or ignore, to leave them out",
     "given twice": "fewer names under from, or one column fewer in the file",
 }
 
@@ -61,9 +67,52 @@ def refuse_differences(
     if found:
         listed = "; ".join(f"{kind}: {names}" for kind, names in found.items())
         ways_out = "; ".join(_WAYS_OUT[kind] for kind in found)
-        raise FileRejected(
-            f"the columns are not those of schema {schema.name!r}; {listed} (the YAML can say: {ways_out})"
+        renames = likely_renames(missing, unexpected)
+        told_renames = "".join(f"; {told}" for told in (rename_told(column, new) for column, new in renames))
+        problem = FileRejected(
+            f"the columns are not those of schema {schema.name!r}; {listed}{told_renames} "
+            f"(the YAML can say: {ways_out})"
         )
+        looks_like = {new: column.name for column, new in renames}
+        problem.changes = (
+            *(Change(ChangeKind.MISSING, column.name) for column in missing),
+            *(Change(ChangeKind.UNEXPECTED, name, looks_like=looks_like.get(name)) for name in unexpected),
+        )
+        raise problem
+
+
+def likely_renames(missing: Sequence[Column], new: Sequence[str]) -> list[tuple[Column, str]]:
+    """Which of the `new` names may be those of `missing` columns: the likest pairs first, each in one pair."""
+    likeness = {(c.name, n): max(_likeness(own, n) for own in c.names_in_file) for c in missing for n in new}
+    by_name = {column.name: column for column in missing}
+    pairs: dict[str, str] = {}
+    for (column, name), ratio in sorted(likeness.items(), key=lambda item: -item[1]):
+        if ratio >= _ALIKE and column not in pairs and name not in pairs.values():
+            pairs[column] = name
+    return [(by_name[column], name) for column, name in pairs.items()]
+
+
+def rename_told(column: Column, new: str) -> str:
+    """That a column may have another name now, and the line of YAML that accepts it."""
+    names = ", ".join(map(_in_yaml, dict.fromkeys([*column.names_in_file, new])))
+    return f"{column.name} may be called {new} now: from: [{names}]"
+
+
+def _in_yaml(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z_][\w .-]*", name) and name.strip() == name else json.dumps(name)
+
+
+def _likeness(one: str, other: str) -> float:
+    """How like two names are, from 0 to 1. What differs in capitals and signs alone is the same."""
+    words = [re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()) for name in (one, other)]
+    if not all(words):
+        return 0.0
+    plain = ["".join(of_name) for of_name in words]
+    if plain[0] == plain[1]:
+        return 1.0
+    if set(words[0]) < set(words[1]) or set(words[1]) < set(words[0]):
+        return 0.9
+    return difflib.SequenceMatcher(None, plain[0], plain[1]).ratio()
 
 
 def _called(column: Column) -> str:
@@ -76,6 +125,11 @@ def _named_twice(columns: Collection[Column], names: Sequence[str]) -> Iterator[
         given = [name for name in names if name in column.names_in_file]
         if len(given) > 1:
             yield f"{column.name} (as {' and '.join(given)})" if column.sources else column.name
+
+
+def told_name(name: str) -> str:
+    """A new column's name fit for a message, where all others of its file are known."""
+    return name if name.isprintable() and 0 < len(name) <= 63 and not looks_personal(name) else "(no plain name)"
 
 
 def shown(name: str, position: int) -> str:

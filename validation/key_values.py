@@ -20,7 +20,7 @@ from config.key import Key
 from config.model import FileSpec
 from validation.batch import Batch
 
-_TO_ESCAPE = r'["\\\x00-\x1f]'
+_TO_ESCAPE = np.array([byte < 0x20 or byte in b'"\\' for byte in range(256)])
 
 
 def joined(parts: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Array:
@@ -28,19 +28,34 @@ def joined(parts: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Array:
     arrays = [part.combine_chunks() if isinstance(part, pa.ChunkedArray) else part for part in parts]
     if len(arrays) == 1:
         return arrays[0]
-    texts = [_as_json(array) for array in arrays]
-    separated = [piece for text in texts for piece in (", ", text)][1:]
-    return pc.binary_join_element_wise("[", *separated, "]", "")
+    pieces: list[Any] = []
+    before = "["  # what is between two values is one piece: each costs a pass over the rows
+    for array in arrays:
+        text, quote = _as_json(array)
+        pieces += [before + quote, text]
+        before = quote + ", "
+    return pc.binary_join_element_wise(*pieces, before.removesuffix(", ") + "]", "")
 
 
-def _as_json(values: pa.Array) -> pa.Array:
+def _as_json(values: pa.Array) -> tuple[pa.Array, str]:
+    """The values in JSON, and the quotes that are to be put around them."""
     if pa.types.is_integer(values.type):
-        return pc.cast(values, pa.string())
+        return pc.cast(values, pa.string()), ""
     if pa.types.is_temporal(values.type):
         values = pc.cast(values, pa.string())
-    if pc.any(pc.match_substring_regex(values, _TO_ESCAPE)).as_py():
-        return pa.array([None if v is None else json.dumps(v, ensure_ascii=False) for v in values.to_pylist()])
-    return pc.binary_join_element_wise('"', values, '"', "")
+    if _has_any_to_escape(values):
+        texts = (None if v is None else json.dumps(v, ensure_ascii=False) for v in values.to_pylist())
+        return pa.array(texts, pa.string()), ""
+    return values, '"'
+
+
+def _has_any_to_escape(texts: pa.Array) -> bool:
+    """By the bytes of all texts at once."""
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
+        return False
+    first, last = np.frombuffer(offsets, np.int32)[[texts.offset, texts.offset + len(texts)]]
+    return bool(_TO_ESCAPE[np.frombuffer(data, np.uint8)[first:last]].any())
 
 
 def joined_value(parts: Sequence[Any]) -> Any:
@@ -73,7 +88,9 @@ def key_of(batch: Batch) -> pa.Array:
     key = batch.spec.schema.primary_key
     if key.is_row:
         return pa.array(batch.chunk.numbers)
-    return joined([batch.output[name] for name in key])
+    if batch.key is None:
+        batch.key = joined([batch.output[name] for name in key])
+    return batch.key
 
 
 def stored_keys(batch: Batch, file_ids: np.ndarray) -> pa.Array:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.model import ForeignKey, Stage
-from validation.batch import Batch
+from validation.batch import Batch, MissingParent
 from validation.conversions import as_mask
 from validation.key_values import key_text, values_of
 from validation.relations import Links, without_parent
@@ -72,12 +72,20 @@ def reject_orphans(batch: Batch, parents: KnownParents, among: np.ndarray | None
                 barred |= mask
         links = [Links.of(values[key], _referred(batch, key), lacking[key]) for key in own]
         lacking |= zip(own, without_parent(links, as_mask(good) & ~barred), strict=True)
+    own_keys = [values_of(batch, key) for key in batch.spec.own_keys]
     for key, mask in lacking.items():
         if not mask.any():
             continue
         batch.reject(mask, Stage.ORPHAN, "parent_missing", key.label)
         for position in np.flatnonzero(mask).tolist():
-            batch.note_missing(position, key.label, key_text(values[key][position].as_py()))
+            names = tuple(_text_at(keys, position) for keys in own_keys)
+            wanted = key_text(values[key][position].as_py())
+            batch.note_missing(position, MissingParent(key.label, wanted, names))
+
+
+def _text_at(keys: pa.Array, position: int) -> str | None:
+    key = keys[position].as_py()
+    return None if key is None else key_text(key)
 
 
 def _referred(batch: Batch, key: ForeignKey) -> pa.Array:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from config.model import FileSpec, PiiKind
+from config.model import EXTRA, FileSpec, PiiKind
 from validation.canonical import canonical
+from validation.extra import masked
 from validation.phones import PhoneForm, form_of
-from validation.strays import is_stray
+from validation.strays import is_stray, looks_personal_anywhere
 
 MALFORMED, LINE = (
     "_malformed",
@@ -49,12 +50,22 @@ class PiiHandler:
         return self.hash_text(canonical(text, kind, form))
 
     def mask(self, spec: FileSpec, rows: pa.Table) -> pa.Table:
-        """`rows` with the sensitive columns hashed; nulls stay null."""
+        """`rows` with the sensitive columns hashed, and what looks so in new ones; nulls stay null."""
         for column in spec.schema.columns:
             if column.pii is not None:
                 hashed = self._mask_array(rows.column(column.name), column.pii, form_of(column))
                 rows = rows.set_column(rows.schema.get_field_index(column.name), column.name, hashed)
+        if spec.hides_extra:
+            extras = pa.array(map(self._mask_extra, rows.column(EXTRA).to_pylist()), pa.string())
+            rows = rows.set_column(rows.schema.get_field_index(EXTRA), EXTRA, extras)
         return rows
+
+    def _mask_extra(self, extra: str | None) -> str | None:
+        return masked(extra, self.hidden)
+
+    def hidden(self, text: str) -> str | None:
+        """What stands for a value of a column that the schema doesn't have; None where it may stay as it is."""
+        return f"sha256:{self.hash_text(text)}" if looks_personal_anywhere(text) else None
 
     def _mask_array(self, values: pa.ChunkedArray, kind: PiiKind, form: PhoneForm | None) -> pa.Array:
         texts = values.to_pylist()
@@ -71,6 +82,8 @@ class PiiHandler:
         `unfit` none does: in a bad row, values stray. Without `strays` it is left: an orphan is good but for its
         parent, and is loaded from this text as it would have been at once.
         """
+        if spec.hides_extra and isinstance(extra := raw.get(EXTRA), str):
+            raw = {**raw, EXTRA: self._mask_extra(extra)}
         if not spec.has_pii:
             return raw
         raw = spec.schema.in_todays_names(raw)
@@ -81,6 +94,8 @@ class PiiHandler:
             column = spec.schema.by_name.get(name)
             if column is None:
                 return f"sha256:{self.hash_text(value)}"
+            if name == EXTRA:
+                return value  # it was masked value by value
             if column.is_said_by_file:
                 return value  # what the file's path or the YAML says is no secret
             if column.pii is not None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +15,17 @@ from config.former_rules import todays_rule
 from config.model import Column, FileSpec, Stage
 from validation.batch import Batch, Chunk, Reason
 from validation.conversions import convert
+from validation.extra import in_todays_columns
 from validation.pii_handler import MALFORMED
 from validation.rules import RULES
+from validation.strays import is_hidden
 from validation.validation_runner import validate
 
 _OF_NULLS = frozenset({"required", "required_when", "not_null"})  # a hash doesn't hide whether there is a value
 _NO_JSON = "not_json"
-_SCHEMA_RULES = frozenset({"allowed_values", "nul_character", _NO_JSON})
-_STRAY = re.compile(r"sha256:[0-9a-f]{64}")
+# What only a format's reader can tell of a value: what quarantine keeps of it is a text like any other.
+_OF_READERS = frozenset({_NO_JSON, "not_utf8", "error_value", "merged_cell", "digits_lost"})
+_SCHEMA_RULES = frozenset({"allowed_values", "nul_character"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,12 @@ def judge_again(
     """Judge `rows` by all that needs no warehouse; their numbers in the batch are their positions.
 
     Of a sensitive value that is the same as before, what was held against it stands. A value that was hashed
-    because it had strayed is no value of its column: reason `masked`. Rows that could not be split into columns
-    are not in the batch; they come back with their reasons, by position.
+    because it had strayed is no value of its column: reason `masked`. Rows that their reader could not make out
+    are not in the batch; they come back with its reasons, by position.
     """
-    names = spec.schema.in_file.by_name.keys()
-    rows = [dataclasses.replace(row, raw=spec.schema.in_todays_names(row.raw)) for row in rows]
-    unsplit = {
-        n: row.reasons
-        for n, row in enumerate(rows)
-        if (MALFORMED in row.raw and not names <= row.raw.keys()) or _has_bad_shape(row)
-    }
-    kept = [n for n in range(len(rows)) if n not in unsplit]
+    rows = [dataclasses.replace(row, raw=in_todays_columns(spec.schema, row.raw)) for row in rows]
+    unread = {n: reasons for n, row in enumerate(rows) if (reasons := _of_reader(spec, row))}
+    kept = [n for n in range(len(rows)) if n not in unread]
     columns = {
         column.name: pa.array([_text(rows[n], column) for n in kept], pa.string())
         for column in spec.schema.columns
@@ -66,12 +63,13 @@ def judge_again(
     held = {(todays_rule(reason.rule), reason.column) for row in judged for reason in row.reasons}
     for column in spec.schema.columns:
         values = columns[column.name]
-        for rule in sorted(_that_stand(column, {rule for rule, name in held if name == column.name})):
-            _hold(batch, column, judged, rule)
+        hidden = _hidden(spec, column)
+        for rule in sorted(_that_stand(column, {rule for rule, name in held if name == column.name}, hidden)):
+            _hold(batch, column, judged, rule, of_others=hidden.get(rule, frozenset()))
         if spec.has_pii:
-            stray = [bool(_STRAY.fullmatch(value or "")) for value in values.to_pylist()]
+            stray = [is_hidden(value or "") for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
-    return batch, unsplit
+    return batch, unread
 
 
 def value_problem(spec: FileSpec, column: Column, text: str) -> str | None:
@@ -90,41 +88,78 @@ def value_problem(spec: FileSpec, column: Column, text: str) -> str | None:
     return None
 
 
+def _of_reader(spec: FileSpec, row: Refused) -> tuple[Reason, ...]:
+    """Why its file's reader refused the row, as far as nobody has mended that since; none where it did not.
+
+    What was an error in a cell, or a bare NaN in JSON, is no text by that name until somebody writes it. As in a
+    load, such a row is judged by nothing else.
+    """
+    names = spec.schema.in_file.by_name.keys()
+    if (MALFORMED in row.raw and not names <= row.raw.keys()) or _has_bad_shape(row):
+        return row.reasons
+    return tuple(
+        reason
+        for reason in row.reasons
+        if reason.rule in _OF_READERS
+        and reason.column in names - row.edited
+        and not (reason.rule == _NO_JSON and _means_null(spec, reason.column, row))
+    )
+
+
 def _has_bad_shape(row: Refused) -> bool:
-    """Was it refused by the reader (a key given twice, an unknown column), and nobody has mended it since?"""
+    """Was it refused as a whole (a key given twice, an unknown column), and nobody has mended it since?"""
     return not row.edited and any(r.stage is Stage.SCHEMA and not r.column for r in row.reasons)
+
+
+def _means_null(spec: FileSpec, name: str, row: Refused) -> bool:
+    """Is the value one of the words that mean null by now?"""
+    column = spec.schema.by_name[name]
+    return str(_text(row, column) or "").strip().lower() in spec.read_as(column).words
 
 
 def _for_hashes(spec: FileSpec) -> FileSpec:
     """`spec` without what can't be judged of a hash."""
 
     def judged(column: Column) -> Column:
+        hidden = _hidden(spec, column)
+        rules = {name: parameter for name, parameter in column.rules.items() if name not in hidden}
         if column.pii is None:
-            return column
-        rules = {name: parameter for name, parameter in column.rules.items() if name in _OF_NULLS}
+            return column.model_copy(update={"rules": rules}) if hidden else column
+        rules = {name: parameter for name, parameter in rules.items() if name in _OF_NULLS}
         return column.model_copy(update={"rules": rules, "allowed_values": None})
 
     return dataclasses.replace(spec, schema=spec.schema.with_columns(tuple(map(judged, spec.schema.columns))))
 
 
-def _that_stand(column: Column, rules: set[str]) -> set[str]:
+def _hidden(spec: FileSpec, column: Column) -> dict[str, frozenset[str]]:
+    """Rules of the column that look at sensitive columns, which are hashes now; and which columns these are."""
+    sensitive = {other.name for other in spec.schema.columns if other.pii is not None}
+    found = {name: sensitive.intersection(RULES[name].refers_to(given)) for name, given in column.rules.items()}
+    return {name: frozenset(others) for name, others in found.items() if others}
+
+
+def _that_stand(column: Column, rules: set[str], hidden: Collection[str]) -> set[str]:
     """Of rules that were held against values of the column, those that can't be judged of what is stored.
 
-    What was a bare NaN in the file is no text by that name, until somebody writes it, or it means null. A rule
-    that is none of the column any more does not stand.
+    A rule that is none of the column any more does not stand.
     """
-    stand = rules & {_NO_JSON}
+    stand = rules & {*hidden}
     if column.pii is not None:
         stand |= (rules - _OF_NULLS) & ({*column.rules} | _SCHEMA_RULES)
     return stand
 
 
-def _hold(batch: Batch, column: Column, rows: Sequence[Refused], rule: str) -> None:
-    """Hold `rule` against the rows where it was held against a value that is the same as before."""
+def _hold(
+    batch: Batch, column: Column, rows: Sequence[Refused], rule: str, of_others: frozenset[str] = frozenset()
+) -> None:
+    """Hold `rule` against the rows where it was held against a value that is the same as before.
+
+    `of_others` are the sensitive columns that the rule looks at: these are the same, too.
+    """
     empty = batch.values[column.name].is_null().to_pylist()
     mask = [
-        not empty[n]
-        and column.name not in row.edited
+        (of_others or not empty[n])
+        and not row.edited.intersection({column.name, *of_others})
         and any((todays_rule(r.rule), r.column) == (rule, column.name) for r in row.reasons)
         for n, row in enumerate(rows)
     ]

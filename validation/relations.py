@@ -78,3 +78,28 @@ def _note(
         found |= lacks
     noted: list[int] = rows[found].tolist()
     return noted
+
+
+def families(links: Sequence[Links], rows: np.ndarray) -> list[list[int]]:
+    """The positions of `rows` (boolean) in families: one that asks for no parent, and all that refer to it.
+
+    Parents come before their children, but for those that refer to each other.
+    """
+    children = [_by_parent(link) for link in links]
+    asks = np.logical_or.reduce([link.asks for link in links])
+    left = rows.copy()
+    found = []
+    for first in [*np.flatnonzero(rows & ~asks).tolist(), *np.flatnonzero(rows & asks).tolist()]:
+        if not left[first]:
+            continue
+        left[first] = False
+        family = [first]
+        for row in family:  # which grows meanwhile
+            for link, (order, starts) in zip(links, children, strict=True):
+                code = link.own[row]
+                below = order[starts[code] : starts[code + 1]]
+                new = below[left[below]]
+                left[new] = False
+                family += new.tolist()
+        found.append(family)
+    return found

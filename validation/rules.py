@@ -36,7 +36,8 @@ class Rule:
     dtypes: frozenset[Dtype]
     parameter: TypeAdapter[Any]
     across: bool  # does it look at other columns?
-    refers_to: Callable[[Any], Iterable[str]]  # parameter → the other columns, which hold text
+    refers_to: Callable[[Any], Iterable[str]]  # parameter → the other columns
+    others: frozenset[Dtype]  # what these may be
 
     def broken(self, values: pa.Array, parameter: Any, columns: Columns) -> pa.Array:
         """Boolean array: where `values` break the rule."""
@@ -68,11 +69,13 @@ _TEXT = frozenset({Dtype.STR})
 
 
 def rule(
-    *dtypes: Dtype, refers_to: Callable[[Any], Iterable[str]] = lambda _: ()
+    *dtypes: Dtype,
+    refers_to: Callable[[Any], Iterable[str]] = lambda _: (),
+    others: Iterable[Dtype] = (Dtype.STR,),
 ) -> Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]:
     """Register a function as the rule of its name, for columns of `dtypes` (default: any).
 
-    `refers_to` tells from its parameter which other columns it looks at.
+    `refers_to` tells from its parameter which other columns it looks at, which are of dtypes `others`.
     """
 
     def register(function: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
@@ -82,7 +85,10 @@ def rule(
         names = list(inspect.signature(function).parameters)
         hints = get_type_hints(function, include_extras=True)
         adapter = TypeAdapter(hints[names[1]])
-        RULES[name] = Rule(name, function, frozenset(dtypes) or _ANY, adapter, len(names) > 2, refers_to)
+        across = len(names) > 2
+        RULES[name] = Rule(
+            name, function, frozenset(dtypes) or _ANY, adapter, across, refers_to, frozenset(others)
+        )
         return function
 
     return register
@@ -189,6 +195,7 @@ def _rule_problems(column: Column, name: str, parameter: Any, schema: Schema) ->
         message = said["msg"].removeprefix("Value error, ")
         yield f"{place + ': ' if place else ''}{message} (given: {parameter!r})"
         return
-    known = {column.name for column in schema.columns if column.dtype is Dtype.STR}
+    known = {column.name for column in schema.columns if column.dtype in found.others}
     others = [other for other in found.refers_to(parameter) if other not in known]
-    yield from (f"{other!r} is not a str column of this schema" for other in others)
+    dtypes = " or ".join(sorted(dtype.value for dtype in found.others))
+    yield from (f"{other!r} is not a {dtypes} column of this schema" for other in others)

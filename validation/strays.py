@@ -29,6 +29,8 @@ _HIDDEN_AT = re.compile(
     r"| at [a-z0-9-]{1,63} dot [a-z]{2,24}\b(?! [a-z]))",
     re.ASCII | re.IGNORECASE,
 )
+_HIDDEN = re.compile(r"sha256:[0-9a-f]{64}")
+_MEASURE = re.compile(r"-?(0|[1-9][0-9]{0,7})\.[0-9]+")
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?")  # a leading zero is how phone numbers begin
 _KEY = re.compile(r"[0-9A-Za-z]+([-_.:/][0-9A-Za-z]+)*")
 _PHONE = re.compile(r"0{1,2}[1-9][0-9]*")
@@ -44,6 +46,16 @@ def looks_personal(text: str) -> bool:
         or _HIDDEN_AT.search(text) is not None
         or _LONG_NUMBER.search(_NEITHER_LETTER_NOR_DIGIT.sub("", text)) is not None
     )
+
+
+def is_hidden(text: str) -> bool:
+    """Is it the hash of a value that strayed?"""
+    return _HIDDEN.fullmatch(text) is not None
+
+
+def looks_personal_anywhere(text: str) -> bool:
+    """The same for a column of which nothing is known. A number with a point is a measure, not one to call."""
+    return looks_personal(text) and not is_hidden(text) and _MEASURE.fullmatch(text) is None
 
 
 def is_stray(spec: FileSpec, column: Column, text: str, *, fits: bool = True) -> bool:

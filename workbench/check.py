@@ -187,7 +187,7 @@ class Checker:
     def _judge(self, result: FileCheck, file: OpenFile, path: Path, spec: FileSpec) -> None:
         lookup = partial(check_fk, self._tx, self._config, lock=False) if self._tx else _every_parent
         parents = KnownParents(lookup)
-        seen = _SeenKeys(spec)
+        seen = SeenKeys(spec)
         reasons: dict[Reason, ReasonCount] = {}
         by_stage: Counter[Stage] = Counter()
         rows = self._config.reader.chunk_rows
@@ -236,7 +236,7 @@ def _short(value: Any) -> str | None:
     return text if text is None or len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
-class _SeenKeys:
+class SeenKeys:
     """The keys of a file's earlier chunks: in the warehouse's place, it tells the duplicates among chunks."""
 
     def __init__(self, spec: FileSpec) -> None:

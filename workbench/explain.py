@@ -110,7 +110,7 @@ def _names(spec: FileSpec) -> str:
 
 
 def _row(tx: Cursor, spec: FileSpec, key: list[Any]) -> Row | None:
-    exact = [c.target for c in spec.schema.columns if c.dtype is Dtype.JSON]  # the driver would take it apart
+    exact = [c.target for c in spec.stored if c.dtype is Dtype.JSON]  # the driver would take it apart
     texts = [sql.SQL(", {0}::text AS {0}").format(sql.Identifier(name)) for name in exact]
     statement = sql.SQL("SELECT *{} FROM {} WHERE {}").format(
         sql.SQL("").join(texts), sql.Identifier(spec.table), _is_key(spec.schema.key_columns, key)

@@ -9,13 +9,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype, FileSpec, PiiKind
-from validation.conversions import convert
+from config.keys_check import KEY_DTYPES
+from config.model import TIMES, Column, Dtype, FileSpec, PiiKind, ReadOptions
+from validation.conversions import AS_WRITTEN, clean, convert
 
 FEW = 0.05  # this share of the values may be bad: exports have bad rows
 INT4_MAX = 2**31 - 1
 LONG_TEXT = 64  # characters of a key at the most; what is longer describes
-_WORDS_OF_BOOL = r"(?i)^(true|false|yes|no|t|f|y|n)$"
+_PAIRS_OF_BOOL = ({"yes", "no"}, {"y", "n"}, {"t", "f"})
+_NAMES_OF_DATE = re.compile(r"date|datum|day|(^|_)(ts|time|timestamp|dt|epoch)($|_)|(_at|_on|_ts|_time)$")
+_DAY_IN_DIGITS = r"^(19|20)[0-9]{2}(0[1-9]|1[0-2])([0-2][0-9]|3[01])$"
+_EPOCHS = (("epoch", r"^[0-9]{10}(\.[0-9]+)?$"), ("epoch_ms", r"^[0-9]{13}$"))
+_UUID = r"(?i)^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _NAMES_OF_BOOL = re.compile(r"^(is|has|can|was)_")
 _NAMES_OF_PII = (
     (PiiKind.EMAIL, re.compile(r"e?_?mail"), r"^[^@\s]+@[^@\s]+$"),
@@ -43,36 +48,60 @@ class Guess:
     notes: list[str] = field(default_factory=list)
 
 
-def guess(name: str, raw: pa.Array, *, is_key: bool, parent: FileSpec | None) -> Guess:
+def guess(
+    name: str,
+    raw: pa.Array,
+    *,
+    is_key: bool,
+    parent: FileSpec | None,
+    read: ReadOptions = AS_WRITTEN,
+    formats: tuple[str, ...] = (),
+) -> Guess:
     """Judge the column `name` by `raw`, its text. `parent` is the spec that it may refer to.
 
     What is proposed must hold in the next file, too: no bounds, value sets or lengths are made from what some rows
-    happen to hold.
+    happen to hold. A type is proposed that reads each value; `read` is how the file writes them, and `formats`
+    how the column writes its dates, where that is known.
     """
-    text = blanked(raw)
+    text = clean(blanked(raw), read)
     values = text.drop_null()
     if len(values) == 0:
-        unknown = {"name": name, "dtype": "str", "sql_type": "text"}
-        return Guess(unknown, notes=[f"{name}: no value in the rows read; its type is not known"])
-    if parent is not None and (found := _reference(name, raw, parent)) is not None:
+        return Guess({"name": name, "dtype": "str"}, notes=[f"{name}: no value in the rows read; taken for text"])
+    if parent is not None and (found := _reference(name, values, parent, read)) is not None:
         return found
     pii = None if is_key else pii_of(name, values)
-    dtype = Dtype.STR if pii else _dtype(name, raw, values, is_key=is_key)
-    if is_key and dtype not in {Dtype.INT, Dtype.STR}:
+    if pii is not None:
+        entry = {"name": name, "dtype": "str", "pii": pii.value}
+        return Guess(entry, notes=[f"{name}: taken for personal data ({pii.value}); it would be stored as a hash"])
+    return _typed(name, text, values, is_key=is_key, read=read, formats=formats)
+
+
+def _typed(
+    name: str, text: pa.Array, values: pa.Array, *, is_key: bool, read: ReadOptions, formats: tuple[str, ...]
+) -> Guess:
+    dtype = _dtype(name, text, values, is_key=is_key, read=read)
+    notes = []
+    if formats and dtype is Dtype.STR:
+        dtype = Dtype.DATETIME if any("%H" in one or "%I" in one for one in formats) else Dtype.DATE
+    else:
+        formats = ()
+    if is_key and dtype not in KEY_DTYPES:
         dtype = Dtype.STR
     entry: dict[str, Any] = {"name": name, "dtype": dtype.value}
     if is_key:
         entry["nullable"] = False
-    notes = []
-    if unfit := _unfit(dtype, values):
-        notes.append(f"{name}: {unfit} of the values read are no {dtype.value}; they would be refused")
-    if pii is not None:
-        entry["pii"] = pii.value
-        notes.append(f"{name}: taken for personal data ({pii.value}); it would be stored as a hash")
-    else:
-        entry |= _sql_type(name, dtype, raw)
-        if "birth" in name.lower() and dtype in {Dtype.STR, Dtype.DATETIME}:
-            entry["personal"] = True
+    if formats:
+        entry["format"] = formats[0] if len(formats) == 1 else list(formats)
+    entry |= _sql_type(name, dtype, values, read)
+    if "birth" in name.lower() and dtype in {Dtype.STR, *TIMES} and not is_key:
+        entry["personal"] = True
+    if dtype is Dtype.INT and (unit := _epoch(name, values)):
+        to = f"dtype: datetime, format: {unit}"
+        notes.append(f"{name}: kept as whole numbers; if they are seconds since 1970, say {to}")
+    if dtype is Dtype.UUID and _any(values, "[A-F]"):
+        notes.append(f"{name}: uuids are stored in small letters; to keep capitals, say dtype: str")
+    if dtype is Dtype.STR and not is_key and len(values) > 1 and (almost := _almost(values, read)):
+        notes.append(almost.format(name=name))
     return Guess(entry, notes=notes)
 
 
@@ -82,10 +111,10 @@ def blanked(raw: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-def _reference(name: str, raw: pa.Array, parent: FileSpec) -> Guess | None:
+def _reference(name: str, values: pa.Array, parent: FileSpec, read: ReadOptions) -> Guess | None:
     """An entry of the type of the parent's key, if the values are such keys."""
     (key,) = parent.schema.key_columns
-    if _unfit(key.dtype, blanked(raw).drop_null()) > FEW * len(raw):
+    if _unfit(key.dtype, values, read):
         return None
     entry: dict[str, Any] = {"name": name, "dtype": key.dtype.value}
     if key.sql_type:
@@ -142,49 +171,133 @@ def may_be_key(text: pa.Array) -> bool:
         return False
     if _share(values, pc.match_substring_regex(values, r"\s")) > _MOST:
         return False
-    if any(_is_readable(dtype, values) for dtype in (Dtype.BOOL, Dtype.DATETIME)):
-        return _is_readable(Dtype.INT, values)
-    return _is_readable(Dtype.INT, values) or not _is_readable(Dtype.FLOAT, values)
+    some = values.slice(0, 1000)
+    whole = _mostly(Dtype.INT, some)
+    if _mostly(Dtype.BOOL, some) or _mostly(Dtype.DATETIME, some):
+        return whole
+    return whole or not (
+        _mostly(Dtype.FLOAT, some) or (_all(some, r"^[^A-Za-z]*[0-9][^A-Za-z]*$") and _any(some, "[.,$€%:]"))
+    )
 
 
-def _dtype(name: str, raw: pa.Array, values: pa.Array, *, is_key: bool) -> Dtype:
-    """The narrowest type that reads the values. One leading zero makes it text: a number would lose it.
+def _dtype(name: str, text: pa.Array, values: pa.Array, *, is_key: bool, read: ReadOptions) -> Dtype:
+    """The narrowest type that reads each of the values.
 
-    pandas writes whole numbers as 464.0 where the column has gaps, or had some: an id is one all the same.
+    One leading zero makes it text: a number would lose it. pandas writes whole numbers as 464.0 where the column
+    has gaps, or had some: an id is one all the same.
     """
-    if _is_readable(Dtype.BOOL, values):
-        words = pc.match_substring_regex(values, _WORDS_OF_BOOL)
-        if _share(values, words) >= 1 - FEW or _NAMES_OF_BOOL.match(name):
-            return Dtype.BOOL
-    if pc.any(pc.match_substring_regex(values, r"^[+-]?0[0-9]")).as_py():
+    if _is_bool(name, values):
+        return Dtype.BOOL
+    zeros = _any(values, r"^[+-]?0[0-9]")
+    if (zeros and not _any(values, "[-:.,/]")) or _is_number_by_chance(values):
         return Dtype.STR
-    fraction = _share(values, pc.match_substring(values, ".")) > FEW
-    is_id = is_key or name.lower().endswith("id")
-    if _is_readable(Dtype.INT, values) and (is_id or not fraction or len(values) < len(raw)):
-        return Dtype.INT
-    if _is_readable(Dtype.FLOAT, values):
-        return Dtype.FLOAT
-    return Dtype.DATETIME if _is_readable(Dtype.DATETIME, values) else Dtype.STR
+    if _is_readable(Dtype.INT, values, read):
+        if _is_day_in_digits(name, values, read):
+            return Dtype.DATE
+        fraction = _share(values, pc.match_substring(values, ".")) > FEW and read.thousands != "."
+        is_id = is_key or name.lower().endswith("id")
+        is_money = read.currency and _any(values, "[^0-9.,' +-]")  # which has decimals in the next file
+        is_int = is_id or not fraction or len(values) < len(text)
+        return Dtype.INT if is_int and not is_money else Dtype.FLOAT
+    if not zeros and _is_readable(Dtype.FLOAT, values, read):
+        return Dtype.STR if _all(values, r"^[+-]?[0-9]+$") else Dtype.FLOAT  # text: longer than any count
+    return _dtype_of_times(values, read)
 
 
-def _sql_type(name: str, dtype: Dtype, raw: pa.Array) -> dict[str, Any]:
+def _dtype_of_times(values: pa.Array, read: ReadOptions) -> Dtype:
+    """Dates and times, else uuids and text."""
+    if _reads(Dtype.DATETIME, values, read) and not _all(values, "^[0-9]+$"):
+        return Dtype.DATETIME if _any(values, ":") or not _reads(Dtype.DATE, values, read) else Dtype.DATE
+    if _reads(Dtype.TIME, values, read):
+        return Dtype.TIME
+    return Dtype.UUID if _all(values, _UUID) else Dtype.STR
+
+
+def _is_day_in_digits(name: str, values: pa.Array, read: ReadOptions) -> bool:
+    """20250701, in a column that is called so."""
+    named = _NAMES_OF_DATE.search(name.lower())
+    return named is not None and _all(values, _DAY_IN_DIGITS) and _reads(Dtype.DATE, values, read)
+
+
+def _is_bool(name: str, values: pa.Array) -> bool:
+    """Truth values by their words, both of them where one alone is something else as well (no, f)."""
+    if not _is_readable(Dtype.BOOL, values):
+        return False
+    if _NAMES_OF_BOOL.match(name):
+        return True
+    words = {word.lower() for word in pc.unique(values).to_pylist()}
+    return words <= {"true", "false"} or any(words == pair for pair in _PAIRS_OF_BOOL)
+
+
+def _is_number_by_chance(values: pa.Array) -> bool:
+    """Codes that read as numbers: a + before many digits, as of phones; 12E4 and no fraction at all."""
+    if _any(values, r"^\+[0-9]{7,}$"):
+        return True
+    return _any(values, r"^[0-9]+E[0-9]+$") and not _any(values, r"[.+-]")
+
+
+def _epoch(name: str, values: pa.Array) -> str | None:
+    """`epoch` or `epoch_ms`, where whole numbers may be times by their name and their size."""
+    if not _NAMES_OF_DATE.search(name.lower()):
+        return None
+    return next((unit for unit, form in _EPOCHS if _all(values, form)), None)
+
+
+def _almost(values: pa.Array, read: ReadOptions) -> str | None:
+    """What to say of texts of which nearly all are numbers or dates."""
+    for dtype in (Dtype.INT, Dtype.FLOAT, Dtype.DATETIME):
+        unfit = _unfit(dtype, values, read)
+        if 0 < unfit <= FEW * len(values) and not _any(values, r"^[+-]?0[0-9]"):
+            extra = ", sql_type: numeric" if dtype is Dtype.FLOAT else ""
+            return (
+                f"{{name}}: text, for {unfit} of the {len(values)} values read are no {dtype.value}; with "
+                f"dtype: {dtype.value}{extra} their rows would be refused"
+            )
+    return None
+
+
+def _sql_type(name: str, dtype: Dtype, values: pa.Array, read: ReadOptions) -> dict[str, Any]:
     """A type that is wide enough for what may come."""
     if dtype is Dtype.FLOAT:
         return {"sql_type": "numeric"}
+    if dtype is Dtype.DATETIME and _any(values, r"(?i)(:[0-9.]+ ?([+-][0-9]{2}(:?[0-9]{2})?|Z|UTC|GMT))$"):
+        return {"sql_type": "timestamptz"}
     if dtype is not Dtype.INT:
         return {}
-    bounds = pc.min_max(convert(Column(name="x", dtype=dtype), raw).values).as_py()
+    bounds = pc.min_max(convert(Column(name="x", dtype=dtype), values, read).values).as_py()
     large = max(abs(bounds["min"]), abs(bounds["max"])) > INT4_MAX // 1000
     return {"sql_type": "bigint"} if large or name.lower().endswith("id") else {}
 
 
-def _is_readable(dtype: Dtype, values: pa.Array) -> bool:
+def _is_readable(dtype: Dtype, values: pa.Array, read: ReadOptions = AS_WRITTEN) -> bool:
+    return _unfit(dtype, values, read) == 0
+
+
+def _reads(dtype: Dtype, values: pa.Array, read: ReadOptions) -> bool:
+    """The same for dates and times, quick where the first of them are none."""
+    return _unfit(dtype, values.slice(0, 20), read) == 0 and _unfit(dtype, values, read) == 0
+
+
+def _unfit(dtype: Dtype, values: pa.Array, read: ReadOptions = AS_WRITTEN) -> int:
+    """How many of `values` can't be read as `dtype`."""
+    column = Column(name="x", dtype=dtype, sql_type="numeric" if dtype is Dtype.FLOAT else None)
+    found = convert(column, values, read)
+    bad = found.unreadable
+    for mask in (found.beyond, found.ambiguous):
+        bad = pc.or_(bad, pc.fill_null(mask, fill_value=False)) if mask is not None else bad
+    return int(pc.sum(bad).as_py() or 0)
+
+
+def _mostly(dtype: Dtype, values: pa.Array) -> bool:
     return _unfit(dtype, values) <= FEW * len(values)
 
 
-def _unfit(dtype: Dtype, values: pa.Array) -> int:
-    """How many of `values` can't be read as `dtype`."""
-    return int(pc.sum(convert(Column(name="x", dtype=dtype), values).unreadable).as_py() or 0)
+def _any(values: pa.Array, form: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(values, form)).as_py())
+
+
+def _all(values: pa.Array, form: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(values, form)).as_py())
 
 
 def _share(values: pa.Array, mask: pa.Array) -> float:

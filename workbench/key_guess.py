@@ -20,6 +20,9 @@ MOST_COLUMNS = 12  # that are tried in pairs
 _ENDINGS = ("id", "uuid", "guid", "key", "code", "no", "nr", "number", "sku", "ref")
 _OWN = {"id", "uuid", "guid", "row_id", "record_id"}
 _IDENTIFIERS = {*_OWN, *_ENDINGS, "isbn", "ean", "gtin", "iso", "symbol", "slug", "hash"}
+_OF_ITS_OWN = re.compile(
+    r"(^|_)(parent|manager|reports_to|supervisor|boss|superior|reply_to|replaces|predecessor)(_|$)"
+)
 _PLACES = {"line", "item", "position", "pos", "seq", "sequence", "version", "year", "part", "revision", "index"}
 
 
@@ -29,6 +32,7 @@ class KeyGuess:
 
     columns: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
+    is_own: bool = False  # its name says that it is the rows' own
 
 
 def snake(name: str) -> str:
@@ -56,7 +60,8 @@ def guess_key(sample: pa.Table, name: str) -> KeyGuess:
     own = _first(fit, lambda c: _is_own(c, name) and without[c] <= FEW * sample.num_rows)
     if own is not None:
         bad = without[own]
-        return KeyGuess((own,), [f"{own}: {bad} of the rows read have no key of their own"] if bad else [])
+        notes = [f"{own}: {bad} of the rows read have no key of their own"] if bad else []
+        return KeyGuess((own,), notes, is_own=True)
     unique = [column for column in fit if without[column] == 0]
     code = _first(unique, lambda c: snake(c) in _IDENTIFIERS)
     if code is not None:
@@ -64,13 +69,33 @@ def guess_key(sample: pa.Table, name: str) -> KeyGuess:
     first = sample.column_names[0]
     if first in unique and _ends_like_id(first) and sample.num_rows >= ENOUGH_ROWS:
         return KeyGuess((first,), [f"{first}: taken for the key by its values; its name does not say so. Is it?"])
-    if pair := _pair([c for c in fit if c not in unique and fit[c].null_count == 0], fit, name):
+    if _ends_like_id(first) and first in unique and (child := _refers_to(texts, first)):
+        return KeyGuess((first,), [f"{first}: taken for the key, for {child} refers to it"])
+    if pair := _several([c for c in fit if c not in unique and fit[c].null_count == 0], fit, name):
         return KeyGuess(pair, [f"{', '.join(pair)}: taken for the key together; no column is one by itself"])
     notes = ["no column tells the rows apart by its name and values: each row of each file is kept (key: row)"]
     if own := _first(fit, lambda c: _is_own(c, name)):
         notes.append(f"{own}: comes more than once; if later rows are newer versions of it, say --key {own!r}")
-    notes += [f"{c}: no value comes twice in the rows read; if it is the key, say --key {c!r}" for c in unique[:3]]
+    maybe = [c for c in unique if _ends_like_id(c) or sample.num_rows >= ENOUGH_ROWS]
+    notes += [f"{c}: no value comes twice in the rows read; if it is the key, say --key {c!r}" for c in maybe[:3]]
     return KeyGuess((ROW_KEY,), notes)
+
+
+def _refers_to(texts: dict[str, pa.Array], key: str) -> str | None:
+    """The column by which rows refer to others of the table, as employees to their managers: all of its values are
+    those of the column `key`."""
+    for column, text in texts.items():
+        values = text.drop_null()
+        if column != key and refers_to_its_own(column) and len(values):
+            found = pc.all(pc.is_in(values, value_set=texts[key].drop_null())).as_py()
+            if found:
+                return column
+    return None
+
+
+def refers_to_its_own(column: str) -> bool:
+    """Does the name say that rows refer to others of their table by it?"""
+    return _OF_ITS_OWN.search(snake(column)) is not None
 
 
 def _text(values: pa.ChunkedArray) -> pa.Array:
@@ -100,21 +125,34 @@ def _few_rows(sample: pa.Table, column: str) -> list[str]:
     return [f"{column}: taken for the key from {sample.num_rows} rows; look whether it may come twice"]
 
 
-def _pair(columns: Sequence[str], texts: dict[str, pa.Array], name: str) -> tuple[str, ...]:
-    """Two columns that tell rows apart together: an id, and a second one or a place in a sequence; or nothing."""
+def _several(columns: Sequence[str], texts: dict[str, pa.Array], name: str) -> tuple[str, ...]:
+    """Columns that tell rows apart together, as few as do: an id, and others or places in a sequence."""
 
     def is_place(column: str) -> bool:
         return bool({*snake(column).split("_")} & _PLACES)
 
     codes = {c: pc.dictionary_encode(texts[c]).indices.to_numpy() for c in columns[:MOST_COLUMNS]}
-    found = []
-    for pair in combinations(codes, 2):
-        ids = sum(_ends_like_id(column) for column in pair)
-        places = sum(is_place(column) or _is_own(column, name) for column in pair)
-        one, other = (codes[column].astype(np.int64) for column in pair)
-        if ids and ids + places > 1 and len(np.unique(one * (other.max(initial=0) + 1) + other)) == len(one) > 2:
-            found.append((-places, pair))
-    return min(found, default=(0, ()), key=lambda item: item[0])[1]
+    told = {column: (_ends_like_id(column), is_place(column) or _is_own(column, name)) for column in codes}
+    for size in (2, 3, 4):
+        found = []
+        for together in combinations(codes, size):
+            ids, places = (sum(told[column][kind] for column in together) for kind in (0, 1))
+            each = size == 2 or all(any(told[column]) for column in together)
+            if ids and ids + places >= size and each and _tell_apart([codes[column] for column in together]):
+                found.append((-places, together))
+        if found:
+            return min(found, key=lambda item: item[0])[1]
+    return ()
+
+
+def _tell_apart(codes: Sequence[np.ndarray]) -> bool:
+    """Does no row have the codes of another one?"""
+    rows = len(codes[0])
+    together = codes[0].astype(np.int64)
+    for one in codes[1:]:
+        pairs = together * (int(one.max(initial=0)) + 1) + one
+        together = np.unique(pairs, return_inverse=True)[1]
+    return len(np.unique(together)) == rows > 2
 
 
 # ------------------------------------------------------------ parents

@@ -26,9 +26,17 @@ EXIT_FOUND = 1  # it did its work, and the answer is bad: failed files, refused 
 EXIT_CANNOT = 2  # configuration, database, arguments: it could not do its work
 
 
+CHECKS = (
+    rules.problems,
+    defaults.problems,
+    views.problems,
+    registry.problems,
+)  # of a start, beside the YAML's own
+
+
 def checked_config() -> PipelineConfig:
     """The configuration, checked as at a start. Raises ConfigError."""
-    return get_config(checks=[rules.problems, defaults.problems, views.problems, registry.problems])
+    return get_config(checks=CHECKS)
 
 
 @contextmanager

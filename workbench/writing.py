@@ -14,6 +14,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, PipelineError, WarehouseUnavailable
 from config.settings import PipelineConfig
+from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.quarantine.desk import require_operator
@@ -49,6 +50,15 @@ class Workplace:
     def write(self, work: Callable[[Cursor], T]) -> T:
         """`work` in one transaction, which a dry run takes back. When it raises, nothing has changed."""
         results: list[T] = []
+        try:
+            return self._write(work, results)
+        except ColumnsToAdd as lacking:
+            if self.dry_run:
+                raise ConfigError(f"{lacking}: a dry run does not do that") from None
+            add_columns(self.warehouse, self.config, lacking)
+            return self.write(work)
+
+    def _write(self, work: Callable[[Cursor], T], results: list[T]) -> T:
         try:
             with self.warehouse.transaction() as tx:
                 require_operator(tx, self.config)

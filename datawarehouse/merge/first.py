@@ -11,7 +11,6 @@ class First(Merge):
     """`keep: first`: ON CONFLICT DO NOTHING."""
 
     name = "first"
-    replaces = False
 
     def split(self, rows: pa.Table, keys: pa.Array) -> tuple[pa.Table, pa.Table]:
         """All of them: duplicates have been refused, so that each key is there once."""

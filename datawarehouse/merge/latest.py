@@ -15,7 +15,6 @@ class Latest(Merge):
     """`keep: latest`: the row with the greatest value of `newer_by`. Null is older than any."""
 
     name = "latest"
-    replaces = True
 
     def split(self, rows: pa.Table, keys: pa.Array) -> tuple[pa.Table, pa.Table]:
         """The newest row of each key, and the others."""

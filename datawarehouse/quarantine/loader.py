@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,11 @@ from config.file_names import storable
 from config.model import FileJob, FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
-from validation.batch import Rejection
+from validation.batch import MissingParent, Rejection
 from validation.fault_handler import quarantine_row
 from validation.pii_handler import PiiHandler
 
-Orphan = tuple[int, int, Sequence[tuple[str, str]]]  # file id, row number, missing parents: column and key
+Orphan = tuple[int, int, Sequence[MissingParent]]  # file id, row number
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,12 @@ def write_waits(tx: Cursor, spec: FileSpec, orphans: Iterable[Orphan], config: P
 def _waits_text(spec: FileSpec, orphans: Iterable[Orphan], config: PipelineConfig) -> str:
     parents = {key.label: config.by_logical_name[key.parent].table for key in spec.foreign_keys}
     return csv_text(
-        (file_id, number, column, spec.table, parents[column], key)
+        (
+            *(file_id, number, parent.column, spec.table, parents[parent.column], parent.key),
+            json.dumps(parent.own) if parent.own else None,
+        )
         for file_id, number, missing in orphans
-        for column, key in missing
+        for parent in missing
     )
 
 

@@ -25,10 +25,10 @@ from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.desk import REPLAYED, TRUE_ORPHAN, Row, clear_waits, note
 from datawarehouse.queries import query
 from datawarehouse.row_load import ALREADY_PRESENT, LOADED, UPDATED
-from validation.batch import Reason
+from validation.batch import MissingParent, Reason
 from validation.fault_handler import reason_fields
 
-MissingParents = tuple[tuple[str, str], ...]  # foreign key column, key
+MissingParents = tuple[MissingParent, ...]
 
 
 @dataclass

@@ -140,6 +140,7 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("source_table", sa.Text(), nullable=False),
         sa.Column("parent_table", sa.Text(), nullable=False),
         sa.Column("parent_key", sa.Text(), nullable=False),
+        sa.Column("own_keys", JSONB()),
         sa.Index("orphan_wait_parent", "parent_table", "parent_key"),
     )
     sa.Table(
@@ -195,6 +196,21 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
             unique=True,
             postgresql_where=sa.text("resolved_at IS NULL"),
         ),
+    )
+    # In what files differ from their schemas, one row for each change: who sees it first tells of it.
+    sa.Table(
+        "drift",
+        metadata,
+        sa.Column("logical_name", sa.Text(), primary_key=True),
+        sa.Column("column_name", sa.Text(), primary_key=True),
+        sa.Column("kind", sa.String(10), primary_key=True),
+        sa.Column("looks_like", sa.Text()),  # the column that it may be under another name
+        sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("files", sa.BigInteger(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("first_file", sa.Text(), nullable=False),
+        sa.Column("last_file", sa.Text(), nullable=False),
     )
     sa.Table(
         "pipeline_meta",

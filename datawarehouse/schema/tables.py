@@ -109,7 +109,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     items: list[sa.schema.SchemaItem] = []
     if spec.surrogate_key:
         items.append(sa.Column(spec.surrogate_key, sa.BigInteger(), sa.Identity(always=True), primary_key=True))
-    for column in spec.schema.columns:
+    for column in spec.stored:
         is_key = column.target in own
         key = alone.get(column.name)
         references = [_reference(metadata, checked[key], key)] if key else []
@@ -151,9 +151,9 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
         items.append(sa.UniqueConstraint(*_targets(spec.schema.key_columns)))
     items += [sa.UniqueConstraint(*_targets(spec.schema.columns_of(key))) for key in spec.unique]
     table = sa.Table(spec.table, metadata, *items, postgresql_partition_by=_range(by) if by else None)
-    for number, (key, parent) in enumerate(checked.items(), 1):
+    for key, parent in checked.items():
         if key not in alone.values():
-            table.append_constraint(_constraint(metadata, spec, key, parent, number))
+            table.append_constraint(_constraint(metadata, spec, key, parent))
 
 
 def _quoted(name: str) -> quoted_name:
@@ -165,9 +165,10 @@ def _targets(columns: Iterable[Column]) -> list[str]:
     return [column.target for column in columns]
 
 
-def self_reference(spec: FileSpec, number: int) -> str:
-    """The name of the constraint by which the table refers to itself: its foreign key `number`, from 1 on."""
-    return f"{spec.table}_self{number}"
+def self_reference(spec: FileSpec, key: ForeignKey) -> str:
+    """The name of the constraint by which the table refers to itself: the same whatever other keys it has."""
+    columns = f"{spec.table}\0{key.label}".encode()
+    return f"self_reference_{hashlib.sha256(columns).hexdigest()[:16]}"
 
 
 def _is_plain(key: ForeignKey, parent: FileSpec, spec: FileSpec) -> bool:
@@ -186,7 +187,7 @@ def _referred(metadata: sa.MetaData, parent: FileSpec, key: ForeignKey) -> list[
 
 
 def _constraint(
-    metadata: sa.MetaData, spec: FileSpec, key: ForeignKey, parent: FileSpec, number: int
+    metadata: sa.MetaData, spec: FileSpec, key: ForeignKey, parent: FileSpec
 ) -> sa.ForeignKeyConstraint:
     """A foreign key of several columns, or of a table to itself.
 
@@ -196,7 +197,7 @@ def _constraint(
     return sa.ForeignKeyConstraint(
         _targets(spec.schema.columns_of(key.key)),
         _referred(metadata, parent, key),
-        name=self_reference(spec, number) if is_self else None,
+        name=self_reference(spec, key) if is_self else None,
         deferrable=True if is_self else None,
         initially="IMMEDIATE" if is_self else None,
     )

@@ -8,7 +8,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.key import ROW_COLUMN
-from config.model import FileSpec, OnConflict
+from config.model import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 
@@ -18,7 +18,7 @@ _INSERT, _UPDATE = 4, 16  # bits of pg_trigger.tgtype
 def of_table(spec: FileSpec) -> sql.Composed:
     """A SELECT of relation (oid), name and what of everything that loads of `spec` must not leave out."""
     own = [column.target for column in spec.schema.columns] + [*spec.derive, "_file_id", "_loaded_at", ROW_COLUMN]
-    updates = spec.on_conflict is OnConflict.UPDATE_IF_NEWER
+    updates = spec.keep.replaces
     return sql.SQL(query("user_triggers", "on_tables")).format(
         relations=_relations(spec),
         columns=sql.Literal(own),

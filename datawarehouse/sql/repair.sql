@@ -85,12 +85,14 @@ INSERT INTO erased (source_table, key, erased_by) VALUES (%(table)s, %(key)s, %(
 ON CONFLICT (source_table, key) DO NOTHING
 
 -- name: naming
--- Refused rows of a table that may name the person: the key's digits are in one of the columns.
+-- Refused rows of a table that may name the person: the key's letters and digits are in one of the columns, whatever
+-- is written between them; or, where one key may be written in other digits, there is anything.
 SELECT q.quarantine_id, q.file_id, q.raw_data
 FROM quarantine q
 WHERE q.source_table = %(table)s
   AND EXISTS (SELECT FROM unnest(%(columns)s::text[]) AS c (name)
-              WHERE position(%(key)s IN q.raw_data ->> c.name) > 0)
+              WHERE position(lower(regexp_replace(%(key)s, '\W|_', '', 'g'))
+                             IN lower(regexp_replace(q.raw_data ->> c.name, '\W|_', '', 'g'))) > 0)
 ORDER BY q.quarantine_id
 FOR UPDATE
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, Schema, Stage
+from config.model import Schema, Stage
 from ingestion.formats.csv_blocks import MAX_LINE_BYTES, Blocks
 from ingestion.formats.csv_comments import Comments
 from ingestion.formats.csv_escapes import Escapes, hidden_line_ends
@@ -22,11 +23,14 @@ from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.csv_quotes import lines_of_records
 from ingestion.formats.csv_records import NO_QUOTE, TOO_FEW, TOO_MANY, Grammar
 from ingestion.formats.csv_sniff import sniffed
+from ingestion.formats.encoding import UTF8
 from ingestion.formats.format import Format
 from validation.batch import Chunk, Reason, Rejection
+from validation.extra import extra_columns, gathered, left_out, new_names
 from validation.pii_handler import malformed_raw
 
 _BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 LONGEST_BEGINNING = 16 << 20  # bytes before the header
 
@@ -47,6 +51,15 @@ class CsvFormat(Format):
         """The encoding, the signs and the lines that are no rows, where they can be told from the beginning."""
         return sniffed(beginning, options)
 
+    def ends_with_record(self, blocks: Iterable[bytes], options: CsvOptions) -> bool:
+        """A line does, outside of quotes; which these are can be told by counting where nothing hides them."""
+        if options.escape_sign is not None or options.encoding != UTF8:
+            return False
+        quote, count, last = (options.quote or "").encode(), 0, b""
+        for last in blocks:
+            count += last.count(quote) if quote else 0
+        return last.endswith(b"\n") and count % 2 == 0
+
     def columns(self, raw: IO[bytes], rows: int, options: CsvOptions) -> list[str]:
         """The names in the header."""
         del rows
@@ -54,6 +67,13 @@ class CsvFormat(Format):
         header = _header(blocks, options)
         refuse_other_dialect(blocks.text, header, options)
         return header.names
+
+    def by_position(self, raw: IO[bytes], options: CsvOptions) -> dict[str, Any] | None:
+        """The header line is skipped with all lines before it."""
+        blocks = Blocks(raw, options)
+        header = _header(blocks, options)
+        before = len(_LINE_END.findall(blocks.text, 0, header.end))
+        return {"header": False, "skip_lines": before + 1} if options.header else {}
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOptions) -> Iterator[Chunk]:
         """An unquoted empty field is null, a quoted one is ''."""
@@ -70,15 +90,13 @@ def read_csv(raw: IO[bytes], schema: Schema, chunk_rows: int, options: CsvOption
     header = _header(blocks, options, schema.by_source if options.header else schema.by_name)
     names = check_header(blocks.text, header, schema, options)
     blocks.use(header.end)
-    columns = [schema.by_name[n] if n else _left_out(place) for place, n in enumerate(names)]
+    columns = [schema.by_name[n] if n else left_out(place) for place, n in enumerate(names)]
     grammar = Grammar(columns, schema.primary_key.columns, header.delimiter, options.quote)
     wanted = [column.name for column in schema.columns if column.name in names]
-    yield from _rechunked(_parts(blocks, grammar, wanted, options), wanted, chunk_rows)
-
-
-def _left_out(place: int) -> Column:
-    """A column of the file that the schema doesn't have."""
-    return Column(name=f"\0{place}", dtype=Dtype.STR)
+    extras, new = extra_columns(schema, header.names, names), new_names(header.names, names)
+    taken = [*wanted, *extras]
+    for chunk in _rechunked(_parts(blocks, grammar, taken, options), taken, chunk_rows):
+        yield gathered(chunk, extras, new)
 
 
 def _header(blocks: Blocks, options: CsvOptions, known: Collection[str] = ()) -> Header:

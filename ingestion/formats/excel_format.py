@@ -18,9 +18,11 @@ from ingestion.formats.excel_book import Sheet, opened_sheet, shown_sheets
 from ingestion.formats.excel_cells import as_text
 from ingestion.formats.excel_kind import MOST_BYTES, looks_like_workbook
 from ingestion.formats.format import Format
+from ingestion.formats.spool import seekable
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
 from validation.drift import match_columns
+from validation.extra import extra_columns, gathered, left_out, new_names
 
 ERROR, MERGED, LOST = "error_value", "merged_cell", "digits_lost"
 LOOKED_AT = 20  # rows, for one that names the columns
@@ -75,20 +77,42 @@ class ExcelFormat(Format):
         del rows
         with opened_sheet(raw, options.sheet) as sheet:
             names = _FilledRows(sheet, options).names
-            return names if options.header else [f"column_{n}" for n in range(1, len(names) + 1)]
+            return names if options.header else [f"column_{n}" for n in range(1, sheet.width + 1)]
+
+    def by_position(self, raw: IO[bytes], options: ExcelOptions) -> dict[str, Any] | None:
+        """The header's row is skipped with all rows before it."""
+        if not options.header:
+            return {}
+        with opened_sheet(raw, options.sheet) as sheet:
+            return {"header": False, "skip_lines": _FilledRows(sheet, options).header}
+
+    def remarks(self, raw: IO[bytes], options: ExcelOptions) -> list[str]:
+        """The other sheets."""
+        with seekable(raw) as file:
+            names = shown_sheets(file)
+        if len(names) < 2:
+            return []
+        read = names[options.sheet - 1] if isinstance(options.sheet, int) else options.sheet
+        others = ", ".join(repr(name) for name in names if name != read)
+        return [f"sheet {read!r} is read; there are also {others}: read: {{sheet: …}} says which"]
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: ExcelOptions) -> Iterator[Chunk]:
         """An empty cell is null; a row without any cell is no record."""
         with opened_sheet(raw, options.sheet) as sheet:
             rows = _FilledRows(sheet, options)
             if options.header:
-                names, columns = rows.names, _matched(sheet, rows, schema)
+                names, found = rows.names, _matched(sheet, rows, schema)
             else:
                 names = [column.name for column in schema.columns]
-                columns = {name: position for position, name in enumerate(names)}
-            records = _Records(sheet, names, columns, schema, options)
+                found = dict(enumerate(names))
+            at = [found.get(p) if name else "" for p, name in enumerate(names)]
+            extras = extra_columns(schema, names, at)
+            new = tuple(left_out(place) for place in range(len(names)) if left_out(place).name in extras)
+            wanted = [p for p in range(len(names)) if p in found or left_out(p) in new]
+            columns = {found.get(p, left_out(p).name): p for p in wanted}
+            records = _Records(sheet, names, columns, schema.with_columns(schema.columns + new), options)
             while chunk := records.chunk(rows, chunk_rows):
-                yield chunk
+                yield gathered(chunk, extras, new_names(names, at))
 
 
 class _Rows(NamedTuple):
@@ -182,8 +206,8 @@ def _header_among(rows: _Rows) -> int:
     return rows.numbers[0]
 
 
-def _matched(sheet: Sheet, rows: _FilledRows, schema: Schema) -> dict[str, int]:
-    """The positions of the schema's columns in the sheet.
+def _matched(sheet: Sheet, rows: _FilledRows, schema: Schema) -> dict[int, str]:
+    """The schema's columns by their positions in the sheet.
 
     Raises FileRejected unless the header has them; if another row has them, that is why.
     """
@@ -199,8 +223,10 @@ def _matched(sheet: Sheet, rows: _FilledRows, schema: Schema) -> dict[str, int]:
                     f"{sheet.place}: row {rows.header} is no header; row {number} looks like one: "
                     f"read: {{skip_lines: {number - 1}}}"
                 ) from None
-        raise FileRejected(f"{sheet.place}, row {rows.header}: {problem}") from None
-    return {name: position for (position, _), name in zip(named, found, strict=True) if name is not None}
+        told = FileRejected(f"{sheet.place}, row {rows.header}: {problem}")
+        told.changes = problem.changes
+        raise told from None
+    return {position: name for (position, _), name in zip(named, found, strict=True) if name is not None}
 
 
 class _Records:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, ClassVar
 
 from config.model import Model, Schema
@@ -41,9 +42,27 @@ class Format(ABC):
         None where it is not of this format. A guess, for `infer` and for messages: a load never goes by it.
         """
 
+    def ends_with_record(self, blocks: Iterable[bytes], options: Any) -> bool:
+        """Do these bytes, a file's beginning, end with a whole record? A line does, when it has its end."""
+        del options
+        return deque(blocks, maxlen=1)[-1].endswith(b"\n")
+
     @abstractmethod
     def columns(self, raw: IO[bytes], rows: int, options: Any) -> list[str]:
         """The names of the file's columns; where each record has names of its own, those of the first `rows`."""
+
+    def by_position(self, raw: IO[bytes], options: Any) -> dict[str, Any] | None:
+        """The keys of `Options` by which the file's columns go by their places, with nothing read of its header.
+
+        For headers whose names can't tell columns apart. None where columns have no places.
+        """
+        del raw, options
+        return None
+
+    def remarks(self, raw: IO[bytes], options: Any) -> list[str]:
+        """What the file holds beside the records that are read by `options`, in sentences for `infer`."""
+        del raw, options
+        return []
 
     @abstractmethod
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: Any) -> Iterator[Chunk]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from config.errors import FileRejected
-from config.model import Column, Model, NullWords, Schema, Stage, Within
+from config.model import EXTRA, Column, Model, NullWords, Schema, Stage, Within
 from ingestion.formats.encoding import UTF8, TextOptions, sniffed_text
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
@@ -21,6 +21,7 @@ from ingestion.formats.json_document import records_at
 from ingestion.formats.json_lines import line_records
 from ingestion.formats.json_objects import Found, Objects, keys_of, paths_of
 from ingestion.formats.json_record import MAX_RECORD_BYTES, Fields, Record
+from ingestion.formats.json_sniff import records_path
 from ingestion.formats.json_window import Window
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
 from validation.batch import Chunk, Reason, Rejection
@@ -50,9 +51,14 @@ class JsonFormat(Format):
     Options: ClassVar[type[Model]] = DocumentOptions
 
     def sniff(self, beginning: bytes, options: JsonOptions) -> dict[str, Any] | None:
-        """A file of JSON begins with a bracket; the encoding, where it is another one."""
-        text, found = sniffed_text(beginning, options.encoding)
-        return found if text.lstrip().startswith(("[", "{")) else None
+        """A file of JSON begins with a bracket; the encoding, where it is another one; where the records are."""
+        text, encoding = sniffed_text(beginning, options.encoding)
+        if not text.lstrip().startswith(("[", "{")):
+            return None
+        found: dict[str, Any] = dict(encoding)
+        if isinstance(options, DocumentOptions) and options.records is None and (path := records_path(text)):
+            found["records"] = path
+        return found
 
     def columns(self, raw: IO[bytes], rows: int, options: JsonOptions) -> list[str]:
         """The keys of the first records, where they are objects, in the order in which they are met."""
@@ -144,9 +150,13 @@ class _Reader:
     def __init__(self, schema: Schema, options: JsonOptions) -> None:
         self._schema = schema
         self._refuses_new = refuses_new(schema)
-        self.objects = Objects(keys_of(schema), options.words, leaves_out=not self._refuses_new)
+        self._takes_new = schema.drift.takes_new
+        self.objects = Objects(
+            keys_of(schema), options.words, leaves_out=not self._refuses_new, keeps_new=self._takes_new
+        )
         self._strange: list[str] | None = None  # keys that all records have and no column; None before the first
         self._count = 0
+        self._new: dict[str, None] = {}  # keys that are no columns, in the order in which they were met
         self._nested: set[str] = set()  # columns of which a value was an object or an array, which they can't hold
         self._plain: set[str] = set()  # columns of which some value was none, or may be one
         self._twice: Counter[str] = Counter()  # columns that records give twice, each with both names
@@ -195,7 +205,14 @@ class _Reader:
                 {name: texts.filter(pa.array(good)) for name, texts in columns.items()},
             )
         malformed.sort(key=lambda record: record.number)
-        return Chunk(numbers, columns, tuple(malformed))
+        return Chunk(numbers, columns, tuple(malformed), tuple(self._new), self._lacks())
+
+    def _lacks(self) -> tuple[str, ...]:
+        """The columns that no record has had so far."""
+        if not self.objects.lacking:
+            return ()
+        columns = self._schema.columns
+        return tuple(c.name for c in columns if not any(map(self.objects.reaches, paths_of(c))))
 
     def check(self) -> None:
         """Raise FileRejected where every record has a strange key, or lacks a column that must have a value."""
@@ -230,13 +247,23 @@ class _Reader:
         for name in columns.keys() - self._plain:
             if found.nested[name] < len(columns[name]) - columns[name].null_count:
                 self._plain.add(name)
+        self._new |= dict.fromkeys(self.objects.new_names(records))
+        if self._takes_new:
+            columns[EXTRA] = self.objects.new_values(records)
         return columns, found
 
     def _malformed(self, bad: dict[int, tuple[Fields, tuple[Reason, ...]]]) -> Iterator[Rejection]:
         """Records that are wrong by themselves."""
         for number, (record, reasons) in bad.items():
             self.objects.note([record])
-            yield Rejection(number, reasons, self.objects.raw(record))
+            yield Rejection(number, reasons, self._raw_of(record))
+
+    def _raw_of(self, record: Fields) -> dict[str, Any]:
+        raw = self.objects.raw(record)
+        if not self._takes_new or not (record.keys() - self.objects.keys.keys()):
+            return raw
+        known = Fields({name: value for name, value in record.items() if name in self.objects.keys})
+        return self.objects.raw(known) | {EXTRA: self.objects.new_values([record])[0].as_py()}
 
     def _raw(self, columns: dict[str, pa.Array], found: Found, row: int) -> dict[str, Any]:
         return {**{n: texts[row].as_py() for n, texts in columns.items()}, **found.strange.get(row, {})}

@@ -19,6 +19,7 @@ from config.model import Column, Dtype, Schema
 from config.origins import path_in_record
 from ingestion.formats.json_record import Fields, decode_record
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
+from validation.extra import of_sources
 
 AT_ONCE = 2_000  # objects within objects
 NO_OBJECT, TWICE, TOO_DEEP = "no_object_at_path", "key_given_twice", "nested_too_deeply"
@@ -98,14 +99,17 @@ class Found:
 class Objects:
     """Objects that have `keys`: the records themselves, or what they hold at one key.
 
-    `leaves_out`: keys beside these are no matter. `lacking` are the keys that no object has had.
+    `leaves_out`: keys beside these are no matter; `keeps_new`: their values are asked for by new_values().
+    `lacking` are the keys that no object has had.
     """
 
-    def __init__(self, keys: dict[str, Key], words: Collection[str], *, leaves_out: bool) -> None:
+    def __init__(
+        self, keys: dict[str, Key], words: Collection[str], *, leaves_out: bool, keeps_new: bool = False
+    ) -> None:
         self.keys = keys
         self.lacking = set(keys)
         exact = [n for n, k in keys.items() if k.column is None or k.within or k.column.dtype is Dtype.JSON]
-        self.plain = PlainRecords(keys, exact, words, leaves_out=leaves_out)
+        self.plain = PlainRecords(keys, exact, words, leaves_out=leaves_out, keeps_new=keeps_new)
         self._within = {n: Objects(key.within, words, leaves_out=True) for n, key in keys.items() if key.within}
 
     def read(self, records: list[PlainRecord | Fields], found: Found, at: np.ndarray | None = None) -> None:
@@ -123,6 +127,23 @@ class Objects:
                 found.texts.setdefault(key.column.name, []).append(_spread(texts, rows, found.rows))
             if key.within:
                 self._read_within(name, values, found, rows)
+
+    def new_names(self, records: Sequence[PlainRecord | Fields]) -> list[str]:
+        """The keys beside those that were asked for that records have had, these `records` among them."""
+        of_fields = (name for record in records if isinstance(record, Fields) for name in record)
+        return [name for name in dict.fromkeys([*self.plain.new, *of_fields]) if name not in self.keys]
+
+    def new_values(self, records: Sequence[PlainRecord | Fields]) -> pa.Array:
+        """The values of keys beside those that were asked for, as validation/extra.py has them."""
+        names = self.new_names(records)
+        fields = [self.plain.fields.get(name, "") for name in names]
+        rows = (
+            [record.get(name) for name in names]
+            if isinstance(record, Fields)
+            else [_source(getattr(record, field, UNSET)) for field in fields]
+            for record in records
+        )
+        return pa.array(of_sources(names, rows), pa.string())
 
     def reaches(self, path: Sequence[str]) -> bool:
         """Has any object had what is at the end of `path`?"""

@@ -45,7 +45,7 @@ def decode_record(text: str, start: int, plain: PlainRecords) -> tuple[Fields, i
         source = text[at:end]
         if name in fields:
             fields.defect = fields.defect or "key_given_twice"
-        if is_text and name not in plain.exact:
+        if is_text and not plain.is_exact(name):
             fields[name] = value
             if not value.isascii() and _has_lone_surrogate(value):
                 fields.defect = fields.defect or "lone_surrogate"

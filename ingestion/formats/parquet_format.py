@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.errors import FileRejected
-from config.model import Column, Schema, Stage
+from config.model import Column, Dtype, Schema, Stage
 from ingestion.formats.format import Format
 from ingestion.formats.parquet_text import UnfitTypeError, as_text, is_number
 from ingestion.formats.spool import seekable, size_of
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
 from validation.drift import match_columns, shown
+from validation.extra import extra_columns, gathered, left_out, new_names
 
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 NOT_UTF8 = "not_utf8"
@@ -49,13 +50,15 @@ class ParquetFormat(Format):
             with _damage_told():
                 fields = file.schema_arrow
             names = match_columns(schema, fields.names)
-            places = {name: place for place, name in enumerate(names) if name is not None}
-            _refuse_without_text(fields, places.values(), options)
+            extras, new = extra_columns(schema, fields.names, names), new_names(fields.names, names)
+            places = {name or left_out(place).name: place for place, name in enumerate(names)}
             columns = [(column, places[column.name]) for column in schema.columns if column.name in places]
+            columns += [(Column(name=name, dtype=Dtype.STR), places[name]) for name in extras]
+            _refuse_without_text(fields, [place for _, place in columns], options)
             count = 0
             for batch in _batches(file, chunk_rows):
                 if batch.num_rows:
-                    yield _chunk(batch, columns, options, count)
+                    yield gathered(_chunk(batch, columns, options, count), extras, new)
                     count += batch.num_rows
 
 

@@ -31,7 +31,8 @@ class PlainRecords:
     which tells what is wrong with which record. Both keep every digit of a number. Records that lack keys, and
     nested values, are taken too once `learn` has told of one. The values of the columns `exact`, and of those with
     nested values, are kept as they are written. A bare NaN is null if it is among the `words` that mean null.
-    With `leaves_out` records with other keys are taken, too, once it has learned of these.
+    With `leaves_out` records with other keys are taken, too, once it has learned of these; with `keeps_new` their
+    values are kept as they are written.
     """
 
     def __init__(
@@ -41,14 +42,26 @@ class PlainRecords:
         words: Collection[str] = (),
         *,
         leaves_out: bool = False,
+        keeps_new: bool = False,
     ) -> None:
         self.fields = {name: f"field_{position}" for position, name in enumerate(names)}
+        self._wanted = frozenset(self.fields)
+        self._keeps_new = keeps_new
         self.exact = self.nested = frozenset(exact)
         self.words = words
         self._leaves_out = leaves_out
         self._declines = any(map(_ESCAPED_IN_KEYS.search, self.fields))
         self._gaps = False  # may a record lack keys?
         self._make_decoders()
+
+    def is_exact(self, name: str) -> bool:
+        """Is the key's value kept as it is written?"""
+        return name in self.exact or (self._keeps_new and name not in self._wanted)
+
+    @property
+    def new(self) -> list[str]:
+        """The keys beside the wanted ones that were learned of."""
+        return [name for name in self.fields if name not in self._wanted]
 
     def learn(self, names: Collection[str], nested: Collection[str]) -> None:
         """From now on take records like one that has the keys `names`, those in `nested` with nested values."""
@@ -58,6 +71,7 @@ class PlainRecords:
             others = [name for name in names if name not in self.fields and not _ESCAPED_IN_KEYS.search(name)]
             self.fields |= {name: f"field_{count + n}" for n, name in enumerate(others)}
             gaps |= bool(others)  # those before did without them
+            nested = [*nested, *(others if self._keeps_new else ())]
         known = self.nested | (self.fields.keys() & set(nested))
         if (gaps, known, len(self.fields)) != (self._gaps, self.nested, count):
             self._gaps, self.nested = gaps, known

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PARTIAL_SUFFIXES = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
+OWNER_PREFIX = "~$"  # what Office keeps beside a document while somebody has it open: who that is
 # Snapshots, thumbnails and wastebaskets, with copies of files: Synology, QNAP, NetApp, Windows, ext4, macOS.
 SYSTEM_FOLDERS = frozenset(
     {
@@ -16,8 +17,8 @@ SYSTEM_FOLDERS = frozenset(
 
 
 def is_ignored(name: str) -> bool:
-    """Is this the name of a hidden file, or of one in the making?"""
-    return name.startswith(".") or name.lower().endswith(PARTIAL_SUFFIXES)
+    """Is this the name of a hidden file, of one in the making, or of an owner's mark?"""
+    return name.startswith((".", OWNER_PREFIX)) or name.lower().endswith(PARTIAL_SUFFIXES)
 
 
 def is_ignored_folder(name: str) -> bool:
@@ -42,6 +43,8 @@ def ignored_because(path: Path, root: Path) -> str | None:
             return f"it is in the folder {name}, which is left alone"
     if path.name.startswith("."):
         return "its name begins with a dot: hidden files are left alone"
+    if path.name.startswith(OWNER_PREFIX):
+        return f"its name begins with {OWNER_PREFIX}: Office keeps such files beside one that somebody has open"
     if is_ignored(path.name):
         return f"its name ends as that of a file in the making ({', '.join(PARTIAL_SUFFIXES)})"
     return None

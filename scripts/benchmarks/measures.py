@@ -43,6 +43,8 @@ TARGETS = {
     ("start", "to the first file"): Target(5),
     ("retry", "after the parents came"): Target(10),
     ("retry", "peak, N / N:10 open"): Target(1.1),
+    ("keys", "two numbers / one"): Target(1.15),
+    ("keys", "two texts / one"): Target(1.15),
 }
 
 

@@ -18,7 +18,7 @@ from psycopg2 import sql
 
 from tests.acceptance.daemon import Product
 from tests.acceptance.oracle import FileBook, Oracle, Row
-from tests.acceptance.oracle_rules import Column, rounded
+from tests.acceptance.oracle_rules import Column, Spec, rounded
 
 Log = dict[str, Any]
 COUNTS = {
@@ -91,7 +91,7 @@ class Audit:
             self.differences.append(f"{path}: no version of it ever had the logged hash")
         if len(data) != log["file_size"]:
             self.differences.append(f"{path}: {len(data)} bytes, logged as {log['file_size']}")
-        book = self.oracle.load(content, spec)
+        book = self.oracle.load(content, spec, log["file_id"])
         self.oracle.heal()
         assert book is not None, f"{path}: the same content has two rows in the file log"
         return log, book
@@ -134,10 +134,8 @@ class Audit:
     def _compare_tables(self) -> None:
         for table in self.oracle.loaded:
             spec = next(spec for spec in self.oracle.specs if spec.table == table)
-            query = sql.SQL("SELECT {} AS key FROM {}").format(
-                sql.Identifier(spec.stored(spec.key)), sql.Identifier(table)
-            )
-            found = [row["key"] for row in _rows(self.product, query)]
+            query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))
+            found = [stored_key(spec, row) for row in _rows(self.product, query)]
             keys = self.oracle.keys(table)
             self._note(f"{table} rows", len(keys), len(found))
             self.lost += len(keys - set(found))
@@ -218,12 +216,12 @@ def value_differences(audit: Audit, hash_key: str | None = None) -> list[str]:
     for table in audit.oracle.loaded:
         spec = next(spec for spec in audit.oracle.specs if spec.table == table)
         query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))
-        stored = {row[spec.stored(spec.key)]: row for row in _rows(audit.product, query)}
+        stored = {stored_key(spec, row): row for row in _rows(audit.product, query)}
         for log, book in audit.books:
             for row in book.rows:
                 if book.spec.table != table or row.fate != "loaded":
                     continue
-                found = stored[row.values[spec.key]]
+                found = stored[audit.oracle.key_of(book, row)]
                 if found["_file_id"] != log["file_id"]:
                     differences.append(f"{table} {book.path.name} row {row.number}: another file's _file_id")
                 for column in spec.columns:
@@ -232,6 +230,11 @@ def value_differences(audit: Audit, hash_key: str | None = None) -> list[str]:
                         kind = "a hash" if column.pii else f"{found[column.target]!r}"
                         differences.append(f"{table} {book.path.name} row {row.number} {column.name}: {kind}")
     return differences
+
+
+def stored_key(spec: Spec, row: dict[str, Any]) -> tuple[Any, ...]:
+    """The key of a row of a table; its file and number where rows have none."""
+    return tuple(row[spec.stored(name)] for name in spec.key) or (row["_file_id"], row["_row"])
 
 
 def stored_value(column: Column, value: Any, hash_key: str | None) -> Any:

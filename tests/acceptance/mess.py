@@ -129,7 +129,8 @@ def mess_up(
             for column in dice.sample(spec.columns, dice.choice((1, 1, 2, 3))):
                 row[column.name] = _bad_value(column, dice)
         if result and dice.random() < share / 8:
-            row[spec.key] = dice.choice(result)[spec.key]
+            twin = dice.choice(result)
+            row.update({name: twin[name] for name in spec.key})
         result.append(row)
     return result
 

@@ -14,7 +14,15 @@ from typing import Any
 import yaml
 
 from tests.acceptance.oracle_reader import Record, UnreadableFileError, read_records
-from tests.acceptance.oracle_rules import Spec, broken_rules, judge_value, meaning, read_specs, typed_values
+from tests.acceptance.oracle_rules import (
+    ForeignKey,
+    Spec,
+    broken_rules,
+    judge_value,
+    meaning,
+    read_specs,
+    typed_values,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +49,11 @@ class Row:
 
 @dataclass(slots=True)
 class FileBook:
-    """What became of one file: `error` for one that failed as a whole."""
+    """What became of one file: `error` for one that failed as a whole. `number` tells it from the others."""
 
     path: Path
     spec: Spec
+    number: int
     rows: list[Row] = field(default_factory=list)
     error: str | None = None
 
@@ -89,6 +98,9 @@ class FileBook:
         return sum(row.fate == fate for row in self.rows)
 
 
+Key = tuple[Any, ...]
+
+
 def _version(row: Row, spec: Spec) -> dt.datetime:
     """What tells which of two rows of a key is newer; null is older than any time."""
     time = row.values[spec.newer_by] if spec.newer_by else None
@@ -104,8 +116,7 @@ class Oracle:
         self.by_name = {spec.name: spec for spec in reversed(self.specs)}
         first, last = config.get("validation", {}).get("dates", (dt.date(2000, 1, 1), dt.date(2100, 12, 31)))
         self.dates = (dt.datetime.combine(first, dt.time.min), dt.datetime.combine(last, dt.time.max))
-        self.loaded: dict[str, dict[Any, FileBook]] = {spec.table: {} for spec in self.specs}
-        self.versions: dict[str, dict[Any, dt.datetime]] = {spec.table: {} for spec in self.specs}
+        self.loaded: dict[str, dict[Key, tuple[FileBook, Row]]] = {spec.table: {} for spec in self.specs}
         self.books: list[FileBook] = []
         self._seen: set[tuple[str, str, int]] = set()
 
@@ -123,14 +134,17 @@ class Oracle:
                 found.append((len(re.sub(r"\*|\?|\[.*?\]", "", spec.pattern)), spec))
         return max(found, key=lambda pair: pair[0])[1] if found else None
 
-    def load(self, path: Path, spec: Spec) -> FileBook | None:
-        """Judge the file and load its good rows; None when the same content was loaded before."""
+    def load(self, path: Path, spec: Spec, number: int | None = None) -> FileBook | None:
+        """Judge the file and load its good rows; None when the same content was loaded before.
+
+        `number` is what the file has for a number elsewhere, else it is its place among the files.
+        """
         data = path.read_bytes()
         identity = (spec.name, hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data))
         if identity in self._seen:
             return None
         self._seen.add(identity)
-        book = FileBook(path, spec)
+        book = FileBook(path, spec, len(self.books) + 1 if number is None else number)
         self.books.append(book)
         try:
             names = [column.name for column in spec.columns]
@@ -140,74 +154,116 @@ class Oracle:
         except UnreadableFileError as error:
             book.error = str(error)
             return book
-        taken: dict[Any, list[Row]] = {}  # the rows of each key that are no duplicates
         said = {name: value_of(path) for name, value_of in spec.origins.constants.items()}
         for record in records:
             if record.values is not None:
                 record.values.update(said)
-            row = self._judge(record, spec)
-            book.rows.append(row)
-            if row.stage is not None:
-                continue
-            others = taken.setdefault(row.values[spec.key], [])
-            if any(_version(other, spec) == _version(row, spec) for other in others):
-                row.stage, row.reasons = "records", (Reason("records", "duplicate", spec.key),)
-            else:
-                others.append(row)
-        for rows in taken.values():
-            for row in rows:
-                row.fate = "already_present"
-            self._merge(max(rows, key=lambda row: _version(row, spec)), book)
+        book.rows = [self._judge(record, spec) for record in records]
+        good = [row for row in book.rows if row.stage is None]
+        together = self._that_have_parents(good, spec)
+        for row in good:
+            if missing := self._missing(row, spec, together):
+                row.stage = "orphan"
+                row.reasons = tuple(Reason("orphan", "foreign_key", label) for label in missing)
+        self._load_first(book, [row for row in good if row.stage is None])
         return book
 
-    def _merge(self, row: Row, book: FileBook) -> None:
-        """A good row meets the table, which keeps what is there, or the newest where the YAML says so."""
-        key, there = row.values[book.spec.key], self.loaded[book.spec.table]
-        versions = self.versions[book.spec.table]
-        version = _version(row, book.spec)
+    def _load_first(self, book: FileBook, good: list[Row]) -> None:
+        """Load the good rows of a file: of those of one key, the first that is taken; or the newest."""
+        taken: dict[Key, list[Row]] = {}  # the rows of each key that are no duplicates
+        for row in good:
+            others = taken.setdefault(self.key_of(book, row), [])
+            if any(_version(other, book.spec) == _version(row, book.spec) for other in others):
+                row.stage, row.reasons = "records", (Reason("records", "duplicate", ", ".join(book.spec.key)),)
+            elif book.spec.newer_by is None:
+                if self._merge(row, book):
+                    others.append(row)
+            else:
+                others.append(row)
+        if book.spec.newer_by is not None:
+            for rows in taken.values():
+                for row in rows:
+                    row.fate = "already_present"
+                self._merge(max(rows, key=lambda row: _version(row, book.spec)), book)
+
+    def key_of(self, book: FileBook, row: Row) -> Key:
+        """What tells the row from others: its key, or where rows have none, its file and number."""
+        return tuple(row.values[name] for name in book.spec.key) or (book.number, row.number)
+
+    def _merge(self, row: Row, book: FileBook) -> bool:
+        """A good row meets the table, which keeps what is there, or the newest where the YAML says so.
+
+        False for a row that the table refuses: another one has what must be unique.
+        """
+        key, there = self.key_of(book, row), self.loaded[book.spec.table]
+        if key in there and _version(row, book.spec) <= _version(there[key][1], book.spec):
+            row.fate = "already_present"
+            return True
+        for columns in book.spec.unique:
+            wanted = _part(row, columns)
+            if None not in wanted and any(
+                _part(other, columns) == wanted for taken, (_, other) in there.items() if taken != key
+            ):
+                row.stage, row.reasons = "load", (Reason("load", "23505"),)
+                return False
         if key not in there:
             row.fate = "loaded"
-        elif version > versions[key]:
-            row.fate = "updated" if there[key] is not book else "already_present"
         else:
-            row.fate = "already_present"
-            return
-        there[key], versions[key] = book, version
+            row.fate = "updated" if there[key][0] is not book else "already_present"
+        there[key] = (book, row)
+        return True
 
     def heal(self) -> int:
         """Load the orphans whose parents are all there by now, theirs after them; returns how many left.
 
-        One whose key its file has in the table, or has brought by another orphan, is a duplicate and stays. Where
-        the newest row counts, so it is with rows of one key and one time only.
+        Rows of one table that wait for each other and for nothing else are loaded together. One whose key its file
+        has in the table, or has brought by another orphan, is a duplicate and stays. Where the newest row counts,
+        so it is with rows of one key and one time only.
         """
-        healed = 0
-        while True:
+        healed, before = 0, -1
+        while healed != before:
             before = healed
-            for book in self.books:
-                for row in book.rows:
-                    if row.stage == "orphan" and row.fate == "quarantined" and not self._missing(row, book.spec):
-                        if self._has_brought(book, row):
-                            row.stage = "records"
-                            row.reasons = (Reason("records", "duplicate", book.spec.key),)
-                        else:
-                            healed += 1
-                            self._merge(row, book)
-            if healed == before:
-                return healed
+            for table in self.loaded:
+                waiting = [
+                    (book, row)
+                    for book in self.books
+                    if book.spec.table == table
+                    for row in book.rows
+                    if row.stage == "orphan" and row.fate == "quarantined"
+                ]
+                if not waiting:
+                    continue
+                spec = waiting[0][0].spec
+                together = self._that_have_parents([row for _, row in waiting], spec)
+                for book, row in waiting:
+                    if not self._missing(row, spec, together):
+                        healed += self._heal(book, row)
+        return healed
+
+    def _heal(self, book: FileBook, row: Row) -> bool:
+        if self._has_brought(book, row):
+            row.stage, row.reasons = "records", (Reason("records", "duplicate", ", ".join(book.spec.key)),)
+            return False
+        return self._merge(row, book)
 
     def _has_brought(self, book: FileBook, row: Row) -> bool:
         """Has the file of `row` brought what it tells, so that it shows in the table or in quarantine?"""
-        spec, key, version = book.spec, row.values[book.spec.key], _version(row, book.spec)
-        if self.loaded[spec.table].get(key) is book and self.versions[spec.table][key] == version:
+        spec, key, version = book.spec, self.key_of(book, row), _version(row, book.spec)
+        owner, there = self.loaded[spec.table].get(key, (None, row))
+        if owner is book and _version(there, spec) == version:
             return True
         return any(
             other.stage == "orphan"
             and other.fate != "quarantined"
-            and (other.values[spec.key], _version(other, spec)) == (key, version)
+            and (self.key_of(book, other), _version(other, spec)) == (key, version)
             for other in book.rows
         )
 
-    def keys(self, table: str) -> set[Any]:
+    def waits_for(self, row: Row, spec: Spec) -> tuple[str, ...]:
+        """The foreign keys of `row` whose parents are in no table by now."""
+        return tuple(self._missing(row, spec, []))
+
+    def keys(self, table: str) -> set[Key]:
         return set(self.loaded[table])
 
     def _judge(self, record: Record, spec: Spec) -> Row:
@@ -231,15 +287,37 @@ class Oracle:
         row = Row(record.number, None, tuple(reasons), values)
         if reasons:
             row.stage = min((reason.stage for reason in reasons), key=("schema", "records").index)
-        elif missing := self._missing(row, spec):
-            row.stage = "orphan"
-            row.reasons = tuple(Reason("orphan", "foreign_key", column) for column in missing)
         return row
 
-    def _missing(self, row: Row, spec: Spec) -> list[str]:
-        """The foreign keys of `row` whose parent isn't loaded."""
-        return [
-            column
-            for column, parent in spec.foreign_keys.items()
-            if row.values[column] is not None and row.values[column] not in self.loaded[self.by_name[parent].table]
-        ]
+    def _that_have_parents(self, rows: list[Row], spec: Spec) -> list[Row]:
+        """Those of `rows`, all of one table, that have their parents in tables or among each other."""
+        if all(reference.parent != spec.name for reference in spec.foreign_keys):
+            return []
+        left = rows
+        while True:
+            staying = [row for row in left if not self._missing(row, spec, left)]
+            if len(staying) == len(left):
+                return left
+            left = staying
+
+    def _missing(self, row: Row, spec: Spec, beside: list[Row]) -> list[str]:
+        """The foreign keys of `row` whose parent isn't loaded, nor `beside` it. A key with a null names none."""
+        missing = []
+        for reference in spec.foreign_keys:
+            wanted = _part(row, reference.columns)
+            if None in wanted or self._is_there(reference, wanted):
+                continue
+            if reference.parent != spec.name or all(_part(other, reference.to) != wanted for other in beside):
+                missing.append(reference.label)
+        return missing
+
+    def _is_there(self, reference: ForeignKey, wanted: Key) -> bool:
+        parent = self.by_name[reference.parent]
+        there = self.loaded[parent.table]
+        if reference.to == parent.key:
+            return wanted in there
+        return any(_part(row, reference.to) == wanted for _, row in there.values())
+
+
+def _part(row: Row, columns: tuple[str, ...]) -> Key:
+    return tuple(row.values[name] for name in columns)

@@ -48,16 +48,31 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """`columns` refer to the columns `to` of the kind of file `parent`."""
+
+    columns: tuple[str, ...]
+    parent: str
+    to: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return ", ".join(self.columns)
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
-    """One kind of file. `level` 0 refers to nothing, else one more than its deepest parent."""
+    """One kind of file. `key` is empty where rows have none. `keys` are the columns that are of any key."""
 
     name: str
     feed: str
     pattern: str
     table: str
-    key: str
+    key: tuple[str, ...]
     columns: tuple[Column, ...]
-    foreign_keys: dict[str, str]  # column → logical name of the parent
+    foreign_keys: tuple[ForeignKey, ...]
+    keys: frozenset[str]
+    unique: tuple[tuple[str, ...], ...]  # to which others refer, beside the key
     nulls: frozenset[str]  # words that mean null, in lower case
     trims: bool
     origins: Origins
@@ -72,8 +87,7 @@ def meaning(text: str | None, column: Column, spec: Spec) -> str | None:
     """The text of a field as it is judged, or None where it means null."""
     if text is None or text.strip().lower() in spec.nulls:
         return None
-    is_key = column.name == spec.key or column.name in spec.foreign_keys
-    if column.dtype != "str" or is_key or column.pii:
+    if column.dtype != "str" or column.name in spec.keys or column.pii:
         text = text.strip() or None
     elif spec.trims:
         text = text.strip()
@@ -135,7 +149,7 @@ def typed_values(spec: Spec, values: dict[str, str | None]) -> int | None:
     for column in spec.columns:
         text = meaning(values[column.name], column, spec)
         if not text:
-            if column.name == spec.key:
+            if column.name in spec.key:
                 return None
             continue
         try:
@@ -250,9 +264,10 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
     """The kinds of file, parents before children; of equal depth in the order of the YAML."""
     reader = config.get("reader", {})
     renamed = reader.get("file_type_map") or {}
+    references = _references(config, renamed)
     specs = []
     for feed in ("batch", "stream"):
-        for pattern, entry in config["watcher"][feed]["expected_files"].items():
+        for pattern, entry in config["watcher"][feed].get("expected_files", {}).items():
             name = renamed.get(pattern, pattern.partition(".")[0])
             schema = config["schemas"][name]
             columns = tuple(_column(column) for column in schema["columns"])
@@ -264,10 +279,14 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
                     feed=feed,
                     pattern=pattern,
                     table=entry["table"].lower(),
-                    key=schema["primary_key"],
+                    key=_key(schema),
                     columns=columns,
                     newer_by=_newer_by(entry),
-                    foreign_keys=entry.get("foreign_keys", {}),
+                    foreign_keys=references[name],
+                    keys=frozenset({*_key(schema), *(c for r in references[name] for c in r.columns)}).union(
+                        *_unique(name, schema, references)
+                    ),
+                    unique=_unique(name, schema, references),
                     nulls=frozenset(str(word).strip().lower() for word in read.get("null_values", ())),
                     trims=read.get("trim", False),
                     origins=read_origins(schema, entry, read),
@@ -277,9 +296,48 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
     by_name = {spec.name: spec for spec in specs}
 
     def level(name: str) -> int:
-        return max((level(parent) + 1 for parent in by_name[name].foreign_keys.values()), default=0)
+        parents = {reference.parent for reference in by_name[name].foreign_keys} - {name}
+        return max((level(parent) + 1 for parent in parents), default=0)
 
     return sorted(specs, key=lambda spec: level(spec.name))
+
+
+def _key(schema: dict[str, Any]) -> tuple[str, ...]:
+    """The columns of the primary key; none where the YAML says `row`."""
+    said = schema["primary_key"]
+    if said == "row":
+        return ()
+    return (said,) if isinstance(said, str) else tuple(said)
+
+
+def _references(config: dict[str, Any], renamed: dict[str, str]) -> dict[str, tuple[ForeignKey, ...]]:
+    """The foreign keys of each kind of file: `"a, b": parent`, or `a: parent.column`."""
+    schemas = config["schemas"]
+    found: dict[str, tuple[ForeignKey, ...]] = {}
+    for feed in ("batch", "stream"):
+        for pattern, entry in config["watcher"][feed].get("expected_files", {}).items():
+            name = renamed.get(pattern, pattern.partition(".")[0])
+            own = {column["name"] for column in schemas[name]["columns"]}
+            references = []
+            for columns, said in entry.get("foreign_keys", {}).items():
+                parent, _, to = (said, "", "") if said in schemas else said.partition(".")
+                referred = {column["name"] for column in schemas[parent]["columns"]}
+                key = _parts(to, referred) if to else _key(schemas[parent])
+                references.append(ForeignKey(_parts(columns, own), parent, key))
+            found[name] = tuple(references)
+    return found
+
+
+def _parts(text: str, columns: set[str]) -> tuple[str, ...]:
+    return (text,) if text in columns else tuple(part.strip() for part in text.split(","))
+
+
+def _unique(
+    name: str, schema: dict[str, Any], references: dict[str, tuple[ForeignKey, ...]]
+) -> tuple[tuple[str, ...], ...]:
+    """What others refer to, beside the primary key."""
+    referred = {r.to: None for of in references.values() for r in of if r.parent == name and r.to != _key(schema)}
+    return tuple(referred)
 
 
 def _newer_by(entry: dict[str, Any]) -> str | None:

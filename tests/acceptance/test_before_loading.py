@@ -286,7 +286,7 @@ def test_a_proposal_has_types_key_parents_sets_and_personal_data(product: Produc
     assert columns["percent"] == {"name": "percent", "dtype": "float", "sql_type": "numeric"}
     assert columns["uses"] == {"name": "uses", "dtype": "int"}  # it has a gap
     assert columns["kind"] == {"name": "kind", "dtype": "str"}  # the next file may hold a third
-    assert [columns[name]["dtype"] for name in ("valid_until", "is_open", "note")] == ["datetime", "bool", "str"]
+    assert [columns[name]["dtype"] for name in ("valid_until", "is_open", "note")] == ["date", "bool", "str"]
     assert "note: no value" in " ".join(found["notes"])
 
 
@@ -330,12 +330,13 @@ def test_infer_says_what_it_can_not_judge(product: Product) -> None:
     assert "jane" not in answer.err
     german = samples.write(product.home / "german.csv", "a;b\n1;2,5\n2;3,5\n")
     proposed = yaml.safe_load(cli(product, "infer", german, "--name", "german").out)
-    assert proposed["watcher"]["batch"]["expected_files"]["german.csv"]["read"] == {"delimiter": ";"}
+    (entry,) = proposed["watcher"]["batch"]["expected_files"].values()
+    assert entry["read"] == {"delimiter": ";", "decimal": ","}
     text = cli(product, "infer", samples.write(product.home / "no.csv", "id,v\n1,2\n"), "--name", "no").out
     assert "no" in yaml.safe_load(text)["schemas"]
     empty = samples.write(product.home / "empty.csv", "a,b\n")
     assert "no rows" in cli(product, "infer", empty, "--name", "empty", expect=2).err
-    binary = samples.write(product.home / "binary.csv", b"\xff\xfe\x00a")
-    assert "UTF" in cli(product, "infer", binary, "--name", "binary", expect=2).err
+    binary = samples.write(product.home / "binary.csv", b"PK\x03\x04\x00a")
+    assert "zip archive" in cli(product, "infer", binary, "--name", "binary", expect=2).err
     assert "no such file" in cli(product, "infer", product.home / "none.csv", "--name", "none", expect=2).err
     assert "no format" in cli(product, "infer", product.config, "--name", "none", expect=2).err

@@ -88,7 +88,7 @@ def test_infer_understands_the_line_of_excel(make_product: MakeProduct) -> None:
     prices = "sep=;\nName;Price\n" + "".join(f"item {n};{n},5\n" for n in range(30))
     path = samples.write(product.home / "prices.csv", prices)
     proposed = yaml.safe_load(cli(product, "infer", path, "--name", "prices", "--key", "Name").out)
-    assert [column["name"] for column in proposed["schemas"]["prices"]["columns"]] == ["Name", "Price"]
+    assert [column["name"] for column in proposed["schemas"]["prices"]["columns"]] == ["name", "price"]
     config = yaml.safe_load(product.config.read_text(encoding="utf-8"))
     product.config.write_text(yaml.safe_dump(merged(config, proposed)), encoding="utf-8")
     product.batch("prices.csv", prices)

@@ -36,7 +36,7 @@ from validation import defaults, rules
 README, WAREHOUSE = "README.md", "README_datawarehouse.md"
 CONFIGURATION, OPERATIONS, REPAIRS = "docs/configuration.md", "docs/operations.md", "docs/putting-things-right.md"
 PROSE = ("CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/reliability.md", "docs/scaling.md")
-DOCUMENTS = (README, CONFIGURATION, OPERATIONS, REPAIRS, WAREHOUSE, "docs/bi.md", *PROSE)
+DOCUMENTS = (README, CONFIGURATION, OPERATIONS, REPAIRS, WAREHOUSE, "docs/bi.md", "docs/infer.md", *PROSE)
 DEMO = "/tmp/fastfeast-demo"
 HASH_KEY = "what make run wrote into .env"
 LINEAGE = {"_file_id", "_loaded_at"}

@@ -88,8 +88,8 @@ def test_parents_are_loaded_before_children(simulated: Product) -> None:
     for folder in {Path(row["file_path"]).parent for row in log}:
         names = [row["logical_name"] for row in log if Path(row["file_path"]).parent == folder]
         for name in names:
-            for parent in oracle.by_name[name].foreign_keys.values():
-                assert parent not in names[names.index(name) :], folder
+            for reference in oracle.by_name[name].foreign_keys:
+                assert reference.parent not in names[names.index(name) :], folder
 
 
 def test_facts_point_at_their_minute_and_a_ticket_at_its_orders_region(simulated: Product) -> None:

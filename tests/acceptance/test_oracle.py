@@ -256,7 +256,7 @@ def test_healing_cascades_from_customer_to_event(oracle: Oracle, tmp_path: Path)
         (1, 0, 1),
         (1, 0, 1),
     ]
-    assert oracle.keys("fact_ticket_event") == {samples.uid("event", 1)}
+    assert oracle.keys("fact_ticket_event") == {(samples.uid("event", 1),)}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -423,4 +423,4 @@ def test_a_silent_server_holds_up_neither_the_caller_nor_the_stop(
             assert logged(caplog, "thread alerter did not end within 0.2 s")
             assert logged(caplog, "too many kinds of alerts wait")
             assert not logged(caplog, "mail not sent")
-    wait_until(lambda: logged(caplog, "mails not sent before the stop"))
+    wait_until(lambda: logged(caplog, "not told before the stop"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config.model import FileSpec, OnConflict
+from config.model import FileSpec, Keep
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker
@@ -18,6 +17,7 @@ from ingestion.ingestion_runner import IngestionRunner
 from ingestion.master_seeder import seed_master
 from ingestion.places import open_writers
 from ingestion.scans import scan_everything
+from ingestion.service import Service
 from tests.acceptance import samples
 from tests.conftest import with_files
 from tests.integration.alerts import caught_alerts, titles
@@ -55,7 +55,7 @@ class Site:
         tracker = FileTracker(self.config.path(self.config.tracker.db_path))
         try:
             inbox = Inbox(self.config, tracker, report=lambda *_: None)
-            runner = IngestionRunner(self.config, self.warehouse, tracker, inbox, threading.Event())
+            runner = IngestionRunner(Service(self.config, self.warehouse, tracker, inbox))
             for scan in (seed_master, scan_everything):
                 scan(self.config, inbox)
                 runner.drain()
@@ -194,9 +194,7 @@ def test_a_cut_row_of_a_type_that_is_updated_is_put_right(
 ) -> None:
     def updated(spec: FileSpec) -> FileSpec:
         is_customer = spec.name == "customers"
-        return (
-            replace(spec, on_conflict=OnConflict.UPDATE_IF_NEWER, newer_by="updated_at") if is_customer else spec
-        )
+        return replace(spec, keep=Keep.LATEST, newer_by="updated_at") if is_customer else spec
 
     monkeypatch.setattr(open_writers, "OWN_DISKS", set())
     site = Site(warehouse, with_files(config, tuple(map(updated, config.files))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +17,7 @@ from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.master_seeder import seed_master
+from ingestion.service import Service as Parts
 from tests.integration.test_ingestion_runner import put_master, soon_settled
 
 TEAMS = "team_id,team_name\n1,x\n"
@@ -30,8 +30,8 @@ class Service:
         self.now = 1000.0
         self.warehouse = warehouse
         self.inbox = Inbox(config, tracker, report=lambda _kind, _path, _message: None)
-        parts = (config, warehouse, tracker, self.inbox, threading.Event())
-        self.runner = IngestionRunner(*parts, now=lambda: self.now)
+        parts = Parts(config, warehouse, tracker, self.inbox)
+        self.runner = IngestionRunner(parts, now=lambda: self.now)
         self.continuity = self.runner.continuity
         self.continuity.begin()
 

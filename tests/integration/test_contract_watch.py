@@ -20,6 +20,7 @@ from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.scans import scan_everything
+from ingestion.service import Service as Parts
 from tests.conftest import with_files
 from tests.integration.alerts import caught_alerts
 from validation.pii_handler import PiiHandler
@@ -49,7 +50,7 @@ class Service:
         self.tracker = FileTracker(config.path("tracker.db"))
         self.inbox = Inbox(config, self.tracker, report=lambda _kind, _path, _message: None)
         self.runner = IngestionRunner(
-            *(config, warehouse, self.tracker, self.inbox, threading.Event()),
+            Parts(config, warehouse, self.tracker, self.inbox),
             utc_now=lambda: self.now or dt.datetime.now(dt.UTC),
         )
         self.now: dt.datetime | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from config.errors import DataError, FileChanged, Stopped, WarehouseUnavailable
-from config.model import Column, Dtype, Feed, FileJob, FileOutcome, FileSpec, OnConflict, Schema, Stage, Status
+from config.model import Column, Dtype, Feed, FileJob, FileOutcome, FileSpec, Keep, Schema, Stage, Status
 from config.settings import PipelineConfig
 from datawarehouse import loader as loader_module
 from datawarehouse import row_load
@@ -170,9 +170,7 @@ def test_a_newer_row_replaces_an_older_one_where_the_configuration_says_so(
     import dataclasses
 
     specs = tuple(
-        dataclasses.replace(s, on_conflict=OnConflict.UPDATE_IF_NEWER, newer_by="updated_at")
-        if s.name == "customers"
-        else s
+        dataclasses.replace(s, keep=Keep.LATEST, newer_by="updated_at") if s.name == "customers" else s
         for s in config.files
     )
     config = with_files(config, specs)

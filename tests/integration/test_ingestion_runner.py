@@ -27,6 +27,7 @@ from ingestion.ingestion_runner import IngestionRunner
 from ingestion.master_seeder import seed_master
 from ingestion.places import registry
 from ingestion.scans import scan_everything
+from ingestion.service import Service
 from tests.acceptance import samples
 from tests.conftest import opened
 from tests.integration.alerts import caught_alerts, titles
@@ -40,7 +41,7 @@ def runner_of(
     tracker = FileTracker(config.path("tracker.db"))
     inbox = Inbox(config, tracker, report=lambda _kind, _path, _message: None)
     try:
-        yield IngestionRunner(config, warehouse, tracker, inbox, stop or threading.Event()), inbox
+        yield IngestionRunner(Service(config, warehouse, tracker, inbox, stop or threading.Event())), inbox
     finally:
         tracker.close()
 

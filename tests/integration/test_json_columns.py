@@ -251,7 +251,7 @@ def test_files_with_json_load_together_as_one_by_one(site: Site, table: str) -> 
         ({}, {"body": {"sql_type": "text"}}, "sql_type text does not hold dtype json"),
         ({}, {"plain": {"sql_type": "jsonb"}}, "sql_type jsonb does not hold dtype str"),
         ({}, {"body": {"pii": "text"}}, "pii goes with dtype str"),
-        ({}, {"note_id": {"dtype": "json"}}, "must be int or str"),
+        ({}, {"note_id": {"dtype": "json"}}, "must be int, str, date"),
         ({}, {"body": {"rules": {"at_least": 1}}}, "does not judge dtype json"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from config.errors import ConfigError
 from config.model import Content, FileJob, FileOutcome
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.quarantine import retry
 from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
+from ingestion.engines.local import LocalEngine
 from ingestion.file_load import FileLoad
 from ingestion.group_load import GroupLoad
 from tests.integration.putting_right import KEY, Site, words
@@ -75,6 +78,10 @@ class Keyed(Site):
         reader = self.config.reader.model_copy(update={"chunk_rows": rows})
         config = self.config.model_copy(update={"reader": reader})
         return FileLoad(self.warehouse, config, PiiHandler(KEY)).run(FileJob(path, spec, 0, 0))
+
+    def heal(self, outcome: FileOutcome) -> None:
+        """What the service does after the commit."""
+        LocalEngine(self.config, self.warehouse, threading.Event()).heal([outcome])
 
     def together(self, name: str, *texts: str) -> list[FileOutcome]:
         jobs = []
@@ -139,6 +146,15 @@ def test_files_with_keys_of_several_columns_are_loaded_together(keyed: Keyed) ->
     assert keyed.lines() == [("a", 1, "x"), ("a", 2, "z")]
     last = keyed.together("lines", LINE + "c,1,x,1,\n", LINE + "c,1,y,1,\n", LINE + "c,2,x,1,\n")
     assert len(last) == 2  # the second comes after the first
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 100])
+def test_of_rows_that_write_one_key_in_several_ways_the_first_stays(keyed: Keyed, chunk_rows: int) -> None:
+    outcome = keyed.in_chunks(
+        "lines.csv", LINE + "a,1,first,1,\n a,+1,second,1,\na,01,third,1,\nb,2.0,x,1,\nb,2,y,1,\n", chunk_rows
+    )
+    assert (outcome.inserted, outcome.duplicates) == (2, 3)
+    assert keyed.lines() == [("a", 1, "first"), ("b", 2, "x")]
 
 
 def test_keys_whose_parts_could_be_mistaken_stay_apart(keyed: Keyed) -> None:
@@ -531,3 +547,70 @@ def test_a_partitioned_fact_has_such_keys_too(
     keyed.check_books()
     keyed.run("undo", outcome.file_id, "--yes")
     assert keyed.rows("SELECT count(*) FROM fact_event_key") == [(int(key == "row"),)]
+
+
+# ---------------------------------------------------------------- rows that wait for each other
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 3, 100])
+def test_rows_of_one_file_that_refer_to_each_other_are_loaded_however_far_apart(
+    keyed: Keyed, chunk_rows: int
+) -> None:
+    rows = ["1,4,a,\n", "9,9,i,\n", "2,1,b,\n", "7,99,g,\n", "3,2,c,\n", "5,4,e,\n", "4,3,d,\n", "8,7,h,\n"]
+    outcome = keyed.in_chunks("staff.csv", STAFF + "".join(rows), chunk_rows)
+    keyed.heal(outcome)
+    assert keyed.rows("SELECT id FROM dim_staff ORDER BY 1") == [(1,), (2,), (3,), (4,), (5,), (9,)]
+    keyed.verify()
+
+
+def test_rows_of_two_files_that_refer_to_each_other_are_loaded(keyed: Keyed) -> None:
+    keyed.heal(keyed.in_chunks("staff.csv", STAFF + "1,2,a,\n3,1,c,\n", 1))
+    keyed.heal(keyed.in_chunks("more/staff.csv", STAFF + "2,4,b,\n", 1))
+    assert keyed.rows("SELECT id FROM dim_staff") == []
+    keyed.heal(keyed.in_chunks("last/staff.csv", STAFF + "4,1,d,\n", 1))
+    assert keyed.rows("SELECT id FROM dim_staff ORDER BY 1") == [(1,), (2,), (3,), (4,)]
+    keyed.verify()
+
+
+def test_what_a_kill_left_of_such_rows_the_next_look_at_all_orphans_loads(keyed: Keyed) -> None:
+    keyed.in_chunks("staff.csv", STAFF + "1,2,a,\n2,1,b,\n", 1)
+    OrphanRetry(keyed.warehouse, keyed.config).everything()
+    assert keyed.rows("SELECT id FROM dim_staff ORDER BY 1") == [(1,), (2,)]
+
+
+def test_rows_that_refer_to_each_other_wait_together_for_another_parent(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = {**TYPES["staff"]["columns"], "zone": "str", "aide": "int"}
+    keys = {"boss": "staff", "aide": "staff", "zone": "zones.zone"}
+    keyed.configure(monkeypatch, staff={"columns": columns, "foreign_keys": keys})
+    text = "id,boss,name,at,zone,aide\n1,2,a,,n,\n2,1,b,,,3\n3,,c,,s,1\n"
+    keyed.heal(keyed.in_chunks("staff.csv", text, 1))
+    keyed.heal(keyed.in_chunks("zones.csv", "zone,size\nn,1\n", 1))
+    assert keyed.rows("SELECT id FROM dim_staff") == []
+    keyed.heal(keyed.in_chunks("more/zones.csv", "zone,size\ns,1\n", 1))
+    assert keyed.rows("SELECT id FROM dim_staff ORDER BY 1") == [(1,), (2,), (3,)]
+    keyed.verify()
+
+
+def test_each_page_of_a_heal_holds_whole_circles(keyed: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "CHUNK_ROWS", 4)
+    half = 7
+    rows = [f"{n},{n + half},x,\n" for n in range(1, half + 1)]
+    rows += [f"{n + half},{n},x,\n" for n in range(1, half + 1)]
+    keyed.heal(keyed.in_chunks("staff.csv", STAFF + "".join(rows), half))
+    assert keyed.one("SELECT count(*) FROM dim_staff") == 2 * half
+    keyed.verify()
+
+
+def test_a_long_chain_heals_in_few_steps(keyed: Keyed) -> None:
+    """Newest first, as threads and versions are exported: each row refers to the one behind it."""
+    count = 300
+    rows = "".join(f"{n},{n - 1},x,\n" for n in range(count, 1, -1))
+    outcome = keyed.in_chunks("staff.csv", STAFF + rows, 20)
+    keyed.heal(outcome)
+    before = keyed.one("SELECT count(DISTINCT xmin::text) FROM quarantine")
+    keyed.heal(keyed.in_chunks("more/staff.csv", STAFF + "1,,x,\n", 20))
+    assert keyed.one("SELECT count(*) FROM dim_staff") == count
+    assert keyed.one("SELECT count(DISTINCT xmin::text) FROM quarantine") - before < 5
+    keyed.verify()

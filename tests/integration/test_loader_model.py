@@ -20,7 +20,7 @@ from config.model import (
     FileOutcome,
     FileSpec,
     ForeignKey,
-    OnConflict,
+    Keep,
     PartitionBy,
     Schema,
     Stage,
@@ -157,7 +157,7 @@ OWNERS = FileSpec(
 )
 
 
-def things(table: str, dtype: Dtype, on_conflict: OnConflict, partition_by: PartitionBy | None = None) -> FileSpec:
+def things(table: str, dtype: Dtype, keep: Keep, partition_by: PartitionBy | None = None) -> FileSpec:
     columns = (
         Column(name="thing_id", dtype=dtype, nullable=False),
         Column(name="value", dtype=Dtype.INT),
@@ -171,8 +171,8 @@ def things(table: str, dtype: Dtype, on_conflict: OnConflict, partition_by: Part
         table,
         Schema(name=table, primary_key="thing_id", columns=columns),
         foreign_keys=(ForeignKey.of("owner_id", "owners"),),
-        on_conflict=on_conflict,
-        newer_by="updated_at" if on_conflict is OnConflict.UPDATE_IF_NEWER else None,
+        keep=keep,
+        newer_by="updated_at" if keep is Keep.LATEST else None,
         partition_by=partition_by,
         level=1,
     )
@@ -180,12 +180,12 @@ def things(table: str, dtype: Dtype, on_conflict: OnConflict, partition_by: Part
 
 BY_DAY = PartitionBy(column="updated_at", interval="day")
 SPECS = [
-    things("dim_number", Dtype.INT, OnConflict.NOTHING),
-    things("fact_text", Dtype.STR, OnConflict.NOTHING),
-    things("dim_newer", Dtype.INT, OnConflict.UPDATE_IF_NEWER),
-    things("fact_newer", Dtype.STR, OnConflict.UPDATE_IF_NEWER),
-    things("fact_part", Dtype.STR, OnConflict.NOTHING, BY_DAY),
-    things("fact_newer_part", Dtype.INT, OnConflict.UPDATE_IF_NEWER, BY_DAY),
+    things("dim_number", Dtype.INT, Keep.FIRST),
+    things("fact_text", Dtype.STR, Keep.FIRST),
+    things("dim_newer", Dtype.INT, Keep.LATEST),
+    things("fact_newer", Dtype.STR, Keep.LATEST),
+    things("fact_part", Dtype.STR, Keep.FIRST, BY_DAY),
+    things("fact_newer_part", Dtype.INT, Keep.LATEST, BY_DAY),
 ]
 ROWS = st.builds(
     Row,
@@ -281,7 +281,7 @@ def test_files_loaded_together_are_as_if_one_had_come_after_the_other(desk: Desk
     @given(before=rows, files=st.lists(rows, min_size=2, max_size=4))
     def compare(before: list[Row], files: list[list[Row]]) -> None:
         desk.begin(spec)
-        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
+        model = Model(spec.keep is Keep.LATEST)
         earlier = desk.load(spec, before, 100, 10)
         check_books(earlier, model.load(before, earlier.file_id or 0))
         outcomes, count = desk.load_together(spec, files)
@@ -306,7 +306,7 @@ def test_the_counts_and_the_table_are_those_of_the_model(desk: Desk, spec: FileS
     @given(files=st.lists(rows, min_size=1, max_size=3), chunk_rows=st.integers(2, 5))
     def compare(files: list[list[Row]], chunk_rows: int) -> None:
         desk.begin(spec)
-        model = Model(spec.on_conflict is OnConflict.UPDATE_IF_NEWER)
+        model = Model(spec.keep is Keep.LATEST)
         for number, rows in enumerate(files, 1):
             outcome = desk.load(spec, rows, chunk_rows, number)
             check_books(outcome, model.load(rows, outcome.file_id or 0, chunk_rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from ingestion.ingestion_runner import IngestionRunner
 from ingestion.master_seeder import seed_master
 from ingestion.not_loaded import look_through
 from ingestion.scans import scan_days, scan_everything
+from ingestion.service import Service
 from tests.acceptance import samples
 from tests.acceptance.daemon import wait_until
 from tests.conftest import with_files
@@ -57,8 +57,8 @@ class Site:
 
     def load(self, inbox: Inbox, now: dt.datetime | None = None) -> IngestionRunner:
         """Load what is there; `now` is the time that contracts are held against."""
-        parts = (self.config, self.warehouse, self.tracker, inbox, threading.Event())
-        runner = IngestionRunner(*parts, utc_now=lambda: now or dt.datetime.now(dt.UTC))
+        service = Service(self.config, self.warehouse, self.tracker, inbox)
+        runner = IngestionRunner(service, utc_now=lambda: now or dt.datetime.now(dt.UTC))
         runner.drain()
         return runner
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import pickle
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from ingestion.places.place import UrlPath
 from ingestion.places.registry import opened, path_of, place_of
 from ingestion.places.store import FULL_LISTING_SECONDS, StoreScanner
 from ingestion.scans import scan_everything
+from ingestion.service import Service
 from ingestion.start_checks import check_folders
 from tests.acceptance import samples
 from tests.object_store import BUCKET, ObjectStore, object_store
@@ -85,7 +85,7 @@ def test_master_batch_and_stream_are_loaded_each_object_once(
     server.put("all/stream/2026-02-20/10/tickets.csv.part", "half")
     reports: list[str] = []
     inbox = Inbox(config, tracker, report=lambda _kind, path, _message: reports.append(str(path)))
-    runner = IngestionRunner(config, warehouse, tracker, inbox, threading.Event())
+    runner = IngestionRunner(Service(config, warehouse, tracker, inbox))
 
     def turn() -> dict[Status, int]:
         runner.summary.files.clear()

@@ -9,8 +9,9 @@ a gate that every row has to pass.
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,16 +29,27 @@ from datawarehouse.db_connection import Warehouse
 from ingestion.pipeline import Pipeline
 from tests.conftest import SETTINGS_FROM_OUTSIDE, fresh_database
 from tests.object_store import BUCKET, object_store
+from tests.workbooks import CellError, ods, packed, parquet, xlsx
 
 ROADS = ("load", "group", "heal", "replay", "reprocess")
 WORLDS = ("local-folder", "local-store", "dask-folder", "dask-store")
 DAY = "2026-02-20"
-COLUMNS = ("id", "shelf_id", "gate", "name", "amount", "mail", "seen_at")
+COLUMNS = ("id", "shelf_id", "gate", "name", "amount", "mail", "seen_at", "line", "up")
 
 Row = dict[str, Any]
 
 
-def row(number: Any, name: Any = "x", *, amount: Any = "1.50", shelf: Any = 1, seen: str = "2026-01-05") -> Row:
+def row(
+    number: Any,
+    name: Any = "x",
+    *,
+    amount: Any = "1.50",
+    shelf: Any = 1,
+    seen: str = "2026-01-05",
+    line: Any = "",
+    up: Any = "",
+) -> Row:
+    """`line` may be of the key, `up` refers to a row of the same table."""
     return {
         "id": number,
         "shelf_id": shelf,
@@ -46,7 +58,30 @@ def row(number: Any, name: Any = "x", *, amount: Any = "1.50", shelf: Any = 1, s
         "amount": amount,
         "mail": f"p{number}@mail.com",
         "seen_at": seen,
+        "line": line,
+        "up": up,
     }
+
+
+def typed(number: Any, name: Any = "x", *, amount: Any = 1.5, shelf: Any = 1) -> Row:
+    """A row of a format whose values have types."""
+    return {**row(number, name, amount=amount, shelf=shelf), "seen_at": dt.datetime(2026, 1, 5, 8, 30)}
+
+
+def content(rows: Sequence[Row], columns: Sequence[str], ending: str) -> bytes:
+    """A file of these rows, in the format that its ending says."""
+    extension, packing = f".{ending.split('.')[1]}", ending.partition(ending.split(".")[1])[2]
+    values = [[row[name] for name in columns] for row in rows]
+    match extension:
+        case ".csv":
+            text = io.StringIO()
+            csv.writer(text).writerows([columns, *values])
+            data = text.getvalue().encode()
+        case ".parquet":
+            data = parquet({name: [row[name] for row in rows] for name in columns})
+        case _:
+            data = {".xlsx": xlsx, ".ods": ods}[extension]([columns, *values])
+    return packed(data, packing, f"member{extension}")
 
 
 @dataclass(frozen=True)
@@ -54,16 +89,26 @@ class Case:
     """A file, what is there before it, and what has to come of it: rows of the table, refusals by row, books."""
 
     rows: tuple[Row, ...]
-    table: dict[Any, str]  # id → name
+    table: dict[Any, str | None]  # key → name
     refused: dict[int, tuple[str, ...]] = field(default_factory=dict)  # row number → column: rule
     books: tuple[int, int, int] = (0, 0, 0)  # inserted, updated, already present
     before: tuple[Row, ...] = ()
     newest: bool = False  # update_if_newer by seen_at
     ddl: str = ""  # on the table {table}
+    ending: str = ".csv"  # of its file's name
+    key: str | list[str] = "id"  # as in the YAML; of rows without one, `table` has their numbers in the file
+    foreign_keys: dict[str, str] = field(default_factory=dict)  # beside that to a shelf; {type} is the case's own
+
+    @property
+    def key_columns(self) -> str:
+        """What tells its rows apart, in SQL; as one value."""
+        if isinstance(self.key, list):
+            return f"concat_ws('/', {', '.join(self.key)})"
+        return "_row" if self.key == "row" else self.key
 
 
 class Outcome(NamedTuple):
-    table: dict[Any, str]
+    table: dict[Any, str | None]
     refused: dict[int, tuple[str, ...]]
     books: tuple[int, int, int]
 
@@ -126,8 +171,137 @@ CASES: dict[str, Case] = {
         before=(row(1, "old"), row(2, "old")),
         newest=True,
     ),
+    "workbook": Case(
+        (
+            typed(1, "a"),
+            typed(2, "b", amount=-1),
+            typed(3, CellError("#N/A")),
+            typed("x", "d"),
+            typed(5, "e", amount=CellError("#DIV/0!")),
+            typed(1, "again"),
+        ),
+        {1: "a"},
+        {
+            2: ("amount: at_least",),
+            3: ("name: error_value",),
+            4: ("id: dtype",),
+            5: ("amount: error_value",),
+            6: ("id: duplicate",),
+        },
+        (1, 0, 0),
+        ending=".xlsx",
+    ),
+    "parquet": Case(
+        (typed(1, "a"), typed(2, "b", amount=-1), typed(3, "c", shelf=99), typed(1, "again"), typed(5, None)),
+        {1: "a", 5: None},
+        {2: ("amount: at_least",), 3: ("shelf_id: parent_missing",), 4: ("id: duplicate",)},
+        (2, 0, 0),
+        ending=".parquet",
+    ),
+    "packed_workbook": Case(
+        (typed(1, "new"), typed(2, "b", amount=-1)),
+        {1: "old"},
+        {2: ("amount: at_least",)},
+        (0, 0, 1),
+        before=(typed(1, "old"),),
+        ending=".ods.zip",
+    ),
+    "packed": Case(
+        (row(1, "a"), row(2, "b", amount="-1")), {1: "a"}, {2: ("amount: at_least",)}, (1, 0, 0), ending=".csv.zst"
+    ),
     "missing_parent": Case(
         (row(1, "a"), row(2, "b", shelf=99)), {1: "a"}, {2: ("shelf_id: parent_missing",)}, (1, 0, 0)
+    ),
+    "key_of_two_columns": Case(
+        (
+            row(1, "a", line="x"),
+            row(1, "b", line=' "y" '),
+            row("1.0", "again", line="x"),
+            row(1, "bad", line="z", amount="-1"),
+            row(1, "good", line="z"),
+        ),
+        {"1/x": "a", '1/"y"': "b", "1/z": "good"},
+        {3: ("id, line: duplicate",), 4: ("amount: at_least",)},
+        (3, 0, 0),
+        key=["id", "line"],
+    ),
+    "key_of_two_columns_known": Case(
+        (row(1, "new", line="x"), row(1, "b", line="y"), row(1, "again", line="x")),
+        {"1/x": "old", "1/y": "b"},
+        {3: ("id, line: duplicate",)},
+        (1, 0, 1),
+        before=(row(1, "old", line="x"),),
+        key=["id", "line"],
+    ),
+    "key_of_two_columns_newer": Case(
+        (
+            row(1, "new", line="x", seen="2026-01-06"),
+            row(1, "late", line="y", seen="2026-01-01"),
+            row(1, "newest", line="x", seen="2026-01-07"),
+            row(2, "c", line="x"),
+        ),
+        {"1/x": "newest", "1/y": "old", "2/x": "c"},
+        books=(1, 1, 2),
+        before=(row(1, "old", line="x"), row(1, "old", line="y")),
+        newest=True,
+        key=["id", "line"],
+    ),
+    "no_key": Case(
+        (row(1, "a"), row(1, "b"), row(1, "bad", amount="-1"), row(1, "a"), row("", "c", shelf=99)),
+        {1: "a", 2: "b", 4: "a"},
+        {3: ("amount: at_least",), 5: ("shelf_id: parent_missing",)},
+        (3, 0, 0),
+        key="row",
+    ),
+    "no_key_and_a_refusal": Case(
+        (row(1, "a"), row(2, "forbidden"), row(1, "a")),
+        {1: "a", 3: "a"},
+        {2: ("PostgreSQL: 23514 check_violation",)},
+        (2, 0, 0),
+        before=(row(1, "before"),),
+        key="row",
+        ddl="ALTER TABLE {table} ADD CHECK (name <> 'forbidden')",
+    ),
+    "tree": Case(
+        (row(3, "c", up=2), row(2, "b", up=1), row(1, "a"), row(5, "e", up=99), row(6, "f", up=5)),
+        {1: "a", 2: "b", 3: "c"},
+        {4: ("up: parent_missing",), 5: ("up: parent_missing",)},
+        (3, 0, 0),
+        foreign_keys={"up": "{type}"},
+    ),
+    "circle": Case(
+        (
+            row(1, "a", up=2),
+            row(2, "b", up=3),
+            row(3, "c", up=1),
+            row(4, "d", up=4),
+            row(5, "bad", up=1, amount="-1"),
+        ),
+        {1: "a", 2: "b", 3: "c", 4: "d"},
+        {5: ("amount: at_least",)},
+        (4, 0, 0),
+        foreign_keys={"up": "{type}"},
+    ),
+    "tree_of_a_key_of_two_columns": Case(
+        (
+            row(3, "c", up=2, line="x"),
+            row(2, "b", up=1, line="x"),
+            row(1, "a", line="x"),
+            row(4, "d", up=1, line="y"),
+        ),
+        {"1/x": "a", "2/x": "b", "3/x": "c"},
+        {4: ("up, line: parent_missing",)},
+        (3, 0, 0),
+        key=["id", "line"],
+        foreign_keys={"up, line": "{type}"},
+    ),
+    "refused_parent": Case(
+        (row(2, "b", up=1), row(1, "forbidden"), row(3, "c")),
+        {3: "c"},
+        {1: ("up: parent_missing",), 2: ("PostgreSQL: 23514 check_violation",)},
+        (1, 0, 0),
+        foreign_keys={"up": "{type}"},
+        ddl="ALTER TABLE {table} ADD CHECK (name <> 'forbidden')",
     ),
 }
 
@@ -156,27 +330,33 @@ class World:
 
     def configure(self, *, gate_shut: bool, gated: tuple[str, ...]) -> None:
         """Write the YAML; types on the roads of `gated` refuse every row while the gate is shut."""
-        stream, schemas = {}, {}
+        stream: dict[str, Any] = {}
+        schemas: dict[str, Any] = {}
         shelf = {"name": "shelf_id", "dtype": "int"}
         for case_name, case in CASES.items():
             for road in ROADS:
                 name = f"{case_name}_{road}"
                 shut = gate_shut and road in gated
-                stream[f"{name}*.csv"] = {
+                stream[f"{name}*{case.ending}"] = {
                     "table": f"fact_{name}",
-                    "foreign_keys": {"shelf_id": f"shelves_{road}"},
+                    "foreign_keys": {
+                        "shelf_id": f"shelves_{road}",
+                        **{columns: parent.format(type=name) for columns, parent in case.foreign_keys.items()},
+                    },
                     **({"on_conflict": "update_if_newer", "newer_by": "seen_at"} if case.newest else {}),
                 }
                 schemas[name] = {
-                    "primary_key": "id",
+                    "primary_key": case.key,
                     "columns": [
-                        {"name": "id", "dtype": "int", "nullable": False},
+                        {"name": "id", "dtype": "int", "nullable": case.key == "row"},
                         shelf,
                         {"name": "gate", "dtype": "str", "allowed_values": ["shut" if shut else "open"]},
                         {"name": "name", "dtype": "str"},
                         {"name": "amount", "dtype": "float", "sql_type": "numeric(8,2)", "rules": {"at_least": 0}},
                         {"name": "mail", "dtype": "str", "pii": "email"},
                         {"name": "seen_at", "dtype": "datetime"},
+                        {"name": "line", "dtype": "str", "nullable": "line" not in case.key},
+                        {"name": "up", "dtype": "int"},
                     ],
                 }
         for road in ROADS:
@@ -188,7 +368,7 @@ class World:
                 "batch": {"dir": "data/batch", "expected_files": {}},
                 "stream": {"dir": f"{self._store}/stream", "expected_files": stream},
             },
-            "reader": {"file_type_map": {f"{name}*.csv": name for name in schemas}},
+            "reader": {"file_type_map": {pattern: pattern.partition("*")[0] for pattern in stream}},
             "schemas": schemas,
             "execution": {"engine": self.engine, "workers": 1},
             "pii": {"hash_key": "a key for the parity of roads"},
@@ -198,15 +378,13 @@ class World:
         path.write_text(yaml.safe_dump(text))
         self._env.setenv("FASTFEAST_CONFIG", str(path))
 
-    def put(self, name: str, rows: tuple[Row, ...], columns: tuple[str, ...] = COLUMNS) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-        path = f"{self._store}/stream/{DAY}/09/{name}.csv"
+    def put(
+        self, name: str, rows: tuple[Row, ...], columns: tuple[str, ...] = COLUMNS, ending: str = ".csv"
+    ) -> None:
+        path = f"{self._store}/stream/{DAY}/09/{name}{ending}"
         file_system, inner = fsspec.core.url_to_fs(path)
         file_system.makedirs(inner.rpartition("/")[0], exist_ok=True)
-        file_system.pipe_file(inner, text.getvalue().encode())
+        file_system.pipe_file(inner, content(rows, columns, ending))
 
     def turn(self) -> None:
         """Load all that is there."""
@@ -228,11 +406,19 @@ class World:
             return tx.fetchall()
 
     def outcome(self, case: str, road: str) -> Outcome:
-        name = f"{case}_{road}"
-        table = dict(self.query(f"SELECT id, name FROM fact_{name} WHERE id < 9000"))
-        (file_id,) = self.query("SELECT file_id FROM pipeline_file_log WHERE file_name = %s", f"{name}.csv")[0]
+        name, key = f"{case}_{road}", CASES[case].key_columns
+        wanted = "id < 9000 AND name IS DISTINCT FROM 'before'"
+        table = dict(self.query(f"SELECT {key}, name FROM fact_{name} WHERE {wanted}"))
+        (file_id,) = self.query(
+            "SELECT file_id FROM pipeline_file_log WHERE file_name = %s", f"{name}{CASES[case].ending}"
+        )[0]
+        # Of the parents that an orphan lacked at first, those count for which it waits still.
         refused = self.query(
-            "SELECT row_number, reasons FROM quarantine WHERE file_id = %s AND resolution IS NULL", file_id
+            "SELECT row_number, (SELECT jsonb_agg(r) FROM jsonb_array_elements(reasons) r"
+            " WHERE r ->> 'rule' <> 'parent_missing' OR EXISTS (SELECT FROM orphan_wait w"
+            " WHERE (w.file_id, w.row_number, w.fk_column) = (q.file_id, q.row_number, r ->> 'column')))"
+            " FROM quarantine q WHERE file_id = %s AND resolution IS NULL",
+            file_id,
         )
         named = {
             number: tuple(f"{r['column']}: {r['rule']}" if r["column"] else _sqlstate(r["rule"]) for r in reasons)
@@ -265,11 +451,11 @@ def play(world: World) -> dict[tuple[str, str], Outcome]:
             if case.ddl:
                 world.execute(case.ddl.format(table=f"fact_{name}_{road}"))
             if case.before and road != "heal":
-                world.put(f"{name}_{road}_before", case.before)
+                world.put(f"{name}_{road}_before", case.before, ending=case.ending)
     world.execute("INSERT INTO fact_shelves_heal (shelf_id, _file_id) VALUES (1, 1)")
     for name, case in CASES.items():
         if case.before:
-            world.put(f"{name}_heal_before", case.before)
+            world.put(f"{name}_heal_before", case.before, ending=case.ending)
     world.turn()
     # A parent that is referred to can't go; the rows of `heal` refer to it no more while it is away.
     for name in CASES:
@@ -278,17 +464,17 @@ def play(world: World) -> dict[tuple[str, str], Outcome]:
     world.configure(gate_shut=True, gated=gated)
     for name, case in CASES.items():
         for road in ROADS:
-            world.put(f"{name}_{road}", case.rows)
+            world.put(f"{name}_{road}", case.rows, ending=case.ending)
             if road == "group":
-                world.put(f"{name}_{road}_beside", (row(9001),))
-                world.put(f"{name}_{road}_last", (row(9002),))
+                world.put(f"{name}_{road}_beside", (row(9001, line="z"),), ending=case.ending)
+                world.put(f"{name}_{road}_last", (row(9002, line="z"),), ending=case.ending)
     world.turn()
     world.configure(gate_shut=False, gated=gated)
     world.put("shelves_heal_again", shelves, ("shelf_id",))
     world.turn()
-    for name in CASES:
+    for name, case in CASES.items():
         ((file_id,),) = world.query(
-            "SELECT file_id FROM pipeline_file_log WHERE file_name = %s", f"{name}_reprocess.csv"
+            "SELECT file_id FROM pipeline_file_log WHERE file_name = %s", f"{name}_reprocess{case.ending}"
         )
         world.command("reprocess", file_id, "--yes")
         world.command("quarantine", "replay", "--table", f"fact_{name}_replay", "--yes")

@@ -19,7 +19,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extensions import make_dsn
 
 from config.errors import Collision, ConfigError, DataError
-from config.model import FileJob, FileOutcome, OnConflict
+from config.model import FileJob, FileOutcome, Keep
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loader
@@ -170,11 +170,9 @@ def test_the_rows_and_the_books_are_those_of_a_plain_table(
 
 
 def updating(config: PipelineConfig) -> PipelineConfig:
-    newer = OnConflict.UPDATE_IF_NEWER
+    newer = Keep.LATEST
     files = [
-        dataclasses.replace(s, on_conflict=newer, newer_by="delivered_at")
-        for s in config.files
-        if s.name == "orders"
+        dataclasses.replace(s, keep=newer, newer_by="delivered_at") for s in config.files if s.name == "orders"
     ]
     return with_files(config, tuple(files[0] if spec.name == "orders" else spec for spec in config.files))
 

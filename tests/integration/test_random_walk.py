@@ -19,6 +19,7 @@ from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema.late_pii import mask_late_columns
+from datawarehouse.schema_init import init_schema
 from ingestion.file_tracker import FileTracker
 from ingestion.retention import Retention
 from tests.acceptance.daemon import SHIPPED_CONFIG
@@ -29,7 +30,7 @@ from workbench.verify import run_checks
 
 STEPS = int(os.environ.get("WALK_STEPS", "50"))
 SEEDS = [int(seed) for seed in os.environ.get("WALK_SEED", "1,2").split(",")]
-WALKED = ("dim_customer", "fact_order")
+WALKED = ("dim_customer", "fact_order", "dim_visit", "fact_note")
 KEYS = 6  # customers and orders, so that they meet again and again
 KEPT_DAYS = 30
 
@@ -40,6 +41,23 @@ INSERT INTO pipeline_file_log (file_name, file_path, file_hash, file_size, file_
 VALUES ('{table}', '{table}', '{table}', 0, 'batch', '{table}', '{table}', 'success', 1, 1, 1, '');
 UPDATE {table} SET _file_id = (SELECT file_id FROM pipeline_file_log WHERE file_name = '{table}');
 """
+
+
+# Beside the shipped ones: rows of a key of two columns that refer to each other, and rows without a key to them
+OTHERS: dict[str, dict[str, Any]] = {
+    "visits": {
+        "table": "dim_visit",
+        "foreign_keys": {"site, before": "visits", "customer_id": "customers"},
+        "key": ["site", "no"],
+        "columns": {"site": "str", "no": "int", "before": "int", "customer_id": "int"},
+    },
+    "notes": {
+        "table": "fact_note",
+        "foreign_keys": {"site, no": "visits"},
+        "key": "row",
+        "columns": {"site": "str", "no": "int"},
+    },
+}
 
 
 class Walk:
@@ -73,6 +91,7 @@ class Walk:
         tables = [line.split()[2] for line in PARENTS.strip().splitlines()]
         self.site.execute(PARENTS + "".join(BOOKS_OF_PARENTS.format(table=table) for table in tables))
         self._configure(relaxed=False, updates=False, pii=False, cheap=True)
+        init_schema(self.site.warehouse, self.site.config)
 
     def step(self) -> None:
         what = self.random.choices(list(self.steps), list(self.steps.values()))[0]
@@ -83,10 +102,15 @@ class Walk:
 
     def load(self) -> str:
         keys = [self.random.randint(1, KEYS) for _ in range(self.random.randint(1, 8))]
-        if self.random.random() < 0.5:
-            name, text = "customers.csv", CUSTOMERS + "".join(self._customer(key) for key in keys)
+        name = self.random.choice(["customers", "orders", "visits", "notes"]) + ".csv"
+        if name == "customers.csv":
+            text = CUSTOMERS + "".join(self._customer(key) for key in keys)
+        elif name == "orders.csv":
+            text = ORDERS + "".join(self._order(key) for key in keys)
+        elif name == "visits.csv":
+            text = "site,no,before,customer_id\n" + "".join(self._visit(key) for key in keys)
         else:
-            name, text = "orders.csv", ORDERS + "".join(self._order(key) for key in keys)
+            text = "site,no\n" + "".join(f"{self._site()},{self.random.choice([key, 'x'])}\n" for key in keys)
         if self.random.random() < 0.3:
             text += "1,2\n"
         self.loaded.append((f"{len(self.loaded)}/{name}", text))
@@ -112,11 +136,19 @@ class Walk:
     def _order(self, key: int) -> str:
         return order(f"o{key}", self.random.randint(1, KEYS), amount=self.random.choice([1, 1, -1]))
 
+    def _visit(self, key: int) -> str:
+        before, customer_id = (self.random.choice(["", self._key()]) for _ in range(2))
+        return f"{self._site()},{key},{before},{customer_id}\n"
+
+    def _site(self) -> str:
+        return self.random.choice(["a", "b"])
+
     # ---------------------------------------------------------------- commands
 
     def edit(self) -> str:
         field = self.random.choice(
             [
+                *(f"no={self._key()}", f"site={self._site()}", f"before={self._key()}"),
                 *("gender=male", "order_amount=1", "region_id=1", "region_id=2", "full_name=Person Edited"),
                 *(f"customer_id={self._key()}", f"order_id=o{self._key()}", "customer_id=x"),
             ]
@@ -200,6 +232,17 @@ class Walk:
         if choices["updates"]:
             expected = config["watcher"]["batch"]["expected_files"]["customers.csv"]
             expected.update(on_conflict="update_if_newer", newer_by="updated_at")
+        for name, given in OTHERS.items():
+            keys = set(given["key"]) if isinstance(given["key"], list) else set()
+            config["schemas"][name] = {
+                "primary_key": given["key"],
+                "columns": [
+                    {"name": column, "dtype": dtype, "nullable": column not in keys}
+                    for column, dtype in given["columns"].items()
+                ],
+            }
+            expected = {"table": given["table"], "foreign_keys": given["foreign_keys"]}
+            config["watcher"]["batch"]["expected_files"][f"{name}.csv"] = expected
         config["retention"] = {"quarantine_days": KEPT_DAYS, "logs_days": None, "tracker_days": None}
         self._path.write_text(yaml.safe_dump(config))
 

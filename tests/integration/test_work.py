@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.key import Key
 from config.model import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
@@ -181,7 +180,7 @@ def test_a_chunk_takes_a_few_times_its_text_and_leaves_nothing_behind(
     held: list[float] = []
     with opened(path) as file:
         for chunk in read_chunks(file, name, spec.schema, chunk_rows):
-            batch = validate(chunk.ordered_by(Key(("order_id",))), spec, config.validation.dates)
+            batch = validate(chunk.ordered_by(["order_id"]), spec, config.validation.dates)
             held.append((pa.total_allocated_bytes() - before) / text_bytes(chunk))
             del chunk, batch
     assert len(held) == 8_000 // chunk_rows

@@ -24,6 +24,7 @@ from ingestion.ingestion_runner import IngestionRunner
 from ingestion.master_seeder import seed_master
 from ingestion.outage import Outage
 from ingestion.scans import scan_everything
+from ingestion.service import Service
 from tests.acceptance import samples
 from tests.integration.alerts import caught_alerts, titles
 
@@ -56,7 +57,7 @@ def workers(
     try:
         yield (
             IngestionRunner(
-                *(config, warehouse, tracker, inbox, stop), engine=engine, most_together=most_together
+                Service(config, warehouse, tracker, inbox, stop), engine=engine, most_together=most_together
             ),
             inbox,
         )

@@ -130,7 +130,10 @@ def test_a_mistake_in_the_key_is_told(home: Path, key: dict[str, Any], told: str
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
-        ({"new_columns": "keep_all"}, "expected_files.pets.csv.new_columns: Input should be 'fail' or 'ignore'"),
+        (
+            {"new_columns": "keep_all"},
+            "expected_files.pets.csv.new_columns: Input should be 'fail', 'ignore', 'keep' or 'add'",
+        ),
         ({"missing_columns": "ignore"}, "pets.csv.missing_columns: Input should be 'fail' or 'null'"),
         ({"read": {"records": "a"}}, "pets.csv.read.records: belongs to json, not to csv"),
         ({"new_columns": "ignore", "missing_columns": "null"}, ""),

@@ -339,16 +339,16 @@ BY_BORN = {"newer_by": "born"}
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        ({"keep": "first"}, "nothing"),
-        ({"keep": "latest", **BY_BORN}, "update_if_newer"),
-        ({"on_conflict": "update_if_newer", **BY_BORN}, "update_if_newer"),
-        ({"keep": "latest", "on_conflict": "update_if_newer", **BY_BORN}, "update_if_newer"),
-        ({}, "nothing"),
+        ({"keep": "first"}, "first"),
+        ({"keep": "latest", **BY_BORN}, "latest"),
+        ({"on_conflict": "update_if_newer", **BY_BORN}, "latest"),
+        ({"keep": "latest", "on_conflict": "update_if_newer", **BY_BORN}, "latest"),
+        ({}, "first"),
     ],
 )
 def test_what_becomes_of_a_known_key_is_said_in_either_way(home: Path, said: dict[str, Any], meant: str) -> None:
     config = changed(PETS, {**SMALL["watcher"]["batch"]["expected_files"]["pets.csv"], **said})
-    assert load(home, config).by_logical_name["pets"].on_conflict == meant
+    assert load(home, config).by_logical_name["pets"].keep == meant
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_file_has_the_columns_that_its_policies_let_it_have(
 
 def test_the_way_out_is_that_of_the_difference() -> None:
     with pytest.raises(
-        FileRejected, match=r"unexpected: b \(the YAML can say: new_columns: ignore, to leave such c"
+        FileRejected, match=r"unexpected: b \(the YAML can say: new_columns: keep, to have such columns in _extra"
     ):
         match_columns(schema(A), ["id", "a", "b"])
     with pytest.raises(

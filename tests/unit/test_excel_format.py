@@ -237,7 +237,9 @@ CELLS = st.one_of(
     .map(lambda f: float(f"{f:.15g}"))
     .filter(lambda f: abs(f) < 2**53),
     st.datetimes(dt.datetime(1950, 1, 1), dt.datetime(2199, 1, 1)).map(lambda t: t.replace(microsecond=0)),
-    st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1, max_size=20),
+    st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1, max_size=20).filter(
+        str.strip  # the reader of workbooks gives nothing but blanks as an empty cell
+    ),
 )
 
 

@@ -257,3 +257,25 @@ def test_a_beginning_tells_what_a_file_may_be(beginning: bytes, names: list[str]
 def test_csv_is_sniffed_for_its_delimiter(text: str, found: dict[str, Any]) -> None:
     csv = next(one for one in FORMATS if one.name == "csv")
     assert csv.sniff(text.encode(), csv.Options()) == found
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "whole"),
+    [
+        ({}, b'a\n"x\ny"\n', True),
+        ({}, b'a\n"x\n', False),
+        ({}, b"a\nx", False),
+        ({"quote": "'"}, b"a\n'x\n", False),
+        ({"quote": "'"}, b'a\n"x\n', True),
+        ({"quote": "none"}, b'a\n"x\n', True),
+        ({"escape": "\\"}, b"a\nx\n", False),  # it is looked at more closely
+        ({"encoding": "utf-16"}, b"\xfe\xff\0a\0\n", False),
+        ({"format": "ndjson"}, b'{"a": "\\""}\n', True),
+        ({"format": "ndjson"}, b'{"a": 1}', False),
+    ],
+)
+def test_a_format_tells_whether_a_beginning_ends_with_a_record(
+    read: dict[str, Any], text: bytes, whole: bool
+) -> None:
+    found, options = FORMATS.get(ReadOptions(**read), "things.csv")
+    assert found.ends_with_record([text[:3], text[3:]], options) is whole

@@ -118,7 +118,7 @@ def test_personal_data_is_what_checks_out_or_what_its_name_says(
         ("region_id", ["1.0", "2.0"], {"dtype": "int", "sql_type": "bigint"}),
         ("visits", ["3000000000", "1"], {"dtype": "int", "sql_type": "bigint"}),
         ("is_open", ["True", "False"], {"dtype": "bool"}),
-        ("birth_date", ["1990-01-01", "1991-02-02"], {"dtype": "datetime", "personal": True}),
+        ("birth_date", ["1990-01-01", "1991-02-02"], {"dtype": "date", "personal": True}),
     ],
 )
 def test_a_type_is_wide_enough_for_the_next_file_and_nothing_is_bound(

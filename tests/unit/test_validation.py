@@ -195,7 +195,7 @@ def test_an_orphan_knows_what_it_waits_for_and_a_null_parent_is_none() -> None:
         parents={7},
     )
     assert batch.rows().column("id").to_pylist() == [2]
-    assert [(r.number, r.missing) for r in batch.rejections()] == [
+    assert [(r.number, tuple(m[:2] for m in r.missing)) for r in batch.rejections()] == [
         (1, (("a", "370"), ("b", "x"))),
         (3, (("b", "x"),)),
     ]

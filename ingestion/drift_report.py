@@ -1,0 +1,48 @@
+"""What is told of columns that only a file has, or lacks: one alert a change, however many files have it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from config.drift import Change, ChangeKind
+from config.model import FileOutcome, FileSpec
+from utils.alerter import send_alert
+from utils.alerts import AlertKind
+from validation.drift import rename_told, told_name
+
+_REFUSED = {ChangeKind.UNEXPECTED, ChangeKind.MISSING}  # the file's own alert says it
+
+
+def report_drift(outcome: FileOutcome, new: Sequence[Change], name: str) -> None:
+    """Tell of the changes of the file `name` that nobody has met before."""
+    told = [change for change in new if change.kind not in _REFUSED]
+    if not told:
+        return
+    spec = outcome.job.spec
+    text = "; ".join(what_became(spec, change) for change in told)
+    send_alert(AlertKind.COLUMNS_DIFFER, text, file_type=spec.name, place=f"{name} (file {outcome.file_id})")
+
+
+def what_became(spec: FileSpec, change: Change) -> str:
+    """A change in a sentence, with what can be done."""
+    name = told_name(change.column)
+    if change.kind is ChangeKind.NULL:
+        return f"{name} is missing: it is null, or its default, in the rows of such files"
+    became = {
+        ChangeKind.KEPT: f"kept in {spec.table}._extra; `{adoption(spec, name)}` makes it a column",
+        ChangeKind.ADDED: f"{spec.table} has got a column for it, of text",
+        ChangeKind.IGNORED: "its values are left out (new_columns: ignore)",
+        ChangeKind.UNEXPECTED: "its files are refused (new_columns: fail)",
+        ChangeKind.MISSING: "its files are refused (missing_columns: fail)",
+    }[change.kind]
+    renamed = ""
+    if column := spec.schema.by_name.get(change.looks_like or ""):
+        renamed = f"; {rename_told(column, name)}"
+    verb = "is missing" if change.kind is ChangeKind.MISSING else "is new"
+    return f"{name} {verb}: {became}{renamed}"
+
+
+def adoption(spec: FileSpec, column: str) -> str:
+    """The command that makes a kept column one of the schema."""
+    return f"python main.py adopt {spec.name} {shlex.quote(column)}"

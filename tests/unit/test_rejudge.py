@@ -1,0 +1,33 @@
+"""A refused row that is judged again is held to what the load held against it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from config.model import Column, Dtype, PiiKind, Stage
+from tests.unit.test_validation import DATES, make_spec
+from validation.batch import Reason
+from validation.rejudge import Refused, judge_again
+
+SPEC = make_spec(
+    Column(name="phone", dtype=Dtype.STR, pii=PiiKind.TEXT),
+    Column(name="note", dtype=Dtype.STR, rules={"required_when": {"phone": ["1"]}}),
+)
+BROKEN = (Reason(Stage.RECORDS, "required_when", "note"),)
+
+
+@pytest.mark.parametrize(
+    ("row", "refused"),
+    [
+        (Refused({"id": "1", "phone": "a" * 64, "note": None}, BROKEN), True),
+        (Refused({"id": "1", "phone": "a" * 64, "note": "x"}, BROKEN, frozenset({"note"})), False),
+        (Refused({"id": "1", "phone": "b" * 64, "note": None}, BROKEN, frozenset({"phone"})), False),
+        (Refused({"id": "1", "phone": "a" * 64, "note": None}, ()), False),
+        (Refused({"id": "1", "phone": "1", "note": None}, ()), False),
+    ],
+)
+def test_a_rule_that_looks_at_a_hashed_column_stands_until_one_of_both_is_edited(row: Any, refused: bool) -> None:
+    batch, _ = judge_again(SPEC, [row], DATES)
+    assert [r.reasons for r in batch.rejections()] == ([BROKEN] if refused else [])

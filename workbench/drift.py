@@ -1,0 +1,137 @@
+"""`python main.py drift` and `adopt`: columns that only files have, and how one becomes a part of its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from config.drift import Change, ChangeKind
+from config.errors import ConfigError, PipelineError
+from config.model import EXTRA, Dtype, FileSpec
+from config.settings import PipelineConfig
+from datawarehouse import drift_log
+from datawarehouse.adoption import Adopted, back_fill, give_column
+from datawarehouse.schema.differences import Found, columns_there
+from ingestion.drift_report import what_became
+from workbench.arguments import spec_of_table
+from workbench.output import AsJson, say, show_rows
+from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+from workbench.writing import Workplace, Yes, ask, workplace
+from workbench.yaml_edit import in_flow, replace_text, text_of, with_column
+
+TypeName = Annotated[str, typer.Argument(metavar="TYPE", help="A file type or its table, as visits.")]
+
+
+@command
+def drift(
+    of_type: Annotated[str | None, typer.Argument(metavar="TYPE", help="Only files of this type.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Columns that files had and their schemas have not, or that files lacked; and what to do about each."""
+    config = checked_config()
+    name = spec_of_table(config, of_type).name if of_type else None
+    with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
+        met = drift_log.met(tx, name)
+    rows = [_shown(config, row) for row in met]
+    show_rows(rows, as_json=as_json, empty="No file had other columns than its schema.")
+
+
+def _shown(config: PipelineConfig, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": row["logical_name"],
+        "column": row["column_name"],
+        "kind": row["kind"],
+        "since": row["first_seen_at"],
+        "last": row["last_seen_at"],
+        "files": row["files"],
+        "rows": row["rows"],
+        "example_file": row["last_file"],
+        "what_to_do": _what_to_do(config, row),
+    }
+
+
+def _what_to_do(config: PipelineConfig, row: dict[str, Any]) -> str:
+    spec = config.by_logical_name.get(row["logical_name"])
+    if spec is None:
+        return "nothing: the YAML has no such type now"
+    name, kind = row["column_name"], ChangeKind(row["kind"])
+    column = spec.schema.by_source.get(name)
+    if kind.is_new and column is not None:
+        waits = (
+            f"; `python main.py adopt {spec.name} {name}` brings what is kept" if kind is ChangeKind.KEPT else ""
+        )
+        return f"the YAML has it now{waits}"
+    return what_became(spec, Change(kind, name, row["rows"], row["looks_like"]))
+
+
+@command
+def adopt(
+    of_type: TypeName,
+    column: Annotated[str, typer.Argument(metavar="COLUMN", help="As `drift` lists it.")],
+    dtype: Annotated[Dtype, typer.Option(help="What its values are.")] = Dtype.STR,
+    name: Annotated[str | None, typer.Option("--as", help="Another name for it in the schema and table.")] = None,
+    yes: Yes = False,
+) -> int:
+    """Make a kept column one of its type: in the YAML, in the table, and with the values of all rows so far."""
+    with workplace() as place:
+        spec = spec_of_table(place.config, of_type)
+        with place.warehouse.transaction() as tx:
+            there = columns_there(tx).get(spec.table, {})
+        place.write(lambda _: None)  # may this role do that?
+        config = place.config
+        if column not in spec.schema.by_source:
+            ask(f"Write {column} into the YAML, and add it to {spec.table}?", yes=yes)
+            config = _with_column(place.config, spec, _entry(spec, column, dtype, name, there))
+        return _adopt(place, config, spec.name, column, has_extra=EXTRA in there)
+
+
+def _entry(
+    spec: FileSpec, column: str, dtype: Dtype, name: str | None, there: Mapping[str, Found]
+) -> dict[str, Any]:
+    """The column as the YAML says it. Raises ConfigError where schema or table have another one by its name."""
+    wanted = name or column
+    if wanted in spec.schema.by_name:
+        names = in_flow([*spec.schema.by_name[wanted].names_in_file, column])
+        raise ConfigError(
+            f"the schema has a column {wanted}: write from: {names} there, and run this again for what is kept"
+        )
+    if wanted in there and (there[wanted].sql_type != "text" or dtype is not Dtype.STR):
+        raise ConfigError(
+            f"{spec.table} has a column {wanted} of type {there[wanted].sql_type} already; write it into the YAML "
+            "with that type, or take another name: --as"
+        )
+    source = {"from": column} if wanted != column else {}
+    return {"name": wanted, "dtype": dtype.value, "optional": True, **source}
+
+
+def _with_column(config: PipelineConfig, spec: FileSpec, entry: dict[str, Any]) -> PipelineConfig:
+    """The configuration, in whose YAML the column is now. Raises ConfigError; then nothing has changed."""
+    path, text = with_column(config.source, spec.name, entry)
+    before = text_of(path)
+    replace_text(path, text)
+    try:
+        found = checked_config()
+    except PipelineError:
+        replace_text(path, before)
+        raise
+    say(f"{path}: schemas.{spec.name}.columns has {entry['name']}")
+    return found
+
+
+def _adopt(place: Workplace, config: PipelineConfig, type_name: str, name: str, *, has_extra: bool) -> int:
+    spec = config.by_logical_name[type_name]
+    column = spec.schema.by_source[name]
+    place.write(lambda tx: give_column(tx, config, spec))
+    done = place.write(lambda tx: back_fill(tx, spec, column, name)) if has_extra else Adopted(0, 0)
+    place.done(f"{spec.table}.{column.target}: {done.moved} rows have got their values", rows=done.moved)
+    if done.left:
+        files = ", ".join(f"{key} of file {file_id}" for file_id, key in done.first_left)
+        more = ", …" if done.left > len(done.first_left) else ""
+        say(
+            f"{done.left} values are no {column.dtype.value}, or their rows have another value: they are in "
+            f"{spec.table}.{EXTRA} as before. Keys: {files}{more}"
+        )
+    say("A service that runs keeps the column in _extra until it is started again: then run this once more.")
+    return EXIT_FOUND if done.left else EXIT_OK
