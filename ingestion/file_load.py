@@ -174,7 +174,9 @@ class FileLoad:
             with self._batches(job, load.file, met) as batches:
                 return replace(self._load_rows(load, job, file_id, batches), drift=met.changes())
         except FileRejected as problem:
-            raise FileRejected(f"{job.spec.name}: {problem}") from None
+            named = FileRejected(f"{job.spec.name}: {problem}")
+            named.changes = tuple(replace(change, of=job.spec.name) for change in problem.changes)
+            raise named from None
 
     def _load_rows(self, load: _Load, job: FileJob, file_id: int, batches: Iterator[Batch]) -> FileOutcome:
         """Load the rows of one type, and balance its books."""

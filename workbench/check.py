@@ -23,12 +23,14 @@ from config.model import Feed, FileSpec, ForeignKey, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.fk_checker import check_fk
+from ingestion.drift_report import what_became
 from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Reason
 from validation.fault_handler import quarantine_row
 from validation.key_values import key_of
+from validation.met_columns import MetColumns
 from validation.orphan_validator import Keys, KnownParents, ParentLookup
 from validation.pii_handler import MALFORMED, PiiHandler
 from validation.validation_runner import settle, validate
@@ -188,10 +190,12 @@ class Checker:
         lookup = partial(check_fk, self._tx, self._config, lock=False) if self._tx else _every_parent
         parents = KnownParents(lookup)
         seen = SeenKeys(spec)
+        met = MetColumns(spec, self._pii.hidden)
         reasons: dict[Reason, ReasonCount] = {}
         by_stage: Counter[Stage] = Counter()
         rows = self._config.reader.chunk_rows
         for chunk in read_chunks(file, path.name, spec.schema, rows, spec.read, path):
+            met.note(chunk)
             batch = validate(chunk, spec, self._config.validation.dates)
             settle(batch, parents)
             seen.reject(batch)
@@ -203,6 +207,7 @@ class Checker:
         result.refused = by_stage.total()
         result.refused_by_stage = {stage.value: by_stage[stage] for stage in Stage if by_stage[stage]}
         result.reasons = list(reasons.values())
+        result.notes += [f"{what_became(spec, change)}." for change in met.changes()]
         if seen.full:
             result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")
 

@@ -9,13 +9,12 @@ from itertools import islice
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 from msgspec import Raw
 
-from config.model import Column, Dtype, Schema, Stage, Within
+from config.model import Column, Dtype, Schema, Stage
 from config.origins import path_in_record
-from ingestion.formats.json_objects import NOT_JSON, TOO_DEEP, Found, Objects, keys_of
+from ingestion.formats.json_objects import NOT_JSON, TOO_DEEP, TWICE, Found, Objects, keys_of
 from ingestion.formats.json_record import DECODER, Fields, Record, decode_record
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
 from validation.batch import Chunk, Reason, Rejection
@@ -31,61 +30,88 @@ _ELEMENTS = msgspec.json.Decoder(list[Raw])
 class Element(NamedTuple):
     """An element of an array: the record that it is, or why it is none; its place; what the parent's columns hold.
 
-    `position` counts from 1; None where there is something else than an array.
+    `position` counts from 1; None where there is no array whose elements could be counted.
     """
 
     record: Record
     position: int | None
-    parent: tuple[str | None, ...]
+    parent: dict[str, str | None]
 
 
 class Arrays:
-    """Takes the arrays of records apart, whose columns `parents` are those that the elements take.
+    """Takes the arrays of records apart, whose elements have `schema`; `words` mean null."""
 
-    `elements` decodes these; `words` mean null.
-    """
-
-    def __init__(
-        self, within: Within, parents: Sequence[str], words: frozenset[str], elements: PlainRecords
-    ) -> None:
-        self._names = tuple(dict.fromkeys(parents))
-        self._way = frozenset(path_in_record(within.path)[:-1])
+    def __init__(self, schema: Schema, words: frozenset[str]) -> None:
+        within = schema.within
+        assert within is not None  # noqa: S101
+        self._schema = schema
+        self._taken = {c.name: c.value.parent for c in schema.columns if c.value and c.value.parent}
+        self._path = path_in_record(within.path)
         array = Column(name=_ARRAY, dtype=Dtype.JSON, sources=(within.path,))
-        columns = (*(within.of.by_name[name] for name in self._names), array)
-        self._schema = Schema(name=within.of.name, primary_key=within.of.primary_key, columns=columns)
-        self.records = Objects(keys_of(self._schema), words, leaves_out=True)
-        self._elements = elements
+        columns = (*(within.of.by_name[name] for name in dict.fromkeys(self._taken.values())), array)
+        self._of_record = Schema(name=within.of.name, primary_key=within.of.primary_key, columns=columns)
+        self.records = Objects(keys_of(self._of_record), words, leaves_out=True)
+        self._has_records = False
 
-    def elements(self, records: Iterator[Record]) -> Iterator[Element]:
-        """The elements of all records, in their order. A record that can't be read has none."""
+    @property
+    def are_missing(self) -> bool:
+        """Has no record had anything at the path, though there were some?"""
+        return self._has_records and not self.records.reaches(self._path)
+
+    def elements(self, records: Iterator[Record], elements: PlainRecords) -> Iterator[Element]:
+        """The elements of all records that can be read, in their order, decoded by `elements`."""
         while part := list(islice(records, RECORDS_AT_ONCE)):
-            yield from self._of([record for record in part if not isinstance(record, Rejection)])
+            readable = [record for record in part if not isinstance(record, Rejection)]
+            self._has_records |= bool(readable)
+            yield from self._of(readable, elements)
 
-    def _of(self, records: list[PlainRecord | Fields]) -> Iterator[Element]:
+    def _of(self, records: list[PlainRecord | Fields], elements: PlainRecords) -> Iterator[Element]:
         found = Found(len(records))
         self.records.read(records, found)
-        texts = {name: column.to_pylist() for name, column in found.columns(self._schema).items()}
-        parents = list(zip(*(texts[name] for name in self._names), strict=True)) or [()] * len(records)
-        sources = [[] if text is None else _split(text) for text in texts[_ARRAY]]
-        read = self._read([one for of_record in sources for one in of_record])
-        for row, (text, of_record) in enumerate(zip(texts[_ARRAY], sources, strict=True)):
-            if text is None:
-                for name in self._way & found.strange.get(row, {}).keys():
-                    rule, instead = found.broken[row][0][0], found.strange[row][name]
-                    yield Element(_malformed(rule, instead or ""), None, parents[row])
-            elif not text.startswith("["):
-                yield Element(_malformed(NOT_AN_ARRAY, text), None, parents[row])
-            for position, _ in enumerate(of_record, 1):
-                yield Element(next(read), position, parents[row])
+        texts = {name: column.to_pylist() for name, column in found.columns(self._of_record).items()}
+        arrays = texts.pop(_ARRAY)
+        parents = [dict(zip(texts, values, strict=True)) for values in zip(*texts.values(), strict=True)]
+        instead = [self._no_array(*one, found, row) for row, one in enumerate(zip(records, arrays, strict=True))]
+        sources = [_split(text) if text and not no else [] for text, no in zip(arrays, instead, strict=True)]
+        read = _read([one for of_record in sources for one in of_record], elements)
+        for row, of_record in enumerate(sources):
+            parent = parents[row] if parents else {}
+            yield from (Element(no, None, parent) for no in instead[row])
+            yield from (Element(next(read), position, parent) for position, _ in enumerate(of_record, 1))
 
-    def _read(self, sources: list[bytes]) -> Iterator[Record]:
-        """Each element as a record: all of them at once where all are objects as exports write them."""
-        objects = [one for one in sources if one.startswith(b"{")]
-        quick = self._elements.array(b"[%b]" % b",".join(objects)) if objects else []
-        decoded = iter(quick) if quick is not None else (_decoded(one, self._elements) for one in objects)
-        for one in sources:
-            begins = one.startswith(b"{")
-            yield next(decoded) if begins else _malformed(NOT_AN_OBJECT, one.decode(errors="replace"))
+    def _no_array(self, record: PlainRecord | Fields, text: str | None, found: Found, row: int) -> list[Rejection]:
+        """What is told of a record that has something else than an array, or where it can't be said which."""
+        if text is None:
+            strange = found.strange.get(row, {})
+            return [_malformed(found.broken[row][0][0], strange[n] or "") for n in self._path[:-1] if n in strange]
+        if isinstance(record, Fields) and record.defect == TWICE:
+            return [_malformed(TWICE, text)]
+        return [] if text.startswith("[") else [_malformed(NOT_AN_ARRAY, text)]
+
+    def completed(self, chunk: Chunk, part: Sequence[Element], first: int) -> Chunk:
+        """The chunk of `part`, whose first has this number, with the columns that the records around say."""
+        said = {name: pa.array([one.parent[of] for one in part], pa.string()) for name, of in self._taken.items()}
+        for column in self._schema.columns:
+            if column.value is not None and column.value.element:
+                said[column.name] = pa.array([one.position for one in part], pa.int64()).cast(pa.string())
+        rows = pa.array(chunk.numbers - first)
+        columns = {**chunk.columns, **{name: texts.take(rows) for name, texts in said.items()}}
+        in_order = {column.name: columns[column.name] for column in self._schema.columns}
+        malformed = tuple(
+            replace(one, raw=one.raw | {name: texts[one.number - first].as_py() for name, texts in said.items()})
+            for one in chunk.malformed
+        )
+        return replace(chunk, columns=in_order | columns, malformed=malformed)
+
+
+def _read(sources: list[bytes], plain: PlainRecords) -> Iterator[Record]:
+    """Each element as a record: all of them at once where all are objects as exports write them."""
+    objects = [one for one in sources if one.startswith(b"{")]
+    quick = plain.array(b"[%b]" % b",".join(objects)) if objects else []
+    decoded = iter(quick) if quick is not None else (_decoded(one, plain) for one in objects)
+    for one in sources:
+        begins = one.startswith(b"{")
+        yield next(decoded) if begins else _malformed(NOT_AN_OBJECT, one.decode(errors="replace"))
 
 
 def _split(text: str) -> list[bytes]:
@@ -131,28 +157,9 @@ def _malformed(rule: str, text: str) -> Rejection:
     return Rejection(0, (Reason(Stage.SCHEMA, rule, ""),), {MALFORMED: text[:_KEPT_CHARS]})
 
 
-def numbered(part: list[Element], first: int) -> list[Record]:
+def numbered(part: Sequence[Element], first: int) -> list[Record]:
     """The records of `part`; what can't be read has its number, of which the first is `first`."""
     return [
         replace(one.record, number=number) if isinstance(one.record, Rejection) else one.record
         for number, one in enumerate(part, first)
     ]
-
-
-def with_parents(chunk: Chunk, part: list[Element], first: int, schema: Schema, parents: Sequence[str]) -> Chunk:
-    """The elements' chunk with the columns that the record around them says."""
-    order = list(dict.fromkeys(parents))
-    said = {}
-    for column in schema.columns:
-        if column.value is not None and column.value.parent is not None:
-            place = order.index(column.value.parent)
-            said[column.name] = pa.array([one.parent[place] for one in part], pa.string())
-        elif column.value is not None and column.value.element:
-            said[column.name] = pa.array([one.position for one in part], pa.int64()).cast(pa.string())
-    rows = pa.array(chunk.numbers - first)
-    columns = {**chunk.columns, **{name: texts.take(rows) for name, texts in said.items()}}
-    malformed = tuple(
-        replace(one, raw={**one.raw, **{name: texts[one.number - first].as_py() for name, texts in said.items()}})
-        for one in chunk.malformed
-    )
-    return Chunk(np.asarray(chunk.numbers), {c.name: columns[c.name] for c in schema.columns}, malformed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import IO, Annotated, Any, ClassVar, cast
 
@@ -12,11 +13,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from config.errors import FileRejected
-from config.model import EXTRA, Column, Model, NullWords, Schema, Stage, Within
+from config.model import EXTRA, Column, Model, NullWords, Schema, Stage
 from ingestion.formats.encoding import UTF8, TextOptions, sniffed_text
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
-from ingestion.formats.json_children import Arrays, numbered, with_parents
+from ingestion.formats.json_children import Arrays, numbered
 from ingestion.formats.json_document import records_at
 from ingestion.formats.json_lines import line_records
 from ingestion.formats.json_objects import Found, Objects, keys_of, paths_of
@@ -93,7 +94,7 @@ def read_json(
     wrong with its keys turns out at its end.
     """
     if schema.within is not None:
-        yield from _read_elements(raw, schema, schema.within, chunk_rows, options)
+        yield from _read_elements(raw, schema, chunk_rows, options)
         return
     reader = _Reader(schema, options)
     records = read_records(raw, reader.objects.plain, _where(options), options.encoding)
@@ -104,20 +105,19 @@ def read_json(
     reader.check()
 
 
-def _read_elements(
-    raw: IO[bytes], schema: Schema, within: Within, chunk_rows: int, options: JsonOptions
-) -> Iterator[Chunk]:
+def _read_elements(raw: IO[bytes], schema: Schema, chunk_rows: int, options: JsonOptions) -> Iterator[Chunk]:
     """The elements of the arrays in the file's records, in the same way; they are counted over the whole file."""
-    reader = _Reader(schema.in_record.changed(within=None), options)
-    parents = [column.value.parent for column in schema.columns if column.value and column.value.parent]
-    arrays = Arrays(within, parents, options.words, reader.objects.plain)
-    elements = arrays.elements(read_records(raw, arrays.records.plain, _where(options), options.encoding))
-    number = 0
+    reader = _Reader(schema.in_record, options)
+    arrays = Arrays(schema, options.words)
+    records = read_records(raw, arrays.records.plain, _where(options), options.encoding)
+    elements = arrays.elements(records, reader.objects.plain)
+    first = 1
     while part := list(islice(elements, chunk_rows)):
-        first = number + 1
-        yield with_parents(reader.chunk(numbered(part, first), first), part, first, schema, parents)
-        number += len(part)
+        yield arrays.completed(reader.chunk(numbered(part, first), first), part, first)
+        first += len(part)
     reader.check()
+    if arrays.are_missing:
+        yield replace(arrays.completed(reader.chunk([], first), [], first), lacks=(), no_array=True)
 
 
 def read_records(
@@ -208,8 +208,8 @@ class _Reader:
         return Chunk(numbers, columns, tuple(malformed), tuple(self._new), self._lacks())
 
     def _lacks(self) -> tuple[str, ...]:
-        """The columns that no record has had so far."""
-        if not self.objects.lacking:
+        """The columns that no record has had so far; none before the first that can be read."""
+        if self._strange is None or not self.objects.lacking:
             return ()
         columns = self._schema.columns
         return tuple(c.name for c in columns if not any(map(self.objects.reaches, paths_of(c))))

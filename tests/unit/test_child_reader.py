@@ -125,3 +125,30 @@ def test_numbers_of_elements_go_on_from_chunk_to_chunk_and_record_to_record() ->
     numbers = [int(n) for chunk in chunks for n in chunk.numbers]
     assert numbers == list(range(1, 1 + sum(n % 4 for n in range(5_000))))
     assert {len(chunk.numbers) for chunk in chunks[:-1]} == {700}
+
+
+@pytest.mark.parametrize("record", ['{"id": 1, "id": 2, "items": [A]}', '{"id": 1, "items": [], "items": [A]}'])
+def test_children_of_a_record_that_gives_a_key_twice_are_none_of_another_record(record: str) -> None:
+    text = f'[{record.replace("A", json.dumps({"a": "x"}))}, {{"id": 2, "items": [{{"a": "y"}}]}}]'
+    first, second = rows(read(text, child()))
+    assert (first[0], first[2:]) == (1, (None, "key_given_twice"))
+    assert second == (2, "2", "1", "y", None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        ('[{"id": 1}]', True),
+        ('{"id": 1}\n{"id": 2, "item": []}', True),
+        ("[]", False),
+        ('{"id": \n', False),
+        ('[{"id": 1}, {"id": 2, "items": []}]', False),
+        ('[{"id": 1, "items": null}]', False),
+        ('[{"id": 1, "items": 5}]', False),
+    ],
+)
+@pytest.mark.parametrize("chunk_rows", [1, 1000])
+def test_that_no_record_has_the_array_is_told_by_the_last_chunk(text: str, is_told: bool, chunk_rows: int) -> None:
+    chunks = read(text, child(), chunk_rows)
+    assert [chunk.no_array for chunk in chunks if chunk.no_array] == [True] * is_told
+    assert not any(chunk.lacks for chunk in chunks)
