@@ -159,7 +159,7 @@ def test_check_tells_of_a_path_that_no_record_has(shop: Shop, monkeypatch: pytes
     assert "no record has itmes" in " ".join(shop.run("check", path).split())
 
 
-def test_a_path_that_is_mended_brings_the_children_by_reprocess(
+def test_a_path_that_is_mended_brings_the_children_of_files_of_before(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, alerts: list[tuple[str, str]]
 ) -> None:
     here = service(shop, monkeypatch)
@@ -171,6 +171,8 @@ def test_a_path_that_is_mended_brings_the_children_by_reprocess(
     shop.configure(monkeypatch, _quickly(settings()))
     assert "the YAML has another path now" in " ".join(shop.run("drift", "order_items", "--json").split())
     file_id = shop.one("SELECT file_id FROM pipeline_file_log WHERE logical_name = 'order_items'")
+    assert f"`undo {file_id}` first" in shop.run("reprocess", file_id, "--yes", expect=2)
+    shop.run("undo", file_id, "--yes")
     shop.run("reprocess", file_id, "--yes", expect=None)
     assert [row[:2] for row in shop.items()] == [(1, 1)]
     assert [row[0] for row in shop.refused()] == [2]
