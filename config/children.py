@@ -4,45 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
+from config.expected_file import Entry, FromChild
+from config.file_spec import FileSpec
 from config.key import ForeignKey, Key
-from config.model import Column, Dtype, Feed, FileSpec, FromChild, Schema, Within
+from config.model import Dtype
 from config.origins import Origin, path_in_record
-from config.settings import ExpectedFile, SchemaConfig
+from config.schema import Column, Schema, Within
+from config.settings import SchemaConfig
 
 POSITION = "position"
 
 
-class Entry(NamedTuple):
-    """An expected file of the YAML, and the type that it is of."""
-
-    feed: Feed
-    pattern: str
-    file: ExpectedFile
-    name: str
-
-    @property
-    def where(self) -> str:
-        """Its place in the YAML."""
-        return f"watcher.{self.feed.value}.expected_files.{self.pattern}"
+def _children(entries: Sequence[Entry]) -> dict[str, FromChild]:
+    """What the entries say of types whose rows are elements, by the type's name."""
+    return {entry.name: entry.file.from_child for entry in entries if entry.file.from_child}
 
 
-def with_columns_of_parent(name: str, child: FromChild, schemas: Mapping[str, SchemaConfig]) -> SchemaConfig:
-    """The schema of a child with the columns that it does not name: the parent's key, and the position.
+# ---------------------------------------------------------------- columns
+
+
+def with_columns_of_parents(
+    entries: Sequence[Entry], schemas: Mapping[str, SchemaConfig]
+) -> dict[str, SchemaConfig]:
+    """The schemas, those of children with the columns that they do not name: the parent's key, and the position.
 
     They come first. Where an element has a value of that name, the schema stays as it is: `child_problems` tells.
     """
-    config, parent = schemas[name], schemas.get(child.of)
-    if parent is None:
-        return config
-    own = {column.name for column in config.columns}
+    of = {name: child.of for name, child in _children(entries).items()}
+    return {
+        name: _with_columns_of(schemas[of[name]], config) if of.get(name) in schemas else config
+        for name, config in schemas.items()
+    }
+
+
+def _with_columns_of(parent: SchemaConfig, config: SchemaConfig) -> SchemaConfig:
     said = {column.value.parent or column.value.element for column in config.columns if column.value}
     its = {column.name: column for column in parent.columns}
     wanted = [_taken(its[key]) for key in parent.primary_key if key in its and key not in said]
     if POSITION not in said:
         value = Origin(element=POSITION)
         wanted.append(Column(name=POSITION, dtype=Dtype.INT, nullable=False, value=value))
+    own = {column.name for column in config.columns}
     added = tuple(column for column in wanted if column.name not in own)
     return SchemaConfig(primary_key=config.primary_key, columns=(*added, *config.columns))
 
@@ -54,11 +57,25 @@ def _taken(column: Column) -> Column:
     return Column(**{**said, **gone, "value": Origin(parent=column.name)})
 
 
-def of_record_problems(schema: Schema, parent: Schema | None) -> Iterator[str]:
-    """What is wrong with the columns that the record around a row says, each with its key's path from `columns`.
+# ---------------------------------------------------------------- problems
 
-    `parent`: the schema of these records; None where rows are no elements.
-    """
+
+def child_problems(entries: Sequence[Entry], schemas: Mapping[str, Schema]) -> Iterator[str]:
+    """Why the types can't be children as the YAML says, each with its place."""
+    children = _children(entries)
+    for name, schema in schemas.items():
+        of = schemas.get(children[name].of) if name in children else None
+        if of is not None or name not in children:
+            yield from (f"schemas.{name}.{problem}" for problem in _column_problems(schema, of))
+    for entry in entries:
+        if entry.file.from_child is not None:
+            yield from _parent_problems(entry, entry.file.from_child, entries, schemas)
+            yield from _entry_problems(entry, entry.file.from_child)
+            yield from _name_problems(entry.name, entry.file.from_child, schemas)
+
+
+def _column_problems(schema: Schema, parent: Schema | None) -> Iterator[str]:
+    """What is wrong with the columns that the record around a row says, which is of schema `parent`."""
     for column in schema.columns:
         if column.value is None or not column.value.is_of_record:
             continue
@@ -79,28 +96,30 @@ def of_record_problems(schema: Schema, parent: Schema | None) -> Iterator[str]:
                 )
 
 
-def child_problems(entry: Entry, entries: Sequence[Entry], schemas: Mapping[str, Schema]) -> Iterator[str]:
-    """Why the entry can't be a child as it says, each with its place."""
-    child = entry.file.from_child
-    assert child is not None  # noqa: S101
-    where = f"{entry.where}.from_child"
+def _parent_problems(
+    entry: Entry, child: FromChild, entries: Sequence[Entry], schemas: Mapping[str, Schema]
+) -> Iterator[str]:
+    where = f"{entry.where}.from_child.of"
     parents = [other for other in entries if other.name == child.of]
     if not parents:
-        yield f"{where}.of: {child.of!r} is not the type of any expected file"
+        yield f"{where}: {child.of!r} is not the type of any expected file"
         return
-    parent, schema = parents[0], schemas.get(child.of)
-    if parent.file.from_child is not None:
+    if parents[0].file.from_child is not None:
         yield (
-            f"{where}.of: {child.of} has from_child itself; arrays within its elements can't be a type: take them "
-            "as a column of dtype json"
+            f"{where}: {child.of} has from_child itself; arrays within its elements can't be a type: take them as "
+            "a column of dtype json"
         )
     elif len(parents) > 1:
         names = ", ".join(one.pattern for one in parents)
-        yield f"{where}.of: {child.of} has several expected files ({names}); from_child needs one, maybe a glob"
-    elif parent.feed is not entry.feed:
-        yield f"{where}.of: {child.of} is a {parent.feed.value} file; put this beside it"
-    if schema is not None and schema.primary_key.is_row:
-        yield f"{where}.of: the rows of {child.of} have no key (primary_key: row) by which to find them"
+        yield f"{where}: {child.of} has several expected files ({names}); from_child needs one, maybe a glob"
+    elif parents[0].feed is not entry.feed:
+        yield f"{where}: {child.of} is a {parents[0].feed.value} file; put this beside it"
+    if child.of in schemas and schemas[child.of].primary_key.is_row:
+        yield f"{where}: the rows of {child.of} have no key (primary_key: row) by which to find them"
+
+
+def _entry_problems(entry: Entry, child: FromChild) -> Iterator[str]:
+    """What the YAML says of the entry, and goes with files alone."""
     if "." in entry.pattern or "*" in entry.pattern:
         yield f"{entry.where}: with from_child it is no file; call it by the name of its type"
     if entry.file.read.model_fields_set or entry.file.read.of_format:
@@ -109,27 +128,43 @@ def child_problems(entry: Entry, entries: Sequence[Entry], schemas: Mapping[str,
     if contract is not None and (contract.expected_by or contract.expected_every):
         key = "expected_by" if contract.expected_by else "expected_every"
         yield f"{entry.where}.contract.{key}: it comes with the files of {child.of}; say it there"
-    own = schemas[entry.name].by_name if entry.name in schemas else {}
-    named = {column.value.parent or column.value.element for column in own.values() if column.value}
-    for name in (*(schema.primary_key if schema else ()), POSITION):
-        if name not in named:
-            value = f"{{element: {POSITION}}}" if name == POSITION else f"{{parent: {name}}}"
+
+
+def _name_problems(name: str, child: FromChild, schemas: Mapping[str, Schema]) -> Iterator[str]:
+    """Where a column of the elements has the name of one that the parent gives."""
+    own = schemas[name].columns if name in schemas else ()
+    said = {column.value.parent or column.value.element for column in own if column.value}
+    keys = schemas[child.of].primary_key if child.of in schemas else ()
+    for column in (*keys, POSITION):
+        if column not in said:
+            value = f"{{element: {POSITION}}}" if column == POSITION else f"{{parent: {column}}}"
             yield (
-                f"schemas.{entry.name}.columns.{name}: the elements have a column of this name, and it would also "
-                f"be the {'number' if name == POSITION else 'key'} of {child.of}; give that one a name of its "
-                f"own: a column with value: {value}"
+                f"schemas.{name}.columns.{column}: the elements have a column of this name, and it would also be "
+                f"the {'number' if column == POSITION else 'key'} of {child.of}; give that one a name of its own: "
+                f"a column with value: {value}"
             )
 
 
-def as_child(spec: FileSpec, child: FromChild, parent: Schema, read_as: FileSpec) -> FileSpec:
-    """`spec` as a child of the type `read_as`, to whose rows it refers."""
+# ---------------------------------------------------------------- specs
+
+
+def as_children(entries: Sequence[Entry], specs: Sequence[FileSpec]) -> list[FileSpec]:
+    """The specs, those of children read as their parents' files are, and referring to their parents' rows."""
+    children, by_name = _children(entries), {spec.name: spec for spec in specs}
+    return [
+        _as_child(spec, children[spec.name], by_name[children[spec.name].of]) if spec.name in children else spec
+        for spec in specs
+    ]
+
+
+def _as_child(spec: FileSpec, child: FromChild, parent: FileSpec) -> FileSpec:
     columns = {column.value.parent: column.name for column in spec.schema.columns if column.value}
-    to_parent = ForeignKey(Key(tuple(columns[name] for name in parent.primary_key)), child.of)
+    to_parent = ForeignKey(Key(tuple(columns[name] for name in parent.schema.primary_key)), child.of)
     return replace(
         spec,
-        schema=spec.schema.changed(within=Within(of=parent, path=child.path)),
+        schema=spec.schema.changed(within=Within(of=parent.schema, path=child.path)),
         foreign_keys=tuple(dict.fromkeys((to_parent, *spec.foreign_keys))),
-        read=read_as.read,
+        read=parent.read,
     )
 
 
@@ -139,12 +174,10 @@ def with_children(specs: Sequence[FileSpec]) -> tuple[FileSpec, ...]:
     for spec in specs:
         if spec.schema.within:
             found.setdefault(spec.schema.within.of.name, []).append(spec)
-    return tuple(_with(spec, found.get(spec.name, [])) for spec in specs)
+    return tuple(_with(spec, found[spec.name]) if spec.name in found else spec for spec in specs)
 
 
 def _with(spec: FileSpec, children: Sequence[FileSpec]) -> FileSpec:
-    if not children:
-        return spec
     paths = [child.schema.within.path for child in children if child.schema.within]
     beside = frozenset(path_in_record(path)[0] for path in paths)
     return replace(spec, schema=spec.schema.changed(beside=beside), children=tuple(children))

@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError, PipelineError
-from config.model import FileSpec, foreign_key_columns
+from config.file_spec import FileSpec, foreign_key_columns
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated

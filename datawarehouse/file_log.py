@@ -13,7 +13,8 @@ from psycopg2.extras import execute_values
 
 from config.errors import FileChanged, WarehouseUnfit
 from config.file_names import storable
-from config.model import FileJob, FileOutcome, Stage, Status
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Stage
 from datawarehouse.queries import query
 
 KEYED_TABLES = 3  # that a load writes to: the file's own, the file log, quarantine

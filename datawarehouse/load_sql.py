@@ -7,7 +7,8 @@ from functools import cached_property
 
 from psycopg2 import sql
 
-from config.model import Column, FileSpec
+from config.file_spec import FileSpec
+from config.schema import Column
 from datawarehouse import key_sql
 from datawarehouse.merge.merge import Merge
 from datawarehouse.queries import query

@@ -13,7 +13,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.copying import copy_rows
 from datawarehouse.db_errors import translated

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec, Stage
+from config.file_spec import FileSpec
+from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.added_columns import spread, with_added
 from datawarehouse.dim_loader import DimLoader

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileJob, FileOutcome, FileSpec, Stage, Status
+from config.file_spec import FileSpec
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine import loader as quarantine_loader

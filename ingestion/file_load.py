@@ -18,7 +18,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import FileRejected, FileUnreadable, Stopped
 from config.file_names import is_packed
-from config.model import Dtype, FileJob, FileOutcome, FileSpec, Status
+from config.file_spec import FileSpec
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Dtype
 from config.settings import PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.added_columns import ColumnsToAdd, add_columns

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from config.drift import Change
 from config.errors import FileChanged, FileRejected, PipelineError
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.added_columns import ColumnsToAdd, add_columns

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from datawarehouse.queries import query
 
 

@@ -12,8 +12,9 @@ import msgspec
 import pyarrow as pa
 from msgspec import Raw
 
-from config.model import Column, Dtype, Schema, Stage
+from config.model import Dtype, Stage
 from config.origins import path_in_record
+from config.schema import Column, Schema
 from ingestion.formats.json_objects import NOT_JSON, TOO_DEEP, TWICE, Found, Objects, keys_of
 from ingestion.formats.json_record import DECODER, Fields, Record, decode_record
 from ingestion.formats.plain_records import PlainRecord, PlainRecords

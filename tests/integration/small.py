@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from config.config_loader import get_config
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema

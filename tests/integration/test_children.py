@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from config.model import FileOutcome
+from config.jobs import FileOutcome
 from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema_init import init_schema
 from tests.integration.putting_right import Site

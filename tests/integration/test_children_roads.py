@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from config.config_loader import get_config
-from config.model import FileJob
+from config.jobs import FileJob
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.group_load import GroupLoad

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from config.errors import DataError, FileChanged, Stopped, WarehouseUnavailable
-from config.model import Column, Dtype, Feed, FileJob, FileOutcome, FileSpec, Keep, Schema, Stage, Status
+from config.file_spec import FileSpec
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Dtype, Feed, Keep, Stage
+from config.schema import Column, Schema
 from config.settings import PipelineConfig
 from datawarehouse import loader as loader_module
 from datawarehouse import row_load

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from config.model import FileOutcome, Stage
+from config.jobs import FileOutcome
+from config.model import Stage
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.retry import OrphanRetry
 from tests.integration.putting_right import CUSTOMERS, Site, customer, update_if_newer

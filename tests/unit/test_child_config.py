@@ -12,8 +12,9 @@ import yaml
 from config.config_loader import get_config
 from config.errors import ConfigError
 from config.file_names import meant_by, spec_for
+from config.jobs import FileJob
 from config.key import ForeignKey, Key
-from config.model import Dtype, Feed, FileJob
+from config.model import Dtype, Feed
 from config.settings import PipelineConfig
 from ingestion.formats import registry
 from ingestion.load_order import LoadOrder

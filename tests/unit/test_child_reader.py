@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.key import Key
-from config.model import Column, Dtype, Schema, Within
+from config.model import Dtype
 from config.origins import Origin
+from config.schema import Column, Schema, Within
 from ingestion.formats.json_format import JsonOptions, read_json
 from validation.batch import Chunk
 

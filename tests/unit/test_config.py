@@ -12,10 +12,10 @@ import yaml
 from config import config_loader
 from config.config_loader import DEFAULT_CONFIG, get_config, without_pii_key
 from config.errors import ConfigError
-from config.file_names import spec_for
-from config.file_specs import logical_stem
-from config.model import Feed, SqlType
+from config.file_names import logical_stem, spec_for
+from config.model import Feed
 from config.settings import PipelineConfig
+from config.sql_types import SqlType
 from ingestion.formats import registry
 from ingestion.formats.csv_options import CsvOptions
 from validation import defaults, rules
