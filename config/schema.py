@@ -100,6 +100,9 @@ class Within(Model):
     of: Schema
     path: str
 
+    def __str__(self) -> str:
+        return f"{self.of.name}.{self.path}"
+
 
 class Schema(Model):
     """The shape of a source file: its columns, in order, and the key that tells its rows apart.

@@ -17,7 +17,7 @@ from ingestion.decisions import Next, Tell, decide_what_follows
 from ingestion.drift_report import report_drift
 from ingestion.engines.engine import FOLLOW_UP_SECONDS, Engine
 from ingestion.file_load import record_failure
-from ingestion.file_report import Summary, name_of, report, tell_of_crash
+from ingestion.file_report import Summary, report, tell_of_crash
 from ingestion.places.registry import opened
 from ingestion.service import Service
 from ingestion.trouble import Trouble
@@ -78,14 +78,14 @@ class Aftermath:
 
     def _conclude(self, outcomes: Sequence[FileOutcome]) -> None:
         for outcome in outcomes:
-            name = name_of(self._config, outcome.job)
+            name = self._config.shown(outcome.job.path, outcome.job.spec.name)
             report(outcome, name, self.summary, self._config.quarantine.alert_above)
         self._follow_up(outcomes)
 
     def _follow_up(self, outcomes: Sequence[FileOutcome]) -> None:
         """Each step until it is done, with more time for each try: the database may be away, and come back."""
         job = outcomes[0].job
-        what = f"What follows {name_of(self._config, job)}"
+        what = f"What follows {self._config.shown(job.path, job.spec.name)}"
         steps, seconds, again = deque(self._steps(outcomes)), FOLLOW_UP_SECONDS, False
         while steps:
             try:
@@ -94,7 +94,7 @@ class Aftermath:
             except Exception as error:  # noqa: BLE001  (the files themselves are loaded, whatever comes here)
                 decision = decide_what_follows(error, self._trouble.at(error))
                 if decision.tell is Tell.CRASH:
-                    tell_of_crash(job, f"after {name_of(self._config, job)}", error)
+                    tell_of_crash(job, f"after {self._config.shown(job.path, job.spec.name)}", error)
                 else:
                     logger.log(decision.level, f"[runner] {what}: {in_our_words(error)}; {decision.next}")
                 self._trouble.respond(decision, error, what)
@@ -115,7 +115,7 @@ class Aftermath:
 
         def tell_of_drift(_again: bool) -> None:
             for outcome in differing:
-                name = name_of(self._config, outcome.job)
+                name = self._config.shown(outcome.job.path, outcome.job.spec.name)
                 with self._warehouse.transaction() as tx:
                     new = drift_log.note(tx, outcome, name)
                 report_drift(outcome, new, name)

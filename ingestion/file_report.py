@@ -23,12 +23,6 @@ NAME_WIDTH = 32  # of a file with its folder, on the console
 PROGRESS_SECONDS = 5.0  # between two progress lines of a long file
 
 
-def name_of(config: PipelineConfig, job: FileJob) -> str:
-    """The file with its folder; and the type, where its rows are in arrays of the file's records."""
-    name = config.shown(job.path)
-    return f"{name} → {job.spec.name}" if job.spec.schema.within else name
-
-
 class Progress:
     """Tells how far one file is, now and then. `now` gives seconds."""
 
@@ -43,7 +37,7 @@ class Progress:
         if self._now() - self._told_at < PROGRESS_SECONDS:
             return
         self._told_at = self._now()
-        name = name_of(self._config, job)
+        name = self._config.shown(job.path, job.spec.name)
         logger.info(
             f"[runner] {job.path.name}: {rows} rows so far",
             extra={**job.log_context(), "screen": f"… {name:<{NAME_WIDTH}} {rows:>9,} rows so far"},

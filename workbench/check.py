@@ -66,7 +66,10 @@ class ReasonCount:
 
 @dataclass
 class FileCheck:
-    """The verdict on one file. `already_present` is None without a database; `error` says why it is refused."""
+    """The verdict on one file. `already_present` is None without a database; `error` says why it is refused.
+
+    `within`: where its rows are, if they are in arrays of the file's records, as `orders.items`.
+    """
 
     path: str
     name: str
@@ -75,6 +78,7 @@ class FileCheck:
     good: int = 0
     refused: int = 0
     already_present: int | None = None
+    within: str | None = None
     refused_by_stage: dict[str, int] = field(default_factory=dict)
     reasons: list[ReasonCount] = field(default_factory=list)
     error: str | None = None
@@ -165,7 +169,8 @@ class Checker:
 
     def check(self, path: Path, spec: FileSpec) -> FileCheck:
         """The verdict on one file."""
-        result = FileCheck(str(path), spec.name, spec.table)
+        within = spec.schema.within
+        result = FileCheck(str(path), spec.name, spec.table, within=str(within) if within else None)
         try:
             with opened(path) as file:
                 self._note_same_content(result, file, spec)

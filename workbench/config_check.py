@@ -60,7 +60,7 @@ def describe(config: PipelineConfig, todo: Plan | None) -> dict[str, Any]:
             "feed": spec.feed.value,
             "table": spec.table,
             "parents": sorted({key.parent for key in spec.foreign_keys}),
-            "within": f"{within.of.name}.{within.path}" if (within := spec.schema.within) else None,
+            "within": str(spec.schema.within) if spec.schema.within else None,
         }
         for spec in config.files
     ]

@@ -17,7 +17,7 @@ from datawarehouse.erasure import erase as erase_person
 from datawarehouse.undo import lock_file
 from datawarehouse.undo import undo as undo_file
 from ingestion.file_load import FileLoad
-from ingestion.file_report import console_line, name_of
+from ingestion.file_report import console_line
 from ingestion.reprocess import Reprocessed, job_of
 from ingestion.reprocess import reprocess as reprocess_file
 from validation.pii_handler import PiiHandler
@@ -86,7 +86,7 @@ def _load_new_children(place: Workplace, job: FileJob) -> int:
     code, loader = EXIT_OK, FileLoad(place.warehouse, place.config, PiiHandler(place.config.pii.hash_key))
     for spec in job.spec.children:
         outcome = loader.run(job.evolve(spec=spec))
-        name, figures = name_of(place.config, outcome.job), {"file_id": outcome.file_id}
+        name, figures = place.config.shown(job.path, spec.name), {"file_id": outcome.file_id}
         if outcome.status is Status.SUCCESS:
             place.done(console_line(outcome, name), **figures)
             place.follow_up([spec.table] if outcome.inserted else [])
@@ -105,7 +105,7 @@ def _load(place: Workplace, job: FileJob, file_id: int) -> int:
     figures = {"file_id": outcome.file_id, "status": outcome.status.value}
     if outcome.status is Status.SUCCESS:
         for one in (outcome, *outcome.children):
-            place.done(console_line(one, name_of(place.config, one.job)), file_id=one.file_id)
+            place.done(console_line(one, place.config.shown(job.path, one.job.spec.name)), file_id=one.file_id)
         place.done(f"file {file_id} is file {outcome.file_id} now", **figures)
     elif outcome.status is Status.FAILED:
         place.done(f"file {file_id} failed again: {outcome.error}", **figures)
