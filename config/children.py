@@ -145,6 +145,23 @@ def _name_problems(name: str, child: FromChild, schemas: Mapping[str, Schema]) -
             )
 
 
+def unnamed_persons(by_name: Mapping[str, FileSpec]) -> Iterator[str]:
+    """Where elements tell of a person whom only the record around them names: `erase` would not find them."""
+    for spec in by_name.values():
+        if spec.schema.within is None or not spec.personal:
+            continue
+        named = {spec.schema.within.of.name, *(key.parent for key in spec.foreign_keys if key.to is None)}
+        for key in by_name[spec.schema.within.of.name].foreign_keys:
+            if key.to is None and by_name[key.parent].personal and key.parent not in named:
+                columns = ", ".join(column.name for column in spec.personal)
+                taken = " and ".join(f"{{name: {name}, value: {{parent: {name}}}, …}}" for name in key.key)
+                yield (
+                    f"schemas.{spec.name}: {columns} tell of a person whom only the records of "
+                    f"{spec.schema.within.of.name} name, so that erase would not find them: add {taken} to the "
+                    f'columns, and "{key.key}": {key.parent} to foreign_keys'
+                )
+
+
 # ---------------------------------------------------------------- specs
 
 

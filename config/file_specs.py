@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from config.children import as_children, child_problems, with_children, with_columns_of_parents
+from config.children import as_children, child_problems, unnamed_persons, with_children, with_columns_of_parents
 from config.distribution import distribution_problems
 from config.expected_file import Entry, ExpectedFile
 from config.file_names import logical_stem, ties
@@ -47,6 +47,7 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
     ]
     if not problems:
         problems += spec_problems(specs, by_name)
+        problems += unnamed_persons(by_name)
         problems += [
             f"watcher.{one.feed.value}.expected_files: {one.pattern} and {other.pattern} expect the same names, "
             "and neither is more exact; say more of the name in one of them"

@@ -43,8 +43,8 @@ class Field:
 class Sample:
     """The first rows as texts by tidy name. `read` are the keys of the format that differ from its defaults.
 
-    `nested`: columns that hold objects or arrays; `arrays`: those that hold arrays of objects alone. `new_columns`:
-    the policy, where some column is left out.
+    `nested`: columns that hold objects or arrays; `arrays`: those that hold arrays of objects alone.
+    `new_columns`: the policy, where some column is left out.
     """
 
     read: dict[str, Any]

@@ -247,3 +247,37 @@ def test_children_that_refer_to_what_refers_to_their_parents_hold_up_nobody(home
     order.add(orders)
     order.add(returns)
     assert (order.must_wait(orders), order.must_wait(returns)) == (False, True)
+
+
+BUYERS = {
+    "primary_key": "buyer",
+    "columns": [
+        {"name": "buyer", "dtype": "int", "nullable": False},
+        {"name": "name", "dtype": "str", "personal": True},
+    ],
+}
+ORDERS_OF_BUYERS = [*SETTINGS["schemas"]["orders"]["columns"], {"name": "by", "dtype": "int"}]
+OF_BUYERS: tuple[tuple[str, Any], ...] = (
+    ("watcher/batch/expected_files/buyers.csv", {"table": "dim_buyer"}),
+    ("schemas/buyers", BUYERS),
+    ("schemas/orders/columns", ORDERS_OF_BUYERS),
+    ("watcher/stream/expected_files/orders.json/foreign_keys", {"by": "buyers"}),
+)
+
+
+def test_elements_that_tell_of_a_person_have_to_name_the_person(home: Path) -> None:
+    read(home, changed(*OF_BUYERS))
+    columns = [
+        *SETTINGS["schemas"]["order_items"]["columns"],
+        {"name": "gift_for", "dtype": "str", "pii": "email"},
+    ]
+    personal = (*OF_BUYERS, ("schemas/order_items/columns", columns))
+    with pytest.raises(ConfigError) as problem:
+        read(home, changed(*personal))
+    assert (
+        "schemas.order_items: gift_for tell of a person whom only the records of orders name, so that erase would "
+        'not find them: add {name: by, value: {parent: by}, …} to the columns, and "by": buyers to foreign_keys'
+    ) in str(problem.value)
+    named = [*columns, {"name": "by", "dtype": "int", "value": {"parent": "by"}}]
+    keys = ("watcher/stream/expected_files/order_items/foreign_keys", {"by": "buyers"})
+    read(home, changed(*OF_BUYERS, ("schemas/order_items/columns", named), keys))
