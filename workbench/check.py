@@ -68,7 +68,7 @@ class ReasonCount:
 class FileCheck:
     """The verdict on one file. `already_present` is None without a database; `error` says why it is refused.
 
-    `within`: where its rows are, if they are in arrays of the file's records, as `orders.items`.
+    `within`: where its rows are, if they are in arrays of the file's records, as `visits.stops`.
     """
 
     path: str
