@@ -93,6 +93,7 @@ class ExpectedFile(Drift):
     on_conflict: Literal["nothing", "update_if_newer"] = "nothing"  # `keep` in other words
     newer_by: str | None = None
     keep: Keep | None = None
+    track: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
     contract: Contract | None = None
     read: ReadOptions = ReadOptions()

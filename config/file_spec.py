@@ -28,6 +28,7 @@ class FileSpec:
     derive: dict[str, Derivation] = field(default_factory=dict)
     keep: Keep = Keep.FIRST
     newer_by: str | None = None
+    track: tuple[str, ...] = field(default=(), repr=False)
     indexes: tuple[str, ...] = ()  # columns with a btree of their own, beside the keys
     contract: Contract | None = None
     read: ReadOptions = field(default_factory=ReadOptions)
@@ -44,6 +45,26 @@ class FileSpec:
     def surrogate_key(self) -> str | None:
         """A fact's own key column: visit_sk for fact_visit, event_sk for fact_visit_event."""
         return f"{self.table.rsplit('_', 1)[-1]}_sk" if self.is_fact else None
+
+    @property
+    def keeps_history(self) -> bool:
+        """Has the table another beside it, with every version of its rows?"""
+        return self.keep is Keep.HISTORY
+
+    @property
+    def history_table(self) -> str:
+        """Where the versions are."""
+        return f"{self.table}_history"
+
+    @property
+    def seen_table(self) -> str:
+        """Where what was seen of rows is kept that made no version of its own."""
+        return f"{self.table}_seen"
+
+    @property
+    def tracked(self) -> tuple[Column, ...]:
+        """The columns whose changes make a version."""
+        return tuple(c for c in self.stored if (c.name in self.track if self.track else c.name != self.newer_by))
 
     @property
     def version_by(self) -> str | None:

@@ -105,6 +105,7 @@ def _spec(
             derive=entry.derive,
             keep=_keep(entry, where, problems),
             newer_by=entry.newer_by,
+            track=entry.track,
             indexes=entry.indexes,
             contract=entry.contract,
             read=read,
@@ -136,6 +137,8 @@ def _read_options(
 def _keep(entry: ExpectedFile, where: str, problems: list[str]) -> Keep:
     """Which row of a key stays, by either of the two keys that say it."""
     other = _KEEP_IN_OTHER_WORDS[entry.on_conflict]
+    if entry.on_conflict == "update_if_newer" and entry.newer_by is None:
+        problems.append(f"{where}.newer_by: update_if_newer needs the name of a datetime column")
     if entry.keep is None:
         return other
     if "on_conflict" in entry.model_fields_set and entry.keep is not other:

@@ -107,6 +107,7 @@ class FileOutcome:
     already_present: int = 0
     changed: int = 0
     updated: int = 0
+    stale: int = 0
     rejected_by_stage: dict[Stage, int] = field(default_factory=dict)
     duplicates: int = 0
     reasons: dict[tuple[Stage, str, str], int] = field(default_factory=dict)  # (stage, rule, column): rows

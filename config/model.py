@@ -65,6 +65,7 @@ class Keep(StrEnum):
 
     FIRST = "first"
     LATEST = "latest"
+    HISTORY = "history"  # the newest, and beside it every version that there was
 
     @property
     def replaces(self) -> bool:

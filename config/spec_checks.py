@@ -13,23 +13,29 @@ from config.partitioning import partition_problems
 from config.schema import EXTRA
 from config.table_names import LINEAGE_COLUMNS, stored_name_problems
 
+VERSION_COLUMNS = ("version_id", "valid_from", "valid_to", "is_current")  # of a history, beside the table's
+COMPARED = frozenset({Dtype.DATETIME, Dtype.DATE})  # what newer_by may be
+
 
 def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[str]:
     """What is wrong with the specs as a whole, each with its key's path."""
     problems = []
     tables: dict[str, str] = {}
+    beside = {name: s.name for s in specs if s.keeps_history for name in (s.history_table, s.seen_table)}
     for spec in specs:
         where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
         first = by_name[spec.name]
         if _of_table(first) != _of_table(spec):
             problems.append(
                 f"{where}: files of type {spec.name!r} must agree on table, kind, foreign_keys, indexes, "
-                "partition_by, and on new_columns where that is keep or add"
+                "partition_by, keep, newer_by, track, and on new_columns where that is keep or add"
             )
         if spec.partition_by is not None:
             problems += [f"{where}.partition_by{p}" for p in partition_problems(spec, spec.partition_by, specs)]
         if tables.setdefault(spec.table, spec.name) != spec.name:
             problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
+        if spec.table in beside:
+            problems.append(f"{where}.table: {spec.table} is a table of versions of {beside[spec.table]!r}")
         for foreign_key in spec.foreign_keys:
             problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
         problems += [f"{where}.{p}" for p in row_key_problems(spec)]
@@ -54,12 +60,35 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
             for name in spec.indexes
             if name in spec.schema.by_name and spec.schema.by_name[name].sql.base == "json"
         ]
-        newer = spec.schema.by_name.get(spec.newer_by or "")
-        if spec.keep.replaces and (newer is None or newer.dtype is not Dtype.DATETIME):
-            problems.append(
-                f"{where}.newer_by: update_if_newer (keep: latest) needs the name of a datetime column"
-            )
+        problems += [f"{where}.{p}" for p in _merge_problems(spec)]
     return problems
+
+
+def _merge_problems(spec: FileSpec) -> Iterator[str]:
+    """Why rows can't be merged as the YAML says."""
+    newer = spec.schema.by_name.get(spec.newer_by or "")
+    if spec.keep.replaces and spec.newer_by and (newer is None or newer.dtype not in COMPARED):
+        yield (
+            f"newer_by: {spec.newer_by!r} is not a datetime or date column of schemas.{spec.name}; without "
+            "newer_by the later file is newer"
+        )
+    if spec.keeps_history:
+        taken = {column.target for column in spec.schema.columns} | {*spec.derive}
+        yield from (
+            f"keep: history: {name!r} is a column of the versions; give the file's column a stored_as"
+            for name in sorted(taken & {*VERSION_COLUMNS, "seen_at", "_ended_by"})
+        )
+        if spec.adds_new:
+            yield "keep: history does not go with new_columns: add; new_columns: keep has them in history too"
+    if spec.track and not spec.keeps_history:
+        yield "track: goes with keep: history, where it says which changes make a version"
+    for name in spec.track:
+        if name not in spec.schema.by_name:
+            yield f"track: {name!r} is not a column of schemas.{spec.name}"
+        elif name in spec.schema.primary_key:
+            yield f"track: {name!r} is of the key, which never changes"
+        elif name == spec.newer_by:
+            yield f"track: {name!r} is newer_by, which tells when a version begins"
 
 
 def _extra_problems(spec: FileSpec) -> Iterator[str]:
@@ -73,7 +102,8 @@ def _of_table(spec: FileSpec) -> tuple[object, ...]:
     """What the files of one type must agree on, since it is their table's."""
     drift = spec.schema.drift
     takes_new = drift.new_columns if drift.takes_new else ""
-    return spec.table, spec.is_fact, set(spec.foreign_keys), spec.indexes, spec.partition_by, takes_new
+    merging = spec.keep, spec.newer_by, set(spec.track)
+    return spec.table, spec.is_fact, set(spec.foreign_keys), spec.indexes, spec.partition_by, takes_new, merging
 
 
 def contract_problems(specs: list[FileSpec], trigger_hour: int) -> list[str]:

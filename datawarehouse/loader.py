@@ -18,10 +18,12 @@ from config.settings import PipelineConfig
 from datawarehouse.copying import copy_rows
 from datawarehouse.db_errors import translated
 from datawarehouse.derivations import DerivedColumns
+from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.load_sql import LoadSql
 from datawarehouse.loaded import Loaded, Refused
 from datawarehouse.merge.registry import merge_of
+from datawarehouse.merge.timeline import Timeline
 from datawarehouse.queries import query
 from datawarehouse.related import rows_without_parent
 from datawarehouse.schema.tables import self_reference
@@ -52,6 +54,9 @@ class _Looked(NamedTuple):
     updated_rows: list[int]  # that take the place of an earlier file's row
     changed_rows: list[int]
     replaced: int  # of `newer`, those that take the place of an older row of the same file
+    stale: int  # older than the row that is there, or than one that the file has itself
+    stale_rows: list[int]
+    settled: list[int]  # that say nothing new to history
 
 
 class Loader(ABC):
@@ -63,12 +68,24 @@ class Loader(ABC):
     GRANT SET ON PARAMETER session_replication_role).
     """
 
-    def __init__(self, tx: Cursor, spec: FileSpec, config: PipelineConfig, *, list_present: bool = False) -> None:
+    def __init__(
+        self,
+        tx: Cursor,
+        spec: FileSpec,
+        config: PipelineConfig,
+        order: FileOrder,
+        *,
+        list_present: bool = False,
+    ) -> None:
         self._tx = tx
+        self._order = order
         self._spec = spec
         self._list_present = list_present
         self._merging = merge_of(spec)
         self._sql = LoadSql(spec, list(self._names.values()), self._merging, self.kind(spec, config))
+        self._timeline = (
+            Timeline(tx, spec, order, self._names, self._sql.stage, self._sql.row) if spec.keeps_history else None
+        )
         self._has_stage = False
         self._remembers = False
         self._asks_for_all: bool | None = None  # the first chunk shows it
@@ -228,6 +245,8 @@ class Loader(ABC):
         inserted = self._copy_new(rows)
         if inserted != rows.num_rows:
             raise LeftOut(LEFT_OUT)
+        if self._timeline:
+            self._timeline.begin(rows)
         return Loaded(inserted=inserted)
 
     def _copy(self, table: sql.Identifier, rows: pa.Table, names: dict[str, str] | None = None) -> int:
@@ -262,11 +281,19 @@ class Loader(ABC):
 
     def _stage_and_merge(self, rows: pa.Table) -> Loaded:
         self._stage(rows)
+        later = self._know_later(rows)
         self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
         looked = _Looked(*self._fetch_row())
+        placed = self._to_place(rows, looked)
+        if self._timeline and placed:
+            self._timeline.lock(placed)
         inserted = self._insert_new(rows.num_rows - looked.known - len(looked.duplicates))
         if looked.newer:
             self._update(looked.newer)
+            if self._know_later(rows) != later:  # while its rows were waited for
+                raise _Overtaken
+        if self._timeline and placed:
+            self._timeline.place(placed, pc.unique(rows.column(FILE_ID)).to_pylist())
         updated = len(looked.newer) - looked.replaced
         return Loaded(
             inserted=inserted,
@@ -277,7 +304,25 @@ class Loader(ABC):
             present_rows=looked.present_rows,
             updated_rows=looked.updated_rows,
             changed_rows=looked.changed_rows,
+            stale=looked.stale,
+            stale_rows=looked.stale_rows,
         )
+
+    def _to_place(self, rows: pa.Table, looked: _Looked) -> list[int]:
+        """The numbers of the staged rows that say something new to history."""
+        if self._timeline is None:
+            return []
+        settled = pc.is_in(rows.column(ROW), pa.array(looked.settled, pa.int64()))
+        numbers: list[int] = rows.column(ROW).filter(pc.invert(settled)).to_pylist()
+        return numbers
+
+    def _know_later(self, rows: pa.Table) -> dict[int, tuple[int, ...]]:
+        """Which files are later than those of `rows`, as far as they are loaded by now."""
+        if not self._spec.keep.replaces:
+            return {}
+        later = self._order.later_than(pc.unique(rows.column(FILE_ID)).to_pylist())
+        self._sql.know_later(later)
+        return later
 
     def _stage(self, rows: pa.Table) -> None:
         self._tx.execute(self._sql.statement("empty_stage"))
@@ -313,6 +358,8 @@ class Loader(ABC):
         """The temporary tables that a merge needs, with the table's own column types, for this transaction."""
         if not self._has_stage:
             self._tx.execute(self._sql.statement("create_stage"))
+            if self._timeline:
+                self._timeline.make_room()
             self._has_stage = True
         if more and not self._remembers:
             self._tx.execute(self._sql.create_seen())

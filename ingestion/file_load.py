@@ -183,7 +183,7 @@ class FileLoad:
     def _load_rows(self, load: _Load, job: FileJob, file_id: int, batches: Iterator[Batch]) -> FileOutcome:
         """Load the rows of one type, and balance its books."""
         tx, file, books = load.tx, load.file, Books()
-        road = BatchLoad(tx, job.spec, self._config, self._pii)
+        road = BatchLoad(tx, job.spec, self._config, self._pii, {file_id: job})
         is_row = job.spec.schema.primary_key.is_row
         told = replace_former(tx, self._config, job, file) if is_row else ""
         corrector = None if is_row else corrector_of(tx, self._config, job, file)

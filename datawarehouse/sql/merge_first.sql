@@ -16,5 +16,11 @@ OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} OFFSET 0)
 -- name: newer
 false
 
+-- name: older
+false
+
+-- name: tells_nothing
+true
+
 -- name: time
 

@@ -190,7 +190,7 @@ def test_a_newer_row_replaces_an_older_one_where_the_configuration_says_so(
         customer(1, "newer", "2026-02-01") + customer(2, "older", "2025-01-01") + customer(3, "x", "2026-01-01")
     )
     outcome = load(warehouse, config, tmp_path, "customers.csv", header + second)
-    assert (outcome.inserted, outcome.updated, outcome.already_present, outcome.changed) == (1, 1, 1, 1)
+    assert (outcome.inserted, outcome.updated, outcome.already_present, outcome.stale) == (1, 1, 1, 1)
     assert (
         one(warehouse, "SELECT string_agg(full_name, ',' ORDER BY customer_id) FROM dim_customer") == "newer,two,x"
     )
