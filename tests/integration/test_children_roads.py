@@ -132,13 +132,21 @@ def test_children_without_a_key_come_once_when_the_file_grows(site: Site, monkey
     assert [row[:2] for row in shop.items()] == [(n, p) for n in (1, 2, 3) for p in (1, 2)]
 
 
-def test_a_newer_export_replaces_children_by_the_time_of_their_parent(
+@pytest.fixture
+def replacing(
     warehouse: Warehouse, database: DatabaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Shop:
+    """A shop without `site`, which holds that rows stay those of the file that has inserted them."""
     monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
     monkeypatch.setenv("DATABASE_URL", str(database.url))
     monkeypatch.setenv("PII_HASH_KEY", KEY)
-    shop = Shop(warehouse, tmp_path)
+    return Shop(warehouse, tmp_path)
+
+
+def test_a_newer_export_replaces_children_by_the_time_of_their_parent(
+    replacing: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = replacing
     time = {"name": "updated_at", "dtype": "datetime", "value": {"parent": "updated_at"}}
     newer = {"keep": "latest", "newer_by": "updated_at"}
     config = settings(newer, ITEMS | {"columns": [*ITEMS["columns"], time]}, **newer)
@@ -153,6 +161,22 @@ def test_a_newer_export_replaces_children_by_the_time_of_their_parent(
     assert [child.updated for child in outcome.children] == [1]
     assert [row[:4] for row in shop.items()] == [(1, 1, "c", 9), (1, 2, "b", 1)]
     shop.run("verify")
+
+
+@pytest.mark.parametrize("later_first", [False, True])
+def test_versions_of_children_are_in_the_order_of_their_files(
+    replacing: Shop, monkeypatch: pytest.MonkeyPatch, later_first: bool
+) -> None:
+    shop = replacing
+    shop.configure(monkeypatch, settings({"keep": "history"}, keep="history"))
+    shop.load("batch/2026-02-20/products.csv", "sku,title\na,A\n")
+    files = [(hour, json.dumps([order(1, item(quantity=int(hour)))])) for hour in ("09", "10")]
+    for hour, text in reversed(files) if later_first else files:
+        shop.load(f"stream/2026-02-20/{hour}/orders.json", text)
+    assert shop.items() == [(1, 1, "a", 10, "1.50")]
+    versions = "SELECT quantity, valid_from::text, valid_to::text FROM fact_cart_item_history ORDER BY valid_from"
+    nine, ten = "2026-02-20 09:00:00", "2026-02-20 10:00:00"
+    assert shop.rows(versions) == [(9, nine, ten), (10, ten, "infinity")]
 
 
 CANARY = "ann.lee@example.com"
