@@ -9,7 +9,7 @@ from config.expected_file import Entry, FromChild
 from config.file_spec import FileSpec
 from config.key import ForeignKey, Key
 from config.model import Dtype
-from config.origins import Origin, path_in_record
+from config.origins import Origin
 from config.schema import Column, Schema, Within
 from config.settings import SchemaConfig
 
@@ -195,6 +195,5 @@ def with_children(specs: Sequence[FileSpec]) -> tuple[FileSpec, ...]:
 
 
 def _with(spec: FileSpec, children: Sequence[FileSpec]) -> FileSpec:
-    paths = [child.schema.within.path for child in children if child.schema.within]
-    beside = frozenset(path_in_record(path)[0] for path in paths)
+    beside = frozenset(child.schema.within.path for child in children if child.schema.within)
     return replace(spec, schema=spec.schema.changed(beside=beside), children=tuple(children))

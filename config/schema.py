@@ -108,7 +108,7 @@ class Schema(Model):
     """The shape of a source file: its columns, in order, and the key that tells its rows apart.
 
     `drift`: what becomes of a file of another shape. Rows that are elements of arrays are `within` the records of
-    another schema, which has their keys `beside` its columns.
+    another schema, which has the paths to these arrays `beside` its columns.
     """
 
     name: str

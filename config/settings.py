@@ -6,9 +6,9 @@ import datetime as dt
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from config.expected_file import ExpectedFile
 from config.file_spec import FileSpec
@@ -155,24 +155,18 @@ class SlaConfig(Model):
     refresh_minutes: float = Field(10, gt=0)
 
 
-class SmtpConfig(Model):
-    """`security`: starttls (port 587), tls (465), or none, which is only for a relay without login."""
-
-    host: str = ""
-    port: int = Field(587, ge=1, le=65535)
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    ca_file: str | None = None
-    timeout_seconds: float = Field(10, gt=0)
-    user_name: str = ""
-    password: str = ""
-    sender: str = ""
-    receivers: tuple[str, ...] = ()
-
-
 class AlertingConfig(Model):
+    """Each channel has a section of its own beside these keys, which the channel reads (utils/channels)."""
+
+    model_config = ConfigDict(extra="allow")
+
     enabled: bool = False
     repeat_minutes: float = Field(10, ge=0)
-    smtp: SmtpConfig = SmtpConfig()
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """The channels' sections, as they were given."""
+        return self.model_extra or {}
 
 
 class LoggingConfig(Model):

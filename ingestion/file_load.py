@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -38,18 +36,16 @@ from utils import metrics
 from utils.at_once import AtOnce
 from utils.logger import get_logger
 from utils.metrics import CommitTimer
+from utils.read_ahead import read_ahead
 from validation.batch import Batch, Chunk, Rejection
 from validation.key_memory import KeyMemory
 from validation.met_columns import MetColumns
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
 
-T = TypeVar("T")
-
 logger = get_logger(__name__)
 
 READ_AHEAD_BYTES = 1 << 20  # a larger file is parsed and validated while its last chunk is loaded
-ASKED_SECONDS = 0.2  # how often whether to go on, while a chunk is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +209,7 @@ class FileLoad:
         """The file's chunks, judged by all that needs no warehouse; `met` is told of each."""
         batches = self._judged(job, file, met)
         if job.size > READ_AHEAD_BYTES or is_packed(job.path.name):  # whose true size nobody knows
-            return ahead(batches, lambda: self._go_on(job))
+            return read_ahead(batches, lambda: self._go_on(job))
         return nullcontext(batches)
 
     def _go_on(self, job: FileJob) -> None:
@@ -257,57 +253,3 @@ def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
             # Other columns may write one value in several ways: of rows with one key the first must stay the first
             chunk = chunk.ordered_by([first.name, *(column.name for column in rest if column.dtype is Dtype.STR)])
         return validate(chunk, spec, config.validation.dates)
-
-
-@contextmanager
-def ahead(items: Iterator[T], go_on: Callable[[], None]) -> Iterator[Iterator[T]]:
-    """The items of `items`, each made in a thread of its own while the one before is used; the first at once.
-
-    While an item is waited for, `go_on` is asked again and again, which raises Stopped when nobody wants it any
-    more. Then the thread is left to itself: it ends with the item that it is making.
-    """
-    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=1)
-    unwanted = threading.Event()
-
-    def hand_over(item: T | None, error: BaseException | None) -> None:
-        while not unwanted.is_set():
-            with suppress(queue.Full):
-                ready.put((item, error), timeout=0.1)
-                break
-
-    def produce() -> None:
-        try:
-            for item in items:
-                hand_over(item, None)
-                if unwanted.is_set():
-                    return
-            hand_over(None, StopIteration())
-        except BaseException as error:  # noqa: BLE001  (raised again by the consumer)
-            hand_over(None, error)
-
-    def handed_over() -> Iterator[T]:
-        while True:
-            try:
-                item, error = ready.get(timeout=ASKED_SECONDS)
-            except queue.Empty:
-                go_on()
-                continue
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            assert item is not None  # noqa: S101  (there is an item or an error)
-            yield item
-
-    thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
-    thread.start()
-    waited_for = True
-    try:
-        yield handed_over()
-    except Stopped:
-        waited_for = False
-        raise
-    finally:
-        unwanted.set()
-        if waited_for:
-            thread.join()

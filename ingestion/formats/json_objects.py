@@ -52,8 +52,12 @@ def keys_of(schema: Schema) -> dict[str, Key]:
             for step in path:
                 at = at.within.setdefault(step, Key())
             at.column = column
-    for name in schema.beside:  # arrays that other types take
-        root.within.setdefault(name, Key())
+    for source in schema.beside:
+        at = root
+        for step in path_in_record(source):
+            at = at.within.setdefault(step, Key())
+            if not at.within:  # nothing in it is a column's
+                break
     return root.within
 
 

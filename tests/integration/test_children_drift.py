@@ -57,6 +57,25 @@ def test_arrays_that_are_types_of_their_own_are_no_new_columns(
     assert [row[:2] for row in shop.items()] == [(1, 1)]
 
 
+def test_arrays_within_an_object_are_no_new_columns_whatever_else_is_taken_of_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(_at("cart.lines"), new_columns="keep")
+    expected = config["watcher"]["stream"]["expected_files"]
+    for name, path in (("gifts", "cart.gifts"), ("tags", "customer.tags")):
+        expected[name] = {"table": f"dim_{name}", "from_child": {"of": "orders", "path": path}}
+        config["schemas"][name] = {"primary_key": "row", "columns": [{"name": "tag", "dtype": "str"}]}
+    shop.configure(monkeypatch, config)
+    shop.load("batch/2026-02-20/products.csv", PRODUCTS)
+    record = {k: v for k, v in order(1).items() if k != "items"}
+    tag = [{"tag": "x"}]
+    full = {"cart": {"lines": [item()], "gifts": tag}, "customer": {"name": "n", "tags": tag}}
+    outcome = shop.load(HOUR, json.dumps([record | full, record | {"order_id": 2, "cart": 5}]))
+    assert (outcome.drift, outcome.inserted) == ((), 2)
+    assert [child.inserted for child in outcome.children] == [1, 1, 1]
+    assert shop.rows("SELECT _extra FROM fact_cart") == [(None,), (None,)]
+
+
 @pytest.mark.parametrize("policy", ["keep", "add"])
 def test_a_new_key_of_elements_comes_into_their_own_table(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, policy: str
