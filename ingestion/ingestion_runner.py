@@ -113,8 +113,7 @@ class IngestionRunner:
         unknown_size = is_packed(job.path.name) or place_of(job.path).is_remote
         trouble = job.tries.held_up or job.tries.by_itself
         former = self._tracker.former(str(job.path))
-        apart = job.spec.children or unknown_size or trouble
-        return not (job.size > SMALL_BYTES or apart or (former and former.size < job.size))
+        return not (job.size > SMALL_BYTES or unknown_size or trouble or (former and former.size < job.size))
 
     def _prepared(self, job: FileJob) -> FileJob:
         """The job with all that a worker needs to know, wherever it is."""
