@@ -231,14 +231,16 @@ class PipelineConfig(ConfigFile):
         shipped = Path(__file__).parent
         return tuple(p if (p := self.source.parent / name).exists() else shipped / name for name in self.views)
 
-    def shown(self, path: Path | str) -> str:
+    def shown(self, path: Path | str, type_name: str = "") -> str:
         """`path` as people are told it: from its input folder on, which tells files of one name apart.
 
-        What does not print is replaced; a path elsewhere is shown as a whole.
+        With the type, where its rows are in arrays of the file's records. What does not print is replaced; a path
+        elsewhere is shown as a whole.
         """
-        text = str(path)
+        text, spec = str(path), self.by_logical_name.get(type_name)
         root = next((root for root in self._input_roots if text.startswith(root)), "")
-        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.removeprefix(root))
+        name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.removeprefix(root))
+        return f"{name} → {type_name}" if spec and spec.schema.within else name
 
     @cached_property
     def _input_roots(self) -> tuple[str, ...]:

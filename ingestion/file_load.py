@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import FileRejected, FileUnreadable, Stopped
 from config.file_names import is_packed
@@ -58,6 +60,16 @@ class _Part:
         rejections, text = self.refused.result()
         load.quarantine(text)
         books.add(self.records, self.loaded, rejections)
+
+
+class _Load(NamedTuple):
+    """The transaction that loads a file, and what it needs. `started`: of the monotonic clock."""
+
+    tx: Cursor
+    file: OpenFile
+    aside: Executor
+    started: float
+    only_tell: bool
 
 
 class FileLoad:
@@ -129,7 +141,6 @@ class FileLoad:
     def _load(
         self, job: FileJob, file: OpenFile, batches: Iterator[Batch], started: float, *, only_tell: bool
     ) -> FileOutcome:
-        books = Books()
         with (
             CommitTimer() as commit,
             ThreadPoolExecutor(1, "beside-copy") if job.size > READ_AHEAD_BYTES else AtOnce() as aside,
@@ -138,37 +149,61 @@ class FileLoad:
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return claim.earlier
-            load = BatchLoad(tx, job.spec, self._config, self._pii, {claim.file_id: job})
-            is_row = job.spec.schema.primary_key.is_row
-            told = replace_former(tx, self._config, job, file) if is_row else ""
-            corrector = None if is_row else corrector_of(tx, self._config, job, file)
-            if corrector:
-                cuts = cut_records(job, file, lambda part: self._judged(job, part))
-                corrector.correct(cuts, only_tell=only_tell)
-            parts: deque[_Part] = deque()
-            for batch in batches:
-                self._go_on(job)
-                file_ids = np.full(len(batch.chunk.numbers), claim.file_id)
-                loaded = load.load(batch, file_ids, more=batch.may_repeat is not None)
-                parts.append(
-                    _Part(batch.records, loaded, aside.submit(load.refused_text, batch, job, claim.file_id))
-                )
-                if len(parts) > 1:
-                    parts.popleft().close(load, books)
-                self._progress(job, books.total)
-                pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
-            for part in parts:
-                part.close(load, books)
-            file.verify_unchanged()
-            refuse_if_dirty(job.spec, books.total, books.by_stage)
-            outcome = books.outcome(job, claim.file_id, time.monotonic() - started)
-            if corrector:
-                corrector.verify()
-                told = corrector.result.told
-            outcome = replace(outcome, continues=told)
-            file_log.close(tx, [outcome], self._pii.key_id)
+            children = self._claim_children(tx, job)
+            load = _Load(tx, file, aside, started, only_tell)
+            outcome = self._load_rows(load, job, claim.file_id, batches)
+            outcomes = [self._load_children(load, child, file_id) for child, file_id in children]
+            file_log.close(tx, [outcome, *outcomes], self._pii.key_id)
             commit.begin()
-        return outcome
+        return replace(outcome, children=tuple(outcomes))
+
+    def _claim_children(self, tx: Cursor, job: FileJob) -> list[tuple[FileJob, int]]:
+        """The types whose rows are in arrays of the file's records, and their file ids.
+
+        One whose rows are there is left alone, and so is one that an operator took back.
+        """
+        jobs = [job.evolve(spec=spec) for spec in job.spec.children]
+        claims = [file_log.claim(tx, child, again=self._again) for child in jobs]
+        return [(child, claim.file_id) for child, claim in zip(jobs, claims, strict=True) if not claim.earlier]
+
+    def _load_children(self, load: _Load, job: FileJob, file_id: int) -> FileOutcome:
+        met = MetColumns(job.spec, self._pii.hidden)
+        try:
+            with self._batches(job, load.file, met) as batches:
+                return replace(self._load_rows(load, job, file_id, batches), drift=met.changes())
+        except FileRejected as problem:
+            named = FileRejected(f"{job.spec.name}: {problem}")
+            named.changes = tuple(replace(change, of=job.spec.name) for change in problem.changes)
+            raise named from None
+
+    def _load_rows(self, load: _Load, job: FileJob, file_id: int, batches: Iterator[Batch]) -> FileOutcome:
+        """Load the rows of one type, and balance its books."""
+        tx, file, books = load.tx, load.file, Books()
+        road = BatchLoad(tx, job.spec, self._config, self._pii, {file_id: job})
+        is_row = job.spec.schema.primary_key.is_row
+        told = replace_former(tx, self._config, job, file) if is_row else ""
+        corrector = None if is_row else corrector_of(tx, self._config, job, file)
+        if corrector:
+            cuts = cut_records(job, file, lambda part: self._judged(job, part))
+            corrector.correct(cuts, only_tell=load.only_tell)
+        parts: deque[_Part] = deque()
+        for batch in batches:
+            self._go_on(job)
+            file_ids = np.full(len(batch.chunk.numbers), file_id)
+            loaded = road.load(batch, file_ids, more=batch.may_repeat is not None)
+            parts.append(_Part(batch.records, loaded, load.aside.submit(road.refused_text, batch, job, file_id)))
+            if len(parts) > 1:
+                parts.popleft().close(road, books)
+            self._progress(job, books.total)
+            pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
+        for part in parts:
+            part.close(road, books)
+        file.verify_unchanged()
+        refuse_if_dirty(job.spec, books.total, books.by_stage)
+        if corrector:
+            corrector.verify()
+            told = corrector.result.told
+        return replace(books.outcome(job, file_id, time.monotonic() - load.started), continues=told)
 
     def _batches(self, job: FileJob, file: OpenFile, met: MetColumns) -> AbstractContextManager[Iterator[Batch]]:
         """The file's chunks, judged by all that needs no warehouse; `met` is told of each."""

@@ -37,7 +37,7 @@ class Progress:
         if self._now() - self._told_at < PROGRESS_SECONDS:
             return
         self._told_at = self._now()
-        name = self._config.shown(job.path)
+        name = self._config.shown(job.path, job.spec.name)
         logger.info(
             f"[runner] {job.path.name}: {rows} rows so far",
             extra={**job.log_context(), "screen": f"… {name:<{NAME_WIDTH}} {rows:>9,} rows so far"},
@@ -59,7 +59,8 @@ class Summary:
     def add(self, outcome: FileOutcome) -> None:
         """Count a file and its rows."""
         with self._lock:
-            self.files[outcome.status] += 1
+            if outcome.job.spec.schema.within is None:  # else it came with its parents' file
+                self.files[outcome.status] += 1
             if outcome.status is Status.SUCCESS:
                 self.rows += outcome.total
                 self.loaded += outcome.inserted + outcome.updated

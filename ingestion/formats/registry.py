@@ -53,6 +53,8 @@ class Registry:
 
     def takes(self, spec: FileSpec, file_name: str) -> bool:
         """Can a file called so be one of `spec`? It has the pattern's extension, or one of its format's own."""
+        if spec.schema.within is not None:
+            return False
         found, (_, extension) = self.find(spec.read, file_name), logical_stem(file_name)
         return found is not None and extension in {*found.extensions, logical_stem(spec.pattern)[1]}
 
@@ -107,12 +109,24 @@ def problems(config: PipelineConfig) -> Iterator[str]:
     for feed, section in (("batch", config.watcher.batch), ("stream", config.watcher.stream)):
         for pattern, entry in section.expected_files.items():
             where = f"watcher.{feed}.expected_files.{pattern}"
+            if entry.from_child is not None:
+                yield from _without_arrays(config, entry.from_child.of, where)
+                continue
             for key, problem in _problems(entry.read, config.reader, pattern):
                 section_of_key = f"{where}.read." if key in entry.read.model_fields_set else "reader."
                 line = f"{section_of_key if key else where}{key}: {problem}"
                 if line not in told:
                     told.add(line)
                     yield line
+
+
+def _without_arrays(config: PipelineConfig, parent: str, where: str) -> Iterator[str]:
+    """Why the records of type `parent` have no arrays."""
+    spec = config.by_logical_name[parent]
+    found = FORMATS.find(spec.read, spec.pattern)
+    if found is not None and not found.has_arrays:
+        names = " and ".join(one.name for one in FORMATS if one.has_arrays)
+        yield f"{where}.from_child.of: the files of {parent} are {found.name}; arrays of records are in {names}"
 
 
 def _problems(given: ReadOptions, defaults: ReadOptions, pattern: str) -> Iterator[tuple[str, str]]:
