@@ -10,7 +10,6 @@ import datetime as dt
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
@@ -126,13 +125,21 @@ def _since_1970(value: Any, times: int) -> str | None:
 def doubles_as_text(numbers: pa.Array) -> pa.Array:
     """Floating-point numbers (Arrow) in the shortest form that is read back as the same one; 42.0 is 42."""
     values = pc.add(numbers, pa.scalar(0.0, numbers.type))  # -0.0 is 0
+    if (
+        pa.types.is_float64(values.type) and pc.all(_are_whole(values)).as_py() is not False
+    ):  # ids; a third of the time
+        return pc.cast(pc.cast(values, pa.int64()), pa.string())
     text = pc.cast(values, pa.string())
     if not pc.any(pc.match_substring(text, "e")).as_py():
         return text
-    plain = values.to_numpy(zero_copy_only=False)  # Arrow writes 1e+10, which is a whole number
-    with np.errstate(invalid="ignore"):
-        whole = pa.array((np.abs(plain) <= MOST_EXACT) & (plain == np.floor(plain)))
-    return pc.coalesce(pc.cast(pc.cast(only(values, whole), pa.int64()), pa.string()), text)
+    # Arrow writes 1e+10, which is a whole number
+    return pc.coalesce(pc.cast(pc.cast(only(values, _are_whole(values)), pa.int64()), pa.string()), text)
+
+
+def _are_whole(numbers: pa.Array) -> pa.Array:
+    """Which of the numbers (Arrow's booleans, null for null) are whole ones that a double holds exactly?"""
+    exact = pc.less_equal(pc.abs(numbers), pa.scalar(float(MOST_EXACT), numbers.type))
+    return pc.and_(exact, pc.equal(numbers, pc.floor(numbers)))
 
 
 def nulls_where_empty(text: pa.Array) -> pa.Array:

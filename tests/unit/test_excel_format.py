@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from config.errors import FileRejected
 from config.model import Column, Dtype, Schema
-from ingestion.formats.excel_format import ExcelFormat, ExcelOptions, letters
+from ingestion.formats.excel_format import ExcelFormat, ExcelOptions
+from ingestion.formats.excel_records import letters
 from tests.workbooks import CellError, ods, ods_of, parquet, xls, xlsx, zipped
 
 BOOKS = {"xlsx": xlsx, "xls": xls, "ods": ods}
