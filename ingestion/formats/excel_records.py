@@ -16,7 +16,7 @@ from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
 
 ERROR, MERGED, LOST = "error_value", "merged_cell", "digits_lost"
-BLOCK_ROWS = 256  # the cells of so many are objects at a time: as many as a processor's cache holds
+BLOCK_ROWS = 512  # the cells of so many are objects at a time: as many as a processor's cache holds
 Against = dict[int, list[Reason]]  # by row of a chunk
 
 

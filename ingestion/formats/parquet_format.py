@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ingestion.formats.parquet_text import UnfitTypeError, as_text, is_number
 from ingestion.formats.spool import seekable, size_of
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
+from validation.columns import Columns, Part, TypedColumn, changed
 from validation.drift import match_columns, shown
 from validation.extra import extra_columns, gathered, left_out, new_names
 
@@ -137,26 +139,31 @@ def _refuse_without_text(schema: pa.Schema, wanted: Iterable[int], options: Type
 def _chunk(
     batch: pa.RecordBatch, columns: Sequence[tuple[Column, int]], options: TypedOptions, count: int
 ) -> Chunk:
-    texts: dict[str, pa.Array] = {}
+    parts: dict[str, Part] = {}
     against: dict[int, list[Reason]] = {}
     for column, place in columns:
         values = batch.column(place)
+        if is_number(values.type) or pa.types.is_temporal(values.type):
+            parts[column.name] = TypedColumn(values, partial(as_text, column=column, options=options))
+            continue
         text = as_text(values, column, options)
-        bad = [] if is_number(values.type) or pa.types.is_temporal(values.type) else _not_utf8(text)
+        bad = _not_utf8(text)
         for row in bad:
             against.setdefault(row, []).append(Reason(Stage.SCHEMA, NOT_UTF8, column.name))
-        texts[column.name] = _readable(text, bad) if bad else text
+        parts[column.name] = _readable(text, bad) if bad else text
+    read = Columns(parts)
     numbers = np.arange(count + 1, count + batch.num_rows + 1, dtype=np.int64)
     if not against:
-        return Chunk(numbers, texts)
+        return Chunk(numbers, read)
     rows = sorted(against)
-    raws = pa.table(texts).take(pa.array(rows, pa.int64())).to_pylist()
+    wanted = pa.array(rows, pa.int64())
+    raws = pa.table(dict(changed(read, lambda values: values.take(wanted)))).to_pylist()
     malformed = tuple(
         Rejection(int(numbers[row]), tuple(against[row]), raw) for row, raw in zip(rows, raws, strict=True)
     )
     good = np.ones(len(numbers), dtype=bool)
     good[rows] = False
-    return Chunk(numbers[good], {n: text.filter(pa.array(good)) for n, text in texts.items()}, malformed)
+    return Chunk(numbers[good], changed(read, lambda values: values.filter(pa.array(good))), malformed)
 
 
 def _not_utf8(text: pa.Array) -> list[int]:
