@@ -76,7 +76,8 @@ def convert(column: Column, raw: pa.Array, read: ReadOptions = AS_WRITTEN) -> Co
 
 def read_typed(column: Column, found: TypedColumn, read: ReadOptions = AS_WRITTEN) -> Converted | None:
     """What convert() makes of the text of typed values, without it; None where the text has to be read."""
-    if _plain(column, read) is None or read.has_digits or column.default is not None:
+    is_plain = _plain(column, read) is not None and not read.has_digits
+    if not (is_plain and len(found.values)) or column.default is not None:
         return None
     values = surely_read(column, found.values)
     if values is None or values.null_count > found.values.null_count:

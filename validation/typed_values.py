@@ -20,6 +20,7 @@ _EXACT = 2**53  # a double holds every whole number up to here
 _LEAST, _MOST = 1e-4, 1e10
 _DECIMALS_OF_LEAST = 4
 _MOST_SCALE = 22  # a double holds the powers of ten up to here
+_MOST_DIGITS = 18  # of a power of ten in 64 bits, which is more than _EXACT
 _FIRST_DAY, _LAST_DAY = dt.date(1, 1, 1), dt.date(9999, 12, 31)
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_800  # since 1970, of the years 1 and 10000
 _MICROS = 1_000_000
@@ -88,11 +89,11 @@ def _fit(numbers: np.ndarray, sql: SqlType) -> np.ndarray:
 def _decimals(values: pa.Array, sql: SqlType) -> pa.Array:
     scale = values.type.scale
     low, high = np.frombuffer(values.buffers()[1], np.int64).reshape(-1, 2)[values.offset :][: len(values)].T
-    fits = (high == low >> 63) & (np.abs(low) <= _EXACT)
+    fits = (high == low >> 63) & (low <= _EXACT) & (low >= -_EXACT)
     if sql.precision is not None:
         fits &= np.abs(low) < 10.0 ** (sql.precision - sql.scale + scale)
         if scale > sql.scale:
-            fits &= low % 10 ** (scale - sql.scale) == 0
+            fits &= low % 10 ** min(scale - sql.scale, _MOST_DIGITS) == 0
     return only(pa.array(low / 10.0**scale), pc.and_(pa.array(fits), pc.is_valid(values)))
 
 

@@ -47,16 +47,25 @@ def times_as_text(times: pa.Array, column: Column, options: TypedOptions) -> pa.
     formats = column.format or options.dates
     if column.dtype not in TIMES or not formats or ISO in formats:
         return text
-    if pa.types.is_timestamp(times.type):
-        times = pc.cast(times, pa.timestamp("us", times.type.tz), safe=False)
-    elif pa.types.is_time(times.type):
-        times = pc.cast(times, pa.time64("us"), safe=False)
-    values = times.to_pylist()
     told = [
-        None if value is None else _declared(value, iso, formats, options.timezone)
-        for value, iso in zip(values, text.to_pylist(), strict=True)
+        iso if value is None else _declared(value, iso, formats, options.timezone)
+        for value, iso in zip(_in_micros(times).to_pylist(), text.to_pylist(), strict=True)
     ]
     return pa.array(told, pa.string())
+
+
+def _in_micros(times: pa.Array) -> pa.Array:
+    """The times, null where Python has none such: they are finer, or of years that have not four digits."""
+    kind = times.type
+    if pa.types.is_time(kind):
+        micros = pc.cast(times, pa.time64("us"), safe=False)
+        return only(micros, pc.equal(pc.cast(micros, kind, safe=False), times))
+    years = pc.year(times)
+    times = only(times, pc.and_(pc.greater_equal(years, dt.MINYEAR), pc.less_equal(years, dt.MAXYEAR)))
+    if pa.types.is_date(kind):
+        return times
+    micros = pc.cast(times, pa.timestamp("us", kind.tz), safe=False)
+    return only(micros, pc.equal(pc.cast(micros, kind, safe=False), times))
 
 
 def _iso(times: pa.Array) -> pa.Array:
