@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from config.key import FILE_ID, FILE_ROW
 from config.model import FileSpec, Stage
-from validation.columns import changed
+from validation.columns import changed, rows_of
 
 __all__ = ["FILE_ID", "FILE_ROW"]
 
@@ -171,8 +171,7 @@ class Batch:
     def rejections(self) -> list[Rejection]:
         """The refused rows, malformed ones among them, by row number; reasons in the order of the stages."""
         positions = sorted(self._against)
-        wanted = pa.array(positions, pa.int64())
-        raw = pa.table(dict(changed(self.chunk.columns, lambda values: values.take(wanted)))).to_pylist()
+        raw = rows_of(self.chunk.columns, positions)
         refused = [
             Rejection(
                 number=int(self.chunk.numbers[position]),

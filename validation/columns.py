@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -30,11 +30,8 @@ class Columns(Mapping[str, pa.Array]):
         self._texts: dict[str, pa.Array] = {}
 
     def __getitem__(self, name: str) -> pa.Array:
-        part = self._parts[name]
-        if not isinstance(part, TypedColumn):
-            return part
         if name not in self._texts:
-            self._texts[name] = part.as_text(part.values)
+            self._texts[name] = text_of(self._parts[name])
         return self._texts[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -49,9 +46,23 @@ class Columns(Mapping[str, pa.Array]):
         return dict(self._parts)
 
 
+def text_of(part: Part) -> pa.Array:
+    """The text of a column."""
+    return part.as_text(part.values) if isinstance(part, TypedColumn) else part
+
+
 def parts_of(columns: Mapping[str, pa.Array]) -> Mapping[str, Part]:
     """`columns` as they are, text or typed."""
     return columns.parts if isinstance(columns, Columns) else columns
+
+
+def rows_of(columns: Mapping[str, pa.Array], positions: Sequence[int]) -> list[dict[str, str | None]]:
+    """The text of some rows by column."""
+    wanted = pa.array(positions, pa.int64())
+    rows: list[dict[str, str | None]] = pa.table(
+        dict(changed(columns, lambda part: part.take(wanted)))
+    ).to_pylist()
+    return rows
 
 
 def changed(columns: Mapping[str, pa.Array], change: Change) -> Columns:

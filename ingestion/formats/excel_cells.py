@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,20 +20,25 @@ from ingestion.formats.typed_text import (
     numbers_as_declared,
     times_as_text,
 )
+from validation.columns import Part, TypedColumn, text_of
 
 EMPTY = ""  # as calamine gives a cell without a value
 _DIGITS_MATTER = frozenset({Dtype.INT, Dtype.STR})
 
 
 class Cells(NamedTuple):
-    """A column's cells as text, null where they are empty.
+    """A column's cells, typed where all are of one kind, else as text; null where they are empty.
 
     `lost` (boolean, one a cell): where a cell holds a number with more digits than a workbook keeps, in a column
     that needs them all.
     """
 
-    text: pa.Array
+    part: Part
     lost: np.ndarray | None = None
+
+    @property
+    def text(self) -> pa.Array:
+        return text_of(self.part)
 
 
 class CellColumn:
@@ -56,15 +62,18 @@ class CellColumn:
 
     def taken(self) -> Cells:
         """All cells since the last time. Whole numbers have no decimals: 42.0 is 42; others have few digits."""
-        parts, lost = [], None
-        for kind, arrays in self._by_kind.items():
-            values = pa.concat_arrays(arrays)
-            parts.append(self._text(kind, values))
-            if kind is float and self._column.dtype in _DIGITS_MATTER:
-                lost = _beyond_exact(values)
-        if not parts:
-            parts = [pa.nulls(self._count, pa.string())]
+        found = {kind: pa.concat_arrays(arrays) for kind, arrays in self._by_kind.items()}
+        nothing = pa.nulls(self._count, pa.string())
         self._by_kind, self._count = {}, 0
+        lost = None
+        if float in found and self._column.dtype in _DIGITS_MATTER:
+            lost = _beyond_exact(found[float])
+        if not pc.any(pc.greater(pc.binary_length(found.get(str, nothing)), 0)).as_py():
+            found.pop(str, None)
+        if len(found) == 1 and _TYPED.issuperset(found):
+            ((kind, values),) = found.items()
+            return Cells(TypedColumn(values, partial(self._text, kind)), lost)
+        parts = [self._text(kind, values) for kind, values in found.items()] or [nothing]
         return Cells(pc.coalesce(*parts) if len(parts) > 1 else parts[0], lost)
 
     def _typed(self, values: Sequence[Any]) -> dict[type, pa.Array]:
@@ -127,6 +136,7 @@ def _arrays_of(kind: pa.DataType) -> Callable[[Sequence[Any]], pa.Array]:
 
 
 _TIMES = frozenset({dt.datetime, dt.date, dt.time})
+_TYPED = frozenset({float, int, *_TIMES})
 _TEXTS = frozenset({str, dt.timedelta})
 _ARRAYS: dict[type, Callable[[Sequence[Any]], pa.Array]] = {
     str: _arrays_of(pa.string()),

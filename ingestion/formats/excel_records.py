@@ -14,6 +14,7 @@ from ingestion.formats.excel_book import Rows, Sheet
 from ingestion.formats.excel_cells import EMPTY, CellColumn
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
+from validation.columns import Columns, Part, changed, rows_of
 
 ERROR, MERGED, LOST = "error_value", "merged_cell", "digits_lost"
 BLOCK_ROWS = 512  # the cells of so many are objects at a time: as many as a processor's cache holds
@@ -55,9 +56,9 @@ class Records:
 
     def _judged(self, rows: list[int], unnamed: dict[int, list[int]]) -> Chunk:
         against: Against = {}
-        texts: dict[str, pa.Array] = {}
+        parts: dict[str, Part] = {}
         for name, column in self._columns.items():
-            texts[name], lost = column.taken()
+            parts[name], lost = column.taken()
             if lost is not None:
                 for row in np.flatnonzero(lost).tolist():
                     against.setdefault(row, []).append(Reason(Stage.SCHEMA, LOST, name))
@@ -67,9 +68,9 @@ class Records:
         numbers = np.arange(self._count + 1, self._count + len(rows) + 1, dtype=np.int64)
         self._count += len(rows)
         if not against:
-            return Chunk(numbers, texts)
+            return Chunk(numbers, Columns(parts))
         bad = sorted(against)
-        raws = pa.table(texts).take(pa.array(bad, pa.int64())).to_pylist()
+        raws = rows_of(Columns(parts), bad)
         malformed = tuple(
             Rejection(int(numbers[row]), tuple(against[row]), {**raw, **errors.get(row, {})})
             for row, raw in zip(bad, raws, strict=True)
@@ -77,7 +78,7 @@ class Records:
         good = np.ones(len(rows), dtype=bool)
         good[bad] = False
         mask = pa.array(good)
-        return Chunk(numbers[good], {name: text.filter(mask) for name, text in texts.items()}, malformed)
+        return Chunk(numbers[good], changed(parts, lambda values: values.filter(mask)), malformed)
 
     def _note_unnamed(self, unnamed: dict[int, list[int]], count: int, against: Against) -> None:
         """Values in columns without a name: such a column is no part of the table, and yet it is not empty."""

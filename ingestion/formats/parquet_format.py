@@ -19,7 +19,7 @@ from ingestion.formats.parquet_times import CutError, finer_texts
 from ingestion.formats.spool import seekable, size_of
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
-from validation.columns import Columns, Part, TypedColumn, changed
+from validation.columns import Columns, Part, TypedColumn, changed, rows_of
 from validation.drift import match_columns, shown
 from validation.extra import extra_columns, gathered, left_out, new_names
 
@@ -200,10 +200,9 @@ def _chunk(
     if not against:
         return Chunk(numbers, read)
     rows = sorted(against)
-    wanted = pa.array(rows, pa.int64())
-    raws = pa.table(dict(changed(read, lambda values: values.take(wanted)))).to_pylist()
     malformed = tuple(
-        Rejection(int(numbers[row]), tuple(against[row]), raw) for row, raw in zip(rows, raws, strict=True)
+        Rejection(int(numbers[row]), tuple(against[row]), raw)
+        for row, raw in zip(rows, rows_of(read, rows), strict=True)
     )
     good = np.ones(len(numbers), dtype=bool)
     good[rows] = False
