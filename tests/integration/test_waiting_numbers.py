@@ -1,4 +1,4 @@
-"""What orphans wait for is text: it finds the number that it is, by each way that servers have, and nothing else."""
+"""What orphans wait for is text: it finds the number that it is, whatever the server can, and nothing else."""
 
 from __future__ import annotations
 
