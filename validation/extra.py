@@ -15,6 +15,7 @@ import pyarrow as pa
 from config.model import Dtype
 from config.schema import EXTRA, Column, Schema
 from validation.batch import Chunk, Rejection
+from validation.columns import Columns, parts_of
 from validation.json_values import is_json, jsonb_problem
 
 LEFT_OUT = "\0"  # begins the name of a column that is no column of the schema: no header has a NUL in its names
@@ -59,9 +60,9 @@ def gathered(chunk: Chunk, extras: Mapping[str, str], new: tuple[str, ...]) -> C
     if not extras:
         return replace(chunk, new=new) if new else chunk
     texts = {name: chunk.columns[column] for column, name in extras.items()}
-    columns = {name: values for name, values in chunk.columns.items() if name not in extras}
+    columns = {name: part for name, part in parts_of(chunk.columns).items() if name not in extras}
     malformed = tuple(_gathered_record(record, extras) for record in chunk.malformed)
-    return Chunk(chunk.numbers, {**columns, EXTRA: of_texts(texts)}, malformed, new)
+    return Chunk(chunk.numbers, Columns({**columns, EXTRA: of_texts(texts)}), malformed, new)
 
 
 def _gathered_record(record: Rejection, extras: Mapping[str, str]) -> Rejection:

@@ -190,7 +190,7 @@ def _texts(sample: Sample, file: OpenFile, name: str, rows: int, base: ReadOptio
     schema = Schema(name=name, primary_key="row", columns=columns, drift=drift)
     tables: list[pa.Table] = []
     for chunk in read_chunks(file, name, schema, min(rows, 25_000), _plainly(base, sample.read)):
-        tables.append(pa.table(chunk.columns))
+        tables.append(pa.table(dict(chunk.columns)))
         if sum(table.num_rows for table in tables) >= rows:
             break
     empty = pa.table({column.name: pa.array([], pa.string()) for column in columns})
