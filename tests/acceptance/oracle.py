@@ -121,7 +121,7 @@ class Oracle:
         self._seen: set[tuple[str, str, int]] = set()
 
     def spec_for(self, path: Path, feed: str) -> Spec | None:
-        """The spec of a file of `feed`: batch, stream or master (by the stem, whatever the extension)."""
+        """The spec of a file of `feed`: batch, stream or master (by the stem, whatever the extension; else as batch)."""
         name = path.name.removesuffix(".gz")
         found: list[tuple[int, Spec]] = []
         for spec in self.specs:
@@ -132,6 +132,8 @@ class Oracle:
                 return spec
             elif spec.feed == feed and fnmatch.fnmatchcase(name, spec.pattern):
                 found.append((len(re.sub(r"\*|\?|\[.*?\]", "", spec.pattern)), spec))
+        if feed == "master":
+            return self.spec_for(path, "batch")
         return max(found, key=lambda pair: pair[0])[1] if found else None
 
     def load(self, path: Path, spec: Spec, number: int | None = None) -> FileBook | None:
