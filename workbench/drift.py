@@ -9,10 +9,10 @@ import typer
 
 from config.drift import Change, ChangeKind
 from config.errors import ConfigError, PipelineError
-from config.model import EXTRA, Dtype, FileSpec
+from config.model import Dtype, FileSpec, PiiKind
 from config.settings import PipelineConfig
 from datawarehouse import drift_log
-from datawarehouse.adoption import Adopted, back_fill, give_column
+from datawarehouse.adoption import back_fill, give_column
 from datawarehouse.schema.differences import Found, columns_there
 from ingestion.drift_report import what_became
 from workbench.arguments import spec_of_table
@@ -72,19 +72,29 @@ def adopt(
     column: Annotated[str, typer.Argument(metavar="COLUMN", help="As `drift` lists it.")],
     dtype: Annotated[Dtype, typer.Option(help="What its values are.")] = Dtype.STR,
     name: Annotated[str | None, typer.Option("--as", help="Another name for it in the schema and table.")] = None,
+    pii: Annotated[
+        PiiKind | None, typer.Option(help="It is personal: hashed from now on, and whatever is stored of it.")
+    ] = None,
     yes: Yes = False,
 ) -> int:
     """Make a kept column one of its type: in the YAML, in the table, and with the values of all rows so far."""
+    if pii is not None and dtype is not Dtype.STR:
+        raise ConfigError(f"--pii goes with text alone: leave --dtype {dtype.value} out")
     with workplace() as place:
         spec = spec_of_table(place.config, of_type)
         with place.warehouse.transaction() as tx:
             there = columns_there(tx).get(spec.table, {})
         place.write(lambda _: None)  # may this role do that?
-        config = place.config
-        if column not in spec.schema.by_source:
+        found = spec.schema.by_source.get(column)
+        if found is None:
             ask(f"Write {column} into the YAML, and add it to {spec.table}?", yes=yes)
-            config = _with_column(place.config, spec, _entry(spec, column, dtype, name, there))
-        return _adopt(place, config, spec.name, column, has_extra=EXTRA in there)
+            entry = _entry(spec, column, dtype, name, there) | ({"pii": pii.value} if pii else {})
+            place.config = _with_column(place.config, spec, entry)
+        elif pii is not None and found.pii is not pii:
+            raise ConfigError(
+                f"the YAML has {found.name} already: write pii: {pii.value} there, and run this again"
+            )
+        return _adopt(place, spec.name, column)
 
 
 def _entry(
@@ -120,18 +130,23 @@ def _with_column(config: PipelineConfig, spec: FileSpec, entry: dict[str, Any]) 
     return found
 
 
-def _adopt(place: Workplace, config: PipelineConfig, type_name: str, name: str, *, has_extra: bool) -> int:
-    spec = config.by_logical_name[type_name]
+def _adopt(place: Workplace, type_name: str, name: str) -> int:
+    spec = place.config.by_logical_name[type_name]
     column = spec.schema.by_source[name]
-    place.write(lambda tx: give_column(tx, config, spec))
-    done = place.write(lambda tx: back_fill(tx, spec, column, name)) if has_extra else Adopted(0, 0)
+    place.write(lambda tx: give_column(tx, place.config, spec))
+    done = place.write(lambda tx: back_fill(tx, spec, column, name))
+    place.follow_up()
     place.done(f"{spec.table}.{column.target}: {done.moved} rows have got their values", rows=done.moved)
     if done.left:
         files = ", ".join(f"{key} of file {file_id}" for file_id, key in done.first_left)
         more = ", …" if done.left > len(done.first_left) else ""
         say(
-            f"{done.left} values are no {column.dtype.value}, or their rows have another value: they are in "
-            f"{spec.table}.{EXTRA} as before. Keys: {files}{more}"
+            f"{done.left} values are no {column.dtype.value}, or their rows have another value: they stay where "
+            f"they are. Keys: {files}{more}"
         )
-    say("A service that runs keeps the column in _extra until it is started again: then run this once more.")
+    in_clear = ", in clear" if column.pii else ""
+    say(
+        f"A service that runs now loads its files as before, and keeps the values where they were{in_clear}. "
+        "Start it again: then the column gets them."
+    )
     return EXIT_FOUND if done.left else EXIT_OK

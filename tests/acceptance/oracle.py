@@ -121,7 +121,7 @@ class Oracle:
         self._seen: set[tuple[str, str, int]] = set()
 
     def spec_for(self, path: Path, feed: str) -> Spec | None:
-        """The spec of a file of `feed`: batch, stream or master (by the stem, whatever the extension; else as batch)."""
+        """The spec of a file of `feed`: batch, stream, or master (by the stem, else as a batch file)."""
         name = path.name.removesuffix(".gz")
         found: list[tuple[int, Spec]] = []
         for spec in self.specs:

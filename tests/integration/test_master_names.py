@@ -1,4 +1,4 @@
-"""Files of the master folder are known by the type's name, or by the pattern of a batch file whose type has another."""
+"""Master files are known by the name of their type, or by the pattern of a batch file whose type has another."""
 
 from __future__ import annotations
 
