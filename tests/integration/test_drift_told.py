@@ -87,7 +87,7 @@ def test_of_two_workers_one_tells_and_after_a_restart_nobody_does(
     drifting = Drifting(database, tmp_path, monkeypatch, expected, execution={"workers": 2})
     for turn in range(2):
         for number in range(12):
-            drifting.put("notes.csv", f"id,sent_on,coupon\n{turn}{number},2026-01-01,C\n")
+            drifting.put("notes.csv", f"id,sent_on,coupon\n{100 * turn + number},2026-01-01,C\n")
         drifting.turn()
     told = [text for title, text in drifting.alerts if title == DIFFER]
     assert (sum("coupon is new" in text for text in told), sum("name is missing" in text for text in told)) == (
