@@ -32,7 +32,7 @@ def what_became(spec: FileSpec, change: Change) -> str:
     became = {
         ChangeKind.KEPT: f"kept in {spec.table}._extra; `{adoption(spec, name)}` makes it a column",
         ChangeKind.ADDED: f"{spec.table} has got a column for it, of text",
-        ChangeKind.IGNORED: "its values are left out (new_columns: ignore)",
+        ChangeKind.IGNORED: f"its values are left out (new_columns: {spec.schema.drift.new_columns})",
         ChangeKind.UNEXPECTED: "its files are refused (new_columns: fail)",
         ChangeKind.MISSING: "its files are refused (missing_columns: fail)",
     }[change.kind]
@@ -46,7 +46,7 @@ def what_would_become(spec: FileSpec, change: Change) -> str:
     would = {
         ChangeKind.KEPT: f"is new: its values will be kept in {spec.table}._extra",
         ChangeKind.ADDED: f"is new: its values get a column of {spec.table}, of text",
-        ChangeKind.IGNORED: "is new: its values will be left out (new_columns: ignore)",
+        ChangeKind.IGNORED: f"is new: its values will be left out (new_columns: {spec.schema.drift.new_columns})",
         ChangeKind.NULL: "is missing: it will be null, or its default, in these rows",
         ChangeKind.UNEXPECTED: "is new: the file is refused for it (new_columns: fail)",
         ChangeKind.MISSING: "is missing: the file is refused for it (missing_columns: fail)",

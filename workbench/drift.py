@@ -10,12 +10,14 @@ import typer
 from config.drift import Change, ChangeKind
 from config.errors import ConfigError, PipelineError
 from config.model import Dtype, FileSpec, PiiKind
+from config.origins import path_in_record
 from config.settings import PipelineConfig
 from datawarehouse import drift_log
 from datawarehouse.adoption import back_fill, give_column
 from datawarehouse.schema.differences import Found, columns_there
 from ingestion.drift_report import what_became
 from workbench.arguments import spec_of_table
+from workbench.naming import tidy
 from workbench.output import AsJson, say, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 from workbench.writing import Workplace, Yes, ask, workplace
@@ -101,7 +103,7 @@ def _entry(
     spec: FileSpec, column: str, dtype: Dtype, name: str | None, there: Mapping[str, Found]
 ) -> dict[str, Any]:
     """The column as the YAML says it. Raises ConfigError where schema or table have another one by its name."""
-    wanted = name or column
+    wanted = name or (tidy(column) if _is_within(spec, column) else column)
     if wanted in spec.schema.by_name:
         names = in_flow([*spec.schema.by_name[wanted].names_in_file, column])
         raise ConfigError(
@@ -114,6 +116,13 @@ def _entry(
         )
     source = {"from": column} if wanted != column else {}
     return {"name": wanted, "dtype": dtype.value, "optional": True, **source}
+
+
+def _is_within(spec: FileSpec, column: str) -> bool:
+    """Does the name lead to a key within an object of which other columns take keys?"""
+    path = path_in_record(column)
+    sources = [path_in_record(source) for one in spec.schema.columns for source in one.sources]
+    return len(path) > 1 and any(len(source) > 1 and source[0] == path[0] for source in sources)
 
 
 def _with_column(config: PipelineConfig, spec: FileSpec, entry: dict[str, Any]) -> PipelineConfig:

@@ -209,7 +209,8 @@ def _unfold(sample: Sample) -> bool:
             fields.append(Field(name, ".".join(step.replace(".", "\\.") for step in path), path))
         sample.notes.append(
             f"{one.name}: the values of its objects are columns of their own ({', '.join(parts[:4])}"
-            f"{', …' if len(parts) > 4 else ''}); other keys of theirs would be left out"
+            f"{', …' if len(parts) > 4 else ''}); other keys that come later are told of, "
+            "and kept where new_columns says so"
         )
     if len(fields) == len(sample.fields) and fields == sample.fields:
         return False
