@@ -39,7 +39,8 @@ class Field:
 class Sample:
     """The first rows as texts by tidy name. `read` are the keys of the format that differ from its defaults.
 
-    `nested`: columns that hold objects or arrays. `new_columns`: the policy, where some column is left out.
+    `nested`: columns that hold objects or arrays; `may_have_footer`: its format knows rows behind the data.
+    `new_columns`: the policy, where some column is left out.
     """
 
     read: dict[str, Any]
@@ -47,6 +48,7 @@ class Sample:
     rows: pa.Table
     new_columns: str | None = None
     nested: set[str] = field(default_factory=set)
+    may_have_footer: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -69,6 +71,7 @@ def take_sample(file: OpenFile, name: str, rows: int, base: ReadOptions, *, ever
         _refuse_values(names)
     tell_apart = "" not in names and len(set(names)) == len(names)
     sample = Sample(read, _fields(names, by_place=by_place), pa.table({}), notes=notes)
+    sample.may_have_footer = hasattr(own, "skip_footer")
     if tell_apart or by_place:
         try:
             _read_rows(sample, file, name, rows, base, found)

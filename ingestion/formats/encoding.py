@@ -31,11 +31,13 @@ _NO_FILES = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefi
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _SAMPLE = 200  # bytes looked at for zeros
 _FOREIGN = re.compile(rb"[A-Za-z]?[\x80-\xff]+[A-Za-z]?")
+_WITHIN_WORDS = re.compile(rb"(?<=[A-Za-z])[\x80-\xff]+(?=[A-Za-z])")
 _SIGNS = "€£§°©®™«»–—‘’“”…•·¿¡´½¼¾²³\xa0"  # noqa: RUF001  (as texts have them)
 _EXPORTED = [  # what exports are written in
     "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "iso8859_2", "cp437",
     "cp850", "cp874", "mac_roman", "shift_jis", "cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp949",
 ]  # fmt: skip
+_ABBREVIATED = {"N°", "n°", "Nº", "nº", "m²", "m³"}  # signs behind a letter, as texts have them
 _ENOUGH = 8  # bytes that are not ASCII, or are letters beside such: fewer tell nothing
 _AROUND = 1 << 15  # bytes before and behind the first that is not UTF-8, for a guess
 
@@ -224,7 +226,9 @@ def likely_encoding(data: bytes) -> str | None:
         return "cp1252"
     if sum(map(len, runs)) < _ENOUGH:
         return None
-    best = from_bytes(data, cp_isolation=_EXPORTED).best()
+    within = set(_WITHIN_WORDS.findall(data))
+    likely = [codec for codec in _EXPORTED if all(one.decode(codec, "replace").isalpha() for one in within)]
+    best = from_bytes(data, cp_isolation=likely or _EXPORTED).best()
     return codecs.lookup(best.encoding).name if best else None
 
 
@@ -234,7 +238,7 @@ def _is_western(runs: list[bytes]) -> bool:
         texts = [run.decode("cp1252") for run in runs]
     except UnicodeDecodeError:
         return False
-    words = [text for text in texts if text[0].isascii() or text[-1].isascii()]
+    words = [text for text in texts if (text[0].isascii() or text[-1].isascii()) and text not in _ABBREVIATED]
     short = sum(map(len, texts)) <= 4 * len(texts)
     return (
         bool(texts)

@@ -374,3 +374,42 @@ def test_names_need_no_quotes_and_each_is_its_own() -> None:
 def test_dates_of_workbooks_are_dates(tmp_path: Path) -> None:
     data = xlsx([["id", "seen"], [1, dt.datetime(2024, 5, 1, 8)], [2, dt.datetime(2024, 5, 2, 9, 30)]])
     assert columns_of(proposed(tmp_path, "seen.xlsx", data))["seen"] == {"dtype": "datetime"}
+
+
+LEDGER = "Day,Account,Amount\n" + "".join(f"{day:02}.01.2025,40{day:02},{day}.10\n" for day in range(1, 29))
+
+
+@pytest.mark.parametrize(
+    ("footer", "count", "names"),
+    [
+        ("Total,,412.80\n", 1, "day"),
+        ("Rows,28,\nTotal,,412.80\n", 2, "day"),
+        ("Total,28 rows,n/k\n", 1, "day, account"),
+    ],
+)
+def test_a_footer_is_told_with_the_key_that_skips_it(tmp_path: Path, footer: str, count: int, names: str) -> None:
+    (note,) = [n for n in proposed(tmp_path, "ledger.csv", LEDGER + footer).notes if "footer" in n]
+    assert note.startswith(names)
+    assert f"read: {{skip_footer: {count}}}" in note
+
+
+def test_a_text_column_without_a_footer_is_not_told_of(tmp_path: Path) -> None:
+    rows = "".join(f"{n},name {n},{'x' if n == 3 else n}\n" for n in range(1, 40))
+    assert not [n for n in proposed(tmp_path, "things.csv", f"id,name,v\n{rows}").notes if "footer" in n]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("N° pièce;Libellé\n1;Opération n° 1\n", "cp1252"),
+        ("Fläche m²;Größe\n12;übel\n", "cp1252"),
+        ("Nº;Descripción\n1;Año\n", "cp1252"),
+        ("id;uwagi\n1;Proszę zadzwonić później, główne wejście zamknięte\n2;Łódź i Gdańsk są bliżej\n", "cp1250"),
+        ("id;poznámka\n1;Příliš žluťoučký kůň úpěl ďábelské ódy\n2;Dobrý den, zítra přijdu\n", "cp1250"),
+        ("id;имя\n1;Иван Петров, город Москва\n2;Анна Смирнова\n", "cp1251"),
+    ],
+)
+def test_an_abbreviation_with_a_sign_is_no_sign_of_another_encoding(
+    tmp_path: Path, text: str, encoding: str
+) -> None:
+    assert proposed(tmp_path, "export.csv", text.encode(encoding)).file_entry["read"]["encoding"] == encoding
