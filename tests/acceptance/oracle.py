@@ -37,7 +37,7 @@ class Row:
     """A record's verdict. `stage` is as it was at loading, None for a good row.
 
     An orphan may turn out to be a duplicate. `fate` is where the row is now: loaded, updated, already_present, or
-    quarantined.
+    quarantined. `kept` is what _extra holds of it.
     """
 
     number: int
@@ -45,6 +45,7 @@ class Row:
     reasons: tuple[Reason, ...]
     values: dict[str, Any]
     fate: str = "quarantined"
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -286,7 +287,7 @@ class Oracle:
                     Reason("records", rule, column.name)
                     for rule in broken_rules(column, text, value, texts, self.dates)
                 ]
-        row = Row(record.number, None, tuple(reasons), values)
+        row = Row(record.number, None, tuple(reasons), values, kept=record.kept)
         if reasons:
             row.stage = min((reason.stage for reason in reasons), key=("schema", "records").index)
         return row
