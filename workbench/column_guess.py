@@ -202,6 +202,8 @@ class _Judge:
             counts = range(1, LONGEST_FOOTER + 1)
             if name in self._flat and name not in self._key and self._is_typed(name, rows, LONGEST_FOOTER):
                 found.setdefault(next(n for n in counts if self._is_typed(name, rows, n)), []).append(name)
+        others = tuple(f"{name}: text, for " for names in found.values() for name in names)
+        self._found.notes[:] = [note for note in self._found.notes if not note.startswith(others or "\0")]
         for count, names in found.items():
             rows_are = "row alone keeps" if count == 1 else f"{count} rows alone keep"
             self._found.notes.append(

@@ -14,6 +14,7 @@ from config.errors import FileRejected
 from config.model import Column, Drift, Dtype, ReadOptions, Schema
 from ingestion.file_reader import byte_stream, read_chunks
 from ingestion.formats.format import Format
+from ingestion.formats.packing import member_name
 from ingestion.formats.registry import FORMATS, options_of
 from ingestion.places.open_file import OpenFile
 from validation.strays import looks_personal
@@ -55,9 +56,11 @@ class Sample:
 def take_sample(file: OpenFile, name: str, rows: int, base: ReadOptions, *, every_row: bool) -> Sample:
     """The first `rows` of the file; `base` are the defaults that the YAML has. Raises FileRejected.
 
-    With `every_row`, the names of the columns are those of all records.
+    Where its name says no format, the name of a zip archive's member may. With `every_row`, the names of the
+    columns are those of all records.
     """
-    read = sniff(file, name, base)
+    said = _format_of_member(file, name, base)
+    read = {**said, **sniff(file, name, ReadOptions.model_validate(said).over(base))}
     found, own = FORMATS.get(_plainly(base, read), name)
     with byte_stream(file, name) as raw:
         names = found.columns(raw, ALL_ROWS if every_row else rows, own)
@@ -92,6 +95,16 @@ def take_sample(file: OpenFile, name: str, rows: int, base: ReadOptions, *, ever
     with byte_stream(file, name) as raw:
         sample.notes += found.remarks(raw, options_of(found, _plainly(base, sample.read), name))
     return sample
+
+
+def _format_of_member(file: OpenFile, name: str, base: ReadOptions) -> dict[str, Any]:
+    """`format`, where the name of a zip archive says none, and that of its member does."""
+    if FORMATS.find(base, name) is not None:
+        return {}
+    found = FORMATS.find(base, member_name(file.handle) or "")
+    if found is None:
+        raise FileRejected(f'{FORMATS.unreadable(base, name)}; see "Your own files" in README.md')
+    return {"format": found.name}
 
 
 def _fields(names: Sequence[str], *, by_place: bool) -> list[Field]:

@@ -38,6 +38,7 @@ _EXPORTED = [  # what exports are written in
     "cp850", "cp874", "mac_roman", "shift_jis", "cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp949",
 ]  # fmt: skip
 _ABBREVIATED = {"N°", "n°", "Nº", "nº", "m²", "m³"}  # signs behind a letter, as texts have them
+_MOST_IN_A_ROW = 2  # letters with marks that western words have side by side, as a rule
 _ENOUGH = 8  # bytes that are not ASCII, or are letters beside such: fewer tell nothing
 _AROUND = 1 << 15  # bytes before and behind the first that is not UTF-8, for a guess
 
@@ -239,7 +240,8 @@ def _is_western(runs: list[bytes]) -> bool:
     except UnicodeDecodeError:
         return False
     words = [text for text in texts if (text[0].isascii() or text[-1].isascii()) and text not in _ABBREVIATED]
-    short = sum(map(len, texts)) <= 4 * len(texts)
+    in_a_row = [sum(sign.isalpha() and not sign.isascii() for sign in text) for text in texts]
+    short = sum(count > _MOST_IN_A_ROW for count in in_a_row) <= len(texts) // 10
     return (
         bool(texts)
         and short
