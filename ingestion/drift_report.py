@@ -46,6 +46,8 @@ def what_became(spec: FileSpec, change: Change) -> str:
 def what_would_become(spec: FileSpec, change: Change) -> str:
     """The same of a file that is not loaded yet; for one that is refused, what its sender or the YAML can do."""
     name = told_name(change.column)
+    if change.kind is ChangeKind.NO_ARRAY:
+        return f"no record has {name}, where from_child says that {spec.name} are: none will come"
     would = {
         ChangeKind.KEPT: f"is new: its values will be kept in {spec.table}._extra",
         ChangeKind.ADDED: f"is new: its values get a column of {spec.table}, of text",
@@ -53,7 +55,6 @@ def what_would_become(spec: FileSpec, change: Change) -> str:
         ChangeKind.NULL: "is missing: it will be null, or its default, in these rows",
         ChangeKind.UNEXPECTED: "is new: the file is refused for it (new_columns: fail)",
         ChangeKind.MISSING: "is missing: the file is refused for it (missing_columns: fail)",
-        ChangeKind.NO_ARRAY: f"is in no record, where from_child says that {spec.name} are: none will come",
     }[change.kind]
     return f"{name} {would}{_renamed(spec, change)}"
 
