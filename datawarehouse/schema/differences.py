@@ -107,7 +107,8 @@ def outdated_checks(
             yield table, f"ALTER TABLE {table} DROP CONSTRAINT {name}"
     for table in metadata.sorted_tables:
         for check in table.constraints if table.name in existing else ():
-            if isinstance(check, sa.CheckConstraint) and (table.name, check.name) not in there:
+            is_named = isinstance(check, sa.CheckConstraint | sa.UniqueConstraint) and check.name is not None
+            if is_named and (table.name, check.name) not in there:
                 yield table.name, str(sa.schema.AddConstraint(check).compile(dialect=DIALECT))
     yield from _missing_indexes(tx, metadata, existing)
 
