@@ -17,8 +17,9 @@ from config.keys_check import (
     primary_key_problems,
     read_foreign_key,
     row_key_problems,
-    with_unique_keys,
+    with_what_others_ask,
 )
+from config.missing_parents import if_missing_problems
 from config.model import (
     EXTRA,
     SQL_TYPES_OF_DTYPE,
@@ -73,7 +74,7 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
         if pattern not in known_patterns and not problems
     ]
     if not problems:
-        specs = with_unique_keys(specs)
+        specs = with_what_others_ask(specs)
     by_name = {spec.name: spec for spec in specs}
     problems += [
         f"schemas.{name}: no expected file uses it" for name in schemas if name not in by_name and not problems
@@ -188,8 +189,11 @@ def _spec(
             table=table,
             schema=_held_to(schemas[name], entry),
             foreign_keys=tuple(
-                read_foreign_key(columns, parent, schemas[name], schemas)
-                for columns, parent in entry.foreign_keys.items()
+                replace(
+                    read_foreign_key(columns, reference.to, schemas[name], schemas),
+                    if_missing=reference.if_missing or entry.if_parent_missing,
+                )
+                for columns, reference in entry.foreign_keys.items()
             ),
             derive=entry.derive,
             keep=_keep(entry, where, problems),
@@ -258,6 +262,8 @@ def _check_together(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list
             problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
         for foreign_key in spec.foreign_keys:
             problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
+            if parent := by_name.get(foreign_key.parent):
+                problems += [f"{where}.{p}" for p in if_missing_problems(spec, foreign_key, parent)]
         problems += [f"{where}.{p}" for p in row_key_problems(spec)]
         problems += [f"{where}.new_columns: {p}" for p in _extra_problems(spec)]
         taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *LINEAGE_COLUMNS}

@@ -452,6 +452,7 @@ class FileSpec:
     partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
     kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
+    has_placeholders: bool = field(default=False, repr=False)  # other types may put them into the table
 
     @property
     def is_fact(self) -> bool:
@@ -661,6 +662,8 @@ class FileOutcome:
     told: bool = False  # it failed before under the same name, and was reported then
     continues: str = ""  # what became of an earlier file that was loaded before it was whole
     drift: tuple[Change, ...] = ()  # in what its columns differ from its schema's
+    placeholders: dict[str, int] = field(default_factory=dict)  # made for its rows, by the parents' logical name
+    without_parent: dict[str, int] = field(default_factory=dict)  # rows with a foreign key that is null for that
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
 
     @property

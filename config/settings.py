@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from config.key import Key
+from config.key import IfMissing, Key
 from config.model import (
     Column,
     Contract,
@@ -49,12 +49,33 @@ class DatabaseConfig(Model):
     transaction_pooling: bool = False  # PgBouncer's: settings go with each transaction, not with the session
 
 
+def _the_word_null(value: Any) -> Any:
+    """`if_missing: null` is YAML's nothing, and the word is meant."""
+    return "null" if value is None else value
+
+
+class Reference(Model):
+    """To which type a foreign key refers, and what becomes of a row whose parent is not there."""
+
+    to: str
+    if_missing: Annotated[IfMissing | None, BeforeValidator(_the_word_null)] = None
+
+
+def _as_reference(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"to": value}
+    if not isinstance(value, dict | Reference):
+        raise ValueError("write a type, as in customers, or {to: customers, if_missing: placeholder}")  # noqa: TRY004
+    return value
+
+
 class ExpectedFile(Drift):
     """`kind` defaults by the table's name: fact_… is a fact, any other a dimension."""
 
     table: Name
     kind: Literal["fact", "dimension"] | None = None
-    foreign_keys: dict[str, str] = Field(default_factory=dict)
+    foreign_keys: dict[str, Annotated[Reference, BeforeValidator(_as_reference)]] = Field(default_factory=dict)
+    if_parent_missing: Annotated[IfMissing, BeforeValidator(_the_word_null)] = IfMissing.WAIT
     derive: dict[str, Derivation] = Field(default_factory=dict)
     on_conflict: Literal["nothing", "update_if_newer"] = "nothing"  # `keep` in other words
     newer_by: str | None = None
@@ -66,9 +87,8 @@ class ExpectedFile(Drift):
 
     @field_validator("missing_columns", mode="before")
     @classmethod
-    def _the_word_null(cls, value: Any) -> Any:
-        """`missing_columns: null` is YAML's nothing, and the word is meant."""
-        return "null" if value is None else value
+    def _missing_columns_null(cls, value: Any) -> Any:
+        return _the_word_null(value)
 
 
 class MasterConfig(Model):

@@ -22,10 +22,11 @@ from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.load_sql import LoadSql
 from datawarehouse.loaded import Loaded, Refused
 from datawarehouse.merge.registry import merge_of
+from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
 from datawarehouse.related import rows_without_parent
 from datawarehouse.schema.tables import self_reference
-from datawarehouse.schema.user_triggers import of_table
+from datawarehouse.schema.user_triggers import of_load
 from validation.batch import FILE_ID, MAY_REPEAT, ROW
 from validation.key_values import key_of_rows
 
@@ -72,7 +73,7 @@ class Loader(ABC):
         self._has_stage = False
         self._remembers = False
         self._asks_for_all: bool | None = None  # the first chunk shows it
-        first, last = self._settle_constraints()
+        first, last = self._settle_constraints(config)
         self._derived = DerivedColumns(tx, spec, config, range(first, last + 1))
 
     @staticmethod
@@ -84,12 +85,12 @@ class Loader(ABC):
     def _copy_new(self, rows: pa.Table) -> int:
         """COPY rows whose keys are new; returns how many the database counted."""
 
-    def _settle_constraints(self) -> tuple[int, int]:
+    def _settle_constraints(self, config: PipelineConfig) -> tuple[int, int]:
         """What is checked when, in this transaction. Returns the first and the last year of the calendar."""
         may = "has_parameter_privilege('session_replication_role', 'SET')"
         grantable = self._tx.connection.server_version >= 150000
         # Children by another column than the key, which an update may change: the triggers see to them
-        own = of_table(self._spec)
+        own = of_load(self._spec, config)
         triggers = sql.SQL("SELECT 1") if self._spec.keep.replaces and self._spec.unique else own
         settings = sql.SQL(query("loader", "settings"))
         self._tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=triggers))
@@ -262,9 +263,11 @@ class Loader(ABC):
 
     def _stage_and_merge(self, rows: pa.Table) -> Loaded:
         self._stage(rows)
+        filled = self._fill_placeholders() if self._has_placeholders else 0
         self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
         looked = _Looked(*self._fetch_row())
-        inserted = self._insert_new(rows.num_rows - looked.known - len(looked.duplicates))
+        inserted = filled
+        inserted += self._insert_new(rows.num_rows - filled - looked.known - len(looked.duplicates))
         if looked.newer:
             self._update(looked.newer)
         updated = len(looked.newer) - looked.replaced
@@ -278,6 +281,24 @@ class Loader(ABC):
             updated_rows=looked.updated_rows,
             changed_rows=looked.changed_rows,
         )
+
+    @cached_property
+    def _has_placeholders(self) -> bool:
+        return has_placeholders(self._tx, self._spec)
+
+    def _fill_placeholders(self) -> int:
+        """Put staged rows in the places of placeholders, and take them from the stage; returns how many."""
+        find = self._sql.statement("placeholders", there=self._sql.of_kind("there"))
+        self._tx.execute(find)
+        wanted = [number for (number,) in self._tx.fetchall()]
+        if not wanted:
+            return 0
+        self._tx.execute(self._sql.of_kind("fill", numbers=sql.Literal(wanted)))
+        if len(self._tx.fetchall()) != len(wanted):
+            self._tx.execute(find)
+            raise LeftOut(LEFT_OUT) if self._tx.fetchall() else _Overtaken
+        self._tx.execute(self._sql.statement("unstage", numbers=sql.Literal(wanted)))
+        return len(wanted)
 
     def _stage(self, rows: pa.Table) -> None:
         self._tx.execute(self._sql.statement("empty_stage"))

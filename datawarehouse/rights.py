@@ -142,7 +142,7 @@ def _file_rights(config: PipelineConfig) -> Iterator[Right]:
     for spec in config.files:
         yield Right(spec.table, "SELECT")
         yield Right(spec.table, "INSERT")
-        if spec.keep.replaces:
+        if spec.keep.replaces or spec.has_placeholders:
             yield Right(spec.table, "UPDATE")
         elif spec.name in parents and not spec.partition_by:
             # FOR KEY SHARE asks for UPDATE on a column, whichever

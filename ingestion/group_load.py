@@ -221,6 +221,10 @@ def _shares(loaded: Loaded, good: Sequence[int], ends: np.ndarray) -> list[Loade
         Loaded(inserted=g - p - u, updated=u, already_present=p, changed=c)
         for g, p, u, c in zip(good, present, updated, changed, strict=True)
     ]
+    for name in ("placeholders", "cut_loose"):
+        for what, rows in getattr(loaded, name).items():
+            for share, count in zip(shares, counted(rows), strict=True):
+                getattr(share, name)[what] = [0] * count
     for name in ("inserted", "updated", "already_present", "changed"):
         if sum(getattr(share, name) for share in shares) != getattr(loaded, name):
             raise PipelineError(f"the files' shares of {name} are not what the database counted")

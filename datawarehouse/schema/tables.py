@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
-from config.key import ROW_COLUMN, ForeignKey
+from config.key import PLACEHOLDER_COLUMN, ROW_COLUMN, ForeignKey
 from config.model import Column, Derivation, Dtype, FileSpec, SqlType
 from config.settings import PipelineConfig
 from datawarehouse.schema.own_tables import NOW, calendar_tables, pipeline_tables
@@ -118,7 +118,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
                 _quoted(column.target),
                 column_type(column),
                 *references,
-                nullable=column.nullable and column.target != by,
+                nullable=(column.nullable or (spec.has_placeholders and not is_key)) and column.target != by,
                 primary_key=(is_key and distributed) or column.target == by,
                 unique=True if is_key and len(own) == 1 and spec.is_fact and not by else None,
                 autoincrement=False,
@@ -138,6 +138,8 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
             items.append(_index(spec.table, spec.schema.by_name[source].target, "brin"))
     if spec.schema.primary_key.is_row:
         items.append(sa.Column(ROW_COLUMN, sa.BigInteger(), nullable=False))
+    if spec.has_placeholders:
+        items += _placeholder_column(spec)
     items += [
         sa.Column("_file_id", sa.BigInteger(), nullable=False),
         sa.Column("_loaded_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
@@ -154,6 +156,16 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     for key, parent in checked.items():
         if key not in alone.values():
             table.append_constraint(_constraint(metadata, spec, key, parent))
+
+
+def _placeholder_column(spec: FileSpec) -> list[sa.schema.SchemaItem]:
+    """What marks placeholders, and an index of them alone."""
+    only = sa.text(PLACEHOLDER_COLUMN)
+    name = f"{spec.table}{PLACEHOLDER_COLUMN}s"
+    return [
+        sa.Column(PLACEHOLDER_COLUMN, sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Index(name, PLACEHOLDER_COLUMN, postgresql_where=only),
+    ]
 
 
 def _quoted(name: str) -> quoted_name:
