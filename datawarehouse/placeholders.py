@@ -6,6 +6,7 @@ merging (Loader). So the tables are the same whichever comes first.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 import numpy as np
@@ -207,6 +208,13 @@ def has_placeholders(tx: Cursor, spec: FileSpec) -> bool:
     text = sql.Literal(sql.Identifier(spec.table).as_string(tx))
     tx.execute(sql.SQL(query("placeholders", "has_column")).format(table=text))
     return bool((tx.fetchone() or (False,))[0])
+
+
+def waiting(tx: Cursor, spec: FileSpec) -> tuple[int, dt.datetime | None]:
+    """How many placeholders there are in the table, and since when the oldest is there."""
+    tx.execute(_block("waiting", spec))
+    count, since = tx.fetchone() or (0, None)
+    return count, since
 
 
 def children(config: PipelineConfig, parent: FileSpec) -> Iterator[tuple[FileSpec, ForeignKey]]:

@@ -19,6 +19,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_names import spec_for
+from config.key import IfMissing
 from config.model import Feed, FileSpec, ForeignKey, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
@@ -179,6 +180,7 @@ class Checker:
         seen = SeenKeys(spec)
         reasons: dict[Reason, ReasonCount] = {}
         by_stage: Counter[Stage] = Counter()
+        without: Counter[ForeignKey] = Counter()
         rows = self._config.reader.chunk_rows
         for chunk in read_chunks(file, path.name, spec.schema, rows, spec.read, path):
             batch = validate(chunk, spec, self._config.validation.dates)
@@ -189,9 +191,16 @@ class Checker:
             if self._tx is not None:
                 result.already_present = (result.already_present or 0) + self._present(batch, lookup)
             self._collect(batch, reasons, by_stage)
+            for key, mask in [*batch.cut_loose.items(), *batch.asking.items()]:
+                without[key] += int((mask & batch.good).sum())
         result.refused = by_stage.total()
         result.refused_by_stage = {stage.value: by_stage[stage] for stage in Stage if by_stage[stage]}
         result.reasons = list(reasons.values())
+        result.notes += [
+            f"{count:,} good rows have no parent by {key.label} ({key.parent}): "
+            + ("they will refer to nothing." if key.if_missing is IfMissing.NULL else "it will be a placeholder.")
+            for key, count in (+without).items()
+        ]
         if seen.full:
             result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")
 

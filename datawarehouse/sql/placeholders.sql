@@ -70,7 +70,7 @@ EXISTS (SELECT FROM {child} AS c WHERE {refers} AND NOT (c._file_id = {file_id} 
 
 -- name: has_column
 SELECT EXISTS (SELECT FROM pg_attribute
-               WHERE attrelid = {table}::regclass AND attname = '_placeholder' AND NOT attisdropped)
+               WHERE attrelid = to_regclass({table}) AND attname = '_placeholder' AND NOT attisdropped)
 
 -- name: waiting
 SELECT count(*), min(_loaded_at) FROM {table} WHERE _placeholder

@@ -17,6 +17,7 @@ from datawarehouse.schema_init import init_schema
 from datawarehouse.undo import undo
 from ingestion.engines.local import LocalEngine
 from ingestion.file_load import FileLoad
+from ingestion.file_report import Summary, console_line, report
 from ingestion.group_load import GroupLoad
 from tests.acceptance.daemon import wait_until
 from tests.integration.putting_right import KEY, Site, words
@@ -357,6 +358,43 @@ def test_all_columns_of_a_key_are_null_without_its_parent(town: Town) -> None:
     town.adds_up()
 
 
+# ---------------------------------------------------------------- told
+
+
+def test_placeholders_are_told_until_the_last_has_gone(town: Town) -> None:
+    outcome = town.bring("orders", ORDERS + "1,7,10\n2,8,10\n")
+    assert "2 placeholders of customers" in console_line(outcome, "x")
+    words(town.run("status", expect=None), ["2 rows of dim_customers are placeholders", "WHERE _placeholder"])
+    words(town.run("explain", "customers", 7, expect=0), ["id 7 is a placeholder"])
+    words(town.run("explain", "orders", 1), ["customer_id: a placeholder: it has not come yet"])
+    town.bring("customers", CUSTOMERS + "7,Ann,\n8,Bob,\n")
+    assert "are placeholders" not in town.run("status", expect=None)
+    assert "placeholder:" not in town.run("explain", "orders", 1)
+
+
+def test_a_row_that_lost_its_parent_is_told(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    town.configure(orders={"if_parent_missing": None})
+    outcome = town.bring("orders", ORDERS + "1,7,10\n2,8,10\n3,,10\n")
+    told = "2 without their parent by customer_id"
+    assert told in console_line(outcome, "x")
+    report(outcome, "x", Summary(), alert_above=50)
+    assert told in caplog.text
+    words(town.run("explain", "orders", 2), ["customer_id: null: 8 was not there when the row was loaded"])
+    assert "was not there" not in town.run("explain", "orders", 3)
+
+
+def test_a_check_tells_which_rows_would_be_loaded_without_their_parents(town: Town) -> None:
+    town.bring("customers", CUSTOMERS + "7,Ann,\n")
+    town.configure(parcels={"foreign_keys": {"order_id, line_no": {"to": "lines", "if_missing": None}}})
+    path = town.job("orders", ORDERS + "1,7,10\n2,8,10\n3,9,-1\n").path
+    words(
+        town.run("check", path, "--database", expect=1), ["1 good rows have no parent by customer_id (customers)"]
+    )
+    path = town.job("parcels", "parcel_id,order_id,line_no\n1,5,1\n").path
+    words(town.run("check", path, "--database"), ["1 good rows", "they will refer to nothing"])
+    assert town.placeholders() == []
+
+
 # ---------------------------------------------------------------- tables that are there
 
 
@@ -388,7 +426,7 @@ def test_loads_that_bring_one_parent_wait_for_each_other(town: Town, ends: str, 
         tx.execute(f"INSERT INTO dim_customers (id, name, _file_id, _placeholder) VALUES {row}")
         thread = threading.Thread(target=lambda: outcomes.append(town.bring("orders", ORDERS + "1,7,10\n")))
         thread.start()
-        wait_until(lambda: bool(town.rows("SELECT 1 FROM pg_locks WHERE NOT granted")))
+        wait_until(lambda: bool(town.rows("SELECT 1 FROM pg_locks WHERE NOT granted")), "a load waits")
         tx.execute(ends)
     thread.join()
     assert [figures(outcome) for outcome in outcomes] == [(1, 0, 0, 0)]
@@ -403,7 +441,7 @@ def test_a_role_without_rights_beyond_a_loaders_makes_and_fills_placeholders(tow
     town.execute(
         "CREATE ROLE plain_loader NOSUPERUSER;"
         "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO plain_loader;"
-        "GRANT DELETE ON pipeline_file_log, quarantine, orphan_wait, true_orphan, quarantine_history TO plain_loader;"
+        "GRANT DELETE ON pipeline_file_log, quarantine, orphan_wait, true_orphan TO plain_loader;"
         "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO plain_loader;"
         f"ALTER DATABASE {town.one('SELECT current_database()')} SET role = plain_loader"
     )
