@@ -65,7 +65,7 @@ def _as_reference(value: Any) -> Any:
     if isinstance(value, str):
         return {"to": value}
     if not isinstance(value, dict | Reference):
-        raise ValueError("write a type, as in customers, or {to: customers, if_missing: placeholder}")  # noqa: TRY004
+        raise ValueError("write a type, as in visits, or {to: visits, if_missing: placeholder}")  # noqa: TRY004
     return value
 
 

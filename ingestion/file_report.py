@@ -135,15 +135,15 @@ def _alert(kind: AlertKind, outcome: FileOutcome, name: str, text: str, reason: 
 
 
 def _figures(outcome: FileOutcome) -> dict[str, object]:
+    missing = {"placeholders": outcome.placeholders, "without_parent": outcome.without_parent}
     return {
         "table": outcome.job.spec.table,
         "total": outcome.total,
         "inserted": outcome.inserted,
         "already_present": outcome.already_present,
         "updated": outcome.updated,
-        "placeholders": outcome.placeholders,
-        "without_parent": outcome.without_parent,
         "quarantined": {stage.value: count for stage, count in outcome.rejected_by_stage.items()},
+        **{name: counts for name, counts in missing.items() if counts},
         "ms": round(outcome.seconds * 1000),
     }
 

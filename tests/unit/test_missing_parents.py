@@ -95,7 +95,7 @@ LINES = {
             "foreign_keys.p.if_missing: Input should be",
         ),
         ({"foreign_keys": {"p": {"if_missing": "wait"}}}, "foreign_keys.p.to: missing"),
-        ({"foreign_keys": {"p": 5}}, "write a type, as in customers, or {to: customers, if_missing: placeholder}"),
+        ({"foreign_keys": {"p": 5}}, "write a type, as in visits, or {to: visits, if_missing: placeholder}"),
         (
             {"columns": {**CHILD["columns"], "p": {"dtype": "int", "nullable": False}}, "if_parent_missing": None},
             "foreign_keys.p.if_missing: null, but p is nullable: false; make it nullable, or say wait",
