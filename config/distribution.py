@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from config.file_spec import FileSpec
 from config.key import IfMissing
-from config.model import FileSpec
 
 
 def distribution_problems(specs: Iterable[FileSpec]) -> Iterator[str]:

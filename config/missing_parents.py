@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from config.file_spec import FileSpec
 from config.key import PLACEHOLDER_COLUMN, ForeignKey, IfMissing
-from config.model import FileSpec
 
 
 def if_missing_problems(spec: FileSpec, key: ForeignKey, parent: FileSpec) -> Iterator[str]:

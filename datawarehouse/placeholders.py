@@ -16,9 +16,10 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError
+from config.file_spec import FileSpec
 from config.key import NO_FILE, ForeignKey
-from config.model import INT_LIMITS, FileSpec
 from config.settings import PipelineConfig
+from config.sql_types import INT_LIMITS
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
 from datawarehouse.fk_checker import check_fk, keys_as_arrays

@@ -16,8 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.file_spec import FileSpec
 from config.key import Key
-from config.model import Column, Dtype, FileSpec
+from config.model import Dtype
+from config.schema import Column
 from validation.batch import Batch
 
 _TO_ESCAPE = np.array([byte < 0x20 or byte in b'"\\' for byte in range(256)])

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.key import IfMissing
-from config.model import ForeignKey, Stage
+from config.key import ForeignKey, IfMissing
+from config.model import Stage
 from validation.batch import Batch, MissingParent
 from validation.conversions import as_mask
 from validation.key_values import key_text, values_of

@@ -8,8 +8,9 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.file_spec import FileSpec
 from config.key import IfMissing, in_words
-from config.model import Column, FileSpec
+from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.placeholders import has_placeholders

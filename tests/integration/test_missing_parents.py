@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from config.errors import ConfigError
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
