@@ -19,6 +19,7 @@ from config.model import Dtype
 from config.schema import Column
 from config.settings import PipelineConfig
 from config.sql_types import SqlType
+from datawarehouse.schema.history_tables import history_tables
 from datawarehouse.schema.own_tables import NOW, calendar_tables, pipeline_tables
 
 _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
@@ -142,8 +143,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
             items.append(_index(spec.table, spec.schema.by_name[source].target, "brin"))
     if spec.schema.primary_key.is_row:
         items.append(sa.Column(ROW_COLUMN, sa.BigInteger(), nullable=False))
-    if spec.has_placeholders:
-        items += _placeholder_column(spec)
+    items += _placeholder_column(spec)
     items += [
         sa.Column("_file_id", sa.BigInteger(), nullable=False),
         sa.Column("_loaded_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
@@ -160,10 +160,14 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     for key, parent in checked.items():
         if key not in alone.values():
             table.append_constraint(_constraint(metadata, spec, key, parent))
+    if spec.keeps_history:
+        history_tables(metadata, spec, table)
 
 
 def _placeholder_column(spec: FileSpec) -> list[sa.schema.SchemaItem]:
-    """What marks placeholders, and an index of them alone."""
+    """What marks placeholders, and an index of them alone, where there may be some."""
+    if not spec.has_placeholders:
+        return []
     only = sa.text(PLACEHOLDER_COLUMN)
     name = f"{spec.table}{PLACEHOLDER_COLUMN}s"
     return [

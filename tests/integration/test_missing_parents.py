@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from pathlib import Path
 from typing import Any
@@ -149,12 +150,12 @@ def test_the_rules_of_the_parents_file_hold_though_its_table_takes_nulls(town: T
     town.adds_up()
 
 
-@pytest.mark.parametrize("keep", ["first", "latest"])
+@pytest.mark.parametrize("keep", ["first", "latest", "history"])
 @pytest.mark.parametrize("chunk_rows", [1, 2, 100])
 def test_a_placeholder_gives_way_whatever_the_way_of_merging(town: Town, keep: str, chunk_rows: int) -> None:
     changes = {"columns": {**TYPES["customers"]["columns"], "at": "datetime"}}
-    if keep == "latest":
-        changes |= {"keep": "latest", "newer_by": "at"}  # type: ignore[dict-item]
+    if keep != "first":
+        changes |= {"keep": keep, "newer_by": "at"}  # type: ignore[dict-item]
     town.execute("DROP TABLE dim_customers CASCADE; DROP TABLE fact_sale")
     town.configure(customers=changes)
     town.bring("customers", "id,name,city,at\n1,Old,,2026-01-01\n")
@@ -163,9 +164,9 @@ def test_a_placeholder_gives_way_whatever_the_way_of_merging(town: Town, keep: s
         "customers", "id,name,city,at\n7,Ann,,\n1,New,,2026-02-01\n9,Bob,,\n8,Cid,,2026-01-01\n", chunk_rows
     )
     assert (parent.inserted, parent.quarantined) == (3, 0)
-    assert parent.updated == (1 if keep == "latest" else 0)
+    assert parent.updated == (0 if keep == "first" else 1)
     assert [row[:2] for row in town.customers()] == [
-        (1, "New" if keep == "latest" else "Old"),
+        (1, "Old" if keep == "first" else "New"),
         (7, "Ann"),
         (8, "Cid"),
         (9, "Bob"),
@@ -173,6 +174,9 @@ def test_a_placeholder_gives_way_whatever_the_way_of_merging(town: Town, keep: s
     assert town.placeholders() == []
     again = town.bring("customers", "id,name,city,at\n7,Ann,,\n8,Cid,,2026-01-01\n")
     assert (again.inserted, again.updated, again.already_present) == (0, 0, 2)
+    if keep == "history":
+        versions = "SELECT id, name, valid_from FROM dim_customers_history WHERE id IN (7, 8) ORDER BY 1"
+        assert town.rows(versions) == [(7, "Ann", dt.datetime.min), (8, "Cid", dt.datetime(2026, 1, 1))]
     town.adds_up()
 
 
