@@ -24,7 +24,10 @@ class Lookup(Model):
 
 
 class Derivation(Model):
-    """One derived column; exactly one of the forms is given. Columns are named as in the source file."""
+    """One derived column; exactly one of the forms is given. Columns are named as in the source file.
+
+    `version_of` goes with `by`, the foreign key to the type that it names, and `at`, the time of the row.
+    """
 
     date_key: str | None = None
     time_key: str | None = None
@@ -32,6 +35,14 @@ class Derivation(Model):
     later_than: tuple[str, str] | None = None
     equals: tuple[str, str] | None = None
     lookup: Lookup | None = None
+    version_of: str | None = None
+    by: str | None = None
+    at: str | None = None
+
+    @property
+    def forms(self) -> list[str]:
+        """Which of them are given."""
+        return [name for name in self.model_dump(exclude_none=True) if name not in {"by", "at"}]
 
 
 def _time_of_day(value: Any) -> dt.time:

@@ -29,6 +29,7 @@ from datawarehouse.queries import query
 from datawarehouse.related import rows_without_parent
 from datawarehouse.schema.tables import self_reference
 from datawarehouse.schema.user_triggers import of_load
+from datawarehouse.versions import MovedVersions
 from validation.batch import FILE_ID, MAY_REPEAT, ROW
 from validation.key_values import key_of_rows
 
@@ -87,6 +88,8 @@ class Loader(ABC):
         self._timeline = (
             Timeline(tx, spec, order, self._names, self._sql.stage, self._sql.row) if spec.keeps_history else None
         )
+        self._moved = MovedVersions(tx, spec, config)
+        self._file_ids: set[int] = set()
         self._has_stage = False
         self._remembers = False
         self._asks_for_all: bool | None = None  # the first chunk shows it
@@ -131,6 +134,7 @@ class Loader(ABC):
         if rows.num_rows == 0:
             return Loaded()
         rows = self._derived.append(rows)
+        self._file_ids.update(pc.unique(rows.column(FILE_ID)).to_pylist())
         tries = 0
         first, others = self._merging.split(rows, self._keys_of(rows))
         loaded = part = self._load(first, more=more)
@@ -149,6 +153,11 @@ class Loader(ABC):
         if others.num_rows:  # they find what was loaded
             loaded.add(self._merge(others, more=more))
         return loaded
+
+    def finish(self) -> None:
+        """Once all rows are loaded: bind them, and those of others, to the versions that there are now."""
+        self._derived.finish(self._file_ids)
+        self._moved.rebind()
 
     def _without_related(self, others: pa.Table, rows: pa.Table, part: Loaded, loaded: Loaded) -> pa.Table:
         """`others` without rows of the keys that wait for a parent, which wait with them."""
@@ -297,6 +306,7 @@ class Loader(ABC):
                 raise _Overtaken
         if self._timeline and placed:
             self._timeline.place(placed, pc.unique(rows.column(FILE_ID)).to_pylist())
+            self._moved.note(self._timeline.table)
         updated = len(looked.newer) - looked.replaced
         return Loaded(
             inserted=inserted,
@@ -330,6 +340,7 @@ class Loader(ABC):
         if self._timeline:
             self._timeline.lock(found)
             self._timeline.place(found, pc.unique(rows.column(FILE_ID)).to_pylist())
+            self._moved.note(self._timeline.table, filled=True)
         self._tx.execute(self._sql.statement("unstage", numbers=numbers))
         return found
 
@@ -385,6 +396,7 @@ class Loader(ABC):
             self._tx.execute(self._sql.statement("create_stage"))
             if self._timeline:
                 self._timeline.make_room()
+                self._moved.make_room()
             self._has_stage = True
         if more and not self._remembers:
             self._tx.execute(self._sql.create_seen())

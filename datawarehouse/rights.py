@@ -150,6 +150,8 @@ def _file_rights(config: PipelineConfig) -> Iterator[Right]:
         if spec.keeps_history:
             for name in (spec.history_table, spec.seen_table):
                 yield from (Right(name, privilege) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+        if not spec.keep.replaces:  # who moves versions of parents binds its rows to them
+            yield from (Right(spec.table, "UPDATE", name) for name, d in spec.derive.items() if d.version_of)
         if spec.partition_by:
             yield from (Right(spec.key_table, privilege) for privilege in ("SELECT", "INSERT"))
             yield Right(spec.key_table, "UPDATE", spec.partition_column)

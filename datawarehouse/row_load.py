@@ -101,6 +101,11 @@ class RowLoad:
             loaded.add(self._load_first_accepted(batch, turn, file_ids, owners=file_ids))
         return loaded
 
+    def finish(self) -> None:
+        """To be called once all batches are loaded, before the transaction commits."""
+        with metrics.stage("load"):
+            self._loader.finish()
+
     def _reject_repeats(self, batch: Batch, file_ids: np.ndarray) -> None:
         """Reject as duplicates the good rows whose key a row of their file has brought out of quarantine before.
 

@@ -99,6 +99,10 @@ class BatchLoad:
         self._rows.find_parents(batch)
         return self._rows.load(batch, file_ids, more=more)
 
+    def finish(self) -> None:
+        """To be called once all batches are loaded."""
+        self._rows.finish()
+
     def refused_text(self, batch: Batch, job: FileJob, file_id: int) -> tuple[list[Rejection], QuarantineText]:
         """The rejections of a batch that was loaded, of one file, and what is to be written of them."""
         rejections = batch.rejections()

@@ -164,6 +164,7 @@ class FileLoad:
                 pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
             for part in parts:
                 part.close(load, books)
+            load.finish()
             file.verify_unchanged()
             refuse_if_dirty(job.spec, books.total, books.by_stage)
             outcome = books.outcome(job, claim.file_id, time.monotonic() - started)

@@ -158,6 +158,7 @@ class GroupLoad:
                     unfit.append(member)
                 outcomes.append(replace(books.outcome(member.job, file_id, seconds), drift=self._met(member)))
             _leave_out(unfit)
+            load.finish()
             file_log.close(tx, outcomes, self._pii.key_id)
             commit.begin()
         return outcomes

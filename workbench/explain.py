@@ -227,6 +227,9 @@ def _rule(derivation: Derivation) -> tuple[str, tuple[str, ...]]:
     if derivation.lookup:
         lookup = derivation.lookup
         return f"lookup of {lookup.source}.{lookup.take}", (lookup.by,)
+    if derivation.version_of:
+        by = tuple(part.strip() for part in (derivation.by or "").split(","))
+        return f"version of {derivation.version_of}", (*by, derivation.at or "")
     if derivation.equals:
         return f"equals {derivation.equals[1]!r}", derivation.equals[:1]
     if derivation.date_key or derivation.time_key:

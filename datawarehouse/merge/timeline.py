@@ -42,6 +42,7 @@ class Timeline:
         self._spec = spec
         self._order = order
         self._names = names
+        self.table = sql.Identifier(f"timeline of {spec.table}"[:63])
         self._parts = self._identifiers(stage, row)
 
     def begin(self, rows: pa.Table) -> None:
@@ -100,7 +101,7 @@ class Timeline:
         parts: dict[str, sql.Composable] = {
             "history": sql.Identifier(spec.history_table),
             "seen": sql.Identifier(spec.seen_table),
-            "timeline": sql.Identifier(f"timeline of {spec.table}"[:63]),
+            "timeline": self.table,
             "stage": stage,
             "row": row,
             "keys": sql.Identifier(spec.key_table),

@@ -57,6 +57,8 @@ def derived_type(derivation: Derivation, config: PipelineConfig) -> TypeEngine[A
         return sa.Integer()
     if derivation.minutes_between:
         return sa.Numeric(12, 2)
+    if derivation.version_of:
+        return sa.BigInteger()
     if derivation.lookup:
         source = config.by_logical_name[derivation.lookup.source]
         return column_type(source.schema.by_name[derivation.lookup.take])
@@ -137,7 +139,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
         calendar = "dim_time.time_key" if derivation.time_key else calendar
         references = [sa.ForeignKey(calendar)] if calendar else []
         items.append(sa.Column(_quoted(name), derived_type(derivation, config), *references))
-        source = derivation.date_key
+        source = derivation.date_key or derivation.at  # by which re-binding finds the rows of a time
         if source and source not in dated:
             dated.add(source)
             items.append(_index(spec.table, spec.schema.by_name[source].target, "brin"))
