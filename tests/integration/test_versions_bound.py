@@ -30,7 +30,9 @@ SALE: dict[str, Any] = {
     "foreign_keys": {"person": "person"},
     "derive": {"person_version": {"version_of": "person", "by": "person", "at": "at"}},
 }
-BOUND = "SELECT s.n, h.region FROM fact_sale s LEFT JOIN dim_person_history h ON h.version_id = s.person_version ORDER BY 1"
+BOUND = """
+SELECT s.n, h.region FROM fact_sale s LEFT JOIN dim_person_history h ON h.version_id = s.person_version ORDER BY 1
+"""
 FIRST, SECOND, THIRD = (1, "north", "2026-01-10"), (1, "south", "2026-02-10"), (1, "west", "2026-03-10")
 SALES = [
     (1, 1, "2026-01-01"),
