@@ -130,22 +130,18 @@ class BoundVersions:
             binding,
             wanted=keys_as_arrays(of_parent, unseen),
             numbers=key_sql.numbered(of_parent),
-            value=key_sql.value_of(of_parent, "h"),
             is_wanted=key_sql.is_numbered(of_parent, "w", "t"),
             before=sql.Literal(BEFORE),
         )
         self._tx.execute(statement)
-        rows = self._tx.fetchall()
-        names = pa.array([row[0] for row in rows], pa.string()).cast(unseen.type)
-        codes = pc.index_in(names, value_set=unseen).to_numpy()
-        times = np.array([row[2] for row in rows], np.int64)
+        codes, versions, times = np.array(self._tx.fetchall(), np.int64).reshape(-1, 3).T
         order = np.lexsort((times, codes))
         counts = np.bincount(codes, minlength=len(unseen))
         known = _Known(
             pa.concat_arrays([known.keys, unseen]),
             np.concatenate([known.starts, known.starts[-1] + np.cumsum(counts)]),
             np.concatenate([known.times, times[order]]),
-            np.concatenate([known.versions, np.array([row[1] for row in rows], np.int64)[order]]),
+            np.concatenate([known.versions, versions[order]]),
         )
         self._known[binding.column] = known
         return known
@@ -160,16 +156,15 @@ def _microseconds(times: pa.ChunkedArray) -> np.ndarray:
 
 def _at_times(known: _Known, codes: np.ndarray, times: np.ndarray) -> np.ndarray:
     """For each key (its number) the place of the last version that began by the time; else of the first."""
-    firsts, ends = known.starts[codes], known.starts[codes + 1]
-    found: np.ndarray = firsts.copy()
-    several = ends - firsts > 1
-    if several.any():  # versions lie in the order of keys, and of times within a key: so do these numbers
-        moments = np.unique(known.times)
-        size = len(moments) + 1
-        owners = np.repeat(np.arange(len(known.starts) - 1), np.diff(known.starts))
-        places = owners * size + np.searchsorted(moments, known.times) + 1
-        wanted = codes[several] * size + np.searchsorted(moments, times[several], side="right")
-        found[several] = np.maximum(np.searchsorted(places, wanted, side="right") - 1, firsts[several])
+    low, high = known.starts[codes].copy(), known.starts[codes + 1].copy()
+    while (high - low > 1).any():  # half as many are left each time
+        middle = (low + high) // 2
+        begun = known.times[middle] <= times
+        low, high = (
+            np.where(begun & (high - low > 1), middle, low),
+            np.where(begun, high, np.maximum(middle, low + 1)),
+        )
+    found: np.ndarray = low
     return found
 
 

@@ -3,12 +3,11 @@
 -- plan here may depend on statistics.
 
 -- name: of_keys
--- The versions of some keys, in their order; times in microseconds.
-SELECT ({value})::text, h.version_id,
+-- The versions of some keys, by the keys' numbers; times in microseconds.
+SELECT w.number - 1, h.version_id,
        CASE WHEN h.valid_from = '-infinity' THEN {before} ELSE (extract(epoch FROM h.valid_from) * 1000000)::bigint END
-FROM unnest({wanted}) AS w ({numbers})
+FROM unnest({wanted}) WITH ORDINALITY AS w ({numbers}, number)
 CROSS JOIN LATERAL (SELECT * FROM {history} AS t WHERE {is_wanted} OFFSET 0) AS h
-ORDER BY 1, 3
 
 -- name: create_moved
 -- Keys whose versions are others now, and since when.
