@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from config.key import IfMissing
 from config.model import Keep, Model, Name
@@ -94,13 +94,15 @@ class Reference(Model):
     to: str
     if_missing: Annotated[IfMissing | None, BeforeValidator(_the_word_null)] = None
 
-
-def _as_reference(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"to": value}
-    if not isinstance(value, dict | Reference):
-        raise ValueError("write a type, as in visits, or {to: visits, if_missing: placeholder}")  # noqa: TRY004
-    return value
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_word(cls, value: Any) -> Any:
+        """`visits` is short for `{to: visits}`."""
+        if isinstance(value, str):
+            return {"to": value}
+        if not isinstance(value, dict | Reference):
+            raise ValueError("write a type, as in visits, or {to: visits, if_missing: placeholder}")  # noqa: TRY004
+        return value
 
 
 class ExpectedFile(Drift):
@@ -108,7 +110,7 @@ class ExpectedFile(Drift):
 
     table: Name
     kind: Literal["fact", "dimension"] | None = None
-    foreign_keys: dict[str, Annotated[Reference, BeforeValidator(_as_reference)]] = Field(default_factory=dict)
+    foreign_keys: dict[str, Reference] = Field(default_factory=dict)
     if_parent_missing: Annotated[IfMissing, BeforeValidator(_the_word_null)] = IfMissing.WAIT
     derive: dict[str, Derivation] = Field(default_factory=dict)
     on_conflict: Literal["nothing", "update_if_newer"] = "nothing"  # `keep` in other words

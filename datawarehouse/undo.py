@@ -19,6 +19,7 @@ from datawarehouse.db_errors import translated
 from datawarehouse.placeholders import Unneeded, turn_back
 from datawarehouse.queries import query
 from datawarehouse.recount import own_rows
+from datawarehouse.versions import MovedVersions
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
         )
     parameters = {"file_id": file_id}
     statement = sql.SQL(query("repair", "take_back_rows")).format(table=sql.Identifier(spec.table))
+    moved = MovedVersions(tx, spec, config)
+    moved.note_file(file_id)
     unneeded = Unneeded(tx, config, spec, sql.SQL("c._file_id = {}").format(sql.Literal(file_id)))
     rows = turn_back(tx, config, spec, file_id)
     try:
@@ -88,6 +91,7 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
         raise ConfigError(f"file {file_id}: rows that depend on it came meanwhile; nothing was changed") from None
     rows += tx.rowcount
     unneeded.take_back()
+    moved.rebind()
     tx.execute(query("repair", "refused_at"), parameters)
     (refused_at,) = tx.fetchone() or (None,)
     for name in ("waits", "true_orphans", "history", "quarantine"):

@@ -183,7 +183,7 @@ class MovedVersions:
             self._execute("create_moved")
             self._has_room = True
 
-    def note(self, timeline: sql.Identifier, *, filled: bool = False) -> None:
+    def note(self, timeline: sql.Composable, *, filled: bool = False) -> None:
         """Note the keys in `timeline` whose versions are others now; `filled`: they were placeholders before."""
         if self._bindings:
             self._execute("note", timeline=timeline, is_filled=sql.Literal(filled))

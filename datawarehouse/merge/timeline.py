@@ -42,7 +42,6 @@ class Timeline:
         self._spec = spec
         self._order = order
         self._names = names
-        self.table = sql.Identifier(f"timeline of {spec.table}"[:63])
         self._parts = self._identifiers(stage, row)
 
     def begin(self, rows: pa.Table) -> None:
@@ -66,6 +65,11 @@ class Timeline:
         at = self._at(file_ids)
         self._execute("gather", numbers=sql.Literal(list(numbers)), at=at, file_time=self._order.lookup("a"))
         self._execute("write")
+
+    @property
+    def table(self) -> sql.Composable:
+        """The temporary table with all that was seen of the keys that were placed, or made anew, last."""
+        return self._parts["timeline"]
 
     def _times(self, rows: pa.Table) -> pa.Array:
         """When each of the rows begins to hold, as text."""
@@ -101,7 +105,7 @@ class Timeline:
         parts: dict[str, sql.Composable] = {
             "history": sql.Identifier(spec.history_table),
             "seen": sql.Identifier(spec.seen_table),
-            "timeline": self.table,
+            "timeline": sql.Identifier(f"timeline of {spec.table}"[:63]),
             "stage": stage,
             "row": row,
             "keys": sql.Identifier(spec.key_table),
