@@ -12,6 +12,7 @@ from config.expected_file import Derivation, Lookup
 from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.fk_checker import rows_by_key
+from datawarehouse.placeholder_lookups import TakenLater
 from datawarehouse.schema.calendar import grow_dates
 from datawarehouse.versions import BoundVersions
 
@@ -30,6 +31,7 @@ class DerivedColumns:
         self._config = config
         self._calendar = calendar
         self._versions = BoundVersions(tx, spec, config)
+        self._later = TakenLater(tx, spec, config)
 
     @staticmethod
     def name(column: str) -> str:
@@ -50,6 +52,7 @@ class DerivedColumns:
     def finish(self, file_ids: Iterable[int]) -> None:
         """The same for the rows of files, of what has changed since they were loaded."""
         self._versions.finish(file_ids)
+        self._later.finish(file_ids)
 
     def _take(self, lookup: Lookup, keys: pa.ChunkedArray) -> pa.Array:
         """A column of the parents, for each of `keys`, as text."""

@@ -24,6 +24,7 @@ from datawarehouse.load_sql import LoadSql
 from datawarehouse.loaded import Loaded, Refused
 from datawarehouse.merge.registry import merge_of
 from datawarehouse.merge.timeline import Timeline
+from datawarehouse.placeholder_lookups import Filled
 from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
 from datawarehouse.related import rows_without_parent
@@ -89,6 +90,7 @@ class Loader(ABC):
             Timeline(tx, spec, order, self._names, self._sql.stage, self._sql.row) if spec.keeps_history else None
         )
         self._moved = MovedVersions(tx, spec, config)
+        self._filled = Filled(tx, spec, config)
         self._file_ids: set[int] = set()
         self._has_stage = False
         self._remembers = False
@@ -158,6 +160,7 @@ class Loader(ABC):
         """Once all rows are loaded: bind them, and those of others, to the versions that there are now."""
         self._derived.finish(self._file_ids)
         self._moved.rebind()
+        self._filled.finish()
 
     def _without_related(self, others: pa.Table, rows: pa.Table, part: Loaded, loaded: Loaded) -> pa.Table:
         """`others` without rows of the keys that wait for a parent, which wait with them."""
@@ -341,6 +344,7 @@ class Loader(ABC):
             self._timeline.lock(found)
             self._timeline.place(found, pc.unique(rows.column(FILE_ID)).to_pylist())
             self._moved.note(self._timeline.table, filled=True)
+        self._filled.note(self._sql.stage, self._sql.row, found)
         self._tx.execute(self._sql.statement("unstage", numbers=numbers))
         return found
 
@@ -394,6 +398,7 @@ class Loader(ABC):
         """The temporary tables that a merge needs, with the table's own column types, for this transaction."""
         if not self._has_stage:
             self._tx.execute(self._sql.statement("create_stage"))
+            self._filled.make_room()
             if self._timeline:
                 self._timeline.make_room()
                 self._moved.make_room()

@@ -1,9 +1,5 @@
 """Rows that are bound to a version of their parent (`version_of`): looked up as they are loaded, bound anew when
-versions come late or go.
-
-Two transactions that run side by side don't see each other's rows. So each binds at its end, under an advisory
-lock on the history, which loads of rows share: a load that finds that versions moved since it began binds its rows
-again, and whoever moves versions sees the rows of all loads that have ended.
+versions come late or go. Both sides meet at their ends: see turns.py.
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ from config.key import ForeignKey
 from config.schema import Column
 from config.settings import PipelineConfig
 from config.version_checks import binding_key
-from datawarehouse import key_sql
+from datawarehouse import key_sql, turns
 from datawarehouse.fk_checker import keys_as_arrays
 from datawarehouse.queries import query
 from datawarehouse.schema.history_tables import time_of
@@ -40,11 +36,6 @@ class Binding(NamedTuple):
     key: ForeignKey
     at: Column
     parent: FileSpec
-
-    @property
-    def turn(self) -> str:
-        """Where pipeline_meta counts how often versions of the parent moved."""
-        return f"versions of {self.parent.table}"
 
 
 def bindings_of(spec: FileSpec, config: PipelineConfig) -> list[Binding]:
@@ -82,7 +73,7 @@ class BoundVersions:
         self._tx = tx
         self._bindings = {binding.column: binding for binding in bindings_of(spec, config)}
         self._known: dict[str, _Known] = {}  # by column
-        self._turns = self._read_turns()
+        self._turns = turns.read(tx, self._parents)
 
     def of(self, column: str, rows: pa.Table) -> pa.Array:
         """The version ids for the derived `column` of `rows`; null where there is no parent, or no time."""
@@ -100,21 +91,15 @@ class BoundVersions:
 
     def finish(self, file_ids: Iterable[int]) -> None:
         """Bind the rows of files again whose versions moved while they were loaded."""
-        if not self._bindings:
-            return
-        for binding in sorted(self._bindings.values(), key=lambda one: one.parent.table):
-            self._tx.execute(_block("share", binding))
-        now = self._read_turns()
-        moved = [one for one in self._bindings.values() if now.get(one.turn) != self._turns.get(one.turn)]
-        for binding in moved:
-            self._tx.execute(_block("bind_files", binding, file_ids=sql.Literal(sorted(file_ids))))
+        turns.share(self._tx, self._parents)
+        now = turns.read(self._tx, self._parents)
+        for binding in self._bindings.values():
+            if now.get(binding.parent.table) != self._turns.get(binding.parent.table):
+                self._tx.execute(_block("bind_files", binding, file_ids=sql.Literal(sorted(file_ids))))
 
-    def _read_turns(self) -> dict[str, str]:
-        if not self._bindings:
-            return {}
-        turns = sql.Literal(sorted({binding.turn for binding in self._bindings.values()}))
-        self._tx.execute(sql.SQL(query("versions", "turns")).format(turns=turns))
-        return dict(self._tx.fetchall())
+    @property
+    def _parents(self) -> list[str]:
+        return sorted({binding.parent.table for binding in self._bindings.values()})
 
     def _look_up(self, binding: Binding, keys: pa.Array) -> _Known:
         none = np.zeros(0, np.int64)
@@ -202,8 +187,7 @@ class MovedVersions:
         count, since = self._tx.fetchone() or (0, None)
         if not count:
             return
-        self._tx.execute(_block("lock", self._bindings[0]))
-        self._tx.execute(sql.SQL(query("versions", "turn")).format(turn=sql.Literal(self._bindings[0].turn)))
+        turns.take(self._tx, self._spec.table)
         for binding in self._bindings:
             self._rebind(binding, since)
 
@@ -215,16 +199,11 @@ class MovedVersions:
         own = {"moved": self._moved, "t_is_m": key_sql.matching(self._key, "t", "m")}
         versions = _block("of_moved", binding, **own)
         intervals = _block("intervals", binding, versions=versions)
-        self._tx.execute(_block("has_index", binding))
-        (has_index,) = self._tx.fetchone() or (False,)
-        if not has_index:
-            self._tx.execute("SET LOCAL enable_nestloop = off")
-        self._tx.execute(
-            _block("bind_moved" if has_index else "bind", binding, intervals=intervals, at=at, bound=bound)
-        )
-        self._tx.execute(_block("unbind", binding, t_is_v=key_sql.matching(self._key, "t", "v"), **own))
-        if not has_index:
-            self._tx.execute("SET LOCAL enable_nestloop = on")
+        first = binding.child.schema.columns_of(binding.key.key)[0].target
+        with turns.by_index_or_hash(self._tx, binding.child.table, first) as has_index:
+            name = "bind_moved" if has_index else "bind"
+            self._tx.execute(_block(name, binding, intervals=intervals, at=at, bound=bound))
+            self._tx.execute(_block("unbind", binding, t_is_v=key_sql.matching(self._key, "t", "v"), **own))
 
     @property
     def _key(self) -> Sequence[Column]:
@@ -276,11 +255,8 @@ def _block(name: str, binding: Binding, **more: sql.Composable) -> sql.Composed:
 
     names: dict[str, sql.Composable] = {
         "child": sql.Identifier(child.table),
-        "child_text": sql.Literal('"{}"'.format(child.table.replace('"', '""'))),
-        "first": sql.Literal(mine[0].target),
         "column": sql.Identifier(binding.column),
         "history": sql.Identifier(parent.history_table),
-        "history_text": sql.Literal(parent.history_table),
         "key": key_sql.listed(its),
         "c_is_v": same("c", "v"),
         "c_found_by_v": same("c", "v", "ANY (ARRAY[{}])"),

@@ -35,29 +35,6 @@ SELECT {key}, '-infinity' FROM (
 -- name: any_moved
 SELECT count(*), min(since)::text FROM {moved}
 
--- name: lock
--- Rows are bound at the end of a transaction: whoever comes second sees what the first has done.
-SELECT pg_advisory_xact_lock(hashtext('fastfeast versions'), hashtext({history_text}))
-
--- name: share
-SELECT pg_advisory_xact_lock_shared(hashtext('fastfeast versions'), hashtext({history_text}))
-
--- name: turn
--- How often versions have moved: a load that finds another number than at its begin binds its rows again.
-INSERT INTO pipeline_meta (key, value) VALUES ({turn}, '1')
-ON CONFLICT (key) DO UPDATE SET value = (pipeline_meta.value::bigint + 1)::text
-
--- name: turns
-SELECT key, value FROM pipeline_meta WHERE key = ANY ({turns})
-
--- name: has_index
--- Does an index begin with the column by which rows find their parent?
-SELECT EXISTS (SELECT FROM pg_index i
-               JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-               JOIN pg_class c ON c.oid = i.indexrelid
-               JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree'
-               WHERE i.indrelid = to_regclass({child_text}) AND a.attname = {first} AND i.indpred IS NULL)
-
 -- name: intervals
 -- Versions as rows are bound to them: the first from the beginning of times, each until the next one.
 SELECT {key}, version_id, CASE WHEN lag(version_id) OVER w IS NULL THEN '-infinity' ELSE valid_from END AS since,

@@ -273,6 +273,36 @@ def test_a_fact_with_a_key_of_two_columns_can_have_placeholders(town: Town, part
     town.adds_up()
 
 
+@pytest.mark.parametrize("keep", ["first", "history"])
+@pytest.mark.parametrize("indexes", [[], ["customer_id"]])
+def test_what_is_taken_from_a_parent_is_taken_when_it_comes(town: Town, indexes: list[str], keep: str) -> None:
+    taken = {"name": {"lookup": {"from": "customers", "by": "customer_id", "take": "name"}}}
+    town.execute("DROP TABLE fact_sale")
+    town.configure(orders={"derive": taken, "indexes": indexes, "keep": keep})
+    town.bring("customers", CUSTOMERS + "9,Eve,\n")
+    town.bring("orders", ORDERS + "1,7,10\n2,8,10\n3,9,10\n")
+    town.bring("customers", CUSTOMERS + "7,Ann,\n")
+    for table in ("fact_sale", "fact_sale_history")[: 1 if keep == "first" else 2]:
+        names = town.rows(f"SELECT order_id, name FROM {table} ORDER BY 1")
+        assert names == [(1, "Ann"), (2, None), (3, "Eve")]
+    town.adds_up()
+
+
+def test_what_is_taken_from_a_parent_that_comes_meanwhile_is_taken_at_the_end(town: Town) -> None:
+    taken = {"name": {"lookup": {"from": "customers", "by": "customer_id", "take": "name"}}}
+    town.execute("DROP TABLE fact_sale")
+    town.configure(orders={"derive": taken})
+    town.bring("orders", ORDERS + "1,7,10\n")
+    job = town.job("orders", ORDERS + "2,7,10\n")
+
+    def while_loaded(_job: object, _rows: int) -> None:
+        if town.placeholders():
+            town.bring("customers", CUSTOMERS + "7,Ann,\n")
+
+    FileLoad(town.warehouse, town.config, PiiHandler(KEY), progress=while_loaded).run(job)
+    assert town.rows("SELECT order_id, name FROM fact_sale ORDER BY 1") == [(1, "Ann"), (2, "Ann")]
+
+
 # ---------------------------------------------------------------- taking back
 
 

@@ -171,7 +171,7 @@ def test_a_load_waits_with_its_end_for_versions_that_move(warehouse: Warehouse, 
     small = Small(warehouse, tmp_path, {"person": PERSON, "sale": SALE})
     small.load("person", [FIRST])
     with warehouse.transaction() as tx:
-        tx.execute("SELECT pg_advisory_xact_lock(hashtext('fastfeast versions'), hashtext('dim_person_history'))")
+        tx.execute("SELECT pg_advisory_xact_lock(hashtext('fastfeast moves'), hashtext('dim_person'))")
         thread = threading.Thread(target=lambda: small.load("sale", SALES))
         thread.start()
         wait_until(lambda: small.rows("SELECT 1 FROM pg_locks WHERE NOT granted"), "the load waits")
