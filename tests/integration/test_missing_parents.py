@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import itertools
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 from config.errors import ConfigError
-from config.jobs import FileJob, FileOutcome
+from config.jobs import Content, FileJob, FileOutcome
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
@@ -330,6 +332,57 @@ def test_undo_of_a_parent_is_refused_while_a_row_needs_it(town: Town) -> None:
     town.bring("orders", ORDERS + "1,7,10\n")
     with pytest.raises(ConfigError, match="other rows depend on what it brought"):
         town.undo(parent)
+
+
+def test_the_order_of_files_and_of_what_is_undone_makes_no_difference(town: Town) -> None:
+    files = [
+        ("orders", ORDERS + "1,7,10\n2,8,20\n"),
+        ("customers", CUSTOMERS + "7,Ann,xyz\n"),
+        ("cities", "code\nxyz\n"),
+    ]
+    town.configure(customers={"if_parent_missing": "placeholder"})
+    extra = ("orders", ORDERS + "3,8,10\n4,9,10\n")
+    seen = set()
+    for order in itertools.permutations([*files, extra]):
+        loaded = {name_and_text: town.bring(*name_and_text) for name_and_text in order}
+        town.undo(loaded[extra])
+        town.undo(loaded[files[1]])
+        again = town.bring("customers", files[1][1] + "\n")
+        assert again.inserted == 1
+        seen.add((*(row[:4] for row in town.customers()), *town.rows("SELECT order_id FROM fact_sale ORDER BY 1")))
+        assert town.rows("SELECT code, _placeholder FROM dim_cities") == [("xyz", False)]
+        town.execute("TRUNCATE fact_sale, dim_customers, dim_cities CASCADE; DELETE FROM pipeline_file_log")
+    assert seen == {((7, "Ann", "xyz", False), (8, None, None, True), (1,), (2,))}
+
+
+def test_a_row_that_was_cut_leaves_no_placeholder(town: Town) -> None:
+    text = "order_id,amount,customer_id\n1,10,7\n2,20,1"
+    job = town.job("orders", text)
+    loader = FileLoad(town.warehouse, town.config, PiiHandler(KEY))
+    assert figures(loader.run(job)) == (2, 0, 0, 0)
+    assert town.placeholders() == [1, 7]
+    former = Content(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), len(text))
+    job.path.write_text(text + "5\n3,30,1")
+    outcome = loader.run(job.evolve(former=former))
+    assert "corrected: record 2" in outcome.continues
+    assert town.rows("SELECT order_id, customer_id FROM fact_sale ORDER BY 1") == [(1, 7), (2, 15), (3, 1)]
+    assert town.placeholders() == [1, 7, 15]
+    job.path.write_text(text + "5\n3,30,19\n")
+    loader.run(job.evolve(former=Content(outcome.job.md5, outcome.job.size)))
+    assert town.placeholders() == [7, 15, 19]
+    town.adds_up()
+
+
+def test_a_trigger_of_the_users_on_the_parents_table_fires_for_a_placeholder(town: Town) -> None:
+    town.execute(
+        "CREATE TABLE audit (id int); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NULL; END $$;"
+        "CREATE TRIGGER note AFTER INSERT OR UPDATE ON dim_customers FOR EACH ROW EXECUTE FUNCTION note()"
+    )
+    town.bring("orders", ORDERS + "1,7,10\n")
+    assert town.rows("SELECT id FROM audit") == [(7,)]
+    town.bring("customers", CUSTOMERS + "7,Ann,\n")
+    assert town.rows("SELECT id FROM audit") == [(7,), (7,)]
 
 
 # ---------------------------------------------------------------- other roads
