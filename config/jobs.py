@@ -119,6 +119,12 @@ class FileOutcome:
     placeholders: dict[str, int] = field(default_factory=dict)  # made for its rows, by the parents' logical name
     without_parent: dict[str, int] = field(default_factory=dict)  # rows with a foreign key that is null for that
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
+    children: tuple[FileOutcome, ...] = ()  # of the types whose rows are in arrays of its records
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that were there just as the file has them."""
+        return self.already_present - self.changed - self.stale
 
     @property
     def quarantined(self) -> int:
