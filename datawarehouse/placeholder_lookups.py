@@ -71,8 +71,7 @@ class Filled:
     def __init__(self, tx: Cursor, spec: FileSpec, config: PipelineConfig) -> None:
         self._tx = tx
         self._spec = spec
-        specs = {one.table: one for one in config.by_logical_name.values()}.values()
-        self._taken = [t for one in specs for t in taken_by(one, config) if t.parent.table == spec.table]
+        self._taken = list(_taken_of(spec, config))
         self._has_room = False
 
     def make_room(self) -> None:
@@ -109,6 +108,22 @@ class Filled:
         self._tx.execute(sql.SQL(query("placeholder_lookups", name)).format(**own, **more))
 
 
+def forget(tx: Cursor, spec: FileSpec, config: PipelineConfig) -> None:
+    """Take nothing of rows of `spec` that are placeholders again."""
+    taken = list(_taken_of(spec, config))
+    if taken:
+        turns.take(tx, spec.table)
+    for one in taken:
+        for table in one.tables:
+            tx.execute(_block("forget", one, table))
+
+
+def _taken_of(parent: FileSpec, config: PipelineConfig) -> Iterator[Taken]:
+    """What rows take of those of `parent`."""
+    specs = {spec.table: spec for spec in config.by_logical_name.values()}.values()
+    yield from (one for spec in specs for one in taken_by(spec, config) if one.parent.table == parent.table)
+
+
 def _filled(spec: FileSpec) -> sql.Identifier:
     return sql.Identifier(f"filled of {spec.table}"[:63])
 
@@ -124,6 +139,7 @@ def _block(name: str, taken: Taken, child: str, **more: sql.Composable) -> sql.C
         "filled": _filled(taken.parent),
         "t_is_f": key_sql.matching([key], "t", "f"),
         "c_is_v": _equal("c", by, "v", key.target),
+        "c_is_t": _equal("c", by, "t", key.target),
         "c_found_by_v": _equal("c", by, "v", key.target, "ANY (ARRAY[{}])"),
         "t_found_by_c": _equal("t", key.target, "c", by, "ANY (ARRAY[{}])"),
     }

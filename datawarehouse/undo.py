@@ -16,6 +16,7 @@ from config.key import IfMissing
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
+from datawarehouse.placeholder_lookups import forget
 from datawarehouse.placeholders import Unneeded, turn_back
 from datawarehouse.queries import query
 from datawarehouse.recount import own_rows
@@ -86,6 +87,8 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     moved.note_file(file_id)
     unneeded = Unneeded(tx, config, spec, sql.SQL("c._file_id = {}").format(sql.Literal(file_id)))
     rows = turn_back(tx, config, spec, file_id)
+    if rows:
+        forget(tx, spec, config)
     try:
         with translated():
             tx.execute(statement, parameters)

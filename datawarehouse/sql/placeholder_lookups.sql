@@ -24,3 +24,8 @@ WHERE {c_found_by_v} AND c.{column} IS DISTINCT FROM v.{take}
 -- Rows of files that were loaded while their parents came.
 UPDATE {child} AS c SET {column} = t.{take} FROM {table} AS t
 WHERE c._file_id = ANY ({file_ids}) AND {t_found_by_c} AND c.{column} IS NULL AND t.{take} IS NOT NULL
+
+-- name: forget
+-- Of parents that are placeholders again.
+UPDATE {child} AS c SET {column} = NULL FROM {table} AS t
+WHERE t._placeholder AND {c_is_t} AND c.{column} IS NOT NULL
