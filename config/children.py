@@ -177,6 +177,7 @@ def as_children(entries: Sequence[Entry], specs: Sequence[FileSpec]) -> list[Fil
 def _as_child(spec: FileSpec, child: FromChild, parent: FileSpec) -> FileSpec:
     columns = {column.value.parent: column.name for column in spec.schema.columns if column.value}
     to_parent = ForeignKey(Key(tuple(columns[name] for name in parent.schema.primary_key)), child.of)
+    to_parent = next((key for key in spec.foreign_keys if key == to_parent), to_parent)  # as the YAML says it
     return replace(
         spec,
         schema=spec.schema.changed(within=Within(of=parent.schema, path=child.path)),

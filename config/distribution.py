@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from config.file_spec import FileSpec
+from config.key import IfMissing
 
 
 def distribution_problems(specs: Iterable[FileSpec]) -> Iterator[str]:
@@ -20,5 +21,7 @@ def distribution_problems(specs: Iterable[FileSpec]) -> Iterator[str]:
                 f"{where}.foreign_keys: with database.distributed they have one column, and refer to the primary "
                 "key of another table"
             )
+        if any(key.if_missing is IfMissing.PLACEHOLDER for key in spec.foreign_keys):
+            yield f"{where}.if_parent_missing: placeholder does not go with database.distributed"
         if spec.keep.replaces:
             yield f"{where}.on_conflict: update_if_newer does not go with database.distributed"

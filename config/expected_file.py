@@ -6,8 +6,9 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from config.key import IfMissing
 from config.model import Feed, Keep, Model, Name
 from config.origins import SourceName
 from config.read_options import ReadOptions
@@ -24,7 +25,10 @@ class Lookup(Model):
 
 
 class Derivation(Model):
-    """One derived column; exactly one of the forms is given. Columns are named as in the source file."""
+    """One derived column; exactly one of the forms is given. Columns are named as in the source file.
+
+    `version_of` goes with `by`, the foreign key to the type that it names, and `at`, the time of the row.
+    """
 
     date_key: str | None = None
     time_key: str | None = None
@@ -32,6 +36,14 @@ class Derivation(Model):
     later_than: tuple[str, str] | None = None
     equals: tuple[str, str] | None = None
     lookup: Lookup | None = None
+    version_of: str | None = None
+    by: str | None = None
+    at: str | None = None
+
+    @property
+    def forms(self) -> list[str]:
+        """Which of them are given."""
+        return [name for name in self.model_dump(exclude_none=True) if name not in {"by", "at"}]
 
 
 def _time_of_day(value: Any) -> dt.time:
@@ -79,6 +91,28 @@ class PartitionBy(Model):
     since: dt.date | None = None
 
 
+def _the_word_null(value: Any) -> Any:
+    """`null` is YAML's nothing, and the word is meant."""
+    return "null" if value is None else value
+
+
+class Reference(Model):
+    """To which type a foreign key refers, and what becomes of a row whose parent is not there."""
+
+    to: str
+    if_missing: Annotated[IfMissing | None, BeforeValidator(_the_word_null)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_word(cls, value: Any) -> Any:
+        """`visits` is short for `{to: visits}`."""
+        if isinstance(value, str):
+            return {"to": value}
+        if not isinstance(value, dict | Reference):
+            raise ValueError("write a type, as in visits, or {to: visits, if_missing: placeholder}")  # noqa: TRY004
+        return value
+
+
 class ExpectedFile(Drift):
     """`kind` defaults by the table's name: fact_… is a fact, any other a dimension.
 
@@ -88,7 +122,8 @@ class ExpectedFile(Drift):
     table: Name
     from_child: FromChild | None = None
     kind: Literal["fact", "dimension"] | None = None
-    foreign_keys: dict[str, str] = Field(default_factory=dict)
+    foreign_keys: dict[str, Reference] = Field(default_factory=dict)
+    if_parent_missing: Annotated[IfMissing, BeforeValidator(_the_word_null)] = IfMissing.WAIT
     derive: dict[str, Derivation] = Field(default_factory=dict)
     on_conflict: Literal["nothing", "update_if_newer"] = "nothing"  # `keep` in other words
     newer_by: str | None = None
@@ -101,9 +136,8 @@ class ExpectedFile(Drift):
 
     @field_validator("missing_columns", mode="before")
     @classmethod
-    def _the_word_null(cls, value: Any) -> Any:
-        """`missing_columns: null` is YAML's nothing, and the word is meant."""
-        return "null" if value is None else value
+    def _missing_columns_null(cls, value: Any) -> Any:
+        return _the_word_null(value)
 
 
 class Entry(NamedTuple):

@@ -13,7 +13,7 @@ from config.distribution import distribution_problems
 from config.expected_file import Entry, ExpectedFile
 from config.file_names import logical_stem, ties
 from config.file_spec import FileSpec
-from config.keys_check import read_foreign_key, with_unique_keys
+from config.keys_check import read_foreign_key, with_what_others_ask
 from config.model import Feed, Keep
 from config.read_options import ReadOptions
 from config.schema import Drift, Schema, extra_column
@@ -40,7 +40,7 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
         if pattern not in known_patterns and not problems
     ]
     if not problems:
-        specs = with_unique_keys(as_children(entries, specs))
+        specs = with_what_others_ask(as_children(entries, specs))
     by_name = {spec.name: spec for spec in specs}
     problems += [
         f"schemas.{name}: no expected file uses it" for name in schemas if name not in by_name and not problems
@@ -99,8 +99,11 @@ def _spec(
             table=table,
             schema=_held_to(schemas[name], entry),
             foreign_keys=tuple(
-                read_foreign_key(columns, parent, schemas[name], schemas)
-                for columns, parent in entry.foreign_keys.items()
+                replace(
+                    read_foreign_key(columns, reference.to, schemas[name], schemas),
+                    if_missing=reference.if_missing or entry.if_parent_missing,
+                )
+                for columns, reference in entry.foreign_keys.items()
             ),
             derive=entry.derive,
             keep=_keep(entry, where, problems),

@@ -116,6 +116,8 @@ class FileOutcome:
     told: bool = False  # it failed before under the same name, and was reported then
     continues: str = ""  # what became of an earlier file that was loaded before it was whole
     drift: tuple[Change, ...] = ()  # in what its columns differ from its schema's
+    placeholders: dict[str, int] = field(default_factory=dict)  # made for its rows, by the parents' logical name
+    without_parent: dict[str, int] = field(default_factory=dict)  # rows with a foreign key that is null for that
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
     children: tuple[FileOutcome, ...] = ()  # of the types whose rows are in arrays of its records
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 ROW_KEY = "row"  # in the YAML: the file and the row's number in it are the key
 # Columns of rows on their way, beside those of the file: no header has a NUL in its names.
@@ -48,16 +49,30 @@ class Key:
         return ", ".join(self.columns) or ROW_KEY
 
 
+class IfMissing(StrEnum):
+    """What becomes of a row whose parent is not there."""
+
+    WAIT = "wait"  # in quarantine, until the parent comes
+    PLACEHOLDER = "placeholder"  # loaded; the parent's table gets a row that has nothing but the key
+    NULL = "null"  # loaded, and refers to nothing
+
+
+PLACEHOLDER_COLUMN = "_placeholder"  # of a table that may have them: is this row one?
+NO_FILE = 0  # the file id of a row that no file has brought
+
+
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
     """`key` of a file refers to `to` of the logical file `parent`; without `to`, to its primary key.
 
-    Where one of several columns is null, the row refers to nothing (MATCH SIMPLE, as in SQL).
+    Where one of several columns is null, the row refers to nothing (MATCH SIMPLE, as in SQL). `if_missing` says
+    what becomes of a row of the file, and is not of the table.
     """
 
     key: Key
     parent: str
     to: Key | None = None
+    if_missing: IfMissing = field(default=IfMissing.WAIT, compare=False)
 
     @classmethod
     def of(cls, columns: str | Sequence[str], parent: str, to: str | Sequence[str] | None = None) -> ForeignKey:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from config.file_spec import FileSpec
-from config.key import ROW_COLUMN, ROW_KEY, ForeignKey, Key
+from config.key import ROW_COLUMN, ROW_KEY, ForeignKey, IfMissing, Key
 from config.model import Dtype
 from config.schema import Schema
 
@@ -51,14 +51,18 @@ def _listed(columns: str) -> Key:
     return Key(tuple(part.strip() for part in columns.split(",")))
 
 
-def with_unique_keys(specs: Sequence[FileSpec]) -> list[FileSpec]:
-    """The specs, each with what others refer to beside its primary key."""
+def with_what_others_ask(specs: Sequence[FileSpec]) -> list[FileSpec]:
+    """The specs, each with what others refer to beside its primary key, and whether they put placeholders in."""
     referred: dict[str, dict[Key, None]] = {}
-    for spec in specs:
-        for key in spec.foreign_keys:
-            if key.to is not None:
-                referred.setdefault(key.parent, {})[key.to] = None
-    return [replace(spec, unique=tuple(referred.get(spec.name, ()))) for spec in specs]
+    keys = [key for spec in specs for key in spec.foreign_keys]
+    for key in keys:
+        if key.to is not None:
+            referred.setdefault(key.parent, {})[key.to] = None
+    stood_for = {key.parent for key in keys if key.if_missing is IfMissing.PLACEHOLDER}
+    return [
+        replace(spec, unique=tuple(referred.get(spec.name, ())), has_placeholders=spec.name in stood_for)
+        for spec in specs
+    ]
 
 
 def foreign_key_problems(spec: FileSpec, key: ForeignKey, by_name: Mapping[str, FileSpec]) -> Iterator[str]:

@@ -8,10 +8,12 @@ from config.expected_file import Contract, Derivation, Lookup
 from config.file_spec import FileSpec
 from config.key import ROW_COLUMN, ForeignKey
 from config.keys_check import foreign_key_problems, row_key_problems
+from config.missing_parents import if_missing_problems
 from config.model import Dtype, Feed
 from config.partitioning import partition_problems
 from config.schema import EXTRA
 from config.table_names import LINEAGE_COLUMNS, stored_name_problems
+from config.version_checks import version_problems
 
 VERSION_COLUMNS = ("version_id", "valid_from", "valid_to", "is_current")  # of a history, beside the table's
 COMPARED = frozenset({Dtype.DATETIME, Dtype.DATE})  # what newer_by may be
@@ -38,6 +40,8 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
             problems.append(f"{where}.table: {spec.table} is a table of versions of {beside[spec.table]!r}")
         for foreign_key in spec.foreign_keys:
             problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
+            if parent := by_name.get(foreign_key.parent):
+                problems += [f"{where}.{p}" for p in if_missing_problems(spec, foreign_key, parent)]
         problems += [f"{where}.{p}" for p in row_key_problems(spec)]
         problems += [f"{where}.new_columns: {p}" for p in _extra_problems(spec)]
         taken = {column.target for column in spec.schema.columns} | {spec.surrogate_key, *LINEAGE_COLUMNS}
@@ -132,10 +136,12 @@ def _unfit_contract(spec: FileSpec, contract: Contract, trigger_hour: int) -> It
 def _derivation_problems(
     spec: FileSpec, target: str, derivation: Derivation, by_name: dict[str, FileSpec], taken: set[str | None]
 ) -> Iterator[str]:
-    given = derivation.model_dump(exclude_none=True)
-    if len(given) != 1:
-        yield f"give exactly one of {', '.join(Derivation.model_fields)}"
+    if len(derivation.forms) != 1:
+        names = (name for name in Derivation.model_fields if name not in {"by", "at"})
+        yield f"give exactly one of {', '.join(names)}"
         return
+    if (derivation.by or derivation.at) and not derivation.version_of:
+        yield "by and at go with version_of"
     if target in taken:
         yield "the table already has a column of that name"
     yield from (problem for problem in stored_name_problems(target) if target not in taken)
@@ -151,6 +157,8 @@ def _derivation_problems(
     elif lookup := derivation.lookup:
         columns = [(lookup.by, None)]
         yield from _lookup_problems(spec, lookup, by_name)
+    elif derivation.version_of:
+        yield from version_problems(spec, derivation, by_name)
     for name, dtype in columns:
         column = spec.schema.by_name.get(name)
         if column is None:

@@ -14,6 +14,7 @@ from config.file_spec import FileSpec, foreign_key_columns
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
+from datawarehouse.placeholders import Unneeded
 from datawarehouse.quarantine.desk import discard
 from datawarehouse.queries import query
 
@@ -146,6 +147,7 @@ class Corrector:
     def _take_back(self, key: tuple[Any, ...]) -> bool:
         """Delete the row; False when foreign keys that can't be put off forbid it."""
         self._tx.execute("SAVEPOINT continuation")
+        unneeded = Unneeded(self._tx, self._config, self._spec, self._is_key("c", key))
         try:
             with translated():
                 self._execute("take_back_row", key)
@@ -154,6 +156,7 @@ class Corrector:
         except DataError:
             self._tx.execute("ROLLBACK TO SAVEPOINT continuation")
             return False
+        unneeded.take_back()
         self._tx.execute("RELEASE SAVEPOINT continuation")
         self._tx.execute(query("continuation", "taken_back"), self._names)
         return True
@@ -181,10 +184,13 @@ class Corrector:
         known = {
             "table": sql.Identifier(self._spec.table),
             "keys": sql.Identifier(self._spec.key_table),
-            "is_key": key_sql.pairs(
-                (sql.Identifier("t", column.target), sql.Literal(value))
-                for column, value in zip(self._spec.schema.key_columns, key, strict=True)
-            ),
+            "is_key": self._is_key("t", key),
         }
         statement = sql.SQL(query("continuation", name)).format(**known, **names)
         self._tx.execute(statement, self._names)
+
+    def _is_key(self, alias: str, key: tuple[Any, ...]) -> sql.Composed:
+        return key_sql.pairs(
+            (sql.Identifier(alias, column.target), sql.Literal(value))
+            for column, value in zip(self._spec.schema.key_columns, key, strict=True)
+        )

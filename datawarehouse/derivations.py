@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,9 @@ from config.expected_file import Derivation, Lookup
 from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.fk_checker import rows_by_key
+from datawarehouse.placeholder_lookups import TakenLater
 from datawarehouse.schema.calendar import grow_dates
+from datawarehouse.versions import BoundVersions
 
 # The column `lookup.take` of the parents whose keys are given, in the order of the keys; null where there is none.
 TakeFromParents = Callable[[Lookup, pa.Array], pa.Array]
@@ -28,6 +30,8 @@ class DerivedColumns:
         self._spec = spec
         self._config = config
         self._calendar = calendar
+        self._versions = BoundVersions(tx, spec, config)
+        self._later = TakenLater(tx, spec, config)
 
     @staticmethod
     def name(column: str) -> str:
@@ -38,8 +42,17 @@ class DerivedColumns:
         """`rows` with their derived columns, for whose dates the calendar has days."""
         self._grow_calendar(rows)
         for column, derivation in self._spec.derive.items():
-            rows = rows.append_column(self.name(column), derive(derivation, rows, self._take))
+            if derivation.version_of:
+                values = self._versions.of(column, rows)
+            else:
+                values = derive(derivation, rows, self._take)
+            rows = rows.append_column(self.name(column), values)
         return rows
+
+    def finish(self, file_ids: Iterable[int]) -> None:
+        """The same for the rows of files, of what has changed since they were loaded."""
+        self._versions.finish(file_ids)
+        self._later.finish(file_ids)
 
     def _take(self, lookup: Lookup, keys: pa.ChunkedArray) -> pa.Array:
         """A column of the parents, for each of `keys`, as text."""

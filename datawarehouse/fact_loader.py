@@ -27,5 +27,5 @@ class FactLoader(Loader):
 
     def _stage(self, rows: pa.Table) -> None:
         super()._stage(rows)
-        if self._spec.partition_by and self._spec.keep.replaces:
+        if self._spec.partition_by and (self._spec.keep.replaces or self._has_placeholders):
             self._tx.execute(self._sql.statement("lock_keys"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.key_sql import compared_as
-from validation.key_values import parted
+from validation.key_values import key_types, parted
 from validation.orphan_validator import Keys
 
 _OF_ONE_COLUMN = "SELECT {columns} FROM {keys} AS t WHERE t.{key} = ANY({wanted}){locking}"
@@ -75,11 +76,6 @@ def _by_key(
 ) -> sql.Composed:
     key = spec.referred_by(to)
     chosen = [_selected(spec.schema.by_name[name]) for name in columns]
-    arrays = parted(keys, [pa.int64() if c.dtype is Dtype.INT else pa.string() for c in key])
-    literals = [
-        sql.SQL("{}::{}[]").format(sql.Literal(_array_literal(values)), sql.SQL(compared_as(column)))
-        for column, values in zip(key, arrays, strict=True)
-    ]
     if columns and spec.partition_by:
         statement = _IN_PARTITIONS
     else:
@@ -90,12 +86,21 @@ def _by_key(
         keys=sql.Identifier(spec.table if to else spec.key_table),
         key=sql.Identifier(key[0].target),
         by=sql.Identifier(spec.partition_column or ""),
-        wanted=sql.SQL(", ").join(literals),
+        wanted=keys_as_arrays(key, keys),
         numbers=key_sql.numbered(key),
         is_wanted=key_sql.is_numbered(key, "w", "t"),
         is_key=key_sql.matching(key, "t", "k"),
         locking=sql.SQL(locking),
     )
+
+
+def keys_as_arrays(columns: Sequence[Column], keys: pa.Array | pa.ChunkedArray) -> sql.Composed:
+    """The keys (no nulls), as key_values.joined() has them: an array of PostgreSQL for each of their columns."""
+    literals = [
+        sql.SQL("{}::{}[]").format(sql.Literal(_array_literal(values)), sql.SQL(compared_as(column)))
+        for column, values in zip(columns, parted(keys, key_types(columns)), strict=True)
+    ]
+    return sql.SQL(", ").join(literals)
 
 
 def _selected(column: Column) -> sql.Composed:

@@ -23,7 +23,8 @@ class Loaded:
     have other values than the row that stays, and are not older. With `list_present`, `updated_rows` are of those
     that replaced a row of an earlier file, `present_rows` of those that did not, and `changed_rows` of those among
     these that differ from an earlier file's row. `related` were not loaded, since a row was refused to which they
-    refer, in a table that refers to itself.
+    refer, in a table that refers to itself. `placeholders` are the rows for which one was made, by the parent's
+    logical name; `cut_loose` those that are good without a parent, by the foreign key that is null in them.
     """
 
     inserted: int = 0
@@ -38,6 +39,8 @@ class Loaded:
     stale_rows: list[int] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     related: list[int] = field(default_factory=list)
+    placeholders: dict[str, list[int]] = field(default_factory=dict)
+    cut_loose: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, other: Loaded) -> None:
         """Sum up."""
@@ -53,3 +56,6 @@ class Loaded:
         self.stale_rows += other.stale_rows
         self.refused += other.refused
         self.related += other.related
+        for mine, its in ((self.placeholders, other.placeholders), (self.cut_loose, other.cut_loose)):
+            for name, rows in its.items():
+                mine.setdefault(name, []).extend(rows)

@@ -24,10 +24,13 @@ from datawarehouse.load_sql import LoadSql
 from datawarehouse.loaded import Loaded, Refused
 from datawarehouse.merge.registry import merge_of
 from datawarehouse.merge.timeline import Timeline
+from datawarehouse.placeholder_lookups import Filled
+from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
 from datawarehouse.related import rows_without_parent
 from datawarehouse.schema.tables import self_reference
-from datawarehouse.schema.user_triggers import of_table
+from datawarehouse.schema.user_triggers import of_load
+from datawarehouse.versions import MovedVersions
 from validation.batch import FILE_ID, MAY_REPEAT, ROW
 from validation.key_values import key_of_rows
 
@@ -86,10 +89,13 @@ class Loader(ABC):
         self._timeline = (
             Timeline(tx, spec, order, self._names, self._sql.stage, self._sql.row) if spec.keeps_history else None
         )
+        self._moved = MovedVersions(tx, spec, config)
+        self._filled = Filled(tx, spec, config)
+        self._file_ids: set[int] = set()
         self._has_stage = False
         self._remembers = False
         self._asks_for_all: bool | None = None  # the first chunk shows it
-        first, last = self._settle_constraints()
+        first, last = self._settle_constraints(config)
         self._derived = DerivedColumns(tx, spec, config, range(first, last + 1))
 
     @staticmethod
@@ -101,12 +107,12 @@ class Loader(ABC):
     def _copy_new(self, rows: pa.Table) -> int:
         """COPY rows whose keys are new; returns how many the database counted."""
 
-    def _settle_constraints(self) -> tuple[int, int]:
+    def _settle_constraints(self, config: PipelineConfig) -> tuple[int, int]:
         """What is checked when, in this transaction. Returns the first and the last year of the calendar."""
         may = "has_parameter_privilege('session_replication_role', 'SET')"
         grantable = self._tx.connection.server_version >= 150000
         # Children by another column than the key, which an update may change: the triggers see to them
-        own = of_table(self._spec)
+        own = of_load(self._spec, config)
         triggers = sql.SQL("SELECT 1") if self._spec.keep.replaces and self._spec.unique else own
         settings = sql.SQL(query("loader", "settings"))
         self._tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=triggers))
@@ -130,6 +136,7 @@ class Loader(ABC):
         if rows.num_rows == 0:
             return Loaded()
         rows = self._derived.append(rows)
+        self._file_ids.update(pc.unique(rows.column(FILE_ID)).to_pylist())
         tries = 0
         first, others = self._merging.split(rows, self._keys_of(rows))
         loaded = part = self._load(first, more=more)
@@ -148,6 +155,12 @@ class Loader(ABC):
         if others.num_rows:  # they find what was loaded
             loaded.add(self._merge(others, more=more))
         return loaded
+
+    def finish(self) -> None:
+        """Once all rows are loaded: bind them, and those of others, to the versions that there are now."""
+        self._derived.finish(self._file_ids)
+        self._moved.rebind()
+        self._filled.finish()
 
     def _without_related(self, others: pa.Table, rows: pa.Table, part: Loaded, loaded: Loaded) -> pa.Table:
         """`others` without rows of the keys that wait for a parent, which wait with them."""
@@ -281,19 +294,22 @@ class Loader(ABC):
 
     def _stage_and_merge(self, rows: pa.Table) -> Loaded:
         self._stage(rows)
+        filled = self._fill_placeholders(rows) if self._has_placeholders else []
         later = self._know_later(rows)
         self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
         looked = _Looked(*self._fetch_row())
-        placed = self._to_place(rows, looked)
+        placed = self._to_place(rows, [*looked.settled, *filled])
         if self._timeline and placed:
             self._timeline.lock(placed)
-        inserted = self._insert_new(rows.num_rows - looked.known - len(looked.duplicates))
+        inserted = len(filled)
+        inserted += self._insert_new(rows.num_rows - len(filled) - looked.known - len(looked.duplicates))
         if looked.newer:
             self._update(looked.newer)
             if self._know_later(rows) != later:  # while its rows were waited for
                 raise _Overtaken
         if self._timeline and placed:
             self._timeline.place(placed, pc.unique(rows.column(FILE_ID)).to_pylist())
+            self._moved.note(self._timeline.table)
         updated = len(looked.newer) - looked.replaced
         return Loaded(
             inserted=inserted,
@@ -308,12 +324,36 @@ class Loader(ABC):
             stale_rows=looked.stale_rows,
         )
 
-    def _to_place(self, rows: pa.Table, looked: _Looked) -> list[int]:
+    @cached_property
+    def _has_placeholders(self) -> bool:
+        return has_placeholders(self._tx, self._spec)
+
+    def _fill_placeholders(self, rows: pa.Table) -> list[int]:
+        """Put staged rows in the places of placeholders, and take them from the stage; returns their numbers."""
+        find = self._sql.statement("placeholders", there=self._sql.of_kind("there"))
+        self._tx.execute(find)
+        found = [number for (number,) in self._tx.fetchall()]
+        if not found:
+            return []
+        numbers = sql.Literal(found)
+        self._tx.execute(self._sql.of_kind("fill", numbers=numbers))
+        if len(self._tx.fetchall()) != len(found):
+            self._tx.execute(find)
+            raise LeftOut(LEFT_OUT) if self._tx.fetchall() else _Overtaken
+        if self._timeline:
+            self._timeline.lock(found)
+            self._timeline.place(found, pc.unique(rows.column(FILE_ID)).to_pylist())
+            self._moved.note(self._timeline.table, filled=True)
+        self._filled.note(self._sql.stage, self._sql.row, found)
+        self._tx.execute(self._sql.statement("unstage", numbers=numbers))
+        return found
+
+    def _to_place(self, rows: pa.Table, settled: Sequence[int]) -> list[int]:
         """The numbers of the staged rows that say something new to history."""
         if self._timeline is None:
             return []
-        settled = pc.is_in(rows.column(ROW), pa.array(looked.settled, pa.int64()))
-        numbers: list[int] = rows.column(ROW).filter(pc.invert(settled)).to_pylist()
+        is_settled = pc.is_in(rows.column(ROW), pa.array(settled, pa.int64()))
+        numbers: list[int] = rows.column(ROW).filter(pc.invert(is_settled)).to_pylist()
         return numbers
 
     def _know_later(self, rows: pa.Table) -> dict[int, tuple[int, ...]]:
@@ -358,8 +398,10 @@ class Loader(ABC):
         """The temporary tables that a merge needs, with the table's own column types, for this transaction."""
         if not self._has_stage:
             self._tx.execute(self._sql.statement("create_stage"))
+            self._filled.make_room()
             if self._timeline:
                 self._timeline.make_room()
+                self._moved.make_room()
             self._has_stage = True
         if more and not self._remembers:
             self._tx.execute(self._sql.create_seen())

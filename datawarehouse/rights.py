@@ -8,7 +8,9 @@ from typing import NamedTuple
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
+from datawarehouse.placeholder_lookups import taken_by
 from datawarehouse.queries import query
 
 FILE_LOG_HEAL = (
@@ -137,12 +139,18 @@ def _pipeline_rights() -> Iterator[Right]:
         yield from (Right(table, "UPDATE", name) for name in names)
 
 
+def _held_of_parents(spec: FileSpec, config: PipelineConfig) -> Iterator[str]:
+    """The columns that a load of parents may change."""
+    taken = {one.column for one in taken_by(spec, config)}
+    yield from (name for name, derivation in spec.derive.items() if derivation.version_of or name in taken)
+
+
 def _file_rights(config: PipelineConfig) -> Iterator[Right]:
     parents = {key.parent for spec in config.files for key in spec.foreign_keys}
     for spec in config.files:
         yield Right(spec.table, "SELECT")
         yield Right(spec.table, "INSERT")
-        if spec.keep.replaces:
+        if spec.keep.replaces or spec.has_placeholders:
             yield Right(spec.table, "UPDATE")
         elif spec.name in parents and not spec.partition_by:
             # FOR KEY SHARE asks for UPDATE on a column, whichever
@@ -150,6 +158,8 @@ def _file_rights(config: PipelineConfig) -> Iterator[Right]:
         if spec.keeps_history:
             for name in (spec.history_table, spec.seen_table):
                 yield from (Right(name, privilege) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+        if not spec.keep.replaces:  # who moves versions of parents binds its rows to them
+            yield from (Right(spec.table, "UPDATE", name) for name in _held_of_parents(spec, config))
         if spec.partition_by:
             yield from (Right(spec.key_table, privilege) for privilege in ("SELECT", "INSERT"))
             yield Right(spec.key_table, "UPDATE", spec.partition_column)

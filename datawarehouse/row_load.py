@@ -21,14 +21,15 @@ from datawarehouse.fact_loader import FactLoader
 from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import check_fk, rows_by_key
 from datawarehouse.loaded import Loaded
+from datawarehouse.placeholders import Placeholders
 from datawarehouse.quarantine.counts import passed_rows
 from datawarehouse.schema.late_pii import mask_rest
 from utils import metrics
 from validation.batch import FILE_ID, Batch, Chunk
 from validation.conversions import as_mask
 from validation.duplicates import key_codes, readmit_duplicates, reject_duplicates
-from validation.key_values import key_of
-from validation.orphan_validator import KnownParents, reject_orphans
+from validation.key_values import key_of, values_of
+from validation.orphan_validator import KnownParents, reject_orphans, wait_for
 from validation.pii_handler import PiiHandler
 from validation.rejudge import Refused, judge_again
 
@@ -63,7 +64,8 @@ class RowLoad:
         loader = FactLoader if spec.is_fact else DimLoader
         self._grown = with_added(tx, spec) if spec.adds_new else spec
         self._loader = loader(tx, self._grown, config, FileOrder(tx, spec, in_hand), list_present=list_rows)
-        self._parents = KnownParents(partial(check_fk, tx, config))
+        self._placeholders = Placeholders(tx, spec, config)
+        self._parents = KnownParents(partial(check_fk, tx, config), self._placeholders.can_be_held)
 
     def find_parents(self, batch: Batch, *, among: np.ndarray | None = None) -> None:
         """Reject the good rows whose parents are not there. Only those `among` are about to be loaded."""
@@ -81,7 +83,11 @@ class RowLoad:
         """
         reject_duplicates(batch, among=among)
         good = batch.good if among is None else batch.good & among
-        return self._load_first_accepted(batch, good, file_ids, among=among, more=more)
+        loaded = self._load_first_accepted(batch, good, file_ids, among=among, more=more)
+        for key, mask in batch.cut_loose.items():
+            rows = mask & batch.good if among is None else mask & batch.good & among
+            loaded.cut_loose[key.label] = batch.chunk.numbers[rows].tolist()
+        return loaded
 
     def load_late(self, batch: Batch, file_ids: np.ndarray) -> Loaded:
         """The same for rows that come after their files, of which each has rows of its own.
@@ -94,6 +100,11 @@ class RowLoad:
         for turn in _turns(batch):
             loaded.add(self._load_first_accepted(batch, turn, file_ids, owners=file_ids))
         return loaded
+
+    def finish(self) -> None:
+        """To be called once all batches are loaded, before the transaction commits."""
+        with metrics.stage("load"):
+            self._loader.finish()
 
     def _reject_repeats(self, batch: Batch, file_ids: np.ndarray) -> None:
         """Reject as duplicates the good rows whose key a row of their file has brought out of quarantine before.
@@ -153,6 +164,27 @@ class RowLoad:
 
     def _load_rows(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool) -> Loaded:
         """Load the `wanted` rows (boolean); those that the database refuses, or calls duplicates, are rejected."""
+        if batch.asking:
+            return self._load_with_placeholders(batch, wanted, file_ids, more=more)
+        return self._load_wanted(batch, wanted, file_ids, more=more)
+
+    def _load_with_placeholders(
+        self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool
+    ) -> Loaded:
+        """The same, after the placeholders for their parents; those that nobody needs in the end don't stay."""
+        made, in_vain = self._placeholders.make(batch, wanted)
+        for key, mask in in_vain.items():
+            wait_for(batch, key, mask)
+        wanted = wanted & batch.good
+        loaded = self._load_wanted(batch, wanted, file_ids, more=more)
+        if loaded.inserted + loaded.updated < int(wanted.sum()):
+            made = self._placeholders.take_back_unneeded(made, batch, wanted, file_ids)
+        for key, keys in made.items():
+            first = pc.index_in(keys, value_set=values_of(batch, key.key)).drop_null().to_numpy()
+            loaded.placeholders.setdefault(key.parent, []).extend(batch.chunk.numbers[first].tolist())
+        return loaded
+
+    def _load_wanted(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray, *, more: bool) -> Loaded:
         with metrics.stage("mask"):
             rows = self.erased.blank_rows(self._mask(self._spec, batch.rows(wanted)))
         if self._spec.adds_new:

@@ -19,6 +19,7 @@ from datawarehouse.schema.calendar import SATURDAY_AND_SUNDAY, grow_dates, set_w
 from datawarehouse.schema.ddl import add_columns, create
 from datawarehouse.schema.differences import Found, columns_there, differences, missing_keys, outdated_checks
 from datawarehouse.schema.tables import build_metadata
+from datawarehouse.versions import bind_all, bindings_of
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -106,9 +107,7 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
         for spec in partitions.partitioned(config):
             if spec.table not in existing:
                 partitions.prepare(tx, spec)
-        for spec in config.by_logical_name.values():
-            if spec.keeps_history and spec.table in existing and spec.history_table not in existing:
-                history_tables.begin(tx, spec)
+        _begin_histories(tx, config, existing)
         for name, statement in todo.checks:
             tx.execute(statement)
             logger.info(f"[schema] brought a check of {name} up to date", extra={"table": name})
@@ -125,6 +124,18 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
         if weekend is not None:
             set_weekend(tx, days)
     partitions.keep_up(warehouse, config)
+
+
+def _begin_histories(tx: Cursor, config: PipelineConfig, existing: dict[str, dict[str, Found]]) -> None:
+    """Histories of tables that are there begin with their rows; then rows that are there are bound to versions."""
+    specs = config.by_logical_name.values()
+    for spec in specs:
+        if spec.keeps_history and spec.table in existing and spec.history_table not in existing:
+            history_tables.begin(tx, spec)
+    for binding in (binding for spec in specs for binding in bindings_of(spec, config)):
+        table = existing.get(binding.child.table)
+        if table is not None and binding.column not in table:
+            bind_all(tx, binding)
 
 
 def _require_ddl_rights(tx: Cursor, todo: Plan) -> None:

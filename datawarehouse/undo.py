@@ -12,11 +12,15 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.errors import ConfigError, DataError
 from config.file_spec import FileSpec, foreign_key_columns
 from config.jobs import Status
+from config.key import IfMissing
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
+from datawarehouse.placeholder_lookups import forget
+from datawarehouse.placeholders import Unneeded, turn_back
 from datawarehouse.queries import query
 from datawarehouse.recount import own_rows
+from datawarehouse.versions import MovedVersions
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,20 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
         )
     parameters = {"file_id": file_id}
     statement = sql.SQL(query("repair", "take_back_rows")).format(table=sql.Identifier(spec.table))
+    moved = MovedVersions(tx, spec, config)
+    moved.note_file(file_id)
+    unneeded = Unneeded(tx, config, spec, sql.SQL("c._file_id = {}").format(sql.Literal(file_id)))
+    rows = turn_back(tx, config, spec, file_id)
+    if rows:
+        forget(tx, spec, config)
     try:
         with translated():
             tx.execute(statement, parameters)
     except DataError:  # a file that is loaded just now had these parents locked
         raise ConfigError(f"file {file_id}: rows that depend on it came meanwhile; nothing was changed") from None
-    rows = tx.rowcount
+    rows += tx.rowcount
+    unneeded.take_back()
+    moved.rebind()
     tx.execute(query("repair", "refused_at"), parameters)
     (refused_at,) = tx.fetchone() or (None,)
     for name in ("waits", "true_orphans", "history", "quarantine"):
@@ -112,6 +124,8 @@ def _dependants(tx: Cursor, config: PipelineConfig, spec: FileSpec, file_id: int
     lines = []
     for child in {s.table: s for s in config.files}.values():
         for key in child.foreign_keys:
+            if key.if_missing is IfMissing.PLACEHOLDER:
+                continue  # they get one in the place of what they refer to
             if config.by_logical_name[key.parent].table != spec.table:
                 continue
             pairs = foreign_key_columns(child, key, spec)

@@ -31,6 +31,8 @@ class Books:
     by_stage: Counter[Stage] = field(default_factory=Counter)
     reasons: Counter[tuple[Stage, str, str]] = field(default_factory=Counter)
     duplicates: int = 0
+    placeholders: Counter[str] = field(default_factory=Counter)
+    cut_loose: Counter[str] = field(default_factory=Counter)
 
     def add(self, rows: int, loaded: Loaded, rejections: Sequence[Rejection]) -> None:
         """Count `rows` records: those of `loaded` and those of `rejections`."""
@@ -40,6 +42,8 @@ class Books:
         self.loaded.already_present += loaded.already_present
         self.loaded.changed += loaded.changed
         self.loaded.stale += loaded.stale
+        self.placeholders.update({name: len(found) for name, found in loaded.placeholders.items()})
+        self.cut_loose.update({label: len(found) for label, found in loaded.cut_loose.items()})
         self.by_stage.update(rejection.stage for rejection in rejections)
         self.reasons.update((r.stage, r.rule, r.column) for row in rejections for r in row.reasons)
         self.duplicates += sum(rejection.reasons[0].rule == "duplicate" for rejection in rejections)
@@ -60,6 +64,8 @@ class Books:
             duplicates=self.duplicates,
             reasons=dict(self.reasons),
             seconds=seconds,
+            placeholders=dict(+self.placeholders),
+            without_parent=dict(+self.cut_loose),
         )
 
 
@@ -92,6 +98,10 @@ class BatchLoad:
         """
         self._rows.find_parents(batch)
         return self._rows.load(batch, file_ids, more=more)
+
+    def finish(self) -> None:
+        """To be called once all batches are loaded."""
+        self._rows.finish()
 
     def refused_text(self, batch: Batch, job: FileJob, file_id: int) -> tuple[list[Rejection], QuarantineText]:
         """The rejections of a batch that was loaded, of one file, and what is to be written of them."""

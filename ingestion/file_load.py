@@ -70,6 +70,7 @@ class _Load(NamedTuple):
     aside: Executor
     started: float
     only_tell: bool
+    roads: list[BatchLoad]
 
 
 class FileLoad:
@@ -150,9 +151,11 @@ class FileLoad:
             if claim.earlier:
                 return claim.earlier
             children = self._claim_children(tx, job)
-            load = _Load(tx, file, aside, started, only_tell)
+            load = _Load(tx, file, aside, started, only_tell, roads=[])
             outcome = self._load_rows(load, job, claim.file_id, batches)
             outcomes = [self._load_children(load, child, file_id) for child, file_id in children]
+            for road in load.roads:
+                road.finish()
             file_log.close(tx, [outcome, *outcomes], self._pii.key_id)
             commit.begin()
         return replace(outcome, children=tuple(outcomes))
@@ -180,6 +183,7 @@ class FileLoad:
         """Load the rows of one type, and balance its books."""
         tx, file, books = load.tx, load.file, Books()
         road = BatchLoad(tx, job.spec, self._config, self._pii, {file_id: job})
+        load.roads.append(road)
         is_row = job.spec.schema.primary_key.is_row
         told = replace_former(tx, self._config, job, file) if is_row else ""
         corrector = None if is_row else corrector_of(tx, self._config, job, file)

@@ -108,6 +108,10 @@ def report(outcome: FileOutcome, name: str, summary: Summary, alert_above: int) 
             extra={**extra, **_figures(outcome), "screen": console_line(outcome, name)},
         )
         _alert_on_rows(outcome, name, alert_above)
+        if outcome.without_parent:
+            _alert(
+                AlertKind.WITHOUT_PARENT, outcome, name, f"{_without_parent(outcome)}; they refer to nothing now"
+            )
         if outcome.continues:
             logger.warning(f"[runner] {job.path.name} (file {outcome.file_id}): {outcome.continues}", extra=extra)
             _alert(AlertKind.FILE_CONTINUED, outcome, name, outcome.continues)
@@ -133,6 +137,7 @@ def _alert(kind: AlertKind, outcome: FileOutcome, name: str, text: str, reason: 
 
 
 def _figures(outcome: FileOutcome) -> dict[str, object]:
+    missing = {"placeholders": outcome.placeholders, "without_parent": outcome.without_parent}
     return {
         "table": outcome.job.spec.table,
         "total": outcome.total,
@@ -142,6 +147,7 @@ def _figures(outcome: FileOutcome) -> dict[str, object]:
         "changed": outcome.changed,
         "stale": outcome.stale,
         "quarantined": {stage.value: count for stage, count in outcome.rejected_by_stage.items()},
+        **{name: counts for name, counts in missing.items() if counts},
         "ms": round(outcome.seconds * 1000),
     }
 
@@ -159,9 +165,18 @@ def console_line(outcome: FileOutcome, name: str) -> str:
         parts.append(f"{outcome.updated:,} updated")
     if outcome.already_present:
         parts.append(f"{outcome.already_present:,} already there{_of_present(outcome)}")
+    if outcome.without_parent:
+        parts.append(_without_parent(outcome))
+    parts += [f"{count:,} placeholders of {parent}" for parent, count in outcome.placeholders.items()]
     if refused:
         parts.append(f"{refused:,} quarantined ({_stages(outcome)})")
     return f"{', '.join(parts)}, {end}"
+
+
+def _without_parent(outcome: FileOutcome) -> str:
+    return ", ".join(
+        f"{count:,} without their parent by {label}" for label, count in outcome.without_parent.items()
+    )
 
 
 def _of_present(outcome: FileOutcome) -> str:

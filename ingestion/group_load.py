@@ -159,6 +159,7 @@ class GroupLoad:
                     unfit.append(member)
                 outcomes.append(replace(books.outcome(member.job, file_id, seconds), drift=self._met(member)))
             _leave_out(unfit)
+            load.finish()
             file_log.close(tx, outcomes, self._pii.key_id)
             commit.begin()
         return outcomes
@@ -223,6 +224,10 @@ def _shares(loaded: Loaded, good: Sequence[int], ends: np.ndarray) -> list[Loade
         Loaded(inserted=g - p - u, updated=u, already_present=p, changed=c, stale=s)
         for g, p, u, c, s in zip(good, present, updated, changed, stale, strict=True)
     ]
+    for name in ("placeholders", "cut_loose"):
+        for what, rows in getattr(loaded, name).items():
+            for share, count in zip(shares, counted(rows), strict=True):
+                getattr(share, name)[what] = [0] * count
     for name in ("inserted", "updated", "already_present", "changed", "stale"):
         if sum(getattr(share, name) for share in shares) != getattr(loaded, name):
             raise PipelineError(f"the files' shares of {name} are not what the database counted")

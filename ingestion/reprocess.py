@@ -145,6 +145,7 @@ class _Reprocessing:
                 f"`undo {self._file_id}` first, then `reprocess {self._file_id}`"
             )
         self._replay_edited()
+        self._road.finish()
         self._close_books()
 
     def _read_quarantine(self) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.file_spec import FileSpec
-from config.key import FILE_ID, FILE_ROW
+from config.key import FILE_ID, FILE_ROW, ForeignKey
 from config.model import Stage
 from validation.columns import changed, rows_of
 
@@ -108,6 +108,9 @@ class Batch:
     key: pa.Array | None = None
     _against: dict[int, list[Reason]] = field(default_factory=dict)  # by position in the chunk
     _missing: dict[int, list[MissingParent]] = field(default_factory=dict)
+    # Boolean, one a row: rows that are loaded without their parent, by foreign key
+    cut_loose: dict[ForeignKey, np.ndarray] = field(default_factory=dict)  # the key is null now
+    asking: dict[ForeignKey, np.ndarray] = field(default_factory=dict)  # for a placeholder in the parent's table
     _unfit: dict[str, np.ndarray] = field(default_factory=dict)  # by column: refused at stage schema
 
     def reject(self, mask: np.ndarray, stage: Stage, rule: str, column: str = "") -> None:
@@ -139,6 +142,18 @@ class Batch:
     def note_missing(self, position: int, parent: MissingParent) -> None:
         """Note which parent the row at `position` waits for."""
         self._missing.setdefault(position, []).append(parent)
+
+    def cut(self, key: ForeignKey, mask: np.ndarray) -> None:
+        """Let the rows where `mask` is true refer to nothing by `key`."""
+        for name in key.key:
+            for held in (self.values, self.output):
+                values = held[name]
+                held[name] = pc.if_else(pa.array(mask), pa.scalar(None, values.type), values)
+        self.cut_loose[key] = self.cut_loose.get(key, False) | mask
+
+    def ask(self, key: ForeignKey, mask: np.ndarray) -> None:
+        """Let the rows where `mask` is true have placeholders as their parents."""
+        self.asking[key] = self.asking.get(key, False) | mask
 
     @property
     def records(self) -> int:

@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 
 from config.file_spec import FileSpec
 from config.key import Key
+from config.model import Dtype
+from config.schema import Column
 from validation.batch import Batch
 
 _TO_ESCAPE = np.array([byte < 0x20 or byte in b'"\\' for byte in range(256)])
@@ -73,6 +75,11 @@ def key_text(value: Any) -> str:
         value = value.astimezone(dt.UTC).replace(tzinfo=None)
     text: str = value.isoformat(" ", "microseconds")
     return text
+
+
+def key_types(columns: Sequence[Column]) -> list[pa.DataType]:
+    """What the columns of a key are in joined() and parted(): numbers, or else texts."""
+    return [pa.int64() if column.dtype is Dtype.INT else pa.string() for column in columns]
 
 
 def parted(keys: pa.Array | pa.ChunkedArray, types: Sequence[pa.DataType]) -> list[pa.Array]:

@@ -1,4 +1,7 @@
-"""Stage orphan: rows whose parents aren't in the warehouse. The lookup comes from outside, as an argument."""
+"""Stage orphan: rows whose parents aren't in the warehouse. The lookup comes from outside, as an argument.
+
+What becomes of them is said by each foreign key (`if_missing`): they wait in quarantine, or are loaded without.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.key import ForeignKey
+from config.key import ForeignKey, IfMissing
 from config.model import Stage
 from validation.batch import Batch, MissingParent
 from validation.conversions import as_mask
@@ -17,8 +20,12 @@ from validation.relations import Links, without_parent
 
 Keys = Mapping[ForeignKey, pa.Array]  # distinct values, none of them null
 
+Masks = dict[ForeignKey, np.ndarray]  # boolean, one a row
+
 # Of the keys given, those that each parent has; it locks them until the end of the transaction.
 ParentLookup = Callable[[Keys], Keys]
+# Can the parent's table hold these values of a foreign key? Boolean, one a value.
+CanBeHeld = Callable[[ForeignKey, pa.Array], pa.Array]
 
 REMEMBERED_KEYS = 200_000  # per foreign key and file, so that memory doesn't grow with the file
 
@@ -26,8 +33,11 @@ REMEMBERED_KEYS = 200_000  # per foreign key and file, so that memory doesn't gr
 class KnownParents:
     """The parents that were found, and so locked, for the file in hand: none is looked up twice."""
 
-    def __init__(self, lookup: ParentLookup) -> None:
+    def __init__(
+        self, lookup: ParentLookup, can_be_held: CanBeHeld = lambda _key, values: pc.is_valid(values)
+    ) -> None:
         self._lookup = lookup
+        self.can_be_held = can_be_held
         self._found: dict[ForeignKey, pa.Array] = {}
 
     def present(self, keys: Keys) -> dict[ForeignKey, pa.Array]:
@@ -52,6 +62,7 @@ class KnownParents:
 def reject_orphans(batch: Batch, parents: KnownParents, among: np.ndarray | None = None) -> None:
     """Reject the good rows that name a parent which isn't there, and note which. A null names none.
 
+    Those whose foreign key says so are not rejected: they are cut loose, or ask for a placeholder.
     Only rows `among` (boolean, one a row) are looked at: those that are about to be loaded. In a table that refers
     to itself, they are parents of one another, whatever their order.
     """
@@ -65,23 +76,65 @@ def reject_orphans(batch: Batch, parents: KnownParents, among: np.ndarray | None
         for key, found in present.items()
         if not pc.all(pc.is_in(keys[key], value_set=found)).as_py()
     }
-    own = [key for key in batch.spec.self_references if key in lacking]
-    if own:
-        barred = np.zeros(len(batch.chunk.numbers), bool)
-        for key, mask in lacking.items():
-            if key not in own:
-                barred |= mask
-        links = [Links.of(values[key], _referred(batch, key), lacking[key]) for key in own]
-        lacking |= zip(own, without_parent(links, as_mask(good) & ~barred), strict=True)
-    own_keys = [values_of(batch, key) for key in batch.spec.own_keys]
+    waiting = {
+        key: mask & ~_can_do_without(key, values[key], mask, parents)
+        if key.if_missing is not IfMissing.WAIT
+        else mask
+        for key, mask in lacking.items()
+    }
+    lacking, waiting = _among_themselves(batch, values, lacking, waiting, as_mask(good))
+    for key, mask in waiting.items():
+        wait_for(batch, key, mask)
     for key, mask in lacking.items():
-        if not mask.any():
-            continue
-        batch.reject(mask, Stage.ORPHAN, "parent_missing", key.label)
-        for position in np.flatnonzero(mask).tolist():
-            names = tuple(_text_at(keys, position) for keys in own_keys)
-            wanted = key_text(values[key][position].as_py())
-            batch.note_missing(position, MissingParent(key.label, wanted, names))
+        if (without := mask & ~waiting[key]).any():
+            (batch.cut if key.if_missing is IfMissing.NULL else batch.ask)(key, without)
+
+
+def wait_for(batch: Batch, key: ForeignKey, mask: np.ndarray) -> None:
+    """Reject the rows where `mask` is true, and note which parent each of them waits for."""
+    if not mask.any():
+        return
+    batch.reject(mask, Stage.ORPHAN, "parent_missing", key.label)
+    values = values_of(batch, key.key)
+    own_keys = [values_of(batch, key) for key in batch.spec.own_keys]
+    for position in np.flatnonzero(mask).tolist():
+        names = tuple(_text_at(keys, position) for keys in own_keys)
+        wanted = key_text(values[position].as_py())
+        batch.note_missing(position, MissingParent(key.label, wanted, names))
+
+
+def _can_do_without(key: ForeignKey, values: pa.Array, mask: np.ndarray, parents: KnownParents) -> np.ndarray:
+    """Which of the rows can be loaded without their parent: a placeholder has to fit into the parent's table."""
+    if key.if_missing is IfMissing.NULL:
+        return mask
+    able: np.ndarray = mask & as_mask(parents.can_be_held(key, values))
+    return able
+
+
+def _among_themselves(
+    batch: Batch, values: Mapping[ForeignKey, pa.Array], lacking: Masks, waiting: Masks, good: np.ndarray
+) -> tuple[Masks, Masks]:
+    """The same, where rows of the batch are parents of one another: those of them that wait are no parents.
+
+    A row whose parent waits can still do without it, if its foreign key says so.
+    """
+    own = [key for key in batch.spec.self_references if key in lacking]
+    if not own:
+        return lacking, waiting
+    barred = np.zeros(len(good), bool)
+    for key, mask in waiting.items():
+        if key not in own:
+            barred |= mask
+    asking = {key: waiting[key] for key in own}
+    links = [Links.of(values[key], _referred(batch, key), asking[key]) for key in own]
+    lost = dict(zip(own, without_parent(links, good & ~barred), strict=True))
+    staying = good & ~barred & ~np.logical_or.reduce(list(lost.values()))
+    for key in own:
+        there = _referred(batch, key).filter(pa.array(staying))
+        beside = as_mask(pc.is_in(values[key], value_set=there.cast(values[key].type)))
+        lacking[key] = np.where(asking[key], lost[key], lacking[key] & ~beside)
+        waiting[key] = lost[key]
+    return lacking, waiting
 
 
 def _text_at(keys: pa.Array, position: int) -> str | None:

@@ -101,7 +101,14 @@ def derived_from_personal(spec: FileSpec) -> list[str]:
     """The derived columns of `spec` that come from personal ones."""
     personal = {column.name for column in spec.personal}
     sources = {
-        name: {d.date_key, d.time_key, *(d.minutes_between or ()), *(d.later_than or ()), *(d.equals or ())[:1]}
+        name: {
+            d.date_key,
+            d.time_key,
+            d.at,
+            *(d.minutes_between or ()),
+            *(d.later_than or ()),
+            *(d.equals or ())[:1],
+        }
         for name, d in spec.derive.items()
     }
     return [name for name, used in sources.items() if used & personal]

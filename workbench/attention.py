@@ -19,6 +19,7 @@ from config.file_names import meant_by
 from config.model import Feed
 from config.settings import PipelineConfig
 from datawarehouse import reports
+from datawarehouse.placeholders import has_placeholders, waiting
 from ingestion.places.registry import input_folder, place_of
 from utils.alert_log import last_alerts
 from utils.alerts import AlertKind, command_of
@@ -43,6 +44,7 @@ class Cause(StrEnum):
     NOTHING_LOADED = "nothing loaded"
     UNREAD = "not read"
     CONTRACT = "contract"
+    PLACEHOLDERS = "placeholders"
     ALERT = "alert"
 
 
@@ -76,7 +78,7 @@ def attention(config: PipelineConfig, now: dt.datetime, tx: Cursor | None, unrea
         items += [*_failed(config, tx), *_nothing_loaded(config, tx)]
     items += _not_read(config, unread)
     if tx is not None:
-        items += _contracts(tx)
+        items += [*_contracts(tx), *_placeholders(config, tx)]
     return [*items, *_alerts(config, now)]
 
 
@@ -132,6 +134,18 @@ def _contracts(tx: Cursor) -> Iterator[Item]:
     for row in reports.breaches(tx, limit=MOST):
         what = f"contract broken, {row['kind']}: {row['detail']}"
         yield Item(Cause.CONTRACT, what, row["file"], row["opened_at"], _STATUS)
+
+
+def _placeholders(config: PipelineConfig, tx: Cursor) -> Iterator[Item]:
+    """Parents that have not come, by table; from the index of placeholders alone."""
+    for spec in config.by_logical_name.values():
+        if spec.has_placeholders and has_placeholders(tx, spec):
+            key = ", ".join(column.target for column in spec.schema.key_columns)
+            count, since = waiting(tx, spec)
+            what = f"{count:,} rows of {spec.table} are placeholders: rows refer to them, which have not come yet"
+            more = f'python main.py sql "SELECT {key} FROM {spec.table} WHERE _placeholder"'
+            if count:
+                yield Item(Cause.PLACEHOLDERS, what, spec.table, since, more, spec.name)
 
 
 def _alerts(config: PipelineConfig, now: dt.datetime) -> Iterator[Item]:

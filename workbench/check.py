@@ -20,7 +20,7 @@ from config.drift import Change
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_names import spec_for
 from config.file_spec import FileSpec
-from config.key import ForeignKey
+from config.key import ForeignKey, IfMissing
 from config.model import Feed, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
@@ -215,6 +215,7 @@ class Checker:
         met = MetColumns(spec, self._pii.hidden)
         reasons: dict[Reason, ReasonCount] = {}
         by_stage: Counter[Stage] = Counter()
+        without: Counter[ForeignKey] = Counter()
         rows = self._config.reader.chunk_rows
         for chunk in read_chunks(file, path.name, spec.schema, rows, spec.read, path):
             met.note(chunk)
@@ -226,9 +227,16 @@ class Checker:
             if self._tx is not None:
                 result.already_present = (result.already_present or 0) + self._present(batch, lookup)
             self._collect(batch, reasons, by_stage)
+            for key, mask in [*batch.cut_loose.items(), *batch.asking.items()]:
+                without[key] += int((mask & batch.good).sum())
         result.refused = by_stage.total()
         result.refused_by_stage = {stage.value: by_stage[stage] for stage in Stage if by_stage[stage]}
         result.reasons = list(reasons.values())
+        result.notes += [
+            f"{count:,} good rows have no parent by {key.label} ({key.parent}): "
+            + ("they will refer to nothing." if key.if_missing is IfMissing.NULL else "it will be a placeholder.")
+            for key, count in (+without).items()
+        ]
         result.drift = _drift(spec, met.changes())
         if seen.full:
             result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,17 +14,18 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.expected_file import Derivation
 from config.file_spec import FileSpec
-from config.key import ROW_COLUMN, in_words
+from config.key import PLACEHOLDER_COLUMN, ROW_COLUMN, in_words
 from config.model import Dtype
 from config.schema import Column
 from config.settings import PipelineConfig
-from datawarehouse import key_sql, reports
+from datawarehouse import reports
 from ingestion.file_reader import read_chunks
 from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
 from validation.key_values import joined, joined_value
 from validation.pii_handler import PiiHandler
 from workbench.arguments import spec_of_table
+from workbench.explain_parents import is_key, named_in_file, parents
 from workbench.output import AsJson, print_json, say, show_record, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 
@@ -81,7 +82,8 @@ def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: Sequence[str])
     if row is not None:
         found["origin"] = _origin(tx, config, spec, row, refusals)
         found["derived"] = list(_derived(spec, row))
-        found["refers_to"] = list(_parents(tx, config, spec, row))
+        named = found["origin"].pop("named", {})
+        found["refers_to"] = list(parents(tx, config, spec, row, named))
     return found
 
 
@@ -116,16 +118,11 @@ def _row(tx: Cursor, spec: FileSpec, key: list[Any]) -> Row | None:
     exact = [c.target for c in spec.stored if c.dtype is Dtype.JSON]  # the driver would take it apart
     texts = [sql.SQL(", {0}::text AS {0}").format(sql.Identifier(name)) for name in exact]
     statement = sql.SQL("SELECT *{} FROM {} WHERE {}").format(
-        sql.SQL("").join(texts), sql.Identifier(spec.table), _is_key(spec.schema.key_columns, key)
+        sql.SQL("").join(texts), sql.Identifier(spec.table), is_key(spec.schema.key_columns, key)
     )
     tx.execute(statement)
     values = tx.fetchone()
     return dict(zip((c.name for c in tx.description or ()), values, strict=True)) if values else None
-
-
-def _is_key(columns: Sequence[Column], key: Sequence[Any]) -> sql.Composed:
-    named = zip(columns, key, strict=True)
-    return key_sql.pairs((sql.Identifier(column.target), sql.Literal(value)) for column, value in named)
 
 
 def _refusals(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: list[int | str]) -> list[Row]:
@@ -164,36 +161,46 @@ def _origin(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row, refusa
     """The file, its time, and the row's number in it, which is found by reading the file again."""
     file = reports.file(tx, row["_file_id"])
     if file is None:
-        return {"file_id": row["_file_id"], "file_path": None, "row_number": None, "note": "not in the file log"}
-    number, note = None, None
+        is_placeholder = row.get(PLACEHOLDER_COLUMN)
+        note = (
+            "a placeholder: rows refer to it, and it has not come yet" if is_placeholder else "not in the file log"
+        )
+        return {"file_id": row["_file_id"], "file_path": None, "row_number": None, "note": note}
     here = [refusal for refusal in refusals if refusal["file_id"] == file["file_id"]]
-    if spec.schema.primary_key.is_row:
-        number = row[ROW_COLUMN]
     late = [refusal for refusal in here if refusal["state"] in _LOADED_LATE]
     if late:
-        number, note = late[0]["row_number"], _LOADED_LATE[late[0]["state"]]
-    elif number is None:
-        number, note = _row_number(config, spec, row, file, {refusal["row_number"] for refusal in here})
+        place = _Place(late[0]["row_number"], _LOADED_LATE[late[0]["state"]])
+    elif spec.schema.primary_key.is_row:
+        place = _Place(row[ROW_COLUMN])
+    else:
+        place = _row_in_file(config, spec, row, file, {refusal["row_number"] for refusal in here})
     return {
+        "named": dict(place.named),
         "file_id": file["file_id"],
         "file_path": file["file_path"],
-        "row_number": number,
-        "note": note,
+        "row_number": place.number,
+        "note": place.note,
         "loaded_at": row["_loaded_at"],
         "pii_key_id": file["pii_key_id"],
     }
 
 
-def _row_number(
-    config: PipelineConfig, spec: FileSpec, row: Row, file: Row, refused: set[int]
-) -> tuple[int | None, str | None]:
-    """The 1-based number of the row in its file, or why it can't be told."""
+class _Place(NamedTuple):
+    """The 1-based number of a row in its file, or why it can't be told; and the parents that the file names, by
+    foreign key, of those keys that are null without their parent."""
+
+    number: int | None
+    note: str | None = None
+    named: tuple[tuple[str, str], ...] = ()
+
+
+def _row_in_file(config: PipelineConfig, spec: FileSpec, row: Row, file: Row, refused: set[int]) -> _Place:
     path, columns = path_of(file["file_path"]), spec.schema.key_columns
     wanted = joined_value([row[column.target] for column in columns])
     try:
         with opened(path) as source:
             if source.md5() != file["file_hash"]:
-                return None, "the file has other content now"
+                return _Place(None, "the file has other content now")
             rows = config.reader.chunk_rows
             for chunk in read_chunks(source, path.name, spec.schema, rows, spec.read, path):
                 parts = [convert(c, chunk.columns[c.name], spec.read_as(c)).values for c in columns]
@@ -201,10 +208,10 @@ def _row_number(
                 for position in pc.indices_nonzero(same).to_pylist():
                     number = int(chunk.numbers[position])
                     if number not in refused:
-                        return number, None
+                        return _Place(number, None, tuple(named_in_file(spec, chunk, position)))
     except (FileChanged, FileRejected, OSError):
-        return None, "the file is no longer there"
-    return None, "the file does not hold it as the configuration reads it now"
+        return _Place(None, "the file is no longer there")
+    return _Place(None, "the file does not hold it as the configuration reads it now")
 
 
 def _derived(spec: FileSpec, row: Row) -> Iterator[Row]:
@@ -220,6 +227,9 @@ def _rule(derivation: Derivation) -> tuple[str, tuple[str, ...]]:
     if derivation.lookup:
         lookup = derivation.lookup
         return f"lookup of {lookup.source}.{lookup.take}", (lookup.by,)
+    if derivation.version_of:
+        by = tuple(part.strip() for part in (derivation.by or "").split(","))
+        return f"version of {derivation.version_of}", (*by, derivation.at or "")
     if derivation.equals:
         return f"equals {derivation.equals[1]!r}", derivation.equals[:1]
     if derivation.date_key or derivation.time_key:
@@ -229,22 +239,6 @@ def _rule(derivation: Derivation) -> tuple[str, tuple[str, ...]]:
     if derivation.minutes_between:
         return "minutes_between", derivation.minutes_between
     return "later_than", derivation.later_than or ()
-
-
-def _parents(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row) -> Iterator[Row]:
-    for foreign_key in spec.foreign_keys:
-        parent = config.by_logical_name[foreign_key.parent]
-        values = [row.get(column.target) for column in spec.schema.columns_of(foreign_key.key)]
-        value = joined_value(values)
-        found = None if value is None else _exists(tx, parent.table, parent.referred_by(foreign_key.to), values)
-        shown = in_words(foreign_key.label, value) if isinstance(value, str) else value
-        yield {"column": foreign_key.label, "value": shown, "table": parent.table, "is_there": found}
-
-
-def _exists(tx: Cursor, table: str, key: Sequence[Column], values: Sequence[Any]) -> bool:
-    statement = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})")
-    tx.execute(statement.format(sql.Identifier(table), _is_key(key, values)))
-    return tx.fetchone() == (True,)
 
 
 # ---------------------------------------------------------------- the screen
@@ -260,6 +254,8 @@ def _show(found: Row, spec: FileSpec) -> None:
     name = f"{spec.table} {_key_in_words(spec, found['key'])}"
     if found["row"] is None:
         say(f"{name} is not loaded.")
+    elif found["row"].get(PLACEHOLDER_COLUMN):
+        say(f"{name} is {found['origin']['note']}.")
     else:
         origin = found["origin"]
         place = f"row {origin['row_number']}" if origin["row_number"] else "row unknown"
@@ -268,7 +264,11 @@ def _show(found: Row, spec: FileSpec) -> None:
         show_record(found["row"], as_json=False, grouped=False)
         for title, rows in (("Derived", found["derived"]), ("Refers to", found["refers_to"])):
             if rows:
-                show_rows(rows, as_json=False, title=title, grouped=False)
+                told = [{name: value for name, value in one.items() if name != "note"} for one in rows]
+                show_rows(told, as_json=False, title=title, grouped=False)
+        for one in found["refers_to"]:
+            if "note" in one:
+                say(f"{one['column']}: {one['note']}")
     for one in found["refused"]:
         state = _STATES.get(one["state"], one["state"])
         say(

@@ -14,12 +14,14 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.jobs import Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.placeholders import has_placeholders
 from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.quarantine.counts import counts_by_file
 from datawarehouse.queries import query
 from datawarehouse.schema.partitions import names_of, partitioned
 from datawarehouse.schema.tables import build_metadata
 from datawarehouse.streaming import stream
+from datawarehouse.versions import wrong
 from ingestion.tracker_view import counted_as_done
 from workbench.output import AsJson, print_json, say, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
@@ -92,8 +94,10 @@ def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:
     yield Check("total = valid + quarantined", files, _differing(tx, "books", what="total_records"))
 
     rows = Check("rows in tables = inserted")
-    for table in sorted(spec.table for spec in config.by_logical_name.values()):
-        names = {"table": sql.Identifier(table)}
+    for spec in sorted(config.by_logical_name.values(), key=lambda spec: spec.table):
+        table = spec.table
+        is_real = "NOT _placeholder" if has_placeholders(tx, spec) else "true"
+        names = {"table": sql.Identifier(table), "is_real": sql.SQL(is_real)}
         found = _differing(tx, "rows", names, what="rows of the file", table=table)
         rows.differences += found or _differing(tx, "rows_of_table", names, what="rows of the table", table=table)
         rows.compared += 1
@@ -107,6 +111,13 @@ def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:
     yield Check("open orphans wait for a parent", orphans, _differing(tx, "waits"))
     yield Check("orphans given up are kept", orphans, _differing(tx, "true_orphans", what="rows of true_orphan"))
     yield _foreign_keys(tx, config)
+    versions = Check("rows are bound to the version of their time")
+    for binding, statement in wrong(config):
+        what = f"{binding.column} is not the version of its time in {binding.parent.history_table}"
+        versions.differences += _found(tx, statement, what=what, table=binding.child.table)
+        versions.compared += 1
+    if versions.compared:
+        yield versions
 
 
 def _foreign_keys(tx: Cursor, config: PipelineConfig) -> Check:
@@ -141,7 +152,11 @@ def _pruned(config: PipelineConfig) -> dt.datetime | None:
 def _differing(
     tx: Cursor, name: str, names: Mapping[str, sql.Composable] | None = None, *, what: str = "", **parameters: Any
 ) -> list[Row]:
-    tx.execute(sql.SQL(query("verify", name)).format(**(names or {})), {**parameters, "what": what})
+    return _found(tx, sql.SQL(query("verify", name)).format(**(names or {})), what=what, **parameters)
+
+
+def _found(tx: Cursor, statement: sql.Composed, *, what: str, **parameters: Any) -> list[Row]:
+    tx.execute(statement, {**parameters, "what": what})
     columns = [column.name for column in tx.description or ()]
     return [_difference(what=what) | dict(zip(columns, row, strict=True)) for row in tx]
 

@@ -66,6 +66,11 @@ class Timeline:
         self._execute("gather", numbers=sql.Literal(list(numbers)), at=at, file_time=self._order.lookup("a"))
         self._execute("write")
 
+    @property
+    def table(self) -> sql.Composable:
+        """The temporary table with all that was seen of the keys that were placed, or made anew, last."""
+        return self._parts["timeline"]
+
     def _times(self, rows: pa.Table) -> pa.Array:
         """When each of the rows begins to hold, as text."""
         if self._spec.newer_by:

@@ -59,4 +59,5 @@ def replay_rows(
         again |= {chunk[r.number]: (r.reasons, r.missing) for r in batch.rejections()}
         settlement.refuse(spec, again)
         refused |= {row: reasons for row, (reasons, _) in again.items()}
+    road.finish()
     return refused

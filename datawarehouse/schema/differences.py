@@ -8,6 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.key import PLACEHOLDER_COLUMN
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from datawarehouse.schema.ddl import DIALECT, type_name
@@ -55,7 +56,9 @@ def differences(tx: Cursor, metadata: sa.MetaData, existing: dict[str, dict[str,
             wanted, (found, not_null, _) = type_name(column), there[column.name]
             if wanted != found and not (column.info.get(HASHED) and found == "text"):  # which has room for a hash
                 yield f"{where}: the table has {found}, the configuration {wanted}"
-            if not_null != (not column.nullable):
+            # Where there may be placeholders columns may be null: a start sees to it, and nothing takes it back
+            may_be_null = PLACEHOLDER_COLUMN in there or PLACEHOLDER_COLUMN in table.columns
+            if not_null != (not column.nullable) and not (may_be_null and not column.primary_key):
                 yield f"{where}: the table has {'NOT NULL' if not_null else 'NULL'}, the configuration not"
             parents = {key.column.table.name for key in column.foreign_keys}
             referred = foreign_keys.get((table.name, column.name), set())
@@ -111,6 +114,20 @@ def outdated_checks(
             if is_named and (table.name, check.name) not in there:
                 yield table.name, str(sa.schema.AddConstraint(check).compile(dialect=DIALECT))
     yield from _missing_indexes(tx, metadata, existing)
+    yield from _columns_of_placeholders(metadata, existing)
+
+
+def _columns_of_placeholders(
+    metadata: sa.MetaData, existing: dict[str, dict[str, Found]]
+) -> Iterator[tuple[str, str]]:
+    """(table, statement) that let the columns be null that a placeholder has nothing for."""
+    for table in metadata.sorted_tables:
+        there = existing.get(table.name, {})
+        for column in table.columns if PLACEHOLDER_COLUMN in table.columns else ():
+            if column.nullable and column.name in there and there[column.name].not_null:
+                names = DIALECT.identifier_preparer
+                name = names.format_column(column)
+                yield table.name, f"ALTER TABLE {names.format_table(table)} ALTER COLUMN {name} DROP NOT NULL"
 
 
 def _missing_indexes(

@@ -11,8 +11,10 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.sql import quoted_name
 
 from config.file_spec import FileSpec
+from config.key import PLACEHOLDER_COLUMN
 from config.model import Dtype
 from config.schema import Column
+from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
 
 FOREVER = "infinity"
@@ -20,14 +22,14 @@ FOREVER = "infinity"
 
 def history_tables(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
     """Add both to `metadata`, for the types that keep history. `table` is the type's own."""
-    own = {spec.surrogate_key, "_loaded_at"}
+    own = {spec.surrogate_key, "_loaded_at", PLACEHOLDER_COLUMN}
     columns = [column for column in table.columns if column.name not in own]
     key = [column.target for column in spec.schema.key_columns]
     versions = sa.Table(
         spec.history_table,
         metadata,
         sa.Column("version_id", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
-        *_copies(columns),
+        *_copies(spec, columns),
         sa.Column("valid_from", sa.DateTime(), nullable=False),
         sa.Column("valid_to", sa.DateTime(), nullable=False, server_default=FOREVER),
         sa.Column("is_current", sa.Boolean(), sa.Computed(f"valid_to = '{FOREVER}'", persisted=True)),
@@ -40,7 +42,7 @@ def history_tables(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> No
     seen = sa.Table(
         spec.seen_table,
         metadata,
-        *_copies(columns),
+        *_copies(spec, columns),
         sa.Column("seen_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint(*key, "seen_at", "_file_id"),
     )
@@ -58,6 +60,7 @@ def begin(tx: Cursor, spec: FileSpec) -> None:
         columns=sql.SQL(", ").join(map(sql.Identifier, names)),
         t_columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in names),
         begins=begins or sql.SQL(query("history", "since_its_file")),
+        is_real=sql.SQL("NOT t._placeholder" if has_placeholders(tx, spec) else "true"),
     )
     tx.execute(statement)
 
@@ -68,9 +71,13 @@ def time_of(column: Column, table: str) -> sql.Composable:
     return sql.SQL(form).format(sql.Identifier(table, column.target))
 
 
-def _copies(columns: Sequence[sa.Column[object]]) -> list[sa.Column[object]]:
-    """The same columns without keys, references and defaults."""
-    return [sa.Column(quoted_name(c.name, quote=True), c.type, nullable=c.nullable) for c in columns]
+def _copies(spec: FileSpec, columns: Sequence[sa.Column[object]]) -> list[sa.Column[object]]:
+    """The same columns without keys, references and defaults; a placeholder, which has nulls, is no version."""
+    filled = {column.target for column in spec.stored if not column.nullable}
+    return [
+        sa.Column(quoted_name(c.name, quote=True), c.type, nullable=c.nullable and c.name not in filled)
+        for c in columns
+    ]
 
 
 def _no_overlap(key: Sequence[Column]) -> ExcludeConstraint:

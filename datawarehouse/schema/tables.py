@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from config.expected_file import Derivation
 from config.file_spec import FileSpec
-from config.key import ROW_COLUMN, ForeignKey
+from config.key import PLACEHOLDER_COLUMN, ROW_COLUMN, ForeignKey
 from config.model import Dtype
 from config.schema import Column
 from config.settings import PipelineConfig
@@ -58,6 +58,8 @@ def derived_type(derivation: Derivation, config: PipelineConfig) -> TypeEngine[A
         return sa.Integer()
     if derivation.minutes_between:
         return sa.Numeric(12, 2)
+    if derivation.version_of:
+        return sa.BigInteger()
     if derivation.lookup:
         source = config.by_logical_name[derivation.lookup.source]
         return column_type(source.schema.by_name[derivation.lookup.take])
@@ -124,7 +126,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
                 _quoted(column.target),
                 column_type(column),
                 *references,
-                nullable=column.nullable and column.target != by,
+                nullable=(column.nullable or (spec.has_placeholders and not is_key)) and column.target != by,
                 primary_key=(is_key and distributed) or column.target == by,
                 unique=True if is_key and len(own) == 1 and spec.is_fact and not by else None,
                 autoincrement=False,
@@ -139,12 +141,13 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
         calendar = "dim_time.time_key" if derivation.time_key else calendar
         references = [sa.ForeignKey(calendar)] if calendar else []
         items.append(sa.Column(_quoted(name), derived_type(derivation, config), *references))
-        source = derivation.date_key
+        source = derivation.date_key or derivation.at  # by which re-binding finds the rows of a time
         if source and source not in dated:
             dated.add(source)
             items.append(_index(spec.table, spec.schema.by_name[source].target, "brin"))
     if spec.schema.primary_key.is_row:
         items.append(sa.Column(ROW_COLUMN, sa.BigInteger(), nullable=False))
+    items += _placeholder_column(spec)
     items += [
         sa.Column("_file_id", sa.BigInteger(), nullable=False),
         sa.Column("_loaded_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
@@ -163,6 +166,18 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
             table.append_constraint(_constraint(metadata, spec, key, parent))
     if spec.keeps_history:
         history_tables(metadata, spec, table)
+
+
+def _placeholder_column(spec: FileSpec) -> list[sa.schema.SchemaItem]:
+    """What marks placeholders, and an index of them alone, where there may be some."""
+    if not spec.has_placeholders:
+        return []
+    only = sa.text(PLACEHOLDER_COLUMN)
+    name = f"{spec.table}{PLACEHOLDER_COLUMN}s"
+    return [
+        sa.Column(PLACEHOLDER_COLUMN, sa.Boolean(), nullable=False, server_default=sa.false()),
+        sa.Index(name, PLACEHOLDER_COLUMN, postgresql_where=only),
+    ]
 
 
 def _quoted(name: str) -> quoted_name:

@@ -4,7 +4,7 @@
 -- loader.sql no plan here may depend on statistics.
 
 -- name: begin
-INSERT INTO {history} ({columns}, valid_from) SELECT {t_columns}, {begins} FROM {table} AS t
+INSERT INTO {history} ({columns}, valid_from) SELECT {t_columns}, {begins} FROM {table} AS t WHERE {is_real}
 
 -- name: since_its_time
 coalesce({time}, '-infinity')

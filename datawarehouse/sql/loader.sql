@@ -66,6 +66,34 @@ CROSS JOIN LATERAL (SELECT {by} FROM {keys} AS k WHERE {k_is_s} LIMIT 1) AS p
 -- Citus takes no LATERAL with LIMIT here; the servers get the staged rows and join.
 JOIN {table} AS t ON {t_is_s}
 
+-- name: placeholders
+-- Staged rows whose key has a placeholder in the table. Where that has none at all, nothing else is looked at.
+SELECT s.{row} FROM {stage} AS s
+{there}
+WHERE EXISTS (SELECT FROM {table} WHERE _placeholder) AND coalesce(t._placeholder, false)
+
+-- name: fill
+-- They take its place, whatever the way of merging: a placeholder tells nothing. By the key's own index, see `update`.
+UPDATE {table} AS t SET {assignments}, _placeholder = false, _loaded_at = now()
+FROM {stage} AS s
+WHERE s.{row} = ANY ({numbers}) AND {t_found_by_s} AND coalesce(t._placeholder, false)
+RETURNING s.{row}
+
+-- name: fill_partitioned
+-- It goes to the partition of its time, and its key follows.
+WITH filled AS (
+    UPDATE {table} AS t SET {assignments}, _placeholder = false, _loaded_at = now()
+    FROM {stage} AS s
+    WHERE s.{row} = ANY ({numbers}) AND {t_found_by_s} AND t.{by} = 'infinity' AND coalesce(t._placeholder, false)
+    RETURNING s.{row} AS number, {t_key}, t.{by}
+), moved AS (
+    UPDATE {keys} AS k SET {by} = u.{by} FROM filled AS u WHERE {k_found_by_u}
+)
+SELECT number FROM filled
+
+-- name: unstage
+DELETE FROM {stage} AS s WHERE s.{row} = ANY ({numbers})
+
 -- name: insert
 -- The keys that are there are left out first, since each attempt would use up a surrogate key.
 INSERT INTO {table} AS t ({columns})

@@ -16,7 +16,7 @@ ORDER BY file_id
 -- Rows of a table by the file that brought them, against the file log. An update moves a row to the file that
 -- updated it: in a table that has known updates a file may have fewer rows than it brought, but none has more.
 WITH counted AS (
-    SELECT _file_id AS file_id, count(*) AS rows FROM {table} GROUP BY 1
+    SELECT _file_id AS file_id, count(*) AS rows FROM {table} WHERE {is_real} GROUP BY 1
 ), logged AS (
     SELECT file_id, file_name,
            CASE WHEN status = 'success' THEN inserted_records + updated_records ELSE 0 END AS rows,
@@ -36,7 +36,7 @@ ORDER BY 1
 SELECT NULL::bigint AS file_id, NULL AS file_name, %(table)s AS "table", l.rows AS expected, c.rows AS found
 FROM (SELECT coalesce(sum(inserted_records), 0)::bigint AS rows FROM pipeline_file_log
       WHERE source_table = %(table)s) l,
-     (SELECT count(*) AS rows FROM {table}) c
+     (SELECT count(*) AS rows FROM {table} WHERE {is_real}) c
 WHERE l.rows <> c.rows
 
 -- name: quarantine
