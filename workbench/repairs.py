@@ -36,9 +36,10 @@ def undo(file_id: FileId, yes: Yes = False, dry_run: DryRun = False) -> None:
             ask(f"Take back all that file {file_id} brought?", yes=yes)
         day = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
         undone = place.write(lambda tx: undo_file(tx, place.config, file_id, place.who, day))
+        former = f", {undone.restored} rows as they were before" if undone.restored else ""
         place.done(
             f"file {file_id} ({undone.file_name}) undone: {undone.rows} rows and {undone.quarantined} quarantined "
-            f"rows taken back; its content is loaded again by `reprocess {file_id}` only",
+            f"rows taken back{former}; its content is loaded again by `reprocess {file_id}` only",
             file_id=file_id,
             rows=undone.rows,
             quarantined=undone.quarantined,

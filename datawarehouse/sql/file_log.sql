@@ -110,6 +110,29 @@ FROM (SELECT file_id, least(updated_records, greatest(
       FROM pipeline_file_log WHERE source_table = %(table)s AND updated_records > 0) n
 WHERE l.file_id = n.file_id AND n.rows > 0
 
+-- name: in_force_again
+-- Files of which more rows are in the table than they have inserted and updated: what was stale or contradicted is in
+-- force now.
+UPDATE pipeline_file_log l
+SET updated_records = l.updated_records + n.rows, already_present = l.already_present - n.rows,
+    stale_records = greatest(l.stale_records - n.rows, 0),
+    changed_records = l.changed_records
+                      - least(greatest(n.rows - l.stale_records, 0), l.changed_records)
+FROM (SELECT f.file_id, least(count(*) - f.inserted_records - f.updated_records, f.already_present) AS rows
+      FROM pipeline_file_log f JOIN {table} t ON t._file_id = f.file_id
+      WHERE f.file_id = ANY (%(file_ids)s)
+      GROUP BY 1) n
+WHERE l.file_id = n.file_id AND n.rows > 0
+
+-- name: give_back
+-- The other way: of rows that a file's books have as inserted too often, the file has updated another file's.
+UPDATE pipeline_file_log l
+SET inserted_records = l.inserted_records - n.rows, updated_records = l.updated_records + n.rows
+FROM (SELECT file_id, least(inserted_records, greatest(
+                 %(rows)s - (sum(inserted_records) OVER (ORDER BY file_id DESC) - inserted_records), 0)) AS rows
+      FROM pipeline_file_log WHERE source_table = %(table)s AND inserted_records > 0) n
+WHERE l.file_id = n.file_id AND n.rows > 0
+
 -- name: undone
 -- The backup of the day on which its rows were refused is to be written anew: that day may be a later one than the
 -- file's, when it was reprocessed.

@@ -1,0 +1,53 @@
+-- What a file said is taken back, where history is kept (datawarehouse/withdrawal.py). Words in braces are identifiers.
+
+-- name: columns
+-- What a version holds of its row.
+SELECT attname FROM pg_attribute
+WHERE attrelid = %(history)s::regclass AND attnum > 0 AND NOT attisdropped
+  AND attname <> ALL (ARRAY['version_id', 'valid_from', 'valid_to', 'is_current', '_ended_by'])
+ORDER BY attnum
+
+-- name: create
+CREATE TEMPORARY TABLE IF NOT EXISTS {affected} ON COMMIT DROP AS SELECT {key} FROM {history} WITH NO DATA;
+CREATE TEMPORARY TABLE IF NOT EXISTS {former} ON COMMIT DROP AS
+SELECT {columns}, valid_to AS ended_at FROM {history} WITH NO DATA;
+TRUNCATE {affected}, {former}
+
+-- name: keys_of_file
+-- The keys of which the file has said something, be it that they are gone.
+INSERT INTO {affected}
+SELECT {key} FROM {history} WHERE _file_id = {file_id} OR _ended_by = {file_id}
+UNION SELECT {key} FROM {seen} WHERE _file_id = {file_id}
+
+-- name: key_of_row
+INSERT INTO {affected} SELECT {key} FROM {table} AS t WHERE {is_key}
+
+-- name: lock
+SELECT FROM (SELECT {key} FROM {affected} ORDER BY {key}) AS a
+CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE {k_is_a} LIMIT 1 FOR NO KEY UPDATE) AS k
+
+-- name: withdraw
+DELETE FROM {history} AS h USING {affected} AS a WHERE {h_is_a} AND h._file_id = {file_id};
+DELETE FROM {seen} AS h USING {affected} AS a WHERE {h_is_a} AND h._file_id = {file_id};
+UPDATE {history} AS h SET _ended_by = NULL FROM {affected} AS a WHERE {h_is_a} AND h._ended_by = {file_id}
+
+-- name: find_former
+-- The newest that is left of each key, unless it is told to be gone since.
+INSERT INTO {former}
+SELECT DISTINCT ON ({a_key}) {a_columns}, (SELECT max(v.valid_to) FROM {timeline} AS v WHERE v.is_version AND {v_is_a})
+FROM {timeline} AS a CROSS JOIN LATERAL ({file_time}) AS f
+ORDER BY {a_key}, a.seen_at DESC, f.as_of DESC, f.modified_at DESC, f.name DESC, f.md5 DESC;
+DELETE FROM {former} WHERE ended_at < 'infinity'
+
+-- name: move_keys
+-- A row that goes to another partition; it follows its key, or goes there with its values.
+UPDATE {keys} AS k SET {by} = n.{by} FROM {former} AS n, {table} AS t
+WHERE {k_is_n} AND {t_is_n} AND t._file_id = {file_id} AND k.{by} <> n.{by}
+
+-- name: restore
+WITH restored AS (
+    UPDATE {table} AS t SET {assignments}, _loaded_at = now() FROM {former} AS n
+    WHERE {t_is_n} AND t._file_id = {file_id}
+    RETURNING n._file_id
+)
+SELECT _file_id, count(*) FROM restored GROUP BY 1
