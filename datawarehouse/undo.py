@@ -15,10 +15,10 @@ from config.jobs import Status
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
+from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.queries import query
 from datawarehouse.recount import missing_rows, own_rows, settle_others
 from datawarehouse.schema.history_tables import is_known
-from datawarehouse.withdrawal import Withdrawal
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ def lock_file(tx: Cursor, file_id: int) -> dict[str, Any]:
 def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -> Undone:
     """Delete the file's rows, its quarantined rows and what these wait for; its row in the file log says undone.
 
-    With `keep: history` rows that it replaced are again what other files say of them. Its content is not loaded again by itself. `day` is for the note. Raises ConfigError that says why it can't
-    be done.
+    With `keep: history` rows that it replaced are again as other files have them. Its content is not loaded again
+    by itself. `day` is for the note. Raises ConfigError that says why it can't be done.
     """
     file = lock_file(tx, file_id)
     if file["status"] != Status.SUCCESS:
@@ -63,19 +63,13 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     if not has_history:
         _insist_on_own_rows(tx, spec, file)
     missing = missing_rows(tx, spec.table)
-    parameters = {"file_id": file_id}
-    try:
-        with translated():
-            restored = Withdrawal(tx, spec, file_id).take_back() if has_history else {}
-    except DataError as error:
-        raise ConfigError(
-            f"file {file_id}: what its rows replaced can't be put in force again ({error}); nothing was changed"
-        ) from None
+    restored = _put_former_in_force(tx, spec, file_id) if has_history else {}
     if found := list(_dependants(tx, config, spec, file_id)):
         raise ConfigError(
             f"file {file_id} can't be undone: other rows depend on what it brought. Undo their files first:\n"
             + "\n".join(f"  - {line}" for line in found)
         )
+    parameters = {"file_id": file_id}
     statement = sql.SQL(query("repair", "take_back_rows")).format(table=sql.Identifier(spec.table))
     try:
         with translated():
@@ -100,8 +94,19 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     return Undone(file["file_name"], rows, quarantined, later, former)
 
 
+def _put_former_in_force(tx: Cursor, spec: FileSpec, file_id: int) -> dict[int, int]:
+    """Take back what the file said; returns how many rows are again as other files have them, by file."""
+    try:
+        with translated():
+            return HistoryRepair(tx, spec).withdraw(file_id)
+    except DataError as error:
+        raise ConfigError(
+            f"file {file_id}: what its rows replaced can't be put in force again ({error}); nothing was changed"
+        ) from None
+
+
 def _insist_on_own_rows(tx: Cursor, spec: FileSpec, file: dict[str, Any]) -> None:
-    """Raise ConfigError where the file replaced rows, or others replaced its own, and what they held is not kept."""
+    """Raise ConfigError where the file replaced rows, or others replaced its own: what they held is not kept."""
     file_id, updated = file["file_id"], file["updated_records"]
     if updated:
         statement = sql.SQL(query("repair", "keys_of_rows")).format(
@@ -112,8 +117,8 @@ def _insist_on_own_rows(tx: Cursor, spec: FileSpec, file: dict[str, Any]) -> Non
         among = "" if count == updated else f", among the {count} that are its now"
         raise ConfigError(
             f"file {file_id} replaced {updated} rows of earlier files{among} ({spec.schema.primary_key} "
-            f"{_some(keys or [])}); what they held before is not kept, so it can't be undone. A later file that has "
-            "them puts them right; with `keep: history` what is replaced is kept from then on"
+            f"{_some(keys or [])}); what they held before is not kept, so it can't be undone. A later file that "
+            "has them puts them right; with `keep: history` what is replaced is kept from then on"
         )
     own, has_updates = own_rows(tx, file)
     if has_updates and (elsewhere := file["inserted_records"] - own) > 0:

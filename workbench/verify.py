@@ -46,7 +46,8 @@ class Check:
 def verify(as_json: AsJson = False) -> int:
     """Recount the books of every file against the tables, and report every difference.
 
-    Compares rows, quarantine, orphans, foreign keys, history and the CSV backup. Exit code 1 when anything differs.
+    Compares rows, quarantine, orphans, foreign keys, history and the CSV backup. Exit code 1 when there is a
+    difference.
     """
     config = checked_config()
     with open_warehouse(config) as warehouse:

@@ -17,6 +17,7 @@ from config.errors import ConfigError
 from config.file_spec import FileSpec
 from config.schema import Column
 from config.settings import PipelineConfig
+from datawarehouse.history_repair import HistoryRepair, tables_beside
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role
 from utils.logger import get_logger
@@ -127,14 +128,23 @@ class _Table:
         return count
 
     def mask_rows(self, columns: list[Column]) -> int:
-        """Hash the clear values of `columns` in the table; returns how many values."""
-        count = 0
-        for column in columns:
-            names = {"table": sql.Identifier(self._table), "column": sql.Identifier(column.target)}
-            if self._collect_masks(column, names):
-                self._tx.execute(sql.SQL(query("late_pii", "hash_rows")).format(**names))
-                count += self._tx.rowcount
-        return count
+        """Hash the clear values of `columns` in the table and in its versions; returns how many values."""
+        spec = next(iter(self._specs.values()))
+        beside = tables_beside(self._tx, spec)
+        count = sum(self._mask_column(self._table, column) for column in columns)
+        of_versions = 0
+        for table, there in beside.items():
+            of_versions += sum(self._mask_column(table, c) for c in columns if c.target in there)
+        if of_versions and spec.keeps_history:  # values that were written in two ways are one
+            HistoryRepair(self._tx, spec).compress(sql.SQL("true"))
+        return count + of_versions
+
+    def _mask_column(self, table: str, column: Column) -> int:
+        names = {"table": sql.Identifier(table), "column": sql.Identifier(column.target)}
+        if not self._collect_masks(column, names):
+            return 0
+        self._tx.execute(sql.SQL(query("late_pii", "hash_rows")).format(**names))
+        return int(self._tx.rowcount)
 
     def _collect_masks(self, column: Column, names: dict[str, sql.Identifier]) -> bool:
         """Fill the temporary table with the hash of each clear value; is there any?"""

@@ -1,8 +1,7 @@
-"""Takes back what a file said of rows whose history is kept, and puts in force what is left of them."""
+"""What repairs do where history is kept: versions are made anew of what is left, or of what is masked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from psycopg2 import sql
@@ -17,49 +16,66 @@ from datawarehouse.queries import query
 _COMMA = sql.SQL(", ")
 
 
-class Withdrawal:
-    """Of one file, whose rows are of `spec`, in transaction `tx`."""
+def tables_beside(tx: Cursor, spec: FileSpec) -> dict[str, list[str]]:
+    """The tables with versions of the rows of `spec`, each with its columns.
 
-    def __init__(self, tx: Cursor, spec: FileSpec, file_id: int) -> None:
+    They are there also when history was kept once, and is no more.
+    """
+    tx.execute(query("history_repair", "tables"), {"names": [spec.history_table, spec.seen_table]})
+    return dict(tx.fetchall())
+
+
+class HistoryRepair:
+    """Of rows of `spec`, in transaction `tx`. Their table has a history."""
+
+    def __init__(self, tx: Cursor, spec: FileSpec) -> None:
         self._tx = tx
         self._spec = spec
-        history = sql.Identifier(spec.history_table).as_string(tx)
-        tx.execute(query("withdrawal", "columns"), {"history": history})
+        tx.execute(query("history_repair", "columns"), {"name": spec.history_table})
         columns = [name for (name,) in tx]
         self._order = FileOrder(tx, spec)
         self._timeline = Timeline(tx, spec, self._order, {name: name for name in columns})
-        self._parts = self._identifiers(columns, file_id)
+        self._parts = self._identifiers(columns)
 
-    def take_back(self, key: Mapping[str, Any] | None = None) -> dict[int, int]:
-        """Take back what the file said: of all its keys, or of the one whose columns are `key`.
+    def withdraw(self, file_id: int, key: tuple[Any, ...] | None = None) -> dict[int, int]:
+        """Take back what a file said: of all its keys, or of one.
 
-        A row of the file's is again the newest that others say of it, and is theirs: returns how many, by file. Rows
-        of which nothing is left stay as they are.
+        A row of the file's is again the newest that others say of it, and is theirs: returns how many, by file.
+        Rows of which nothing is left stay as they are.
         """
+        of_file = sql.Literal(file_id)
         self._execute("create")
         if key is None:
-            self._execute("keys_of_file")
+            self._execute("keys_of_file", file_id=of_file)
         else:
-            pairs = ((sql.Identifier("t", name), sql.Literal(value)) for name, value in key.items())
-            self._execute("key_of_row", is_key=key_sql.pairs(pairs))
+            self._execute("one_key", values=_COMMA.join(map(sql.Literal, key)))
         self._execute("lock")
-        self._execute("withdraw")
-        self._timeline.make_room()
-        self._timeline.make_anew(sql.Identifier(self._affected))
+        self._execute("withdraw", file_id=of_file)
+        self._make_anew()
         self._execute("find_former", timeline=self._timeline.table, file_time=self._order.lookup("a"))
         if self._spec.partition_by:
-            self._execute("move_keys")
-        self._execute("restore")
+            self._execute("move_keys", file_id=of_file)
+        self._execute("restore", file_id=of_file)
         return dict(self._tx.fetchall())
+
+    def compress(self, condition: sql.Composable) -> None:
+        """Values of versions for which `condition` holds were masked or blanked: one is left of those alike."""
+        self._execute("create")
+        self._execute("keys_of", condition=condition)
+        self._make_anew()
+
+    def _make_anew(self) -> None:
+        self._timeline.make_room()
+        self._timeline.make_anew(sql.Identifier(self._affected))
 
     @property
     def _affected(self) -> str:
         return f"affected of {self._spec.table}"[:63]
 
     def _execute(self, name: str, **more: sql.Composable) -> None:
-        self._tx.execute(sql.SQL(query("withdrawal", name)).format(**self._parts, **more))
+        self._tx.execute(sql.SQL(query("history_repair", name)).format(**self._parts, **more))
 
-    def _identifiers(self, columns: list[str], file_id: int) -> dict[str, sql.Composable]:
+    def _identifiers(self, columns: list[str]) -> dict[str, sql.Composable]:
         spec, key = self._spec, self._spec.schema.key_columns
         own = {column.target for column in key}
         assigned = [sql.Identifier(name) for name in columns if name not in own]
@@ -70,7 +86,6 @@ class Withdrawal:
             "seen": sql.Identifier(spec.seen_table),
             "affected": sql.Identifier(self._affected),
             "former": sql.Identifier(f"former of {spec.table}"[:63]),
-            "file_id": sql.Literal(file_id),
             "by": sql.Identifier(spec.partition_column or ""),
             "columns": _COMMA.join(map(sql.Identifier, columns)),
             "a_columns": _COMMA.join([sql.Identifier("a", name) for name in columns]),

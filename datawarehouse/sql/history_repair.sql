@@ -1,11 +1,19 @@
--- What a file said is taken back, where history is kept (datawarehouse/withdrawal.py). Words in braces are identifiers.
+-- Versions made anew where repairs take back or mask what was seen (datawarehouse/history_repair.py). Words in braces are
+-- identifiers and expressions.
+
+-- name: tables
+SELECT c.relname, array_agg(a.attname::text)
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY (%(names)s) AND c.relkind IN ('r', 'p')
+GROUP BY 1
+HAVING bool_or(a.attname IN ('version_id', 'seen_at'))
 
 -- name: columns
 -- What a version holds of its row.
-SELECT attname FROM pg_attribute
-WHERE attrelid = %(history)s::regclass AND attnum > 0 AND NOT attisdropped
-  AND attname <> ALL (ARRAY['version_id', 'valid_from', 'valid_to', 'is_current', '_ended_by'])
-ORDER BY attnum
+SELECT a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = %(name)s AND a.attnum > 0 AND NOT a.attisdropped
+  AND a.attname <> ALL (ARRAY['version_id', 'valid_from', 'valid_to', 'is_current', '_ended_by'])
+ORDER BY a.attnum
 
 -- name: create
 CREATE TEMPORARY TABLE IF NOT EXISTS {affected} ON COMMIT DROP AS SELECT {key} FROM {history} WITH NO DATA;
@@ -19,8 +27,12 @@ INSERT INTO {affected}
 SELECT {key} FROM {history} WHERE _file_id = {file_id} OR _ended_by = {file_id}
 UNION SELECT {key} FROM {seen} WHERE _file_id = {file_id}
 
--- name: key_of_row
-INSERT INTO {affected} SELECT {key} FROM {table} AS t WHERE {is_key}
+-- name: one_key
+INSERT INTO {affected} VALUES ({values})
+
+-- name: keys_of
+INSERT INTO {affected}
+SELECT {key} FROM {history} AS t WHERE {condition} UNION SELECT {key} FROM {seen} AS t WHERE {condition}
 
 -- name: lock
 SELECT FROM (SELECT {key} FROM {affected} ORDER BY {key}) AS a
