@@ -58,6 +58,13 @@ class HistoryRepair:
         self._execute("restore", file_id=of_file)
         return dict(self._tx.fetchall())
 
+    def has_said(self, file_id: int, key: tuple[Any, ...]) -> bool:
+        """Is there anything that the file said of the key?"""
+        columns = self._spec.schema.key_columns
+        pairs = zip((sql.Identifier("t", column.target) for column in columns), map(sql.Literal, key), strict=True)
+        self._execute("has_said", file_id=sql.Literal(file_id), is_key=key_sql.pairs(pairs))
+        return self._tx.fetchone() == (True,)
+
     def compress(self, condition: sql.Composable) -> None:
         """Values of versions for which `condition` holds were masked or blanked: one is left of those alike."""
         self._execute("create")

@@ -30,6 +30,10 @@ UNION SELECT {key} FROM {seen} WHERE _file_id = {file_id}
 -- name: one_key
 INSERT INTO {affected} VALUES ({values})
 
+-- name: has_said
+SELECT EXISTS (SELECT FROM {history} AS t WHERE {is_key} AND t._file_id = {file_id})
+    OR EXISTS (SELECT FROM {seen} AS t WHERE {is_key} AND t._file_id = {file_id})
+
 -- name: keys_of
 INSERT INTO {affected}
 SELECT {key} FROM {history} AS t WHERE {condition} UNION SELECT {key} FROM {seen} AS t WHERE {condition}

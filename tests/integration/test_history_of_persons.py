@@ -1,4 +1,4 @@
-"""Persons in histories: erased, or masked late, they are in no version, and in nothing that was seen beside them."""
+"""Persons in histories: erased, or masked late, they are in no version, nor in what was seen beside them."""
 
 from __future__ import annotations
 
