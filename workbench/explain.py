@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.errors import ConfigError, FileChanged, FileRejected
+from config.errors import ConfigError
 from config.expected_file import Derivation
 from config.file_spec import FileSpec
 from config.key import ROW_COLUMN, in_words
@@ -19,18 +18,17 @@ from config.model import Dtype
 from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql, reports
-from ingestion.file_reader import read_chunks
-from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
-from validation.key_values import joined, joined_value
+from validation.key_values import joined_value
 from validation.pii_handler import PiiHandler
 from workbench.arguments import spec_of_table
+from workbench.explain_history import LOADED_LATE, seen_of_key, show_history
 from workbench.output import AsJson, print_json, say, show_record, show_rows
+from workbench.row_in_file import number_in_file
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 
 Row = dict[str, Any]
 
-_LOADED_LATE = {"loaded": "it was an orphan first", "replayed": "it was refused first, and replayed"}
 _STATES = {
     "refused": "Refused",
     "discarded": "Refused, and discarded",
@@ -53,17 +51,23 @@ def explain(
             "YAML, also with commas between them. Of rows without a key: the file's id and the row's number."
         ),
     ],
+    history: Annotated[
+        bool, typer.Option("--history", help="All that was seen of the row, where `keep: history` keeps it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Tell where a row came from and what was derived, or where and why it was refused.
 
-    Exit code 1 when the row is not in its table.
+    With --history, also every version that there was, and what made it. Exit code 1 when the row is not in its
+    table.
     """
     config = checked_config()
     spec = spec_of_table(config, table)
     with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
         tx.execute("SET TRANSACTION READ ONLY")
         found = look(tx, config, spec, key)
+        if history:
+            found["history"] = seen_of_key(tx, config, spec, _readable(spec, key), found["refused"])
     if as_json:
         print_json(found)
     else:
@@ -169,11 +173,11 @@ def _origin(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row, refusa
     here = [refusal for refusal in refusals if refusal["file_id"] == file["file_id"]]
     if spec.schema.primary_key.is_row:
         number = row[ROW_COLUMN]
-    late = [refusal for refusal in here if refusal["state"] in _LOADED_LATE]
+    late = [refusal for refusal in here if refusal["state"] in LOADED_LATE]
     if late:
-        number, note = late[0]["row_number"], _LOADED_LATE[late[0]["state"]]
+        number, note = late[0]["row_number"], LOADED_LATE[late[0]["state"]]
     elif number is None:
-        number, note = _row_number(config, spec, row, file, {refusal["row_number"] for refusal in here})
+        number, note = number_in_file(config, spec, row, file, {refusal["row_number"] for refusal in here})
     return {
         "file_id": file["file_id"],
         "file_path": file["file_path"],
@@ -182,29 +186,6 @@ def _origin(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row, refusa
         "loaded_at": row["_loaded_at"],
         "pii_key_id": file["pii_key_id"],
     }
-
-
-def _row_number(
-    config: PipelineConfig, spec: FileSpec, row: Row, file: Row, refused: set[int]
-) -> tuple[int | None, str | None]:
-    """The 1-based number of the row in its file, or why it can't be told."""
-    path, columns = path_of(file["file_path"]), spec.schema.key_columns
-    wanted = joined_value([row[column.target] for column in columns])
-    try:
-        with opened(path) as source:
-            if source.md5() != file["file_hash"]:
-                return None, "the file has other content now"
-            rows = config.reader.chunk_rows
-            for chunk in read_chunks(source, path.name, spec.schema, rows, spec.read, path):
-                parts = [convert(c, chunk.columns[c.name], spec.read_as(c)).values for c in columns]
-                same = pc.equal(joined(parts), wanted)
-                for position in pc.indices_nonzero(same).to_pylist():
-                    number = int(chunk.numbers[position])
-                    if number not in refused:
-                        return number, None
-    except (FileChanged, FileRejected, OSError):
-        return None, "the file is no longer there"
-    return None, "the file does not hold it as the configuration reads it now"
 
 
 def _derived(spec: FileSpec, row: Row) -> Iterator[Row]:
@@ -278,5 +259,6 @@ def _show(found: Row, spec: FileSpec) -> None:
         for wait in one["waits_for"]:
             parent_key = in_words(wait["column"], wait["parent_key"])
             say(f"  waits for {wait['parent_table']} {parent_key} ({wait['column']})")
+    show_history(found.get("history", []))
     if found["row"] is None and not found["refused"]:
         say("Nor was a row with this key ever refused.")
