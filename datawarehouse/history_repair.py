@@ -51,8 +51,20 @@ class HistoryRepair:
             self._execute("one_key", values=_COMMA.join(map(sql.Literal, key)))
         self._execute("lock")
         self._execute("withdraw", file_id=of_file)
+        return self._put_in_force(of_file)
+
+    def put_newest_in_force(self, file_id: int) -> None:
+        """Rows of the file that were gone from the table came back: where others know newer ones, these it is."""
+        self._execute("create")
+        self._execute("keys_in_table", file_id=sql.Literal(file_id))
+        self._execute("lock")
+        self._put_in_force(sql.Literal(file_id))
+
+    def _put_in_force(self, of_file: sql.Composable) -> dict[int, int]:
         self._make_anew()
-        self._execute("find_former", timeline=self._timeline.table, file_time=self._order.lookup("a"))
+        self._execute(
+            "find_former", file_id=of_file, timeline=self._timeline.table, file_time=self._order.lookup("a")
+        )
         if self._spec.partition_by:
             self._execute("move_keys", file_id=of_file)
         self._execute("restore", file_id=of_file)

@@ -22,6 +22,8 @@ class Moves:
     updated: int = 0
     restored: int = 0
     refused: int = 0
+    stale: int = 0  # of those that came out of quarantine
+    changed: int = 0
     rewritten: bool = False  # the CSV backup has other rows, or reasons, now
 
 
@@ -34,6 +36,7 @@ def recount(tx: Cursor, file: Mapping[str, Any], moves: Moves) -> None:
     inserted, updated = _brought(tx, file, moves, own, valid) if has_updates else (min(own, valid), 0)
     counts = {**refused._asdict(), "inserted": inserted, "updated": updated}
     parameters = {"file_id": file["file_id"], **counts, "rewritten": moves.rewritten}
+    parameters |= {"stale": moves.stale, "changed": moves.changed}
     tx.execute(query("file_log", "recounted"), parameters)
     if has_updates:
         _hand_over(tx, file["source_table"])

@@ -29,6 +29,7 @@ class Undone:
     rows: int
     quarantined: int
     later_files: int
+    with_files: tuple[int, ...] = ()  # whose rows were in arrays of its records
     restored: int = 0  # rows that are again as other files have them
 
 
@@ -49,9 +50,11 @@ def lock_file(tx: Cursor, file_id: int) -> dict[str, Any]:
 def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -> Undone:
     """Delete the file's rows, its quarantined rows and what these wait for; its row in the file log says undone.
 
-    With `keep: history` rows that it replaced are again as other files have them. Its content is not loaded again
-    by itself. `day` is for the note. Raises ConfigError that says why it can't be done.
+    What came of arrays in its records goes first. With `keep: history` rows that it replaced are again as other
+    files have them. Its content is not loaded again by itself. `day` is for the note. Raises ConfigError that says
+    why it can't be done.
     """
+    children = {child: undo(tx, config, child, who, day) for child in _children(tx, config, file_id)}
     file = lock_file(tx, file_id)
     if file["status"] != Status.SUCCESS:
         way_out = f"; `reprocess {file_id}` tries it again" if file["status"] == Status.FAILED else ""
@@ -91,7 +94,10 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     tx.execute(query("file_log", "undone"), {**parameters, "error": text, "refused_at": refused_at})
     if has_history:
         settle_others(tx, spec.table, restored, missing)
-    return Undone(file["file_name"], rows, quarantined, later, former)
+    rows += sum(child.rows for child in children.values())
+    quarantined += sum(child.quarantined for child in children.values())
+    former += sum(child.restored for child in children.values())
+    return Undone(file["file_name"], rows, quarantined, later, tuple(children), former)
 
 
 def _put_former_in_force(tx: Cursor, spec: FileSpec, file_id: int) -> dict[int, int]:
@@ -129,6 +135,14 @@ def _insist_on_own_rows(tx: Cursor, spec: FileSpec, file: dict[str, Any]) -> Non
             f"replaced is not kept, so the file can't be undone; rows that were deleted, `reprocess {file_id}` "
             "brings back first"
         )
+
+
+def _children(tx: Cursor, config: PipelineConfig, file_id: int) -> list[int]:
+    """The file ids of what came of arrays in the file's records."""
+    pairs = [(spec.schema.within.of.name, spec.name) for spec in config.files if spec.schema.within]
+    names = {"parents": [parent for parent, _ in pairs], "children": [child for _, child in pairs]}
+    tx.execute(query("repair", "children_of_file"), {"file_id": file_id, **names})
+    return [row[0] for row in tx]
 
 
 def _dependants(tx: Cursor, config: PipelineConfig, spec: FileSpec, file_id: int) -> list[str]:

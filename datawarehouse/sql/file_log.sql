@@ -91,9 +91,10 @@ SET valid_records = total_records - %(quarantined)s,
     inserted_records = %(inserted)s,
     updated_records = %(updated)s,
     already_present = total_records - %(quarantined)s - %(inserted)s - %(updated)s,
-    changed_records = least(changed_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s),
-    stale_records = least(stale_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s
-                          - least(changed_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s)),
+    changed_records = least(changed_records + %(changed)s, total_records - %(quarantined)s - %(inserted)s - %(updated)s),
+    stale_records = least(stale_records + %(stale)s, total_records - %(quarantined)s - %(inserted)s - %(updated)s
+                          - least(changed_records + %(changed)s,
+                                  total_records - %(quarantined)s - %(inserted)s - %(updated)s)),
     orphan_count = %(orphans)s,
     resolved_orphans = %(resolved_orphans)s,
     resolved_records = %(resolved_records)s,

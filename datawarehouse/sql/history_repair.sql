@@ -30,6 +30,9 @@ UNION SELECT {key} FROM {seen} WHERE _file_id = {file_id}
 -- name: one_key
 INSERT INTO {affected} VALUES ({values})
 
+-- name: keys_in_table
+INSERT INTO {affected} SELECT {key} FROM {table} AS t WHERE t._file_id = {file_id}
+
 -- name: has_said
 SELECT EXISTS (SELECT FROM {history} AS t WHERE {is_key} AND t._file_id = {file_id})
     OR EXISTS (SELECT FROM {seen} AS t WHERE {is_key} AND t._file_id = {file_id})
@@ -53,7 +56,7 @@ INSERT INTO {former}
 SELECT DISTINCT ON ({a_key}) {a_columns}, (SELECT max(v.valid_to) FROM {timeline} AS v WHERE v.is_version AND {v_is_a})
 FROM {timeline} AS a CROSS JOIN LATERAL ({file_time}) AS f
 ORDER BY {a_key}, a.seen_at DESC, f.as_of DESC, f.modified_at DESC, f.name DESC, f.md5 DESC;
-DELETE FROM {former} WHERE ended_at < 'infinity'
+DELETE FROM {former} WHERE ended_at < 'infinity' OR _file_id = {file_id}
 
 -- name: move_keys
 -- A row that goes to another partition; it follows its key, or goes there with its values.
