@@ -32,10 +32,9 @@ FROM {child} c
 JOIN {table} p ON {matches}
 WHERE p._file_id = %(file_id)s AND (c._file_id <> p._file_id OR {child_text} <> {table_text})
 
-<<<<<<< HEAD
 -- name: keys_of_rows
 SELECT (array_agg({key}::text ORDER BY {key}))[1:5], count(*) FROM {table} t WHERE t._file_id = %(file_id)s
-=======
+
 -- name: children_of_file
 -- The loaded files of the same content whose types are `children` of the file's.
 SELECT c.file_id
@@ -44,7 +43,6 @@ JOIN unnest(%(parents)s::text[], %(children)s::text[]) AS types (parent, child) 
 JOIN pipeline_file_log c ON (c.logical_name, c.file_hash, c.file_size) = (types.child, p.file_hash, p.file_size)
 WHERE p.file_id = %(file_id)s AND c.status = 'success'
 ORDER BY c.file_id DESC
->>>>>>> main
 
 -- name: take_back_rows
 DELETE FROM {table} WHERE _file_id = %(file_id)s

@@ -235,6 +235,7 @@ class Walk:
 
     def _run(self, *arguments: object) -> str:
         said = self.site.run(*arguments, "--yes", expect=None)
+        assert "PostgreSQL:" not in said, said  # refused with a reason, or done
         return f"{' '.join(map(str, arguments))}: {' '.join(said.split())}"
 
     def _key(self) -> int:
