@@ -211,7 +211,15 @@ class Walk:
         field = self.random.choice(
             [
                 *(f"no={self._key()}", f"site={self._site()}", f"before={self._key()}"),
-                *("mark=1", "name=c", "gender=male", "order_amount=1", "region_id=1", "region_id=2", "full_name=Person Edited"),
+                *(
+                    "mark=1",
+                    "name=c",
+                    "gender=male",
+                    "order_amount=1",
+                    "region_id=1",
+                    "region_id=2",
+                    "full_name=Person Edited",
+                ),
                 *(f"customer_id={self._key()}", f"order_id=o{self._key()}", "customer_id=x"),
             ]
         )
