@@ -84,10 +84,12 @@ def add_columns(warehouse: Warehouse, config: PipelineConfig, lacking: ColumnsTo
         count = len(tx.fetchall()) + len(lacking.names)
         _insist_on_names(spec, lacking.names, there, own, count)
         new = [name for name in lacking.names if name not in there]
+        tables = [spec.table, *([spec.history_table, spec.seen_table] if spec.keeps_history else [])]
         statements = [
             sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} text").format(
-                sql.Identifier(spec.table), sql.Identifier(name)
+                sql.Identifier(table), sql.Identifier(name)
             )
+            for table in tables
             for name in new
         ]
         if statements:

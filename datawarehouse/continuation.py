@@ -14,9 +14,13 @@ from config.file_spec import FileSpec, foreign_key_columns
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
+from datawarehouse.file_order import FileTime
+from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.placeholders import Unneeded
 from datawarehouse.quarantine.desk import discard
 from datawarehouse.queries import query
+from datawarehouse.recount import missing_rows, settle_others
+from datawarehouse.schema.history_tables import is_known
 
 WHO = "pipeline"
 
@@ -75,11 +79,20 @@ class Corrector:
     """Works in the transaction `tx` that is about to load the whole file, after its loader has set it up."""
 
     def __init__(
-        self, tx: Cursor, config: PipelineConfig, spec: FileSpec, earlier_id: int, *, has_updates: bool
+        self,
+        tx: Cursor,
+        config: PipelineConfig,
+        spec: FileSpec,
+        earlier_id: int,
+        whole: FileTime,
+        *,
+        has_updates: bool,
     ) -> None:
+        """`whole` is the time of the whole file, `has_updates` tells of the earlier one."""
         self._tx = tx
         self._config = config
         self._spec = spec
+        self._whole = whole
         self._has_updates = has_updates
         self.result = Correction(earlier_id)
 
@@ -111,8 +124,15 @@ class Corrector:
         self._tx.execute(query("continuation", "refused"), self._names | {"number": number})
         if refused := self._tx.fetchall():
             return self._discard(refused)
-        if not cut.record.good or not self._is("is_of_file", key):
+        if not cut.record.good:
             return ""
+        if self._spec.keeps_history:
+            return self._withdraw(cut)
+        return self._exchange(cut) if self._is("is_of_file", key) else ""
+
+    def _exchange(self, cut: Cut) -> str | None:
+        """Take back the row of the record, which is in the table as the earlier file had it."""
+        key = cut.record.key
         if self._spec.keep.replaces and (self._has_updates or cut.keeps_key):
             return self._make_older(cut)
         depends = any(self._dependants(key))
@@ -120,6 +140,7 @@ class Corrector:
             return "other rows depend on it"
         if not self._take_back(key):
             return "other rows depend on it"
+        self._tx.execute(query("continuation", "taken_back"), self._names)
         if depends:
             self.result.needed.append(key)
         return None
@@ -133,7 +154,8 @@ class Corrector:
 
     def _make_older(self, cut: Cut) -> str | None:
         newer = self._spec.newer_by or ""
-        if not newer and cut.keeps_key:  # the whole file, of the same path, is the later one
+        if not newer and cut.keeps_key:
+            self._tx.execute(query("continuation", "make_earlier"), self._names | self._whole._asdict())
             self.result.needed.append(cut.record.key)
             return None
         fits = cut.keeps_key and cut.whole is not None and cut.whole.text.get(newer)
@@ -142,6 +164,30 @@ class Corrector:
         column = sql.Identifier(self._spec.schema.by_name[newer].target)
         self._execute("make_older", cut.record.key, newer=column)
         self.result.needed.append(cut.record.key)
+        return None
+
+    def _withdraw(self, cut: Cut) -> str | None:
+        """Take back what the record said to history: its row is again as others have it, or goes."""
+        key, earlier_id = cut.record.key, self._names["file_id"]
+        repair = HistoryRepair(self._tx, self._spec)
+        if not repair.has_said(earlier_id, key):
+            return ""
+        if not is_known(self._tx, self._spec, earlier_id):
+            return "it may have replaced a row of an earlier file, which is not kept"
+        missing = missing_rows(self._tx, self._spec.table)
+        was_in_force = self._is("is_of_file", key)
+        self._tx.execute("SAVEPOINT withdrawal")
+        restored = repair.withdraw(earlier_id, key)
+        if was_in_force and not restored:  # nobody else has it
+            depends = any(self._dependants(key))
+            if (depends and not cut.keeps_key) or not self._take_back(key):
+                self._tx.execute("ROLLBACK TO SAVEPOINT withdrawal")
+                return "other rows depend on it"
+            if depends:
+                self.result.needed.append(key)
+        self._tx.execute("RELEASE SAVEPOINT withdrawal")
+        self._tx.execute(query("continuation", "withdrawn"), self._names | {"was_in_force": was_in_force})
+        settle_others(self._tx, self._spec.table, restored, missing)
         return None
 
     def _take_back(self, key: tuple[Any, ...]) -> bool:
@@ -158,7 +204,6 @@ class Corrector:
             return False
         unneeded.take_back()
         self._tx.execute("RELEASE SAVEPOINT continuation")
-        self._tx.execute(query("continuation", "taken_back"), self._names)
         return True
 
     def _dependants(self, key: tuple[Any, ...]) -> Iterator[bool]:

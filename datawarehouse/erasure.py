@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from config.model import Dtype
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.added_columns import with_added
+from datawarehouse.history_repair import HistoryRepair, tables_beside
 from datawarehouse.queries import query
 from validation.fault_handler import to_json
 from validation.personal import ErasedPersons, blank_value, derived_from_personal, key_text, naming_keys
@@ -107,17 +109,26 @@ def _blank_refused(
 
 
 def _blank_rows(tx: Cursor, spec: FileSpec, key: Key, value: str) -> int:
+    """Blank the rows that name the person, and all their versions; returns how many rows."""
     parts = json.loads(value) if len(key) > 1 else [value]
+    is_named = key_sql.pairs(
+        (sql.Identifier(column.target), sql.SQL("{}::{}").format(sql.Literal(part), sql.SQL(str(column.sql))))
+        for column, part in zip(spec.schema.columns_of(key), parts, strict=True)
+    )
     blank: dict[str, str | None] = {c.target: blank_value(c) for c in spec.personal}
     blank |= dict.fromkeys(derived_from_personal(spec))
+    beside = tables_beside(tx, spec)
+    for table, columns in beside.items():
+        _blank(tx, table, {name: blank[name] for name in blank if name in columns}, is_named)
+    if spec.keeps_history and beside:
+        HistoryRepair(tx, spec).compress(is_named)
+    return _blank(tx, spec.table, blank, is_named)
+
+
+def _blank(tx: Cursor, table: str, blank: Mapping[str, str | None], is_named: sql.Composable) -> int:
     assignments = [sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(v)) for name, v in blank.items()]
     statement = sql.SQL(query("repair", "blank_rows")).format(
-        table=sql.Identifier(spec.table),
-        assignments=sql.SQL(", ").join(assignments),
-        is_named=key_sql.pairs(
-            (sql.Identifier(column.target), sql.SQL("{}::{}").format(sql.Literal(part), sql.SQL(str(column.sql))))
-            for column, part in zip(spec.schema.columns_of(key), parts, strict=True)
-        ),
+        table=sql.Identifier(table), assignments=sql.SQL(", ").join(assignments), is_named=is_named
     )
     tx.execute(statement)
     return int(tx.rowcount)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ class Moves:
     updated: int = 0
     restored: int = 0
     refused: int = 0
+    stale: int = 0  # of those that came out of quarantine
+    changed: int = 0
     rewritten: bool = False  # the CSV backup has other rows, or reasons, now
 
 
@@ -34,6 +36,7 @@ def recount(tx: Cursor, file: Mapping[str, Any], moves: Moves) -> None:
     inserted, updated = _brought(tx, file, moves, own, valid) if has_updates else (min(own, valid), 0)
     counts = {**refused._asdict(), "inserted": inserted, "updated": updated}
     parameters = {"file_id": file["file_id"], **counts, "rewritten": moves.rewritten}
+    parameters |= {"stale": moves.stale, "changed": moves.changed}
     tx.execute(query("file_log", "recounted"), parameters)
     if has_updates:
         _hand_over(tx, file["source_table"])
@@ -45,6 +48,25 @@ def own_rows(tx: Cursor, file: Mapping[str, Any]) -> tuple[int, bool]:
     tx.execute(_of_table("own_rows", of_file), of_file)
     own, has_updates = tx.fetchone() or (0, False)
     return own, has_updates
+
+
+def missing_rows(tx: Cursor, table: str) -> int:
+    """How many rows the table lacks by the file log as it stands: those that were deleted by hand."""
+    of_table = {"table": table}
+    tx.execute(_of_table("rows_missing", of_table), of_table)
+    return int((tx.fetchone() or (0,))[0])
+
+
+def settle_others(tx: Cursor, table: str, file_ids: Iterable[int], missing_before: int) -> None:
+    """The books of other files once rows of a file were taken back, and rows of `file_ids` are in force again.
+
+    Who has inserted a row, and who has updated it, is told by the sums: the table lacks no more rows than before.
+    """
+    of_files = {"table": table, "file_ids": [*file_ids]}
+    tx.execute(_of_table("in_force_again", of_files), of_files)
+    _hand_over(tx, table)
+    if (surplus := missing_rows(tx, table) - max(missing_before, 0)) > 0:
+        tx.execute(query("file_log", "give_back"), {"table": table, "rows": surplus})
 
 
 def _brought(tx: Cursor, file: Mapping[str, Any], moves: Moves, own: int, valid: int) -> tuple[int, int]:
@@ -59,23 +81,16 @@ def _brought(tx: Cursor, file: Mapping[str, Any], moves: Moves, own: int, valid:
     twice = min(inserted + updated - own, moves.restored + moves.refused)
     if twice > 0:
         came = moves.inserted + moves.restored
-        inserted -= max(0, min(twice, _missing(tx, file["source_table"]) + came))
+        inserted -= max(0, min(twice, missing_rows(tx, file["source_table"]) + came))
     inserted = min(inserted, valid)
     return inserted, min(updated, valid - inserted)
 
 
 def _hand_over(tx: Cursor, table: str) -> None:
     """Every row is one that some file has inserted: of rows that none has, those who updated them have."""
-    missing = _missing(tx, table)
+    missing = missing_rows(tx, table)
     if missing < 0:
         tx.execute(query("file_log", "take_over"), {"table": table, "rows": -missing})
-
-
-def _missing(tx: Cursor, table: str) -> int:
-    """How many rows the table lacks by the file log as it stands."""
-    of_table = {"table": table}
-    tx.execute(_of_table("rows_missing", of_table), of_table)
-    return int((tx.fetchone() or (0,))[0])
 
 
 def _of_table(name: str, parameters: Mapping[str, Any]) -> sql.Composed:

@@ -37,6 +37,7 @@ MOST_READMITTED = 10  # duplicates of a row that the database refuses, one after
 
 LOADED, UPDATED = "loaded", "updated"  # verdicts on a good row; an update is in the place of an older row
 ALREADY_PRESENT = "already_present"
+STALE, CHANGED = "stale", "changed"  # there already too, as something newer, or as an other file has it
 
 
 class RowLoad:
@@ -206,6 +207,7 @@ def verdicts(batch: Batch, loaded: Loaded, among: np.ndarray | None = None) -> d
     good = batch.good if among is None else batch.good & among
     done = dict.fromkeys(batch.chunk.numbers[good].tolist(), LOADED)
     done |= dict.fromkeys(loaded.present_rows, ALREADY_PRESENT)
+    done |= dict.fromkeys(loaded.stale_rows, STALE) | dict.fromkeys(loaded.changed_rows, CHANGED)
     return done | dict.fromkeys(loaded.updated_rows, UPDATED)
 
 

@@ -16,10 +16,12 @@ from config.key import IfMissing
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
+from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.placeholder_lookups import forget
 from datawarehouse.placeholders import Unneeded, turn_back
 from datawarehouse.queries import query
-from datawarehouse.recount import own_rows
+from datawarehouse.recount import missing_rows, own_rows, settle_others
+from datawarehouse.schema.history_tables import is_known
 from datawarehouse.versions import MovedVersions
 
 
@@ -32,6 +34,7 @@ class Undone:
     quarantined: int
     later_files: int
     with_files: tuple[int, ...] = ()  # whose rows were in arrays of its records
+    restored: int = 0  # rows that are again as other files have them
 
 
 def lock_file(tx: Cursor, file_id: int) -> dict[str, Any]:
@@ -51,31 +54,26 @@ def lock_file(tx: Cursor, file_id: int) -> dict[str, Any]:
 def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -> Undone:
     """Delete the file's rows, its quarantined rows and what these wait for; its row in the file log says undone.
 
-    What came of arrays in its records goes first. Its content is not loaded again by itself. `day` is for the
-    note. Raises ConfigError that says why it can't be done.
+    What came of arrays in its records goes first. With `keep: history` rows that it replaced are again as other
+    files have them. Its content is not loaded again by itself. `day` is for the note. Raises ConfigError that says
+    why it can't be done.
     """
     children = {child: undo(tx, config, child, who, day) for child in _children(tx, config, file_id)}
     file = lock_file(tx, file_id)
     if file["status"] != Status.SUCCESS:
         way_out = f"; `reprocess {file_id}` tries it again" if file["status"] == Status.FAILED else ""
         raise ConfigError(f"file {file_id} is {file['status']}: there is nothing of it to take back{way_out}")
-    if file["updated_records"]:
-        raise ConfigError(
-            f"file {file_id} replaced {file['updated_records']} rows of earlier files (update_if_newer); what "
-            "they held before is not kept, so it can't be undone"
-        )
-    own, has_updates = own_rows(tx, file)
-    if has_updates and (elsewhere := file["inserted_records"] - own) > 0:
-        tx.execute(query("repair", "updating_files"), {"table": file["source_table"]})
-        raise ConfigError(
-            f"{elsewhere} of the rows that file {file_id} brought are not its any more: others replaced them "
-            f"(update_if_newer: files {_some([row[0] for row in tx])}), or they were deleted by hand. What was "
-            f"replaced is not kept, so the file can't be undone; rows that were deleted, `reprocess {file_id}` "
-            "brings back first"
-        )
     spec = next((s for s in config.files if s.table == file["source_table"]), None)
     if spec is None:
         raise ConfigError(f"the configuration has no file type for {file['source_table']}")
+    has_history = spec.keeps_history and (not file["updated_records"] or is_known(tx, spec, file_id))
+    if not has_history:
+        _insist_on_own_rows(tx, spec, file)
+    moved = MovedVersions(tx, spec, config)
+    moved.note_file(file_id)
+    unneeded = Unneeded(tx, config, spec, sql.SQL("c._file_id = {}").format(sql.Literal(file_id)))
+    missing = missing_rows(tx, spec.table)
+    restored = _put_former_in_force(tx, spec, file_id) if has_history else {}
     if found := list(_dependants(tx, config, spec, file_id)):
         raise ConfigError(
             f"file {file_id} can't be undone: other rows depend on what it brought. Undo their files first:\n"
@@ -83,9 +81,6 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
         )
     parameters = {"file_id": file_id}
     statement = sql.SQL(query("repair", "take_back_rows")).format(table=sql.Identifier(spec.table))
-    moved = MovedVersions(tx, spec, config)
-    moved.note_file(file_id)
-    unneeded = Unneeded(tx, config, spec, sql.SQL("c._file_id = {}").format(sql.Literal(file_id)))
     rows = turn_back(tx, config, spec, file_id)
     if rows:
         forget(tx, spec, config)
@@ -104,11 +99,54 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     quarantined = tx.rowcount
     tx.execute(query("repair", "later_files"), {**parameters, "table": spec.table})
     later = int((tx.fetchone() or (0,))[0])
+    former = sum(restored.values())
     text = f"undone on {day} by {who}: {rows} loaded and {quarantined} quarantined rows taken back"
+    if former:
+        text += f", {former} rows as they were before"
     tx.execute(query("file_log", "undone"), {**parameters, "error": text, "refused_at": refused_at})
+    if has_history:
+        settle_others(tx, spec.table, restored, missing)
     rows += sum(child.rows for child in children.values())
     quarantined += sum(child.quarantined for child in children.values())
-    return Undone(file["file_name"], rows, quarantined, later, tuple(children))
+    former += sum(child.restored for child in children.values())
+    return Undone(file["file_name"], rows, quarantined, later, tuple(children), former)
+
+
+def _put_former_in_force(tx: Cursor, spec: FileSpec, file_id: int) -> dict[int, int]:
+    """Take back what the file said; returns how many rows are again as other files have them, by file."""
+    try:
+        with translated():
+            return HistoryRepair(tx, spec).withdraw(file_id)
+    except DataError as error:
+        raise ConfigError(
+            f"file {file_id}: what its rows replaced can't be put in force again ({error}); nothing was changed"
+        ) from None
+
+
+def _insist_on_own_rows(tx: Cursor, spec: FileSpec, file: dict[str, Any]) -> None:
+    """Raise ConfigError where the file replaced rows, or others replaced its own: what they held is not kept."""
+    file_id, updated = file["file_id"], file["updated_records"]
+    if updated:
+        statement = sql.SQL(query("repair", "keys_of_rows")).format(
+            table=sql.Identifier(spec.table), key=key_sql.text_of(spec.schema.key_columns, "t")
+        )
+        tx.execute(statement, {"file_id": file_id})
+        keys, count = tx.fetchone() or (None, 0)
+        among = "" if count == updated else f", among the {count} that are its now"
+        raise ConfigError(
+            f"file {file_id} replaced {updated} rows of earlier files{among} ({spec.schema.primary_key} "
+            f"{_some(keys or [])}); what they held before is not kept, so it can't be undone. A later file that "
+            "has them puts them right; with `keep: history` what is replaced is kept from then on"
+        )
+    own, has_updates = own_rows(tx, file)
+    if has_updates and (elsewhere := file["inserted_records"] - own) > 0:
+        tx.execute(query("repair", "updating_files"), {"table": file["source_table"]})
+        raise ConfigError(
+            f"{elsewhere} of the rows that file {file_id} brought are not its any more: others replaced them "
+            f"(keep: {spec.keep}: files {_some([row[0] for row in tx])}), or they were deleted by hand. What was "
+            f"replaced is not kept, so the file can't be undone; rows that were deleted, `reprocess {file_id}` "
+            "brings back first"
+        )
 
 
 def _children(tx: Cursor, config: PipelineConfig, file_id: int) -> list[int]:

@@ -17,6 +17,7 @@ from config.file_names import storable
 from config.jobs import FileJob, Stamp
 from config.settings import PipelineConfig
 from datawarehouse.continuation import WHO, Corrector, Cut, Record
+from datawarehouse.file_order import FileTime
 from datawarehouse.queries import query
 from datawarehouse.undo import undo
 from ingestion.formats.registry import FORMATS
@@ -40,7 +41,9 @@ def corrector_of(tx: Cursor, config: PipelineConfig, job: FileJob, file: OpenFil
     content = {"logical_name": job.spec.name, "md5": former.md5, "size": former.size}
     tx.execute(query("continuation", "earlier"), content | {"path": storable(str(job.path))})
     row = tx.fetchone()
-    return Corrector(tx, config, job.spec, row[0], has_updates=row[1] > 0) if row else None
+    if row is None:
+        return None
+    return Corrector(tx, config, job.spec, row[0], FileTime.of(job), has_updates=row[1] > 0)
 
 
 def replace_former(tx: Cursor, config: PipelineConfig, job: FileJob, file: OpenFile) -> str:

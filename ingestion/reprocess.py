@@ -17,6 +17,7 @@ from config.file_spec import FileSpec
 from config.jobs import FileJob
 from config.settings import PipelineConfig
 from datawarehouse.fk_checker import rows_by_key
+from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.desk import DISCARDED, TRUE_ORPHAN, Row, lock, open_again
 from datawarehouse.quarantine.loader import RefusedRows
@@ -283,6 +284,8 @@ class _Reprocessing:
         return joined([convert(column, text).values for column, text in zip(columns, texts, strict=True)])
 
     def _close_books(self) -> None:
+        if self.result.restored and self._spec.keeps_history:
+            HistoryRepair(self._tx, self._spec).put_newest_in_force(self._file_id)
         if self.result.quarantined:
             self._tx.execute(query("repair", "same_day"), {"file_id": self._file_id})
         moved = self._settlement.moves_of(self._file_id)
@@ -291,6 +294,8 @@ class _Reprocessing:
             updated=moved.updated + self._updated,
             restored=self.result.restored,
             refused=self._sent_back,
+            stale=moved.stale,
+            changed=moved.changed,
             rewritten=moved.has_other_reasons or self._sent_back > 0,
         )
         recount(self._tx, self._file, moves)

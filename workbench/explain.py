@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.errors import ConfigError, FileChanged, FileRejected
+from config.errors import ConfigError
 from config.expected_file import Derivation
 from config.file_spec import FileSpec
 from config.key import PLACEHOLDER_COLUMN, ROW_COLUMN, in_words
@@ -19,19 +18,17 @@ from config.model import Dtype
 from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import reports
-from ingestion.file_reader import read_chunks
-from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
-from validation.key_values import joined, joined_value
 from validation.pii_handler import PiiHandler
 from workbench.arguments import spec_of_table
-from workbench.explain_parents import is_key, named_in_file, parents
+from workbench.explain_history import LOADED_LATE, seen_of_key, show_history
+from workbench.explain_parents import is_key, parents
 from workbench.output import AsJson, print_json, say, show_record, show_rows
+from workbench.row_in_file import PlaceInFile, place_in_file
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 
 Row = dict[str, Any]
 
-_LOADED_LATE = {"loaded": "it was an orphan first", "replayed": "it was refused first, and replayed"}
 _STATES = {
     "refused": "Refused",
     "discarded": "Refused, and discarded",
@@ -54,17 +51,23 @@ def explain(
             "YAML, also with commas between them. Of rows without a key: the file's id and the row's number."
         ),
     ],
+    history: Annotated[
+        bool, typer.Option("--history", help="All that was seen of the row, where `keep: history` keeps it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Tell where a row came from and what was derived, or where and why it was refused.
 
-    Exit code 1 when the row is not in its table.
+    With --history, also every version that there was, and what made it. Exit code 1 when the row is not in its
+    table.
     """
     config = checked_config()
     spec = spec_of_table(config, table)
     with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
         tx.execute("SET TRANSACTION READ ONLY")
         found = look(tx, config, spec, key)
+        if history:
+            found["history"] = seen_of_key(tx, config, spec, _readable(spec, key), found["refused"])
     if as_json:
         print_json(found)
     else:
@@ -167,13 +170,13 @@ def _origin(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row, refusa
         )
         return {"file_id": row["_file_id"], "file_path": None, "row_number": None, "note": note}
     here = [refusal for refusal in refusals if refusal["file_id"] == file["file_id"]]
-    late = [refusal for refusal in here if refusal["state"] in _LOADED_LATE]
+    late = [refusal for refusal in here if refusal["state"] in LOADED_LATE]
     if late:
-        place = _Place(late[0]["row_number"], _LOADED_LATE[late[0]["state"]])
+        place = PlaceInFile(late[0]["row_number"], LOADED_LATE[late[0]["state"]])
     elif spec.schema.primary_key.is_row:
-        place = _Place(row[ROW_COLUMN])
+        place = PlaceInFile(row[ROW_COLUMN])
     else:
-        place = _row_in_file(config, spec, row, file, {refusal["row_number"] for refusal in here})
+        place = place_in_file(config, spec, row, file, {refusal["row_number"] for refusal in here})
     return {
         "named": dict(place.named),
         "file_id": file["file_id"],
@@ -183,35 +186,6 @@ def _origin(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row, refusa
         "loaded_at": row["_loaded_at"],
         "pii_key_id": file["pii_key_id"],
     }
-
-
-class _Place(NamedTuple):
-    """The 1-based number of a row in its file, or why it can't be told; and the parents that the file names, by
-    foreign key, of those keys that are null without their parent."""
-
-    number: int | None
-    note: str | None = None
-    named: tuple[tuple[str, str], ...] = ()
-
-
-def _row_in_file(config: PipelineConfig, spec: FileSpec, row: Row, file: Row, refused: set[int]) -> _Place:
-    path, columns = path_of(file["file_path"]), spec.schema.key_columns
-    wanted = joined_value([row[column.target] for column in columns])
-    try:
-        with opened(path) as source:
-            if source.md5() != file["file_hash"]:
-                return _Place(None, "the file has other content now")
-            rows = config.reader.chunk_rows
-            for chunk in read_chunks(source, path.name, spec.schema, rows, spec.read, path):
-                parts = [convert(c, chunk.columns[c.name], spec.read_as(c)).values for c in columns]
-                same = pc.equal(joined(parts), wanted)
-                for position in pc.indices_nonzero(same).to_pylist():
-                    number = int(chunk.numbers[position])
-                    if number not in refused:
-                        return _Place(number, None, tuple(named_in_file(spec, chunk, position)))
-    except (FileChanged, FileRejected, OSError):
-        return _Place(None, "the file is no longer there")
-    return _Place(None, "the file does not hold it as the configuration reads it now")
 
 
 def _derived(spec: FileSpec, row: Row) -> Iterator[Row]:
@@ -278,5 +252,6 @@ def _show(found: Row, spec: FileSpec) -> None:
         for wait in one["waits_for"]:
             parent_key = in_words(wait["column"], wait["parent_key"])
             say(f"  waits for {wait['parent_table']} {parent_key} ({wait['column']})")
+    show_history(found.get("history", []))
     if found["row"] is None and not found["refused"]:
         say("Nor was a row with this key ever refused.")

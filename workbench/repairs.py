@@ -41,9 +41,10 @@ def undo(file_id: FileId, yes: Yes = False, dry_run: DryRun = False) -> None:
             if undone.with_files
             else ""
         )
+        former = f", {undone.restored} rows as they were before" if undone.restored else ""
         place.done(
             f"file {file_id} ({undone.file_name}){both} undone: {undone.rows} rows and {undone.quarantined} "
-            f"quarantined rows taken back; its content is loaded again by `reprocess {file_id}` only",
+            f"quarantined rows taken back{former}; its content is loaded again by `reprocess {file_id}` only",
             file_id=file_id,
             rows=undone.rows,
             quarantined=undone.quarantined,

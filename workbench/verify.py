@@ -25,6 +25,8 @@ from datawarehouse.versions import wrong
 from ingestion.tracker_view import counted_as_done
 from workbench.output import AsJson, print_json, say, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+from workbench.verify_history import QUERIES, with_history
+from workbench.verify_history import names_of as names_of_history
 
 SHOWN = 50  # differences on the screen
 
@@ -46,7 +48,8 @@ class Check:
 def verify(as_json: AsJson = False) -> int:
     """Recount the books of every file against the tables, and report every difference.
 
-    Compares rows, quarantine, orphans, foreign keys and the CSV backup. Exit code 1 when anything differs.
+    Compares rows, quarantine, orphans, foreign keys, history and the CSV backup. Exit code 1 when there is a
+    difference.
     """
     config = checked_config()
     with open_warehouse(config) as warehouse:
@@ -118,6 +121,12 @@ def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:
         versions.compared += 1
     if versions.compared:
         yield versions
+    history = Check("history agrees with its table")
+    for spec in with_history(config):
+        history.compared += 1
+        for name in QUERIES:
+            history.differences += _differing(tx, name, names_of_history(config, spec))
+    yield history
 
 
 def _foreign_keys(tx: Cursor, config: PipelineConfig) -> Check:
@@ -152,11 +161,14 @@ def _pruned(config: PipelineConfig) -> dt.datetime | None:
 def _differing(
     tx: Cursor, name: str, names: Mapping[str, sql.Composable] | None = None, *, what: str = "", **parameters: Any
 ) -> list[Row]:
-    return _found(tx, sql.SQL(query("verify", name)).format(**(names or {})), what=what, **parameters)
+    text = query("verify", name)
+    return _found(tx, sql.SQL(text).format(**(names or {})), what=what, **parameters)
 
 
 def _found(tx: Cursor, statement: sql.Composed, *, what: str, **parameters: Any) -> list[Row]:
-    tx.execute(statement, {**parameters, "what": what})
+    # What asks for no parameter is run without: names may hold a %
+    takes_some = "%(" in statement.as_string(tx)
+    tx.execute(statement, {**parameters, "what": what} if takes_some else None)
     columns = [column.name for column in tx.description or ()]
     return [_difference(what=what) | dict(zip(columns, row, strict=True)) for row in tx]
 

@@ -26,7 +26,7 @@ class Timeline:
     """Keeps the history of one kind of file in transaction `tx`.
 
     `names` are the columns of rows and what the table calls them; `stage` and `row` are the temporary table with
-    the rows of a merge, and its column with their numbers.
+    the rows of a merge, and its column with their numbers: without them there is nothing to place.
     """
 
     def __init__(
@@ -35,14 +35,16 @@ class Timeline:
         spec: FileSpec,
         order: FileOrder,
         names: dict[str, str],
-        stage: sql.Identifier,
-        row: sql.Identifier,
+        stage: sql.Identifier | None = None,
+        row: sql.Identifier | None = None,
     ) -> None:
         self._tx = tx
         self._spec = spec
         self._order = order
         self._names = names
-        self._parts = self._identifiers(stage, row)
+        self._parts = self._identifiers()
+        if stage and row:
+            self._parts |= {"stage": stage, "row": row}
 
     def begin(self, rows: pa.Table) -> None:
         """Write the first versions of rows whose keys are new."""
@@ -61,9 +63,15 @@ class Timeline:
 
     def place(self, numbers: Sequence[int], file_ids: Sequence[int]) -> None:
         """Put what the staged rows `numbers` say, of the files `file_ids`, where it belongs by its time."""
+        self._make(self._statement("of_stage", numbers=sql.Literal(list(numbers)), at=self._at(file_ids)))
+
+    def make_anew(self, affected: sql.Identifier) -> None:
+        """Make the versions of the keys in the temporary table `affected` of what is left of what was seen."""
+        self._make(self._statement("of_affected", affected=affected))
+
+    def _make(self, given: sql.Composable) -> None:
         self._execute("empty")
-        at = self._at(file_ids)
-        self._execute("gather", numbers=sql.Literal(list(numbers)), at=at, file_time=self._order.lookup("a"))
+        self._execute("gather", given=given, file_time=self._order.lookup("a"))
         self._execute("write")
 
     @property
@@ -91,9 +99,12 @@ class Timeline:
         return sql.SQL("CASE s._file_id {} END").format(sql.SQL(" ").join(cases))
 
     def _execute(self, name: str, **more: sql.Composable) -> None:
-        self._tx.execute(sql.SQL(query("history", name)).format(**self._parts, **more))
+        self._tx.execute(self._statement(name, **more))
 
-    def _identifiers(self, stage: sql.Identifier, row: sql.Identifier) -> dict[str, sql.Composable]:
+    def _statement(self, name: str, **more: sql.Composable) -> sql.Composed:
+        return sql.SQL(query("history", name)).format(**self._parts, **more)
+
+    def _identifiers(self) -> dict[str, sql.Composable]:
         spec, key = self._spec, self._spec.schema.key_columns
         own = {column.target for column in key} | {"_file_id"}
 
@@ -106,8 +117,6 @@ class Timeline:
             "history": sql.Identifier(spec.history_table),
             "seen": sql.Identifier(spec.seen_table),
             "timeline": sql.Identifier(f"timeline of {spec.table}"[:63]),
-            "stage": stage,
-            "row": row,
             "keys": sql.Identifier(spec.key_table),
             "columns": listed(sql.Identifier),
             "s_columns": listed(lambda name: sql.Identifier("s", name)),

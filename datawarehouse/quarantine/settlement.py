@@ -25,10 +25,11 @@ from config.settings import PipelineConfig
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.desk import REPLAYED, TRUE_ORPHAN, Row, clear_waits, note
 from datawarehouse.queries import query
-from datawarehouse.row_load import ALREADY_PRESENT, LOADED, UPDATED
+from datawarehouse.row_load import CHANGED, LOADED, STALE, UPDATED
 from validation.batch import MissingParent, Reason
 from validation.fault_handler import reason_fields
 
+_CAME = (LOADED, UPDATED)  # verdicts on rows that are in the table now
 MissingParents = tuple[MissingParent, ...]
 
 
@@ -50,6 +51,8 @@ class FileMoves:
     passed_orphans: int = 0
     inserted: int = 0
     updated: int = 0
+    stale: int = 0
+    changed: int = 0
     orphans: int = 0  # more of the refused than before, or less
     duplicates: int = 0
     has_other_reasons: bool = False
@@ -63,6 +66,8 @@ class FileMoves:
             "inserted_records": self.inserted,
             "updated_records": self.updated,
             "already_present": self.passed - self.inserted - self.updated,
+            "stale_records": self.stale,
+            "changed_records": self.changed,
             "resolved_orphans": self.passed_orphans,
             "resolved_records": self.passed - self.passed_orphans,
             "orphan_count": self.orphans,
@@ -82,7 +87,7 @@ class Settlement:
         self.result = Settled()
 
     def close(self, passed: Iterable[tuple[Row, str]]) -> None:
-        """Close rows that passed; for each, LOADED, UPDATED or ALREADY_PRESENT."""
+        """Close rows that passed; for each, its verdict."""
         rows = list(passed)
         resolutions = {row: self._resolution(how) for row, how in rows}
         ids = [row.quarantine_id for row in resolutions]
@@ -97,7 +102,9 @@ class Settlement:
             moves.passed_orphans += row.stage is Stage.ORPHAN
             moves.inserted += how == LOADED
             moves.updated += how == UPDATED
-            (self.result.already_present if how == ALREADY_PRESENT else self.result.loaded)[row.table] += 1
+            moves.stale += how == STALE
+            moves.changed += how == CHANGED
+            (self.result.loaded if how in _CAME else self.result.already_present)[row.table] += 1
 
     def refuse(self, spec: FileSpec, rows: Mapping[Row, tuple[Sequence[Reason], MissingParents]]) -> None:
         """Leave rows of `spec` that are refused again in quarantine, for their reasons of today."""
@@ -133,8 +140,8 @@ class Settlement:
         self._moves.clear()
 
     def _resolution(self, how: str) -> str:
-        if how == ALREADY_PRESENT:
-            return ALREADY_PRESENT
+        if how not in _CAME:
+            return "already_present"
         return REPLAYED if self._who else LOADED
 
     def _note(self, outcomes: Mapping[Row, str]) -> None:

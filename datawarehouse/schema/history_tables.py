@@ -63,6 +63,19 @@ def begin(tx: Cursor, spec: FileSpec) -> None:
         is_real=sql.SQL("NOT t._placeholder" if has_placeholders(tx, spec) else "true"),
     )
     tx.execute(statement)
+    tx.execute(query("history", "note_begin"), _begun(spec))
+
+
+def is_known(tx: Cursor, spec: FileSpec, file_id: int) -> bool:
+    """Was the file loaded when the history of its table had begun? What older files replaced is not kept."""
+    if not spec.keeps_history:
+        return False
+    tx.execute(query("history", "last_before"), _begun(spec))
+    return file_id > int((tx.fetchone() or (0,))[0])
+
+
+def _begun(spec: FileSpec) -> dict[str, str]:
+    return {"key": f"history of {spec.table}"}
 
 
 def time_of(column: Column, table: str) -> sql.Composable:

@@ -18,6 +18,7 @@ from config.errors import ConfigError
 from config.file_spec import FileSpec
 from config.schema import EXTRA, Column
 from config.settings import PipelineConfig
+from datawarehouse.history_repair import HistoryRepair, tables_beside
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role
 from datawarehouse.schema.differences import columns_there
@@ -137,18 +138,17 @@ class _Table:
         return count
 
     def mask_rows(self, columns: list[Column]) -> int:
-        """Hash the clear values of `columns` in the table; returns how many values."""
+        """Hash the clear values of `columns` in the table and in its versions; returns how many values."""
         count = 0
         for column in columns:
-            if column.target in self._there:
-                count += self._replace("clear_values", column.target, partial(self._hash_of, column))
+            count += self._replace("clear_values", column.target, partial(self._hash_of, column))
         return count
 
     def mask_new_columns(self) -> int:
         """Mask what files brought beside the schema, as a load would from now on; returns how many values."""
         spec = next(iter(self._specs.values()))
         count = 0
-        if EXTRA in self._there:
+        if EXTRA in self._there:  # else no file brought any
             count += self._replace("extras", EXTRA, partial(self._pii.mask_extra, spec), cast="::jsonb")
         self._tx.execute(query("drift", "added"), {"logical_name": spec.name, "table": self._table})
         known = {column.target for column in spec.schema.columns}
@@ -166,8 +166,21 @@ class _Table:
         self, values_of: str, column: str, instead_of: Callable[[str], str | None], cast: str = ""
     ) -> int:
         """Put what `instead_of` gives for a value, if anything, in its place; returns in how many rows."""
+        spec = next(iter(self._specs.values()))
+        of_versions = 0
+        for table, there in tables_beside(self._tx, spec).items():
+            if column in there:
+                of_versions += self._replace_in(table, values_of, column, instead_of, cast)
+        if of_versions and spec.keeps_history:  # values that were written in two ways are one
+            HistoryRepair(self._tx, spec).compress(sql.SQL("true"))
+        own = self._replace_in(self._table, values_of, column, instead_of, cast) if column in self._there else 0
+        return own + of_versions
+
+    def _replace_in(
+        self, table: str, values_of: str, column: str, instead_of: Callable[[str], str | None], cast: str
+    ) -> int:
         names = {
-            "table": sql.Identifier(self._table),
+            "table": sql.Identifier(table),
             "column": sql.Identifier(column),
             "cast": sql.SQL(cast),
             "text": sql.SQL("::text" if cast else ""),

@@ -38,6 +38,23 @@ DELETE FROM {keys} AS t WHERE {is_key}
 -- Whatever the whole file has is newer.
 UPDATE {table} AS t SET {newer} = '-infinity' WHERE {is_key} AND _file_id = %(file_id)s
 
+-- name: make_earlier
+-- Of files of one table whose rows have no times the whole one is the later: be it that it was given an older time.
+UPDATE pipeline_file_log
+SET as_of = least(as_of, %(as_of)s), modified_at = least(modified_at, %(modified_at)s - interval '1 microsecond')
+WHERE file_id = %(file_id)s AND (as_of, modified_at) >= (%(as_of)s, %(modified_at)s)
+
+-- name: withdrawn
+-- A record that is in the table no more, or not as this file had it: it was stale, or an update, or inserted.
+UPDATE pipeline_file_log
+SET total_records = total_records - 1, valid_records = valid_records - 1,
+    already_present = already_present - is_stale, stale_records = stale_records - is_stale,
+    updated_records = updated_records - is_update, inserted_records = inserted_records - 1 + is_stale + is_update
+FROM (SELECT file_id AS id, stale::int AS is_stale, (NOT stale AND updated_records > 0)::int AS is_update
+      FROM (SELECT file_id, updated_records, stale_records > 0 AND NOT %(was_in_force)s AS stale
+            FROM pipeline_file_log WHERE file_id = %(file_id)s) f) AS was
+WHERE file_id = was.id
+
 -- name: taken_back
 UPDATE pipeline_file_log
 SET total_records = total_records - 1, valid_records = valid_records - 1, inserted_records = inserted_records - 1

@@ -95,9 +95,10 @@ SET valid_records = total_records - %(quarantined)s,
     inserted_records = %(inserted)s,
     updated_records = %(updated)s,
     already_present = total_records - %(quarantined)s - %(inserted)s - %(updated)s,
-    changed_records = least(changed_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s),
-    stale_records = least(stale_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s
-                          - least(changed_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s)),
+    changed_records = least(changed_records + %(changed)s, total_records - %(quarantined)s - %(inserted)s - %(updated)s),
+    stale_records = least(stale_records + %(stale)s, total_records - %(quarantined)s - %(inserted)s - %(updated)s
+                          - least(changed_records + %(changed)s,
+                                  total_records - %(quarantined)s - %(inserted)s - %(updated)s)),
     orphan_count = %(orphans)s,
     resolved_orphans = %(resolved_orphans)s,
     resolved_records = %(resolved_records)s,
@@ -112,6 +113,29 @@ SET inserted_records = l.inserted_records + n.rows, updated_records = l.updated_
 FROM (SELECT file_id, least(updated_records, greatest(
                  %(rows)s - (sum(updated_records) OVER (ORDER BY file_id) - updated_records), 0)) AS rows
       FROM pipeline_file_log WHERE source_table = %(table)s AND updated_records > 0) n
+WHERE l.file_id = n.file_id AND n.rows > 0
+
+-- name: in_force_again
+-- Files of which more rows are in the table than they have inserted and updated: what was stale or contradicted is in
+-- force now.
+UPDATE pipeline_file_log l
+SET updated_records = l.updated_records + n.rows, already_present = l.already_present - n.rows,
+    stale_records = greatest(l.stale_records - n.rows, 0),
+    changed_records = l.changed_records
+                      - least(greatest(n.rows - l.stale_records, 0), l.changed_records)
+FROM (SELECT f.file_id, least(count(*) - f.inserted_records - f.updated_records, f.already_present) AS rows
+      FROM pipeline_file_log f JOIN {table} t ON t._file_id = f.file_id
+      WHERE f.file_id = ANY (%(file_ids)s)
+      GROUP BY 1) n
+WHERE l.file_id = n.file_id AND n.rows > 0
+
+-- name: give_back
+-- The other way: of rows that a file's books have as inserted too often, the file has updated another file's.
+UPDATE pipeline_file_log l
+SET inserted_records = l.inserted_records - n.rows, updated_records = l.updated_records + n.rows
+FROM (SELECT file_id, least(inserted_records, greatest(
+                 %(rows)s - (sum(inserted_records) OVER (ORDER BY file_id DESC) - inserted_records), 0)) AS rows
+      FROM pipeline_file_log WHERE source_table = %(table)s AND inserted_records > 0) n
 WHERE l.file_id = n.file_id AND n.rows > 0
 
 -- name: undone

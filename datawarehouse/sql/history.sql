@@ -6,6 +6,14 @@
 -- name: begin
 INSERT INTO {history} ({columns}, valid_from) SELECT {t_columns}, {begins} FROM {table} AS t WHERE {is_real}
 
+-- name: note_begin
+INSERT INTO pipeline_meta (key, value) SELECT %(key)s, coalesce(max(file_id), 0)::text FROM pipeline_file_log
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+
+-- name: last_before
+-- The last file before the table had a history.
+SELECT coalesce((SELECT value::bigint FROM pipeline_meta WHERE key = %(key)s), 0)
+
 -- name: since_its_time
 coalesce({time}, '-infinity')
 
@@ -13,7 +21,7 @@ coalesce({time}, '-infinity')
 coalesce((SELECT l.as_of FROM pipeline_file_log l WHERE l.file_id = t._file_id), '-infinity')
 
 -- name: create
-CREATE TEMPORARY TABLE {timeline} ON COMMIT DROP AS
+CREATE TEMPORARY TABLE IF NOT EXISTS {timeline} ON COMMIT DROP AS
 SELECT {columns}, valid_from AS seen_at, version_id, true AS is_seen, true AS is_version, valid_to, _ended_by
 FROM {history} WITH NO DATA
 
@@ -25,14 +33,21 @@ TRUNCATE {timeline}
 SELECT FROM (SELECT {s_key} FROM {stage} AS s WHERE s.{row} = ANY ({numbers}) GROUP BY {s_key} ORDER BY {s_key}) AS s
 CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE {k_is_s} LIMIT 1 FOR NO KEY UPDATE) AS k
 
+-- name: of_stage
+-- What the staged rows {numbers} say, and their keys.
+placed AS (SELECT {s_columns}, {at} AS seen_at FROM {stage} AS s WHERE s.{row} = ANY ({numbers})),
+keys AS (SELECT {key} FROM placed GROUP BY {key})
+
+-- name: of_affected
+-- Nothing new of keys that are to be made anew.
+placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
+keys AS (SELECT {key} FROM {affected})
+
 -- name: gather
--- All that was seen of the keys of the staged rows {numbers}, these among it, and what becomes of it. An end (`gone`) is
--- seen as well, and has no values. Of what was seen at one time that of the latest file counts.
-WITH placed AS (
-    SELECT {s_columns}, {at} AS seen_at FROM {stage} AS s WHERE s.{row} = ANY ({numbers})
-), keys AS (
-    SELECT {key} FROM placed GROUP BY {key}
-), versions AS (
+-- All that was seen of the `keys`, with what is `placed` now, and what becomes of it. An end (`gone`) is seen as well,
+-- and has no values. Of what was seen at one time that of the latest file counts; a file that is read again says nothing
+-- new.
+WITH {given}, versions AS (
     SELECT h.* FROM keys AS s CROSS JOIN LATERAL (SELECT * FROM {history} AS h WHERE {h_is_s} OFFSET 0) AS h
 ), all_seen AS (
     SELECT {columns}, valid_from AS seen_at, version_id, false AS is_seen, false AS gone FROM versions
@@ -45,7 +60,10 @@ WITH placed AS (
     SELECT {ended_columns}, valid_to, NULL, false, true FROM versions WHERE _ended_by IS NOT NULL
 ), ordered AS (
     SELECT a.*, row_number() OVER (PARTITION BY {a_key}, seen_at ORDER BY f.as_of DESC, f.modified_at DESC,
-                                   f.name DESC, f.md5 DESC, version_id NULLS LAST) = 1 AS counts
+                                   f.name DESC, f.md5 DESC, version_id NULLS LAST, is_seen DESC) = 1 AS counts,
+           NOT is_seen AND version_id IS NULL AND NOT gone
+               AND count(*) FILTER (WHERE (is_seen OR version_id IS NOT NULL))
+                   OVER (PARTITION BY {a_key}, seen_at, a._file_id) > 0 AS is_known
     FROM all_seen AS a
     CROSS JOIN LATERAL ({file_time}) AS f
 ), begun AS (
@@ -62,7 +80,7 @@ FROM ended WHERE is_version
 UNION ALL
 SELECT {columns}, seen_at, version_id, is_seen, false, NULL, NULL FROM begun WHERE NOT is_version AND NOT gone
 UNION ALL
-SELECT {columns}, seen_at, version_id, is_seen, false, NULL, NULL FROM ordered WHERE NOT counts AND NOT gone
+SELECT {columns}, seen_at, version_id, is_seen, false, NULL, NULL FROM ordered WHERE NOT counts AND NOT gone AND NOT is_known
 
 -- name: begins
 -- Does what was seen begin a version? It is the first, follows an end, or differs from what was seen before.

@@ -32,6 +32,9 @@ FROM {child} c
 JOIN {table} p ON {matches}
 WHERE p._file_id = %(file_id)s AND (c._file_id <> p._file_id OR {child_text} <> {table_text})
 
+-- name: keys_of_rows
+SELECT (array_agg({key}::text ORDER BY {key}))[1:5], count(*) FROM {table} t WHERE t._file_id = %(file_id)s
+
 -- name: children_of_file
 -- The loaded files of the same content whose types are `children` of the file's.
 SELECT c.file_id

@@ -181,3 +181,16 @@ SELECT quarantine_id, raw_data FROM quarantine WHERE quarantine_id = ANY (%(ids)
 SELECT at, action, who, changes, outcome FROM quarantine_history
 WHERE quarantine_id = %(quarantine_id)s
 ORDER BY history_id
+
+-- name: seen_of_key
+-- What was seen of one key, in the order of its times; a version before what was seen beside it. Words in braces are
+-- identifiers and expressions; columns of the user's may be called as the others are.
+SELECT a.*
+FROM (SELECT {columns}, t._file_id, t.valid_from::text AS at, t.valid_to::text AS valid_to, t.is_current,
+             true AS "is a version", t._ended_by AS ended_by, t.valid_from AS "time of it"
+      FROM {history} AS t WHERE {is_key}
+      UNION ALL
+      SELECT {columns}, t._file_id, t.seen_at::text, NULL, false, false, NULL, t.seen_at FROM {seen} AS t WHERE {is_key}
+     ) AS a
+LEFT JOIN pipeline_file_log l ON l.file_id = a._file_id
+ORDER BY a."time of it", a."is a version" DESC, l.as_of, l.modified_at, l.file_name COLLATE "C", l.file_hash COLLATE "C"

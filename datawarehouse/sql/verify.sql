@@ -103,3 +103,72 @@ SELECT NULL::bigint AS file_id, NULL AS file_name, %(table)s AS "table", %(what)
 FROM {keys} k
 WHERE NOT EXISTS (SELECT FROM {table} t WHERE {t_is_k} AND t.{by} = k.{by})
 HAVING count(*) > 0
+
+-- name: history
+-- The versions of each key, one after the other. An end between two, or after the last, is told by a file.
+WITH versions AS (
+    SELECT _file_id, valid_from, valid_to, _ended_by, {time_of_h} AS told_from, lead(valid_from) OVER w AS next_from,
+           ROW({tracked}) IS NOT DISTINCT FROM ROW({next_tracked}) AS is_like_next
+    FROM {history} AS h
+    WINDOW w AS (PARTITION BY {key} ORDER BY valid_to)
+), wrong AS (
+    SELECT _file_id AS file_id, valid_from, told_from,
+           CASE WHEN next_from < valid_to THEN 'versions that overlap the next'
+                WHEN next_from > valid_to AND _ended_by IS NULL THEN 'versions with a gap to the next'
+                WHEN next_from = valid_to AND _ended_by IS NULL AND is_like_next THEN 'versions like the next'
+                WHEN next_from IS NULL AND (valid_to = 'infinity') <> (_ended_by IS NULL)
+                    THEN 'last versions that end, and no file says so' END AS what
+    FROM versions
+)
+SELECT w.file_id, l.file_name, {table_text} AS "table", v.what, 0 AS expected, count(*) AS found
+FROM wrong w
+LEFT JOIN pipeline_file_log l ON l.file_id = w.file_id
+CROSS JOIN LATERAL (VALUES (w.what),
+                           (CASE WHEN w.valid_from IS DISTINCT FROM coalesce(w.told_from, l.as_of, '-infinity')
+                                THEN 'versions that begin at another time than their row tells' END)) AS v (what)
+WHERE v.what IS NOT NULL
+GROUP BY 1, 2, 4
+ORDER BY 1, 4
+
+-- name: history_files
+-- Files of versions, and of what was seen beside them, that the file log has not as loaded.
+SELECT f.file_id, l.file_name, {table_text} AS "table", 'versions of a file that is not loaded' AS what, 0 AS expected,
+       sum(f.found)::bigint AS found
+FROM (SELECT _file_id AS file_id, count(*) AS found FROM {history} GROUP BY 1
+      UNION ALL SELECT _ended_by, count(*) FROM {history} WHERE _ended_by IS NOT NULL GROUP BY 1
+      UNION ALL SELECT _file_id, count(*) FROM {seen} GROUP BY 1) AS f
+LEFT JOIN pipeline_file_log l ON l.file_id = f.file_id
+WHERE l.status IS DISTINCT FROM 'success' OR l.source_table <> {table_text}
+GROUP BY 1, 2
+ORDER BY 1
+
+-- name: history_of_rows
+-- Each row is the newest that was seen of its key: its version in force, or what was seen since and changed nothing
+-- that is tracked.
+WITH in_force AS (
+    SELECT * FROM {history} WHERE is_current
+), newest AS (
+    SELECT DISTINCT ON ({s_key}) s.*
+    FROM {seen} AS s
+    JOIN in_force AS h ON {h_is_s} AND s.seen_at > h.valid_from
+    LEFT JOIN pipeline_file_log l ON l.file_id = s._file_id
+    ORDER BY {s_key}, s.seen_at DESC, l.as_of DESC, l.modified_at DESC, l.file_name COLLATE "C" DESC,
+             l.file_hash COLLATE "C" DESC
+), compared AS (
+    SELECT coalesce(t._file_id, h._file_id) AS file_id,
+           CASE WHEN h._file_id IS NULL THEN CASE WHEN NOT {may_lack} THEN 'rows without a version in force' END
+                WHEN t._file_id IS NULL THEN 'versions in force without their row'
+                WHEN ROW({t_tracked}) IS DISTINCT FROM ROW({h_tracked})
+                  OR CASE WHEN s._file_id IS NULL THEN ROW({t_columns}) IS DISTINCT FROM ROW({h_columns})
+                          ELSE ROW({t_columns}) IS DISTINCT FROM ROW({s_columns}) END
+                    THEN 'rows that are not as their history has them' END AS what
+    FROM {table} AS t
+    FULL JOIN in_force AS h ON {h_is_t}
+    LEFT JOIN newest AS s ON {h_is_s}
+)
+SELECT c.file_id, l.file_name, {table_text} AS "table", c.what, 0 AS expected, count(*) AS found
+FROM compared c
+LEFT JOIN pipeline_file_log l ON l.file_id = c.file_id
+WHERE c.what IS NOT NULL
+GROUP BY 1, 2, 4
+ORDER BY 1, 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from config.file_spec import FileSpec
 from config.model import Keep
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.schema_init import init_schema
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
@@ -211,6 +213,54 @@ def test_a_cut_row_of_a_type_that_is_updated_is_put_right(
     assert site.names() == {number: f"Customer {number}" for number in range(900, 904)}
     assert site.differences() == []
     assert titles(alerts) == ["File continued"]
+
+
+@pytest.mark.parametrize("keep", [Keep.LATEST, Keep.HISTORY])
+@pytest.mark.parametrize("newer_by", [None, "updated_at"])
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("referred", [False, True])
+@pytest.mark.parametrize("moved", [False, True], ids=["", "older than its half"])
+def test_of_a_cut_row_nothing_is_left_that_was_kept(
+    warehouse: Warehouse,
+    config: PipelineConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    alerts: Alerts,
+    keep: Keep,
+    newer_by: str | None,
+    known: bool,
+    referred: bool,
+    moved: bool,
+) -> None:
+    def changed(spec: FileSpec) -> FileSpec:
+        return replace(spec, keep=keep, newer_by=newer_by) if spec.name == "customers" else spec
+
+    monkeypatch.setattr(open_writers, "OWN_DISKS", set())
+    config = with_files(config, tuple(map(changed, config.files)))
+    init_schema(warehouse, config)
+    site = Site(warehouse, config)
+    site.run()
+    old = customers(900, 901, updated_at="2025-01-01T00:00:00", full_name="old")
+    if known:
+        site.write(site.config.path(config.watcher.batch.dir) / "2026-02-19/customers.csv", old)
+        site.run()
+    site.batch("customers.csv", CUT_IN_NAME)
+    assert site.names()[901] == "Customer 9"
+    if referred:
+        site.stream("orders.json", samples.json_text([samples.order(1, customer_id=901)]))
+    path = site.config.path(site.config.watcher.batch.dir) / samples.DAY / "customers.csv"
+    path.write_text(WHOLE)
+    if moved:  # as by a copy that keeps times, and sets them when it is done
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    site.run()
+    assert site.names() == {number: f"Customer {number}" for number in range(900, 904)}
+    assert site.differences() == []
+    assert titles(alerts) == ["File continued"]
+    if keep is Keep.HISTORY:
+        versions = site.rows(
+            "SELECT full_name FROM dim_customer_history WHERE customer_id = 901 ORDER BY valid_from"
+        )
+        assert [name for (name,) in versions] == [*(["old"] if known else []), "Customer 901"]
+        assert site.rows("SELECT FROM dim_customer_seen WHERE full_name = 'Customer 9'") == []
 
 
 def test_a_cut_row_of_a_partitioned_fact_is_exchanged(

@@ -52,6 +52,30 @@ OTHERS: dict[str, dict[str, Any]] = {
         "foreign_keys": {"site, before": "visits", "customer_id": "customers"},
         "key": ["site", "no"],
         "columns": {"site": "str", "no": "int", "before": "int", "customer_id": "int"},
+        "keep": "history",
+    },
+    "prices": {
+        "table": "dim_price",
+        "foreign_keys": {},
+        "key": "id",
+        "columns": {"id": "int", "amount": "int"},
+        "keep": "latest",
+    },
+    "people": {
+        "table": "dim_person",
+        "foreign_keys": {"price": "prices"},
+        "key": "id",
+        "columns": {"id": "int", "name": "str", "price": "int", "mark": "int", "at": "datetime"},
+        "keep": "history",
+        "newer_by": "at",
+        "track": ["name", "price"],
+    },
+    "ranks": {
+        "table": "dim_rank",
+        "foreign_keys": {"person": "people"},
+        "key": "id",
+        "columns": {"id": "int", "person": "int"},
+        "keep": "history",
     },
     "notes": {
         "table": "fact_note",
@@ -129,6 +153,12 @@ class Walk:
             text = ORDERS + "".join(self._order(key) for key in keys)
         elif name == "visits.csv":
             text = "site,no,before,customer_id\n" + "".join(self._visit(key) for key in keys)
+        elif name == "prices.csv":
+            text = "id,amount\n" + "".join(f"{key},{self._key()}\n" for key in keys)
+        elif name == "people.csv":
+            text = "id,name,price,mark,at\n" + "".join(self._person(key) for key in keys)
+        elif name == "ranks.csv":
+            text = "id,person\n" + "".join(f"{key},{self.random.choice([key, self._key()])}\n" for key in keys)
         else:
             text = "site,no\n" + "".join(f"{self._site()},{self.random.choice([key, 'x'])}\n" for key in keys)
         if self.random.random() < 0.3:
@@ -136,7 +166,7 @@ class Walk:
         return self._load(name, text)
 
     def _load(self, name: str, text: str) -> str:
-        self.loaded.append((f"{len(self.loaded)}/{name}", text))
+        self.loaded.append((f"{len(self.loaded)}/2026-02-1{self.random.randint(1, 5)}/{name}", text))
         outcome = self.site.load(*self.loaded[-1])
         return f"file {outcome.file_id}, {text}"
 
@@ -167,6 +197,11 @@ class Walk:
         lines: list[Any] = [{"site": self._site(), "no": self._key()} for _ in range(self.random.randint(0, 3))]
         return {"basket": key, "customer_id": self._key(), "lines": [*lines, *self.random.choice([[], [], [5]])]}
 
+    def _person(self, key: int) -> str:
+        name, day = self.random.choice("ab"), self.random.randint(1, 4)
+        at = self.random.choice(["", *(f"2026-03-0{day}",) * 5])
+        return f"{key},{name},{self.random.choice(['', self._key()])},{self.random.choice([1, 2, 'x'])},{at}\n"
+
     def _site(self) -> str:
         return self.random.choice(["a", "b"])
 
@@ -176,7 +211,15 @@ class Walk:
         field = self.random.choice(
             [
                 *(f"no={self._key()}", f"site={self._site()}", f"before={self._key()}"),
-                *("gender=male", "order_amount=1", "region_id=1", "region_id=2", "full_name=Person Edited"),
+                *(
+                    "mark=1",
+                    "name=c",
+                    "gender=male",
+                    "order_amount=1",
+                    "region_id=1",
+                    "region_id=2",
+                    "full_name=Person Edited",
+                ),
                 *(f"customer_id={self._key()}", f"order_id=o{self._key()}", "customer_id=x"),
             ]
         )
@@ -200,6 +243,7 @@ class Walk:
 
     def _run(self, *arguments: object) -> str:
         said = self.site.run(*arguments, "--yes", expect=None)
+        assert "PostgreSQL:" not in said, said  # refused with a reason, or done
         return f"{' '.join(map(str, arguments))}: {' '.join(said.split())}"
 
     def _key(self) -> int:
@@ -260,7 +304,7 @@ class Walk:
             expected = config["watcher"]["batch"]["expected_files"]["customers.csv"]
             expected.update(on_conflict="update_if_newer", newer_by="updated_at")
         for name, given in OTHERS.items():
-            keys = set(given["key"]) if isinstance(given["key"], list) else set()
+            keys = {given["key"]} if isinstance(given["key"], str) else set(given["key"])
             config["schemas"][name] = {
                 "primary_key": given["key"],
                 "columns": [
@@ -277,7 +321,9 @@ class Walk:
 
     def delete_by_hand(self) -> str:
         """A row goes; its file is reprocessed, as who finds the difference would."""
-        table, key = self.random.choice([("dim_customer", "customer_id"), ("fact_order", "order_id")])
+        table, key = self.random.choice(
+            [("dim_customer", "customer_id"), ("fact_order", "order_id"), ("dim_rank", "id")]
+        )
         found = self.site.rows(
             f"SELECT {key}, _file_id FROM {table} t WHERE NOT EXISTS (SELECT FROM fact_order o"
             f" WHERE o.customer_id::text = t.{key}::text) ORDER BY 1"

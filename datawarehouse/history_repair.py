@@ -1,0 +1,116 @@
+"""What repairs do where history is kept: versions are made anew of what is left, or of what is masked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.file_spec import FileSpec
+from datawarehouse import key_sql
+from datawarehouse.file_order import FileOrder
+from datawarehouse.merge.timeline import Timeline
+from datawarehouse.queries import query
+
+_COMMA = sql.SQL(", ")
+
+
+def tables_beside(tx: Cursor, spec: FileSpec) -> dict[str, list[str]]:
+    """The tables with versions of the rows of `spec`, each with its columns.
+
+    They are there also when history was kept once, and is no more.
+    """
+    tx.execute(query("history_repair", "tables"), {"names": [spec.history_table, spec.seen_table]})
+    return dict(tx.fetchall())
+
+
+class HistoryRepair:
+    """Of rows of `spec`, in transaction `tx`. Their table has a history."""
+
+    def __init__(self, tx: Cursor, spec: FileSpec) -> None:
+        self._tx = tx
+        self._spec = spec
+        tx.execute(query("history_repair", "columns"), {"name": spec.history_table})
+        columns = [name for (name,) in tx]
+        self._order = FileOrder(tx, spec)
+        self._timeline = Timeline(tx, spec, self._order, {name: name for name in columns})
+        self._parts = self._identifiers(columns)
+
+    def withdraw(self, file_id: int, key: tuple[Any, ...] | None = None) -> dict[int, int]:
+        """Take back what a file said: of all its keys, or of one.
+
+        A row of the file's is again the newest that others say of it, and is theirs: returns how many, by file.
+        Rows of which nothing is left stay as they are.
+        """
+        of_file = sql.Literal(file_id)
+        self._execute("create")
+        if key is None:
+            self._execute("keys_of_file", file_id=of_file)
+        else:
+            self._execute("one_key", values=_COMMA.join(map(sql.Literal, key)))
+        self._execute("lock")
+        self._execute("withdraw", file_id=of_file)
+        return self._put_in_force(of_file)
+
+    def put_newest_in_force(self, file_id: int) -> None:
+        """Rows of the file that were gone from the table came back: where others know newer ones, these it is."""
+        self._execute("create")
+        self._execute("keys_in_table", file_id=sql.Literal(file_id))
+        self._execute("lock")
+        self._put_in_force(sql.Literal(file_id))
+
+    def _put_in_force(self, of_file: sql.Composable) -> dict[int, int]:
+        self._make_anew()
+        self._execute(
+            "find_former", file_id=of_file, timeline=self._timeline.table, file_time=self._order.lookup("a")
+        )
+        if self._spec.partition_by:
+            self._execute("move_keys", file_id=of_file)
+        self._execute("restore", file_id=of_file)
+        return dict(self._tx.fetchall())
+
+    def has_said(self, file_id: int, key: tuple[Any, ...]) -> bool:
+        """Is there anything that the file said of the key?"""
+        columns = self._spec.schema.key_columns
+        pairs = zip((sql.Identifier("t", column.target) for column in columns), map(sql.Literal, key), strict=True)
+        self._execute("has_said", file_id=sql.Literal(file_id), is_key=key_sql.pairs(pairs))
+        return self._tx.fetchone() == (True,)
+
+    def compress(self, condition: sql.Composable) -> None:
+        """Values of versions for which `condition` holds were masked or blanked: one is left of those alike."""
+        self._execute("create")
+        self._execute("keys_of", condition=condition)
+        self._make_anew()
+
+    def _make_anew(self) -> None:
+        self._timeline.make_room()
+        self._timeline.make_anew(sql.Identifier(self._affected))
+
+    @property
+    def _affected(self) -> str:
+        return f"affected of {self._spec.table}"[:63]
+
+    def _execute(self, name: str, **more: sql.Composable) -> None:
+        self._tx.execute(sql.SQL(query("history_repair", name)).format(**self._parts, **more))
+
+    def _identifiers(self, columns: list[str]) -> dict[str, sql.Composable]:
+        spec, key = self._spec, self._spec.schema.key_columns
+        own = {column.target for column in key}
+        assigned = [sql.Identifier(name) for name in columns if name not in own]
+        return {
+            "table": sql.Identifier(spec.table),
+            "keys": sql.Identifier(spec.key_table),
+            "history": sql.Identifier(spec.history_table),
+            "seen": sql.Identifier(spec.seen_table),
+            "affected": sql.Identifier(self._affected),
+            "former": sql.Identifier(f"former of {spec.table}"[:63]),
+            "by": sql.Identifier(spec.partition_column or ""),
+            "columns": _COMMA.join(map(sql.Identifier, columns)),
+            "a_columns": _COMMA.join([sql.Identifier("a", name) for name in columns]),
+            "assignments": _COMMA.join([sql.SQL("{0} = n.{0}").format(name) for name in assigned]),
+            "key": key_sql.listed(key),
+            "a_key": key_sql.listed(key, "a"),
+            **{f"{alias}_is_a": key_sql.matching(key, alias, "a") for alias in ("k", "h", "v")},
+            **{f"{alias}_is_n": key_sql.matching(key, alias, "n") for alias in ("k", "t")},
+        }

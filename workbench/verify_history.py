@@ -1,0 +1,62 @@
+"""What `verify` asks of tables with history: their versions, and that each row is the newest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from psycopg2 import sql
+
+from config.file_spec import FileSpec
+from config.schema import Column
+from config.settings import PipelineConfig
+from datawarehouse import key_sql
+from datawarehouse.load_sql import comparable
+from datawarehouse.schema.history_tables import time_of
+from datawarehouse.schema.tables import build_metadata
+
+_COMMA = sql.SQL(", ")
+QUERIES = ("history", "history_files", "history_of_rows")
+_WITHOUT_VERSION = {"_gone_at": "t.{} IS NOT NULL", "_placeholder": "t.{}"}  # rows with such a mark may have none
+
+
+def with_history(config: PipelineConfig) -> Iterator[FileSpec]:
+    """The types whose tables have one."""
+    specs = {spec.table: spec for spec in config.by_logical_name.values() if spec.keeps_history}
+    yield from (specs[table] for table in sorted(specs))
+
+
+def names_of(config: PipelineConfig, spec: FileSpec) -> dict[str, sql.Composable]:
+    """What the queries of sql/verify.sql say of one table."""
+    key, tracked = spec.schema.key_columns, spec.tracked
+    time = spec.schema.by_name[spec.newer_by] if spec.newer_by else None
+    told = sql.SQL("coalesce({}, '-infinity')").format(time_of(time, "h")) if time else sql.SQL("NULL::timestamp")
+    has = build_metadata(config).tables[spec.table].columns
+    marks = [sql.SQL(form).format(sql.Identifier(n)) for n, form in _WITHOUT_VERSION.items() if n in has]
+    return {
+        "table": sql.Identifier(spec.table),
+        "table_text": sql.Literal(spec.table),
+        "history": sql.Identifier(spec.history_table),
+        "seen": sql.Identifier(spec.seen_table),
+        "key": key_sql.listed(key),
+        "s_key": key_sql.listed(key, "s"),
+        "h_is_s": key_sql.matching(key, "h", "s"),
+        "h_is_t": key_sql.matching(key, "h", "t"),
+        "time_of_h": told,
+        "may_lack": sql.SQL("({})").format(sql.SQL(" OR ").join([sql.SQL("false"), *marks])),
+        "tracked": _listed(None, tracked),
+        "next_tracked": sql.SQL(", ").join(
+            [sql.SQL("lead({}) OVER w").format(comparable(None, c)) for c in tracked]
+        ),
+        "t_tracked": _listed("t", tracked),
+        "h_tracked": _listed("h", tracked),
+        **{
+            f"{alias}_columns": sql.SQL(", ").join(
+                [_listed(alias, spec.stored), sql.Identifier(alias, "_file_id")]
+            )
+            for alias in ("t", "h", "s")
+        },
+    }
+
+
+def _listed(alias: str | None, columns: Sequence[Column]) -> sql.Composed:
+    return _COMMA.join([comparable(alias, column) for column in columns])
