@@ -118,8 +118,13 @@ class Arrivals:
         return Books(
             reading.total,
             len(reading.refused),
-            *(counts[fate] for fate in ("inserted", "updated", "unchanged", "stale", "changed", "deletes")),
-            gone=len(_alive(there) - _alive(self.table)),
+            counts["inserted"],
+            counts["updated"],
+            counts["unchanged"],
+            counts["stale"],
+            counts["changed"],
+            counts["deletes"],
+            len(_alive(there) - _alive(self.table)),
         )
 
     def _fate(self, row: Row, there: dict[Key, TableRow], before: Remembered) -> str:
