@@ -1,0 +1,274 @@
+"""Kinds of files whose rows change, a database for each, and what is there beside what the model says."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config.config_loader import get_config
+from config.errors import ConfigError
+from config.model import FileJob, FileOutcome, Stamp, Status
+from config.settings import DatabaseConfig, PipelineConfig
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.schema_init import init_schema
+from datawarehouse.undo import undo
+from ingestion.file_load import FileLoad
+from ingestion.group_load import GroupLoad
+from tests.acceptance.oracle_arrivals import Arrivals, Books
+from tests.acceptance.oracle_changes import EVER, NEVER, Declared, File, Key, Remembered, TableRow
+from tests.conftest import opened
+from tests.integration.small import PII, settings_of
+from workbench.verify import run_checks
+
+Given = dict[str, Any]
+PLAIN: Given = {"key": "id", "columns": {"id": "int", "v": "str"}}
+TIMED: Given = {"key": "id", "columns": {"id": "int", "v": "str", "u": "datetime"}, "newer_by": "u"}
+PAIRS: Given = {
+    "key": ["id", "part"],
+    "columns": {"id": "int", "v": "str", "part": "str", "u": "datetime"},
+    "newer_by": "u",
+}
+TRACKED: Given = {"key": "id", "columns": {"id": "int", "v": "str", "seen": "int"}, "track": ["v"]}
+SNAPSHOT: Given = {**PLAIN, "rows": "snapshot", "gone_at_most_pct": 100}
+OPERATIONS: Given = {
+    **TIMED,
+    "columns": {"op": "str", **TIMED["columns"]},
+    "operation": {"column": "op", "delete": ["D"]},
+}
+KINDS: dict[str, Given] = {
+    "first": PLAIN,
+    "latest": {**TIMED, "keep": "latest"},
+    "latest_pairs": {**PAIRS, "keep": "latest"},
+    "latest_fact": {**TIMED, "keep": "latest", "table": "fact_latest"},
+    "latest_by_file": {**PLAIN, "keep": "latest"},
+    "history": {**TIMED, "keep": "history"},
+    "history_pairs": {**PAIRS, "keep": "history"},
+    "history_by_file": {**PLAIN, "keep": "history"},
+    "history_tracked": {**TRACKED, "keep": "history"},
+    "history_tracked_by_time": {**TRACKED, "keep": "history", "columns": {**TRACKED["columns"], "u": "datetime"}}
+    | {"newer_by": "u"},
+    "snapshot_kept": {**SNAPSHOT, "keep": "latest"},
+    "snapshot_deletes": {**SNAPSHOT, "keep": "latest", "gone": "delete"},
+    "snapshot_marks": {**SNAPSHOT, "keep": "latest", "gone": "mark"},
+    "snapshot_history_kept": {**SNAPSHOT, "keep": "history"},
+    "snapshot_history_deletes": {**SNAPSHOT, "keep": "history", "gone": "delete"},
+    "snapshot_history_marks": {**SNAPSHOT, "keep": "history", "gone": "mark"},
+    "snapshot_history_by_time": {**TIMED, "keep": "history", "rows": "snapshot", "gone": "mark"}
+    | {"gone_at_most_pct": 100},
+    "operations_latest": {**OPERATIONS, "keep": "latest"},
+    "operations_history": {**OPERATIONS, "keep": "history"},
+}
+
+NOT_YET = ("unknown key", "Input should be", "needs the name of a datetime column")
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A database with the tables of one kind."""
+
+    kind: str
+    warehouse: Warehouse = field(repr=False)
+    home: Path
+    config: PipelineConfig = field(repr=False)
+
+    @property
+    def declared(self) -> Declared:
+        return Declared.read(self.kind, KINDS[self.kind])
+
+    @property
+    def table(self) -> str:
+        return self.config.by_logical_name[self.kind].table
+
+    def empty(self) -> None:
+        """As it was before any file came."""
+        names = ", ".join(self._tables)
+        self.rows(f"TRUNCATE {names}, pipeline_file_log, quarantine, orphan_wait, true_orphan CASCADE")
+
+    @cached_property
+    def _tables(self) -> list[str]:
+        beside = f"ARRAY['{self.table}', '{self.table}_history', '{self.table}_seen']"
+        found = self.rows(
+            f"SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename = ANY ({beside})"
+        )
+        return [name for (name,) in found]
+
+    @property
+    def knows_times(self) -> bool:
+        """Does the file log have the times of files?"""
+        column = "table_name = 'pipeline_file_log' AND column_name = 'as_of'"
+        return bool(self.rows(f"SELECT FROM information_schema.columns WHERE {column}"))
+
+    # ---------------------------------------------------------------- files
+
+    def load(self, file: File, chunk_rows: int = 10_000, *, again: bool = False) -> FileOutcome:
+        reader = self.config.reader.model_copy(update={"chunk_rows": chunk_rows})
+        config = self.config.model_copy(update={"reader": reader})
+        return FileLoad(self.warehouse, config, PII, again=again).run(self._job(file))
+
+    def load_together(self, files: Sequence[File]) -> list[tuple[File, FileOutcome]]:
+        """Load those that can be loaded in one transaction, then the others alone; in the order of loading."""
+        jobs = {job.path: (file, job) for file in files for job in [self._job(file)]}
+        loaded = GroupLoad(self.warehouse, self.config, PII).run([job for _, job in jobs.values()]).loaded
+        done = [(jobs.pop(outcome.job.path)[0], outcome) for outcome in loaded]
+        return done + [(file, FileLoad(self.warehouse, self.config, PII).run(job)) for file, job in jobs.values()]
+
+    def undo(self, outcome: FileOutcome) -> None:
+        with self.warehouse.transaction() as tx:
+            undo(tx, self.config, outcome.file_id or 0, "a test", "2026-02-01")
+
+    def _job(self, file: File) -> FileJob:
+        """The file where its time says."""
+        folder = self.home / str(next(_NUMBERS)) / f"{file.as_of:%Y-%m-%d}" / f"{file.as_of:%H}"
+        folder.mkdir(parents=True)
+        path = folder / file.name
+        path.write_text(file.content, encoding="utf-8")
+        stamp = file.modified.replace(tzinfo=dt.UTC).timestamp()
+        os.utime(path, (stamp, stamp))
+        found = path.stat()
+        return FileJob.of(path, self.config.by_logical_name[file.type], Stamp(found.st_size, found.st_mtime_ns))
+
+    # ---------------------------------------------------------------- what is there
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.warehouse.transaction() as tx:
+            tx.execute(statement)
+            return tx.fetchall() if tx.description else []
+
+
+@contextmanager
+def stage_of(kind: str, database: DatabaseConfig, home: Path) -> Iterator[Stage]:
+    """Tables of `kind`; skips where the pipeline doesn't know it yet."""
+    config = _config(home, kind)
+    with opened(database, home) as warehouse:
+        init_schema(warehouse, config)
+        stage = Stage(kind, warehouse, home, config)
+        if KINDS[kind].get("keep") and not stage.knows_times:
+            pytest.skip("not yet: which of two files is later")
+        yield stage
+
+
+def _config(home: Path, kind: str) -> PipelineConfig:
+    """The configuration with one kind of file; skips where it doesn't know its keys yet."""
+    pattern = ".*.csv"
+    types = {kind: {"extension": pattern, "table": f"dim_{kind}", **KINDS[kind]}}
+    path = home / "config.yaml"
+    path.write_text(yaml.safe_dump(settings_of(types, reader={"file_type_map": {kind + pattern: kind}})))
+    try:
+        return get_config(path)
+    except ConfigError as problem:
+        if any(word in str(problem) for word in NOT_YET):
+            pytest.skip(f"not yet: {problem}")
+        raise
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def _table_of(stage: Stage, declared: Declared) -> dict[Key, TableRow]:
+    columns = ", ".join(f'"{name}"' for name in declared.stored)
+    gone_at = "_gone_at" if declared.gone == "mark" else "NULL"
+    found: dict[Key, TableRow] = {}
+    for *values, gone in stage.rows(f"SELECT {columns}, {gone_at} FROM {stage.table}"):
+        row = dict(zip(declared.stored, values, strict=True))
+        found[tuple(row[name] for name in declared.key)] = TableRow(row, gone)
+    return found
+
+
+def _history_of(stage: Stage, declared: Declared) -> dict[Key, list[Any]]:
+    """By key: from, to, values and whether it is the current one, of each version."""
+    columns = ", ".join(f'"{name}"' for name in declared.stored)
+    statement = (
+        f"SELECT {columns}, nullif(valid_from, '-infinity'), nullif(valid_to, 'infinity'), is_current"
+        f" FROM {stage.table}_history ORDER BY valid_from"
+    )
+    found: dict[Key, list[Any]] = {}
+    for *values, begin, end, current in stage.rows(statement):
+        row = dict(zip(declared.stored, values, strict=True))
+        found.setdefault(tuple(row[name] for name in declared.key), []).append((begin, end, row, current))
+    return found
+
+
+def _history_wanted(remembered: Remembered) -> dict[Key, list[Any]]:
+    return {
+        key: [
+            (
+                None if v.valid_from == EVER else v.valid_from,
+                None if v.valid_to == NEVER else v.valid_to,
+                dict(v.values),
+                v.is_current,
+            )
+            for v in versions
+        ]
+        for key, versions in remembered.history.items()
+    }
+
+
+def as_books(outcome: FileOutcome) -> tuple[int, ...]:
+    return outcome.total, outcome.quarantined, outcome.inserted, outcome.updated, outcome.already_present
+
+
+def books_wanted(books: Books) -> tuple[int, ...]:
+    return books.total, books.quarantined, books.inserted, books.updated, books.already_present
+
+
+@dataclass
+class Trial:
+    """Files come to the product and to the model; `check` compares what is there."""
+
+    stage: Stage
+    arrivals: Arrivals = field(init=False)
+    outcomes: list[tuple[File, FileOutcome]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stage.empty()
+        self.arrivals = Arrivals(self.stage.declared)
+
+    def load(self, *files: File, chunk_rows: int = 10_000) -> None:
+        """One file, or several together where that can be done."""
+        if len(files) > 1:
+            came = self.stage.load_together(files)
+        else:
+            came = [(file, self.stage.load(file, chunk_rows)) for file in files]
+        for file, outcome in came:
+            books = self.arrivals.load(file)
+            if books is None:
+                assert outcome.status is Status.ALREADY_DONE
+                continue
+            assert books.balance
+            assert (outcome.status is Status.FAILED) == books.failed, (file, outcome.error)
+            assert as_books(outcome) == books_wanted(books), file
+            if not books.failed:
+                self.outcomes.append((file, outcome))
+
+    def undo(self, position: int) -> File:
+        file, outcome = self.outcomes.pop(position)
+        self.stage.undo(outcome)
+        self.arrivals.undo(file)
+        return file
+
+    def load_again(self, file: File) -> None:
+        """A file that was undone."""
+        self.outcomes.append((file, self.stage.load(file, again=True)))
+        self.arrivals.load(file)
+
+    def check(self) -> None:
+        declared = self.stage.declared
+        wanted = {key: TableRow(dict(row.values), row.gone_at) for key, row in self.arrivals.table.items()}
+        assert _table_of(self.stage, declared) == wanted
+        if declared.keep == "history":
+            assert _history_of(self.stage, declared) == _history_wanted(self.arrivals.remembered)
+        checks = [
+            check for check in run_checks(self.stage.warehouse, self.stage.config) if "CSV" not in check.name
+        ]
+        assert [(check.name, check.differences) for check in checks if check.differences] == []
