@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.acceptance.oracle_arrivals import Arrivals, Books
-from tests.acceptance.oracle_changes import EVER, NEVER, Declared, File, remember, remember_all
+from tests.acceptance.oracle_changes import EVER, NEVER, Declared, File, Remembered, remember, remember_all
 
 ITEM: dict[str, Any] = {"key": "id", "columns": {"id": "int", "v": "str", "u": "datetime"}}
 PLAIN: dict[str, Any] = {"key": "id", "columns": {"id": "int", "v": "str"}}
@@ -217,3 +220,59 @@ def test_what_a_row_counts_as() -> None:
     assert first.load(file(PLAIN, 2, "1,a")) == Books(total=1, inserted=1)
     assert first.load(file(PLAIN, 1, "1,b", "2,c")) == Books(total=2, changed=1, inserted=1)
     assert {key: row.values["v"] for key, row in first.table.items()} == {(1,): "a", (2,): "c"}
+
+
+# ---------------------------------------------------------------- said in another way
+
+VALUES = {"id": ["1"], "v": ["a", "b"], "u": ["", u(1), u(2), u(3)], "op": ["U", "D"]}
+PROBES = [EVER, *(day(number) + dt.timedelta(hours=hour) for number in range(1, 6) for hour in (0, 12))]
+BY_OPERATION = {
+    **BY_TIME,
+    "columns": {"op": "str", **ITEM["columns"]},
+    "operation": {"column": "op", "delete": ["D"]},
+}
+
+
+def _files(given: dict[str, Any]) -> st.SearchStrategy[list[File]]:
+    rows = st.tuples(*(st.sampled_from(VALUES[name]) for name in given["columns"])).map(",".join)
+    one = st.builds(
+        lambda number, lines, name: file(given, number, *lines, name=name),
+        st.integers(1, 5),
+        st.lists(rows, min_size=0, max_size=2),
+        st.sampled_from("ab"),
+    )
+    return st.lists(one, min_size=1, max_size=5)
+
+
+@pytest.mark.parametrize(
+    "given_as", [BY_TIME, BY_FILE, SNAPSHOT, BY_OPERATION], ids=["time", "file", "snapshot", "op"]
+)
+def test_at_each_time_the_last_word_before_it_is_in_force(given_as: dict[str, Any]) -> None:
+    declared = Declared.read("item", given_as)
+
+    def in_force(found: Remembered, time: dt.datetime) -> str | None:
+        """The last word up to `time`: a value; None where there is none, or it is gone."""
+        words = [
+            (row.at, r.file.order, None if row.deletes else row["v"]) for r in found.readings for row in r.good
+        ]
+        if declared.takes_away:
+            words += [(r.file.as_of, r.file.order, None) for r in found.readings if r.lacks((1,))]
+        said = max((word for word in words if word[0] <= time), key=lambda word: word[:2], default=None)
+        return said[2] if said else None
+
+    @settings(max_examples=150, deadline=None)
+    @given(files=_files(given_as))
+    def holds(files: list[File]) -> None:
+        found = remember(declared, files)
+        versions = found.history.get((1,), ())
+        for time in PROBES:
+            valid = [v.values["v"] for v in versions if v.valid_from <= time < v.valid_to]
+            assert valid == [value for value in [in_force(found, time)] if value is not None]
+        assert [v for v in versions if v.is_current] == list(versions[-1:] if (1,) in found.table else ())
+        for one, other in itertools.pairwise(versions):
+            assert one.valid_from < one.valid_to <= other.valid_from < other.valid_to
+            assert one.valid_to < other.valid_from or one.values["v"] != other.values["v"]
+        if (1,) in found.table:
+            assert found.table[1,].values["v"] == in_force(found, day(31))
+
+    holds()
