@@ -456,3 +456,15 @@ def _add_placeholders(child: Remembered, foreign_key: ForeignKey, parent: Rememb
             if None not in wanted and not row.deletes and wanted not in parent.table:
                 values = dict(zip(parent.declared.key, wanted, strict=True))
                 parent.table[wanted] = TableRow(values, is_placeholder=True)
+
+
+def versions_bound(types: Mapping[str, Remembered], name: str) -> dict[Key, dict[str, Version | None]]:
+    """By key of the facts of a type: which version of its parent each derived column has."""
+    found = types[name]
+    return {
+        key: {
+            bound.column: types[bound.parent].version_at((row.values[bound.by],), row.values[bound.at])
+            for bound in found.declared.versions
+        }
+        for key, row in found.table.items()
+    }

@@ -65,10 +65,18 @@ KINDS: dict[str, Given] = {
     "snapshot_history_marks": {**SNAPSHOT, "keep": "history", "gone": "mark"},
     "snapshot_history_by_time": {**TIMED, "keep": "history", "rows": "snapshot", "gone": "mark"}
     | {"gone_at_most_pct": 100},
+    "snapshot_refusals": {
+        **SNAPSHOT,
+        "columns": {**PLAIN["columns"], "n": "int"},
+        "keep": "history",
+        "gone": "mark",
+    },
+    "snapshot_guarded": {**SNAPSHOT, "keep": "history", "gone": "delete", "gone_at_most_pct": 50},
     "operations_latest": {**OPERATIONS, "keep": "latest"},
     "operations_history": {**OPERATIONS, "keep": "history"},
 }
 
+FIGURES = ("unchanged", "stale", "changed", "gone")
 NOT_YET = ("unknown key", "Input should be", "needs the name of a datetime column")
 _NUMBERS = itertools.count(1)
 
@@ -106,8 +114,12 @@ class Stage:
     @property
     def knows_times(self) -> bool:
         """Does the file log have the times of files?"""
-        column = "table_name = 'pipeline_file_log' AND column_name = 'as_of'"
-        return bool(self.rows(f"SELECT FROM information_schema.columns WHERE {column}"))
+        return "as_of" in self._logged
+
+    @cached_property
+    def _logged(self) -> set[str]:
+        statement = "SELECT column_name FROM information_schema.columns WHERE table_name = 'pipeline_file_log'"
+        return {name for (name,) in self.rows(statement)}
 
     # ---------------------------------------------------------------- files
 
@@ -139,6 +151,14 @@ class Stage:
         return FileJob.of(path, self.config.by_logical_name[file.type], Stamp(found.st_size, found.st_mtime_ns))
 
     # ---------------------------------------------------------------- what is there
+
+    def figures(self, outcome: FileOutcome) -> dict[str, int]:
+        """What the file log says of a file beside what its outcome says, as far as it has columns for that."""
+        names = sorted({f"{name}_records" for name in FIGURES} & self._logged)
+        ((*values,),) = self.rows(
+            f"SELECT {', '.join(names)} FROM pipeline_file_log WHERE file_id = {outcome.file_id}"
+        )
+        return {name.removesuffix("_records"): value for name, value in zip(names, values, strict=True)}
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         with self.warehouse.transaction() as tx:
@@ -249,6 +269,8 @@ class Trial:
             assert (outcome.status is Status.FAILED) == books.failed, (file, outcome.error)
             assert as_books(outcome) == books_wanted(books), file
             if not books.failed:
+                figures = self.stage.figures(outcome)
+                assert figures == {name: getattr(books, name) for name in figures}, file
                 self.outcomes.append((file, outcome))
 
     def undo(self, position: int) -> File:

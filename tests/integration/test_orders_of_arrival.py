@@ -56,6 +56,14 @@ STORIES: dict[str, tuple[Sequence[str], list[Told]]] = {
     "back in the same hour": (SNAPSHOTS, [(5, 5, ["1,a", "2,z"]), (6, 6, ["2,z"]), (6, 7, ["1,a", "2,z"])]),
     "a key that can't be read": (SNAPSHOTS, [(5, 5, ["1,a", "2,z"]), (6, 6, ["2,y", "x,y"])]),
     "a line that was cut": (SNAPSHOTS, [(5, 5, ["1,a", "2,z"]), (6, 6, ["2,y", "1"])]),
+    "a refused row is not gone": (
+        ("snapshot_refusals",),
+        [(5, 5, ["1,a,1", "2,z,1"]), (6, 6, ["1,b,no number", "2,y,1"]), (7, 7, ["2,z,1"])],
+    ),
+    "a refused row does not come back": (
+        ("snapshot_refusals",),
+        [(5, 5, ["1,a,1", "2,z,1"]), (6, 6, ["2,y,1"]), (7, 7, ["1,a,no number", "2,z,1"])],
+    ),
     "kept though a snapshot lacks it": (
         ("snapshot_kept", "snapshot_history_kept"),
         [(5, 5, ["1,a", "2,z"]), (6, 6, ["2,y"]), (7, 7, ["1,b", "2,z"])],
@@ -145,3 +153,14 @@ def test_what_is_taken_back_leaves_what_the_others_tell(stage: Stage) -> None:
         trial.check()
         trial.load_again(taken_back)
         trial.check()
+
+
+@pytest.mark.parametrize("stage", ["snapshot_guarded"], indirect=True)
+def test_a_snapshot_that_would_lose_too_much_fails_as_a_whole(stage: Stage) -> None:
+    everyone = [f"{number},a" for number in range(1, 5)]
+    days = [everyone, [], everyone[:1], [*everyone[:1], "9,new"], everyone[:2], everyone[1:2], []]
+    trial = Trial(stage)
+    for hour, rows in enumerate(days, 5):
+        trial.load(_file(stage.kind, hour, hour, rows, blank=hour))
+        trial.check()
+    assert len(trial.outcomes) == 3
