@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from config.errors import PipelineError
-from config.model import Status
+from config.jobs import Status
 from config.settings import PipelineConfig
 from ingestion.file_report import Summary
 from ingestion.pipeline import Pipeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from config.model import FileSpec
+from config.file_spec import FileSpec
 
 
 def distribution_problems(specs: Iterable[FileSpec]) -> Iterator[str]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import combinations
 
-from config.model import Feed, FileSpec
+from config.file_spec import FileSpec
+from config.model import Feed
 
 PACKINGS = (".gz", ".zst", ".zip")  # what a name ends with, behind its extension, when the file is packed
 _PART = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)  # of a glob, as fnmatch reads it
@@ -115,3 +116,10 @@ def meant_by(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> str | Non
     lower = {pattern.lower(): pattern for pattern in reversed(patterns)}
     close = difflib.get_close_matches(plain, lower, n=1, cutoff=_CLOSE)
     return lower[close[0]] + ending if close else None
+
+
+def logical_stem(file_name: str) -> tuple[str, str]:
+    """`visits.JSON.gz` → (`visits`, `.json`): the extension in small letters, '' where there is none."""
+    name = unpacked_name(file_name)
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension.lower()) if stem else (name, "")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from config.file_spec import FileSpec
 from config.key import ROW_COLUMN, ROW_KEY, ForeignKey, Key
-from config.model import Dtype, FileSpec, Schema
+from config.model import Dtype
+from config.schema import Schema
 
 KEY_DTYPES = frozenset({Dtype.INT, Dtype.STR, Dtype.DATE, Dtype.DATETIME, Dtype.UUID})
 """What can be of a key: a value that is written in one way only, and compared exactly."""

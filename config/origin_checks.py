@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from config.model import Column, Schema
+from config.schema import Column, Schema
 
 
 def origin_problems(schema: Schema) -> Iterator[str]:

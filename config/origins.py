@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from config.model import as_list
+
 _STEP = re.compile(r"(?<!\\)\.")
 Constant = str | bool | int | float | dt.datetime | dt.date | None
-
-
-def _as_list(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
 
 
 def _sources(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -23,7 +21,7 @@ def _sources(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 SourceName = Annotated[str, Field(min_length=1, max_length=1000)]
-Sources = Annotated[tuple[SourceName, ...], BeforeValidator(_as_list), AfterValidator(_sources)]
+Sources = Annotated[tuple[SourceName, ...], BeforeValidator(as_list), AfterValidator(_sources)]
 
 
 def path_in_record(source: str) -> tuple[str, ...]:

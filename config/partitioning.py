@@ -6,7 +6,9 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Iterator
 
-from config.model import Dtype, FileSpec, PartitionBy
+from config.expected_file import PartitionBy
+from config.file_spec import FileSpec
+from config.model import Dtype
 
 # How many partitions there are to be beside the present one, for times to come.
 AHEAD = {"day": 14, "week": 8, "month": 3, "year": 1}

@@ -6,23 +6,16 @@ import datetime as dt
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
+from config.expected_file import ExpectedFile
+from config.file_spec import FileSpec
 from config.key import Key
-from config.model import (
-    Column,
-    Contract,
-    Derivation,
-    Drift,
-    FileSpec,
-    Keep,
-    Model,
-    Name,
-    PartitionBy,
-    ReadOptions,
-)
+from config.model import Model, Name, as_list
+from config.read_options import ReadOptions
+from config.schema import Column
 
 
 class PoolConfig(Model):
@@ -47,28 +40,6 @@ class DatabaseConfig(Model):
     answer_seconds: int = Field(3, ge=1)  # for a statement on a small file
     distributed: bool = False  # over several servers, by Citus: facts by their source keys
     transaction_pooling: bool = False  # PgBouncer's: settings go with each transaction, not with the session
-
-
-class ExpectedFile(Drift):
-    """`kind` defaults by the table's name: fact_… is a fact, any other a dimension."""
-
-    table: Name
-    kind: Literal["fact", "dimension"] | None = None
-    foreign_keys: dict[str, str] = Field(default_factory=dict)
-    derive: dict[str, Derivation] = Field(default_factory=dict)
-    on_conflict: Literal["nothing", "update_if_newer"] = "nothing"  # `keep` in other words
-    newer_by: str | None = None
-    keep: Keep | None = None
-    indexes: tuple[str, ...] = ()
-    contract: Contract | None = None
-    read: ReadOptions = ReadOptions()
-    partition_by: PartitionBy | None = None
-
-    @field_validator("missing_columns", mode="before")
-    @classmethod
-    def _the_word_null(cls, value: Any) -> Any:
-        """`missing_columns: null` is YAML's nothing, and the word is meant."""
-        return "null" if value is None else value
 
 
 class MasterConfig(Model):
@@ -223,14 +194,10 @@ class WebConfig(Model):
     token: str | None = None  # set from WEB_TOKEN
 
 
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
 class ConfigFile(Model):
     """The YAML as written, with the files that it includes laid beside."""
 
-    include: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()  # globs, from the YAML's folder on
+    include: Annotated[tuple[str, ...], BeforeValidator(as_list)] = ()  # globs, from the YAML's folder on
     database: DatabaseConfig = DatabaseConfig()
     watcher: WatcherConfig = WatcherConfig()
     tracker: TrackerConfig = TrackerConfig()

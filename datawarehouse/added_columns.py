@@ -12,9 +12,11 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.drift import ChangeKind
 from config.errors import FileRejected, PipelineError, WarehouseUnfit
-from config.file_specs import stored_name_problems
-from config.model import EXTRA, Column, Dtype, FileSpec
+from config.file_spec import FileSpec
+from config.model import Dtype
+from config.schema import EXTRA, Column
 from config.settings import PipelineConfig
+from config.table_names import stored_name_problems
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import EXTRA, Column, FileSpec
+from config.file_spec import FileSpec
+from config.schema import EXTRA, Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.queries import query

@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError, PipelineError
-from config.model import FileSpec, foreign_key_columns
+from config.file_spec import FileSpec, foreign_key_columns
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
@@ -132,6 +132,9 @@ class Corrector:
 
     def _make_older(self, cut: Cut) -> str | None:
         newer = self._spec.newer_by or ""
+        if not newer and cut.keeps_key:  # the whole file, of the same path, is the later one
+            self.result.needed.append(cut.record.key)
+            return None
         fits = cut.keeps_key and cut.whole is not None and cut.whole.text.get(newer)
         if not fits or self._spec.schema.by_name[newer].target == self._spec.partition_column:
             return "it may have replaced a row of an earlier file, which is not kept"

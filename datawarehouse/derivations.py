@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import Derivation, FileSpec, Lookup
+from config.expected_file import Derivation, Lookup
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.schema.calendar import grow_dates

@@ -9,7 +9,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.drift import Change
 from config.file_names import storable
-from config.model import FileOutcome
+from config.jobs import FileOutcome
 from datawarehouse.queries import query
 
 

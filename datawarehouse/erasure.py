@@ -10,8 +10,9 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
+from config.file_spec import FileSpec
 from config.key import Key
-from config.model import Dtype, FileSpec
+from config.model import Dtype
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.added_columns import with_added

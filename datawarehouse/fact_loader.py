@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.loader import Loader
 

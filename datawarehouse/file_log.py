@@ -13,7 +13,9 @@ from psycopg2.extras import execute_values
 
 from config.errors import FileChanged, WarehouseUnfit
 from config.file_names import storable
-from config.model import FileJob, FileOutcome, Stage, Status
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Stage
+from datawarehouse.file_order import FileTime
 from datawarehouse.queries import query
 
 KEYED_TABLES = 3  # that a load writes to: the file's own, the file log, quarantine
@@ -110,6 +112,7 @@ def _content(job: FileJob) -> str:
 def _row(outcome: FileOutcome, pii_key_id: str | None) -> tuple[Any, ...]:
     """In the order of the statement `close`."""
     job = outcome.job
+    time = FileTime.of(job)
     stages = [stage for stage in Stage if outcome.rejected_by_stage.get(stage)]
     return (
         outcome.file_id,
@@ -128,6 +131,7 @@ def _row(outcome: FileOutcome, pii_key_id: str | None) -> tuple[Any, ...]:
         outcome.already_present,
         outcome.updated,
         outcome.changed,
+        outcome.stale,
         outcome.duplicates,
         outcome.orphans,
         stages[0].value if stages else None,
@@ -136,4 +140,6 @@ def _row(outcome: FileOutcome, pii_key_id: str | None) -> tuple[Any, ...]:
         pii_key_id if job.spec.has_pii else None,
         job.spec.fingerprint,
         outcome.quarantined == 0,
+        time.as_of,
+        time.modified_at,
     )

@@ -9,8 +9,10 @@ import pyarrow.compute as pc
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.key import Key
-from config.model import Column, Dtype, FileSpec, ForeignKey
+from config.file_spec import FileSpec
+from config.key import ForeignKey, Key
+from config.model import Dtype
+from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.key_sql import compared_as

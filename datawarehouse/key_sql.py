@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from psycopg2 import sql
 
-from config.model import Column, Dtype
+from config.model import Dtype
+from config.schema import Column
 
 # The types in which keys are compared: as they are, for a cast to the parent's own type would cut a text, or fail
 # for a number beyond it. The index of the parent's key serves them all.

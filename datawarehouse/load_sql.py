@@ -7,7 +7,8 @@ from functools import cached_property
 
 from psycopg2 import sql
 
-from config.model import Column, FileSpec
+from config.file_spec import FileSpec
+from config.schema import Column
 from datawarehouse import key_sql
 from datawarehouse.merge.merge import Merge
 from datawarehouse.queries import query
@@ -34,6 +35,13 @@ class LoadSql:
         self.seen = sql.Identifier(f"seen of {spec.table}"[:63])
         self.row = self._free_name("_row")  # of the stage: the row's number
         self._looks: dict[tuple[bool, bool], sql.Composed] = {}
+        self._later: dict[int, tuple[int, ...]] = {}
+
+    def know_later(self, later: dict[int, tuple[int, ...]]) -> None:
+        """Of the files whose rows are loaded next, those that are later in the order of the table's files."""
+        if later != self._later:
+            self._later = later
+            self._looks.clear()
 
     def statement(self, name: str, **more: sql.Composable) -> sql.Composed:
         """The block `name`, with `more` put in."""
@@ -65,8 +73,8 @@ class LoadSql:
             or_seen=seen if remembers else _NOTHING,
             seen_join=self.statement("seen_join_distributed") if joins else _NOTHING,
             newer_than_there=self._part("newer"),
+            older=self._part("older"),
             time=self._part("time"),
-            changed=self._differ("t", "s"),
             there=self.of_kind("there"),
             remember=self._part("remember") if remembers else _NOTHING,
             list_rows=sql.SQL("true" if list_rows else "false"),
@@ -74,7 +82,18 @@ class LoadSql:
 
     def _part(self, name: str) -> sql.Composed:
         """A part that the way of merging has of its own."""
-        return sql.SQL(self._merge.part(name)).format(**self._identifiers)
+        return sql.SQL(self._merge.part(name)).format(**self._identifiers, is_later=self._is_later())
+
+    def _is_later(self) -> sql.Composable:
+        """Is the file of the staged row later than that of the row `t` that is there?"""
+        files = {
+            file_id: sql.SQL("t._file_id <> ALL ({}::bigint[])").format(sql.Literal(list(later)))
+            for file_id, later in self._later.items()
+        }
+        if not files:
+            return sql.SQL("true")
+        cases = [sql.SQL("WHEN {} THEN {}").format(sql.Literal(file_id), test) for file_id, test in files.items()]
+        return sql.SQL("(CASE s._file_id {} ELSE true END)").format(sql.SQL(" ").join(cases))
 
     @cached_property
     def _identifiers(self) -> dict[str, sql.Composable]:
@@ -100,6 +119,8 @@ class LoadSql:
             "staged_key": key_sql.as_numbered(key, "s"),
             "by": sql.Identifier(self._spec.partition_column or ""),
             "newer": sql.Identifier(self._spec.schema.by_name[version].target if version else ""),
+            "newer_type": sql.SQL(str(self._spec.schema.by_name[version].sql) if version else "text"),
+            "changed": self._differ("t", "s"),
             "columns": sql.SQL(", ").join(columns),
             "assignments": sql.SQL(", ").join(assignments),
         }

@@ -18,8 +18,9 @@ class Loaded:
     """What became of the rows, as the database counts them.
 
     `duplicates` are the numbers of rows that tell nothing newer than what the same file brought before. A row
-    counts as already present as well when its file has a newer one of its key, or had an older one that it takes
-    the place of: so the counts are the same whatever the order. With `list_present`, `updated_rows` are of those
+    counts as already present and `stale` as well when its file has a newer one of its key, or had an older one
+    that it takes the place of: so the counts are the same whatever the order. Of those already present, `changed`
+    have other values than the row that stays, and are not older. With `list_present`, `updated_rows` are of those
     that replaced a row of an earlier file, `present_rows` of those that did not, and `changed_rows` of those among
     these that differ from an earlier file's row. `related` were not loaded, since a row was refused to which they
     refer, in a table that refers to itself.
@@ -29,10 +30,12 @@ class Loaded:
     updated: int = 0
     already_present: int = 0
     changed: int = 0
+    stale: int = 0
     duplicates: list[int] = field(default_factory=list)
     present_rows: list[int] = field(default_factory=list)
     updated_rows: list[int] = field(default_factory=list)
     changed_rows: list[int] = field(default_factory=list)
+    stale_rows: list[int] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     related: list[int] = field(default_factory=list)
 
@@ -42,9 +45,11 @@ class Loaded:
         self.updated += other.updated
         self.already_present += other.already_present
         self.changed += other.changed
+        self.stale += other.stale
         self.duplicates += other.duplicates
         self.present_rows += other.present_rows
         self.updated_rows += other.updated_rows
         self.changed_rows += other.changed_rows
+        self.stale_rows += other.stale_rows
         self.refused += other.refused
         self.related += other.related

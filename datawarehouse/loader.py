@@ -13,11 +13,12 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.copying import copy_rows
 from datawarehouse.db_errors import translated
 from datawarehouse.derivations import DerivedColumns
+from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.load_sql import LoadSql
 from datawarehouse.loaded import Loaded, Refused
@@ -52,6 +53,8 @@ class _Looked(NamedTuple):
     updated_rows: list[int]  # that take the place of an earlier file's row
     changed_rows: list[int]
     replaced: int  # of `newer`, those that take the place of an older row of the same file
+    stale: int  # older than the row that is there, or than one that the file has itself
+    stale_rows: list[int]
 
 
 class Loader(ABC):
@@ -63,8 +66,17 @@ class Loader(ABC):
     GRANT SET ON PARAMETER session_replication_role).
     """
 
-    def __init__(self, tx: Cursor, spec: FileSpec, config: PipelineConfig, *, list_present: bool = False) -> None:
+    def __init__(
+        self,
+        tx: Cursor,
+        spec: FileSpec,
+        config: PipelineConfig,
+        order: FileOrder,
+        *,
+        list_present: bool = False,
+    ) -> None:
         self._tx = tx
+        self._order = order
         self._spec = spec
         self._list_present = list_present
         self._merging = merge_of(spec)
@@ -262,11 +274,14 @@ class Loader(ABC):
 
     def _stage_and_merge(self, rows: pa.Table) -> Loaded:
         self._stage(rows)
+        later = self._know_later(rows)
         self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
         looked = _Looked(*self._fetch_row())
         inserted = self._insert_new(rows.num_rows - looked.known - len(looked.duplicates))
         if looked.newer:
             self._update(looked.newer)
+            if self._know_later(rows) != later:  # while its rows were waited for
+                raise _Overtaken
         updated = len(looked.newer) - looked.replaced
         return Loaded(
             inserted=inserted,
@@ -277,7 +292,17 @@ class Loader(ABC):
             present_rows=looked.present_rows,
             updated_rows=looked.updated_rows,
             changed_rows=looked.changed_rows,
+            stale=looked.stale,
+            stale_rows=looked.stale_rows,
         )
+
+    def _know_later(self, rows: pa.Table) -> dict[int, tuple[int, ...]]:
+        """Which files are later than those of `rows`, as far as they are loaded by now."""
+        if not self._spec.keep.replaces:
+            return {}
+        later = self._order.later_than(pc.unique(rows.column(FILE_ID)).to_pylist())
+        self._sql.know_later(later)
+        return later
 
     def _stage(self, rows: pa.Table) -> None:
         self._tx.execute(self._sql.statement("empty_stage"))

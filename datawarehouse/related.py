@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from datawarehouse.fk_checker import rows_by_key
 from validation.batch import ROW
 from validation.key_values import joined

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -10,12 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec, Stage
+from config.file_spec import FileSpec
+from config.jobs import FileJob
+from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.added_columns import spread, with_added
 from datawarehouse.dim_loader import DimLoader
 from datawarehouse.erasure import read_erasures
 from datawarehouse.fact_loader import FactLoader
+from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import check_fk, rows_by_key
 from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine.counts import passed_rows
@@ -39,7 +42,7 @@ class RowLoad:
     """Loads batches of one spec in transaction `tx`, for which the parents that were found are remembered.
 
     `pii` hashes what is sensitive; None for rows out of quarantine, which are hashed already. With `list_rows`,
-    `Loaded` lists the rows, as verdicts() needs it.
+    `Loaded` lists the rows, as verdicts() needs it. `in_hand` are files that the file log has not yet, by id.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class RowLoad:
         pii: PiiHandler | None,
         *,
         list_rows: bool = False,
+        in_hand: Mapping[int, FileJob] | None = None,
     ) -> None:
         self._tx = tx
         self._dates = config.validation.dates
@@ -58,7 +62,7 @@ class RowLoad:
         self.erased = read_erasures(tx, spec, config)
         loader = FactLoader if spec.is_fact else DimLoader
         self._grown = with_added(tx, spec) if spec.adds_new else spec
-        self._loader = loader(tx, self._grown, config, list_present=list_rows)
+        self._loader = loader(tx, self._grown, config, FileOrder(tx, spec, in_hand), list_present=list_rows)
         self._parents = KnownParents(partial(check_fk, tx, config))
 
     def find_parents(self, batch: Batch, *, among: np.ndarray | None = None) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from config.file_names import spec_for, why_unexpected
-from config.model import Feed, FileSpec, Stamp
+from config.file_spec import FileSpec
+from config.jobs import Stamp
+from config.model import Feed
 from ingestion.places.left_alone import is_ignored
 from ingestion.places.place import Found, Kind
 from ingestion.places.registry import path_of, place_of

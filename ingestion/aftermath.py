@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from config.errors import PipelineError, in_our_words
-from config.model import FileJob, FileOutcome, Status, Tries
+from config.jobs import FileJob, FileOutcome, Status, Tries
 from datawarehouse import drift_log
 from datawarehouse.quarantine.backup import LOCK_SECONDS, QuarantineBackup
 from ingestion.contract_watch import ContractWatch

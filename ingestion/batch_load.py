@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileJob, FileOutcome, FileSpec, Stage, Status
+from config.file_spec import FileSpec
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine import loader as quarantine_loader
@@ -37,6 +39,7 @@ class Books:
         self.loaded.updated += loaded.updated
         self.loaded.already_present += loaded.already_present
         self.loaded.changed += loaded.changed
+        self.loaded.stale += loaded.stale
         self.by_stage.update(rejection.stage for rejection in rejections)
         self.reasons.update((r.stage, r.rule, r.column) for row in rejections for r in row.reasons)
         self.duplicates += sum(rejection.reasons[0].rule == "duplicate" for rejection in rejections)
@@ -51,6 +54,7 @@ class Books:
             inserted=self.loaded.inserted,
             already_present=self.loaded.already_present,
             changed=self.loaded.changed,
+            stale=self.loaded.stale,
             updated=self.loaded.updated,
             rejected_by_stage=dict(self.by_stage),
             duplicates=self.duplicates,
@@ -62,7 +66,7 @@ class Books:
 class BatchLoad:
     """Loads batches of one spec in transaction `tx`, for which the parents that were found are remembered.
 
-    `of_many`: a batch holds rows of several files, and `Loaded` lists them.
+    `files` are those in hand, by id. `of_many`: a batch holds rows of several files, and `Loaded` lists them.
     """
 
     def __init__(
@@ -71,13 +75,14 @@ class BatchLoad:
         spec: FileSpec,
         config: PipelineConfig,
         pii: PiiHandler,
+        files: Mapping[int, FileJob],
         *,
         of_many: bool = False,
     ) -> None:
         self._tx = tx
         self._config = config
         self._pii = pii
-        self._rows = RowLoad(tx, spec, config, pii, list_rows=of_many)
+        self._rows = RowLoad(tx, spec, config, pii, list_rows=of_many, in_hand=files)
         self._erased = self._rows.erased
 
     def load(self, batch: Batch, file_ids: np.ndarray, *, more: bool = False) -> Loaded:

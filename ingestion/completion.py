@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from config.errors import FileRejected
 from config.file_names import storable
-from config.model import Column, Schema
+from config.schema import Column, Schema
 from validation.batch import Chunk
 from validation.conversions import convert
 

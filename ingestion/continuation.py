@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileRejected
 from config.file_names import storable
-from config.model import FileJob, Stamp
+from config.jobs import FileJob, Stamp
 from config.settings import PipelineConfig
 from datawarehouse.continuation import WHO, Corrector, Cut, Record
 from datawarehouse.queries import query

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.errors import ConfigError, PipelineError, WarehouseUnavailable, WarehouseUnfit
-from config.model import FileJob, FileOutcome, Status
+from config.jobs import FileJob, FileOutcome, Status
 from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.queries import query
 from datawarehouse.schema_init import init_schema

@@ -13,7 +13,10 @@ from enum import StrEnum
 from pathlib import PurePath
 
 from config.errors import FileRejected
-from config.model import Contract, FileSpec, Stage, Status
+from config.expected_file import Contract
+from config.file_spec import FileSpec
+from config.jobs import Status
+from config.model import Stage
 
 MIN_HISTORY = 3  # files that a median needs, to be one
 TOO_DIRTY = "too many refused records"  # how the error of a file begins that `abort` refused

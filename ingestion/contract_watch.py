@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.expected_file import Contract
 from config.file_names import spec_for
-from config.model import Contract, Feed, FileOutcome, FileSpec, Status
+from config.file_spec import FileSpec
+from config.jobs import FileOutcome, Status
+from config.model import Feed
 from datawarehouse.queries import query
 from ingestion.contract import (
     Arrival,

@@ -18,7 +18,7 @@ from config.errors import (
     WarehouseUnavailable,
     WarehouseUnfit,
 )
-from config.model import Tries
+from config.jobs import Tries
 
 TRIES_BEFORE_ALERT = 3  # what did not go away in so many tries is worth a word
 BYTES_PER_SECOND = 1_000_000  # a statement has a second more for so much of its file; it handles a chunk of it

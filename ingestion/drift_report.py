@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Sequence
 
 from config.drift import Change, ChangeKind
-from config.model import FileOutcome, FileSpec
+from config.file_spec import FileSpec
+from config.jobs import FileOutcome
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from validation.drift import rename_told, told_name

@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from config.errors import FileRejected, FileUnreadable, Stopped
 from config.file_names import is_packed
-from config.model import Dtype, FileJob, FileOutcome, FileSpec, Status
+from config.file_spec import FileSpec
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Dtype
 from config.settings import PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.added_columns import ColumnsToAdd, add_columns
@@ -141,7 +143,7 @@ class FileLoad:
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return claim.earlier
-            load = BatchLoad(tx, job.spec, self._config, self._pii)
+            load = BatchLoad(tx, job.spec, self._config, self._pii, {claim.file_id: job})
             is_row = job.spec.schema.primary_key.is_row
             told = replace_former(tx, self._config, job, file) if is_row else ""
             corrector = None if is_row else corrector_of(tx, self._config, job, file)

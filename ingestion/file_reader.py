@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from config.config_loader import get_config
 from config.errors import FileChanged, FileRejected
-from config.file_names import unpacked_name
-from config.file_specs import logical_stem
-from config.model import ReadOptions, Schema
+from config.file_names import logical_stem, unpacked_name
+from config.read_options import ReadOptions
+from config.schema import Schema
 from config.settings import PipelineConfig
 from ingestion.completion import Completion
 from ingestion.formats.packing import unpacked

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from config.errors import in_our_words
-from config.model import FileJob, FileOutcome, Stage, Status
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Stage
 from config.settings import PipelineConfig
 from utils import metrics
 from utils.alerter import send_alert

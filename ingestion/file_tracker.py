@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config.model import Content, FileJob, Stamp
+from config.jobs import Content, FileJob, Stamp
 from ingestion.places.registry import path_of, place_of
 from ingestion.tracker_view import BUSY_SECONDS, DONE, FAILED, is_same
 from utils.logger import get_logger

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from config.drift import Change
 from config.errors import FileChanged, FileRejected, PipelineError
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.added_columns import ColumnsToAdd, add_columns
@@ -138,10 +138,11 @@ class GroupLoad:
             file_ids, held = file_log.claim_new(tx, [member.job for member in members])
             known = [m for m, file_id in zip(members, file_ids, strict=True) if file_id is None]
             _leave_out(known, [members[position] for position in held])
-            load = BatchLoad(tx, spec, self._config, self._pii, of_many=True)
-            loaded = load.load(batch, np.array(file_ids, np.int64)[owners])
-            refused = _by_member(members, ends, batch.rejections())
             ids = [file_id or 0 for file_id in file_ids]
+            files = {file_id: member.job for file_id, member in zip(ids, members, strict=True)}
+            load = BatchLoad(tx, spec, self._config, self._pii, files, of_many=True)
+            loaded = load.load(batch, np.array(ids, np.int64)[owners])
+            refused = _by_member(members, ends, batch.rejections())
             texts = (RefusedRows(m.job, i, r) for m, i, r in zip(members, ids, refused, strict=True))
             load.quarantine(load.quarantine_text(*texts))
             shares = _shares(loaded, [m.records - len(r) for m, r in zip(members, refused, strict=True)], ends)
@@ -216,12 +217,12 @@ def _shares(loaded: Loaded, good: Sequence[int], ends: np.ndarray) -> list[Loade
         return counts
 
     present, updated = counted(loaded.present_rows), counted(loaded.updated_rows)
-    changed = counted(loaded.changed_rows)
+    changed, stale = counted(loaded.changed_rows), counted(loaded.stale_rows)
     shares = [
-        Loaded(inserted=g - p - u, updated=u, already_present=p, changed=c)
-        for g, p, u, c in zip(good, present, updated, changed, strict=True)
+        Loaded(inserted=g - p - u, updated=u, already_present=p, changed=c, stale=s)
+        for g, p, u, c, s in zip(good, present, updated, changed, stale, strict=True)
     ]
-    for name in ("inserted", "updated", "already_present", "changed"):
+    for name in ("inserted", "updated", "already_present", "changed", "stale"):
         if sum(getattr(share, name) for share in shares) != getattr(loaded, name):
             raise PipelineError(f"the files' shares of {name} are not what the database counted")
     return shares

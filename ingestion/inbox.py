@@ -12,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from config.file_names import spec_for
-from config.model import Feed, FileJob, FileSpec, Stamp, Tries
+from config.file_spec import FileSpec
+from config.jobs import FileJob, Stamp, Tries
+from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.admission import Admission, Finished, Report
 from ingestion.load_order import LoadOrder

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from config.errors import in_our_words
 from config.file_names import is_packed
-from config.model import FileJob, FileOutcome, Status
+from config.jobs import FileJob, FileOutcome, Status
 from ingestion.aftermath import Aftermath
 from ingestion.continuity import Continuity
 from ingestion.decisions import TRIES_BEFORE_ALERT, Decision, Next, Tell, decide, statement_seconds

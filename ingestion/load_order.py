@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from config.model import Feed, FileJob, FileSpec
+from config.file_spec import FileSpec
+from config.jobs import FileJob
+from config.model import Feed
 
 Place = tuple[bool, str]  # stream after batch; then the folder
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from config.file_specs import logical_stem
-from config.model import Feed, FileSpec
+from config.file_names import logical_stem
+from config.file_spec import FileSpec
+from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.formats.registry import FORMATS
 from ingestion.inbox import Inbox

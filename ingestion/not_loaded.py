@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from config.file_names import spec_for
-from config.model import Feed, FileJob
+from config.jobs import FileJob
+from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.admission import Finished, why_not
 from ingestion.inbox import Inbox

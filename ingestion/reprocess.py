@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
-from config.model import FileJob, FileSpec
+from config.file_spec import FileSpec
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.quarantine import loader as quarantine_loader

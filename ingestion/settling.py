@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from config.model import FileJob, FileSpec, Stamp
+from config.file_spec import FileSpec
+from config.jobs import FileJob, Stamp
 from ingestion.places.place import Kind
 from ingestion.places.registry import place_of
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from config.model import Stamp
+from config.jobs import Stamp
 
 DONE, FAILED = "done", "failed"  # the states of a file
 BUSY_SECONDS = 2.0  # for which a locked database is waited for

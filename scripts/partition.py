@@ -16,7 +16,7 @@ if not __package__:  # run as a file
 
 from config.config_loader import get_config
 from config.errors import PipelineError
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query

@@ -17,7 +17,7 @@ import pytest
 from psycopg2 import sql
 
 from config.config_loader import DEFAULT_CONFIG, get_config
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.embedded_server import EmbeddedServer

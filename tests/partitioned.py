@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from config.model import PartitionBy
+from config.expected_file import PartitionBy
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema

@@ -18,7 +18,8 @@ from typing import Self, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from config.model import FileOutcome, Stage, Status
+from config.jobs import FileOutcome, Status
+from config.model import Stage
 from config.settings import PipelineConfig
 
 T = TypeVar("T")

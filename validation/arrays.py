@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from config.model import INT_LIMITS, SqlType
+from config.sql_types import INT_LIMITS, SqlType
 from validation.json_values import UnfitError, check_text, each_value
 
 _NOT_PLAIN = re.compile(r'["\\]')

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.file_spec import FileSpec
 from config.key import FILE_ID, FILE_ROW
-from config.model import FileSpec, Stage
+from config.model import Stage
 
 __all__ = ["FILE_ID", "FILE_ROW"]
 

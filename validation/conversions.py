@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype, ReadOptions
+from config.model import Dtype
+from config.read_options import ReadOptions
+from config.schema import Column
 from validation.canonical import all_tidied
 from validation.casting import cast_each, only
 from validation.decimals import beyond_double, fits, stored_text

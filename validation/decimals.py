@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import SqlType
+from config.sql_types import SqlType
 from validation.casting import only
 
 _DIGITS_OF_DECIMAL256 = 76

@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import INT_LIMITS, Column, Dtype
+from config.model import Dtype
 from config.origins import Origin, text_of
+from config.schema import Column
 from config.settings import PipelineConfig
+from config.sql_types import INT_LIMITS
 from validation.arrays import as_arrays
 from validation.conversions import Converted, convert
 from validation.json_values import jsonb_masks

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from config.drift import Change, ChangeKind
 from config.errors import FileRejected
-from config.model import Column, Schema
+from config.schema import Column, Schema
 from validation.strays import looks_personal
 
 FAIL, NULL = "fail", "null"

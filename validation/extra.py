@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from config.model import EXTRA, Column, Dtype, Schema
+from config.model import Dtype
+from config.schema import EXTRA, Column, Schema
 from validation.batch import Chunk, Rejection
 from validation.json_values import is_json, jsonb_problem
 

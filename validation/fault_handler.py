@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from config.model import FileSpec, Stage
+from config.file_spec import FileSpec
+from config.model import Stage
 from validation.batch import Reason, Rejection
 from validation.pii_handler import PiiHandler
 

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.file_spec import FileSpec
 from config.key import Key
-from config.model import FileSpec
 from validation.batch import Batch
 
 _TO_ESCAPE = np.array([byte < 0x20 or byte in b'"\\' for byte in range(256)])

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 
 from config.drift import Change, ChangeKind
-from config.model import EXTRA, Column, Dtype, FileSpec
+from config.file_spec import FileSpec
+from config.model import Dtype
+from config.schema import EXTRA, Column
 from validation.batch import Chunk
 from validation.conversions import convert
 from validation.drift import likely_renames

@@ -7,7 +7,7 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import ReadOptions
+from config.read_options import ReadOptions
 from validation.casting import only
 
 _BLANKS = "[ \u00a0\u2009\u202f]"  # the blanks that group digits: also those that break no line

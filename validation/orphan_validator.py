@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import ForeignKey, Stage
+from config.key import ForeignKey
+from config.model import Stage
 from validation.batch import Batch, MissingParent
 from validation.conversions import as_mask
 from validation.key_values import key_text, values_of

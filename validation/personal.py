@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.file_spec import FileSpec
 from config.key import Key
-from config.model import Column, FileSpec
+from config.schema import Column
 from config.settings import PipelineConfig
 from validation.conversions import convert
 from validation.key_values import joined, joined_value

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from phonenumbers import SUPPORTED_REGIONS, PhoneMetadata
 from pydantic import AfterValidator
 
-from config.model import Column, Model
+from config.model import Model
+from config.schema import Column
 
 
 def _known(region: str) -> str:

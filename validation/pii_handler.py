@@ -9,7 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from config.model import EXTRA, FileSpec, PiiKind
+from config.file_spec import FileSpec
+from config.model import PiiKind
+from config.schema import EXTRA
 from validation.canonical import canonical
 from validation.extra import masked
 from validation.phones import PhoneForm, form_of

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype, Stage
+from config.model import Dtype, Stage
+from config.schema import Column
 from validation.batch import Batch
 from validation.conversions import as_mask
 from validation.rules import RULES

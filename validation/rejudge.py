@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from config.file_spec import FileSpec
 from config.former_rules import todays_rule
-from config.model import Column, FileSpec, Stage
+from config.model import Stage
+from config.schema import Column
 from validation.batch import Batch, Chunk, Reason
 from validation.conversions import convert
 from validation.extra import in_todays_columns

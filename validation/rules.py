@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from config.model import Column, Dtype, Model, Schema
+from config.model import Dtype, Model
+from config.schema import Column, Schema
 from config.settings import PipelineConfig
 from validation import phones
 from validation.phones import PhoneForm

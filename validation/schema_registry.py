@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.config_loader import get_config
-from config.model import Schema
+from config.schema import Schema
 from config.settings import PipelineConfig
 
 

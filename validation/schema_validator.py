@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import INT_LIMITS, Column, Dtype, Stage
+from config.model import Dtype, Stage
+from config.schema import Column
+from config.sql_types import INT_LIMITS
 from validation.arrays import as_arrays
 from validation.batch import Batch
 from validation.conversions import Converted, as_mask, convert

@@ -7,7 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from config.model import INT_LIMITS, Column, Dtype, FileSpec
+from config.file_spec import FileSpec
+from config.model import Dtype
+from config.schema import Column
+from config.sql_types import INT_LIMITS
 from validation.canonical import plain
 from validation.rules import RULES
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from config.model import Feed, FileSpec
+from config.file_spec import FileSpec
+from config.model import Feed
 from validation.batch import Batch, Chunk
 from validation.batch_records_validator import validate_batch_records
 from validation.duplicates import reject_duplicates

@@ -17,7 +17,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from config.errors import PipelineError, WarehouseUnavailable
-from config.model import Feed, Stage, Status
+from config.jobs import Status
+from config.model import Feed, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from utils.logger import get_logger

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from config.errors import ConfigError
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from ingestion.places.registry import place_of
 

@@ -19,7 +19,9 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_names import spec_for
-from config.model import Feed, FileSpec, ForeignKey, Stage
+from config.file_spec import FileSpec
+from config.key import ForeignKey
+from config.model import Feed, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.fk_checker import check_fk

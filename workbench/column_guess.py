@@ -10,11 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Dtype, FileSpec, ReadOptions
+from config.file_spec import FileSpec
+from config.model import Dtype
+from config.read_options import ReadOptions
 from workbench.date_guess import DAY, MONTH, YEAR, Dates, are_dates_of_many_kinds, guess_dates
 from workbench.dialect_guess import NULL_WORDS, Numbers, guess_numbers
-from workbench.guesses import blanked, guess
+from workbench.guesses import guess
 from workbench.samples import Sample
+from workbench.value_tests import blanked
 
 LONGEST_DATE = 40  # characters
 _WAYS = {DAY: "the day", MONTH: "the month", YEAR: "the year"}

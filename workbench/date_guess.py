@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype, ReadOptions
+from config.model import Dtype
+from config.read_options import ReadOptions
+from config.schema import Column
 from validation.conversions import convert
 
 MOSTLY = 0.6  # of the values, that it is told that they are dates

@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype, ReadOptions
+from config.model import Dtype
+from config.read_options import ReadOptions
+from config.schema import Column
 from validation.conversions import convert
 
 NULL_WORDS = frozenset(

@@ -9,7 +9,9 @@ import typer
 
 from config.drift import Change, ChangeKind
 from config.errors import ConfigError, PipelineError
-from config.model import EXTRA, Dtype, FileSpec
+from config.file_spec import FileSpec
+from config.model import Dtype
+from config.schema import EXTRA
 from config.settings import PipelineConfig
 from datawarehouse import drift_log
 from datawarehouse.adoption import Adopted, back_fill, give_column

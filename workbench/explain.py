@@ -12,8 +12,11 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, FileChanged, FileRejected
+from config.expected_file import Derivation
+from config.file_spec import FileSpec
 from config.key import ROW_COLUMN, in_words
-from config.model import Column, Derivation, Dtype, FileSpec
+from config.model import Dtype
+from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql, reports
 from ingestion.file_reader import read_chunks

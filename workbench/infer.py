@@ -14,11 +14,12 @@ import typer
 from psycopg2 import sql
 
 from config.errors import ConfigError, FileChanged, FileRejected, PipelineError
-from config.file_names import unpacked_name
-from config.file_specs import RESERVED_TABLES, logical_stem
+from config.file_names import logical_stem, unpacked_name
+from config.file_spec import FileSpec
 from config.key import ROW_KEY
-from config.model import Feed, FileSpec
+from config.model import Feed
 from config.settings import PipelineConfig
+from config.table_names import RESERVED_TABLES
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import rows_by_key
 from ingestion.formats.registry import FORMATS
@@ -26,7 +27,6 @@ from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
 from workbench.arguments import insist_on
 from workbench.column_guess import guess_columns
-from workbench.guesses import blanked
 from workbench.infer_keys import add_foreign_keys
 from workbench.infer_proof import put_to_the_proof
 from workbench.infer_write import write_types
@@ -36,6 +36,7 @@ from workbench.output import AsJson, print_json, say
 from workbench.proposal import Proposal, as_yaml, flow, together
 from workbench.samples import ALL_ROWS, Sample, take_sample
 from workbench.session import EXIT_OK, checked_config, command, open_warehouse
+from workbench.value_tests import blanked
 
 ROWS = 10_000  # to judge by
 ENOUGH_THERE = 0.5  # this share of the values must be keys of the parent: some parents come later

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from config.file_spec import FileSpec
 from config.file_specs import build_file_specs
 from config.keys_check import KEY_DTYPES
-from config.model import Column, Dtype, FileSpec
+from config.model import Dtype
+from config.schema import Column
 from config.settings import ConfigFile, PipelineConfig
 from ingestion.file_reader import read_chunks
 from ingestion.places.registry import opened

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from config.errors import ConfigError
 from config.key import ROW_KEY
 from config.settings import PipelineConfig
-from workbench.guesses import FEW
 from workbench.proposal import Proposal
 from workbench.trial import Trial, spec_of, tried
+from workbench.value_tests import FEW
 
 MOST_TRIES = 6
 # Held against a value by its column's type: text takes it as it is.

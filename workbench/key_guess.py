@@ -11,10 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.file_spec import FileSpec
 from config.key import ROW_KEY
-from config.model import FileSpec
-from workbench.guesses import FEW, may_be_key, pii_of
+from config.model import Dtype
+from workbench.pii_guess import pii_of
+from workbench.value_tests import FEW, MOST, all_like, any_like, blanked, mostly, share
 
+LONGEST_KEY = 64  # characters; what is longer describes
 ENOUGH_ROWS = 20  # of fewer, that a value never comes twice says little
 MOST_COLUMNS = 12  # that are tried in pairs
 _ENDINGS = ("id", "uuid", "guid", "key", "code", "no", "nr", "number", "sku", "ref")
@@ -54,7 +57,9 @@ def guess_key(sample: pa.Table, name: str) -> KeyGuess:
     Never an amount, a time, a description or personal data. Exports have bad rows: an id of its own may be empty
     or come twice in one row of twenty.
     """
-    texts = {column: _text(sample.column(column)) for column in sample.column_names}
+    texts = {
+        column: blanked(sample.column(column).combine_chunks().cast(pa.string())) for column in sample.column_names
+    }
     fit = {c: t for c, t in texts.items() if may_be_key(t) and pii_of(c, t.drop_null()) is None}
     without = {c: sample.num_rows - pc.count_distinct(t, mode="only_valid").as_py() for c, t in fit.items()}
     own = _first(fit, lambda c: _is_own(c, name) and without[c] <= FEW * sample.num_rows)
@@ -98,10 +103,21 @@ def refers_to_its_own(column: str) -> bool:
     return _OF_ITS_OWN.search(snake(column)) is not None
 
 
-def _text(values: pa.ChunkedArray) -> pa.Array:
-    """Without blanks around it; what is empty is null."""
-    text = pc.utf8_trim_whitespace(values.combine_chunks().cast(pa.string()))
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+def may_be_key(text: pa.Array) -> bool:
+    """Can the values be keys? Not amounts, times, truth values, or texts that describe."""
+    values = text.drop_null()
+    if len(values) == 0 or pc.max(pc.utf8_length(values)).as_py() > LONGEST_KEY:
+        return False
+    if share(values, pc.match_substring_regex(values, r"\s")) > MOST:
+        return False
+    some = values.slice(0, 1000)
+    whole = mostly(Dtype.INT, some)
+    if mostly(Dtype.BOOL, some) or mostly(Dtype.DATETIME, some):
+        return whole
+    return whole or not (
+        mostly(Dtype.FLOAT, some)
+        or (all_like(some, r"^[^A-Za-z]*[0-9][^A-Za-z]*$") and any_like(some, "[.,$€%:]"))
+    )
 
 
 def _first(columns: Sequence[str] | dict[str, pa.Array], fits: Callable[[str], bool]) -> str | None:

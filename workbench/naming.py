@@ -6,8 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from config.file_specs import LINEAGE_COLUMNS, MALFORMED_COLUMN, SYSTEM_COLUMNS
 from config.key import ROW_COLUMN, ROW_KEY
+from config.table_names import LINEAGE_COLUMNS, MALFORMED_COLUMN, SYSTEM_COLUMNS
 
 LONGEST = 60  # bytes: PostgreSQL has 63, and a second one of the name gets a number
 _OURS = {

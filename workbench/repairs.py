@@ -11,7 +11,7 @@ import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
-from config.model import FileJob, Status
+from config.jobs import FileJob, Status
 from config.settings import PipelineConfig
 from datawarehouse.erasure import erase as erase_person
 from datawarehouse.undo import lock_file

@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from config.errors import FileRejected
-from config.model import Column, Drift, Dtype, ReadOptions, Schema
+from config.model import Dtype
+from config.read_options import ReadOptions
+from config.schema import Column, Drift, Schema
 from ingestion.file_reader import byte_stream, read_chunks
 from ingestion.formats.format import Format
 from ingestion.formats.registry import FORMATS, options_of

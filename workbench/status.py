@@ -11,7 +11,7 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, PipelineError, WarehouseUnavailable
-from config.model import FileJob
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from ingestion.not_loaded import look_through

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from config.errors import ConfigError, FileChanged, FileRejected
+from config.file_spec import FileSpec
 from config.file_specs import build_file_specs
-from config.model import Feed, FileSpec
+from config.model import Feed
 from config.settings import ConfigFile, PipelineConfig
 from ingestion.file_reader import read_chunks
 from ingestion.places.registry import opened

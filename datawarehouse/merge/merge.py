@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import pyarrow as pa
 
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from datawarehouse.queries import query
 
 
 class Merge(ABC):
     """One way, for one kind of file. sql/merge_NAME.sql has the parts of the loader's statements that are its own.
 
-    These are `create_seen`, `repeats`, `or_seen`, `remember`, `newer` and `time`; sql/loader.sql puts them in. By
-    `newer` no row is newer than itself: a row that was put in place is told from one that was left out by that.
+    These are `create_seen`, `repeats`, `or_seen`, `remember`, `newer`, `older` and `time`. By `newer` no row
+    is newer than itself: a row that was put in place is told from one that was left out by that.
     """
 
-    name: ClassVar[str]
+    name: str
 
     def __init__(self, spec: FileSpec) -> None:
         self._spec = spec

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from config.model import FileSpec, Keep
+from config.file_spec import FileSpec
+from config.model import Keep
 from datawarehouse.merge.first import First
 from datawarehouse.merge.latest import Latest
 from datawarehouse.merge.merge import Merge

@@ -9,7 +9,9 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, PipelineError
-from config.model import Column, FileSpec, Stage
+from config.file_spec import FileSpec
+from config.model import Stage
+from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse.erasure import read_erasures
 from datawarehouse.queries import query

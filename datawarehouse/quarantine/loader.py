@@ -13,7 +13,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import PipelineError
 from config.file_names import storable
-from config.model import FileJob, FileSpec
+from config.file_spec import FileSpec
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from validation.batch import MissingParent, Rejection

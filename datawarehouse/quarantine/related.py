@@ -9,7 +9,7 @@ import pyarrow as pa
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.quarantine.waits import has_come
 from datawarehouse.queries import query

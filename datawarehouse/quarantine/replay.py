@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.quarantine.desk import Row, lock, spec_of
 from datawarehouse.quarantine.settlement import MissingParents, Settled, Settlement

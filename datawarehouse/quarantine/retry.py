@@ -7,7 +7,8 @@ import threading
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec, Stage
+from config.file_spec import FileSpec
+from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.db_connection import Warehouse

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileSpec, Stage
+from config.file_spec import FileSpec
+from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.desk import REPLAYED, TRUE_ORPHAN, Row, clear_waits, note

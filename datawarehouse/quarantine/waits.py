@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from psycopg2 import sql
 
-from config.model import Column, Dtype, FileSpec, ForeignKey
+from config.file_spec import FileSpec
+from config.key import ForeignKey
+from config.model import Dtype
+from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.queries import query

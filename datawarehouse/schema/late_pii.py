@@ -14,7 +14,8 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
-from config.model import Column, FileSpec
+from config.file_spec import FileSpec
+from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role

@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeEngine
 NOW = sa.text("now()")
 # CHECKs of earlier versions, dropped where they are found. A CHECK that changes gets a new name: PostgreSQL writes
 # its text in a way of its own, which can't be compared.
-FORMER_CHECKS = frozenset({"pipeline_file_log_status", "pipeline_file_log_parts"})
+FORMER_CHECKS = frozenset({"pipeline_file_log_status", "pipeline_file_log_parts", "pipeline_file_log_counts"})
 
 
 def calendar_tables(metadata: sa.MetaData) -> None:
@@ -56,7 +56,8 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
             "inserted_records",
             "already_present",
             "updated_records",
-            "changed_records",  # of already_present, how many had other values
+            "changed_records",  # of already_present, how many had other values, and were not applied
+            "stale_records",  # of already_present, how many were older than what is there
             "duplicate_count",
             "orphan_count",  # as found; resolved_orphans of them were loaded later
             "resolved_orphans",
@@ -76,12 +77,20 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("source_table", sa.Text(), nullable=False),
         sa.Column("status", sa.String(10), nullable=False),
         *counts,
+        sa.Column(
+            "unchanged_records",
+            sa.BigInteger(),
+            sa.Computed("already_present - changed_records - stale_records", persisted=True),
+        ),
         sa.Column("rejection_stage", sa.String(10)),
         sa.Column("error", sa.Text()),
         sa.Column("duration_ms", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("pii_key_id", sa.String(8)),
         sa.Column("spec_hash", sa.String(32), nullable=False),
         sa.Column("backup_written", sa.Boolean(), nullable=False, server_default=sa.true()),
+        # Its place among the files of its table, UTC: file_order.py. Of files of earlier versions it is not known.
+        sa.Column("as_of", sa.DateTime(), nullable=False, server_default="-infinity"),
+        sa.Column("modified_at", sa.DateTime(), nullable=False, server_default="-infinity"),
         sa.Column("processed_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
         sa.UniqueConstraint("logical_name", "file_hash", "file_size", name="pipeline_file_log_content"),
         sa.CheckConstraint("status IN ('success', 'failed', 'undone')", name="pipeline_file_log_states"),
@@ -92,10 +101,11 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         ),
         sa.CheckConstraint(
             "duplicate_count + orphan_count - resolved_orphans - resolved_records <= quarantined"
-            " AND resolved_orphans <= orphan_count AND changed_records <= already_present",
-            name="pipeline_file_log_counts",
+            " AND resolved_orphans <= orphan_count AND changed_records + stale_records <= already_present",
+            name="pipeline_file_log_shares",
         ),
         sa.Index("pipeline_file_log_processed_at", "processed_at"),
+        sa.Index("pipeline_file_log_order", "source_table", "as_of"),
         sa.Index("pipeline_file_log_path", "file_path", postgresql_using="hash"),  # of any length
         sa.Index(
             "pipeline_file_log_no_row",

@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import Collision, WarehouseUnavailable
-from config.model import FileSpec
+from config.file_spec import FileSpec
 from config.partitioning import bounds, intervals
 from config.settings import PipelineConfig
 from datawarehouse import key_sql

@@ -12,9 +12,13 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
+from config.expected_file import Derivation
+from config.file_spec import FileSpec
 from config.key import ROW_COLUMN, ForeignKey
-from config.model import Column, Derivation, Dtype, FileSpec, SqlType
+from config.model import Dtype
+from config.schema import Column
 from config.settings import PipelineConfig
+from config.sql_types import SqlType
 from datawarehouse.schema.own_tables import NOW, calendar_tables, pipeline_tables
 
 _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.file_spec import FileSpec
 from config.key import ROW_COLUMN
-from config.model import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 

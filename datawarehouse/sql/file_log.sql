@@ -41,9 +41,27 @@ DELETE FROM pipeline_file_log WHERE file_id = %(file_id)s AND status IN ('failed
 INSERT INTO pipeline_file_log (
     file_id, file_name, file_path, file_hash, file_size, file_type, logical_name, source_table, status,
     total_records, valid_records, quarantined, inserted_records, already_present, updated_records, changed_records,
-    duplicate_count, orphan_count, rejection_stage, error, duration_ms, pii_key_id, spec_hash, backup_written)
+    stale_records, duplicate_count, orphan_count, rejection_stage, error, duration_ms, pii_key_id, spec_hash,
+    backup_written, as_of, modified_at)
 OVERRIDING SYSTEM VALUE
 VALUES %s
+
+-- name: later_than
+-- Of files in hand and of those of the log: the table's files that are later in their order, which is that of
+-- file_order.py.
+WITH asked AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(as_of)s::timestamp[], %(modified_at)s::timestamp[], %(name)s::text[],
+                         %(md5)s::text[]) AS f (file_id, as_of, modified_at, name, md5)
+    UNION ALL
+    SELECT file_id, as_of, modified_at, file_name, file_hash FROM pipeline_file_log
+    WHERE file_id = ANY (%(logged)s::bigint[])
+)
+SELECT a.file_id, array_agg(l.file_id ORDER BY l.file_id)
+FROM asked a
+JOIN pipeline_file_log l ON l.source_table = %(table)s AND l.status = 'success'
+    AND (l.as_of, l.modified_at, l.file_name COLLATE "C", l.file_hash COLLATE "C")
+        > (a.as_of, a.modified_at, a.name COLLATE "C", a.md5 COLLATE "C")
+GROUP BY 1
 
 -- name: own_rows
 -- Rows of {table} that are a file's; and whether any file has updated rows of the table, which makes them its own.
@@ -63,6 +81,8 @@ SET valid_records = total_records - %(quarantined)s,
     updated_records = %(updated)s,
     already_present = total_records - %(quarantined)s - %(inserted)s - %(updated)s,
     changed_records = least(changed_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s),
+    stale_records = least(stale_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s
+                          - least(changed_records, total_records - %(quarantined)s - %(inserted)s - %(updated)s)),
     orphan_count = %(orphans)s,
     resolved_orphans = %(resolved_orphans)s,
     resolved_records = %(resolved_records)s,
@@ -84,7 +104,7 @@ WHERE l.file_id = n.file_id AND n.rows > 0
 -- file's, when it was reprocessed.
 UPDATE pipeline_file_log
 SET status = 'undone', error = %(error)s, total_records = 0, valid_records = 0, quarantined = 0,
-    inserted_records = 0, already_present = 0, updated_records = 0, changed_records = 0, duplicate_count = 0,
+    inserted_records = 0, already_present = 0, updated_records = 0, changed_records = 0, stale_records = 0, duplicate_count = 0,
     orphan_count = 0, resolved_orphans = 0, resolved_records = 0, backup_written = false,
     processed_at = coalesce(%(refused_at)s, processed_at)
 WHERE file_id = %(file_id)s

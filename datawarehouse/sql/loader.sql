@@ -23,23 +23,25 @@ TRUNCATE {stage}
 
 -- name: look
 -- Which staged rows have a key that is there already. `own`: the row that is there is of the same file. `repeats`: the
--- file has brought the same before. Others are newer than the row that is there, or not, and then perhaps with other
--- values than an earlier file's.
+-- file has brought the same before. Others are newer than the row that is there, or older, or neither: then perhaps
+-- with other values than another file's. Of rows of one file with one key the older ones are stale, whichever came first.
 WITH found AS (
     SELECT s.{row} AS number, {staged_key}, t._file_id = s._file_id AS own, {repeats} {or_seen} AS repeats,
-           {newer_than_there} AS newer, {changed} AS changed{time}
+           {newer_than_there} AS newer, {changed} AS changed, {older} AS older{time}
     FROM {stage} AS s
     {there} {seen_join}
 ){remember}
 SELECT count(*) FILTER (WHERE NOT repeats),
-       count(*) FILTER (WHERE NOT repeats AND NOT newer AND NOT own AND changed),
+       count(*) FILTER (WHERE NOT repeats AND NOT newer AND NOT own AND changed AND NOT older),
        coalesce(array_agg(number) FILTER (WHERE repeats), '{{}}'),
        coalesce(array_agg(number) FILTER (WHERE NOT repeats AND newer), '{{}}'),
        coalesce(array_agg(number) FILTER (WHERE NOT repeats AND (own OR NOT newer) AND {list_rows}), '{{}}'),
        coalesce(array_agg(number) FILTER (WHERE NOT repeats AND newer AND NOT own AND {list_rows}), '{{}}'),
-       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND NOT newer AND NOT own AND changed AND {list_rows}),
-                '{{}}'),
-       count(*) FILTER (WHERE NOT repeats AND newer AND own)
+       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND NOT newer AND NOT own AND changed AND NOT older
+                                          AND {list_rows}), '{{}}'),
+       count(*) FILTER (WHERE NOT repeats AND newer AND own),
+       count(*) FILTER (WHERE NOT repeats AND (older OR (newer AND own))),
+       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND (older OR (newer AND own)) AND {list_rows}), '{{}}')
 FROM found
 
 -- name: or_seen_distributed

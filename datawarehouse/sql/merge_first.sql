@@ -16,5 +16,8 @@ OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} OFFSET 0)
 -- name: newer
 false
 
+-- name: older
+false
+
 -- name: time
 

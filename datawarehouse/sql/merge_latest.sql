@@ -1,8 +1,8 @@
--- Parts of sql/loader.sql where a newer row replaces the one that is there (merge/latest.py).
+-- Parts of sql/loader.sql where a newer row replaces the one that is there (merge/latest.py, by a column of times).
 
 -- name: create_seen
 -- Versions that the file has brought, and that are not in the table.
-CREATE TEMPORARY TABLE {seen} ({seen_columns}, version timestamp, PRIMARY KEY ({seen_key}, version)) ON COMMIT DROP
+CREATE TEMPORARY TABLE {seen} ({seen_columns}, version {newer_type}, PRIMARY KEY ({seen_key}, version)) ON COMMIT DROP
 
 -- name: repeats
 t._file_id = s._file_id AND t.{newer} IS NOT DISTINCT FROM s.{newer}
@@ -20,8 +20,12 @@ OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} AND k.version = coalesce(s.
     ON CONFLICT DO NOTHING)
 
 -- name: newer
--- A known time is newer than an unknown one.
-s.{newer} IS NOT NULL AND (t.{newer} IS NULL OR t.{newer} < s.{newer})
+-- A known time is newer than an unknown one. Of two values at one time, that of the later file stands.
+(s.{newer} IS NOT NULL AND (t.{newer} IS NULL OR t.{newer} < s.{newer})
+ OR s.{newer} IS NOT DISTINCT FROM t.{newer} AND {is_later} AND {changed})
+
+-- name: older
+t.{newer} IS NOT NULL AND (s.{newer} IS NULL OR s.{newer} < t.{newer})
 
 -- name: time
 , s.{newer} AS version, t.{newer} AS version_there

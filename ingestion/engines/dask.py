@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Self
 
 from config.errors import ConfigError, Stopped
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import ExecutionConfig, PipelineConfig
 from ingestion.engines.crossing import unpack
 from ingestion.engines.dask_worker import WORKER_POOL, Answer, Call, config_id, perform

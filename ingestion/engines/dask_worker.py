@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from config.config_loader import get_config
 from config.errors import ConfigError, WarehouseUnavailable
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig, PoolConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.engines.crossing import Packed, pack

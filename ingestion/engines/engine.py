@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from ingestion.group_load import Together
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from config.errors import FileRejected
-from config.model import Schema, Stage
+from config.model import Stage
+from config.schema import Schema
 from ingestion.formats.csv_blocks import MAX_LINE_BYTES, Blocks
 from ingestion.formats.csv_comments import Comments
 from ingestion.formats.csv_escapes import Escapes, hidden_line_ends

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from config.errors import FileRejected
-from config.model import Schema
+from config.schema import Schema
 from ingestion.formats.csv_escapes import Escapes
 from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.csv_records import NO_QUOTE, Grammar, unquoted

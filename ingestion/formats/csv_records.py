@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype
+from config.model import Dtype
+from config.schema import Column
 from validation.conversions import convert
 
 BAD_QUOTES, TOO_FEW, TOO_MANY = "bad_quotes", "too_few_fields", "too_many_fields"

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype
+from config.model import Dtype
+from config.schema import Column
 from ingestion.formats.typed_text import (
     MOST_EXACT,
     TypedOptions,

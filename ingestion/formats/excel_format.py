@@ -12,7 +12,8 @@ import pyarrow as pa
 from pydantic import AfterValidator, Field
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, Schema, Stage
+from config.model import Dtype, Stage
+from config.schema import Column, Schema
 from ingestion.formats.csv_records import TOO_MANY
 from ingestion.formats.excel_book import Sheet, opened_sheet, shown_sheets
 from ingestion.formats.excel_cells import as_text

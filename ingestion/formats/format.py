@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, ClassVar
 
-from config.model import Model, Schema
+from config.model import Model
+from config.schema import Schema
 from validation.batch import Chunk
 
 

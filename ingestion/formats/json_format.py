@@ -12,7 +12,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from config.errors import FileRejected
-from config.model import EXTRA, Column, Model, NullWords, Schema, Stage
+from config.model import Model, Stage
+from config.read_options import NullWords
+from config.schema import EXTRA, Column, Schema
 from ingestion.formats.encoding import UTF8, TextOptions, sniffed_text
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records

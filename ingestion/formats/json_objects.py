@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import UNSET, Raw
 
-from config.model import Column, Dtype, Schema
+from config.model import Dtype
 from config.origins import path_in_record
+from config.schema import Column, Schema
 from ingestion.formats.json_record import Fields, decode_record
 from ingestion.formats.plain_records import PlainRecord, PlainRecords
 from validation.extra import of_sources

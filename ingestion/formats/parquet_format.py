@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, Schema, Stage
+from config.model import Dtype, Stage
+from config.schema import Column, Schema
 from ingestion.formats.format import Format
 from ingestion.formats.parquet_text import UnfitTypeError, as_text, is_number
 from ingestion.formats.spool import seekable, size_of

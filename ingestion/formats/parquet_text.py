@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.model import Column, Dtype
+from config.model import Dtype
+from config.schema import Column
 from ingestion.formats.typed_text import TypedOptions, doubles_as_text, numbers_as_declared, times_as_text
 
 _PLAIN = Column(name="nested", dtype=Dtype.STR)

@@ -9,8 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from config.errors import ConfigError, FileRejected
-from config.file_specs import logical_stem
-from config.model import FileSpec, Model, ReadOptions
+from config.file_names import logical_stem
+from config.file_spec import FileSpec
+from config.model import Model
+from config.read_options import ReadOptions
 from config.settings import PipelineConfig, ReaderConfig
 from ingestion.formats.csv_format import CsvFormat
 from ingestion.formats.excel_format import ExcelFormat

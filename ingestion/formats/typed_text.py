@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from config.date_formats import EPOCH, EPOCH_MS, ISO
-from config.model import TIMES, Column, Dtype, Model
+from config.model import TIMES, Dtype, Model
+from config.schema import Column
 from validation.casting import only
 
 MOST_EXACT = 2**53  # a double holds every whole number up to here

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from config.errors import FileChanged, FileRejected
-from config.model import Stamp
+from config.jobs import Stamp
 from utils import metrics
 
 COPY_BYTES = 8 << 20

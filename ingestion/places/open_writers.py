@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from config.model import Stamp
+from config.jobs import Stamp
 
 _INT64 = 2**63 - 1  # what SQLite can hold
 

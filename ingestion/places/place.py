@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path, PosixPath
 from typing import IO, NamedTuple, Protocol
 
-from config.model import Stamp
+from config.jobs import Stamp
 from ingestion.places.left_alone import is_ignored_folder
 from ingestion.places.open_file import OpenFile, copied
 

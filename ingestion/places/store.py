@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-from config.model import Stamp
+from config.jobs import Stamp
 from ingestion.places.left_alone import is_ignored_folder, is_in_ignored_folder
 from ingestion.places.place import Found, Kind, Place, UrlPath
 

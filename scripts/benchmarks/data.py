@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from config.model import Schema
+from config.schema import Schema
 from scripts.benchmarks.server import CITIES, DRIVERS, REGIONS, RESTAURANTS
 
 BAD_SHARE, DUPLICATE_SHARE = 0.03, 0.01

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from config.model import ReadOptions
+from config.read_options import ReadOptions
 from scripts.benchmarks.data import blocks, write_csv
 from scripts.benchmarks.load_cases import ALL_CUSTOMERS, ORDERS, empty_tables, timed_load, warm_up
 from scripts.benchmarks.measures import RATIO, Measure, ratios

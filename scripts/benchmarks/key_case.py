@@ -14,7 +14,7 @@ import yaml
 from psycopg2 import sql
 
 from config.config_loader import get_config
-from config.model import Status
+from config.jobs import Status
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
 from ingestion.file_load import FileLoad

@@ -10,7 +10,10 @@ import numpy as np
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileJob, FileSpec, ReadOptions, Schema
+from config.file_spec import FileSpec
+from config.jobs import FileJob
+from config.read_options import ReadOptions
+from config.schema import Schema
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_load import FileLoad

@@ -9,7 +9,8 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from config.model import FileJob, FileSpec
+from config.file_spec import FileSpec
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.places.registry import place_of

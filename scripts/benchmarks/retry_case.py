@@ -7,7 +7,7 @@ import os
 import time
 from typing import NamedTuple
 
-from config.model import Status
+from config.jobs import Status
 from datawarehouse.quarantine.retry import OrphanRetry
 from ingestion.file_load import FileLoad
 from scripts.benchmarks.daemon import peak_megabytes

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import main
 from config.config_loader import get_config
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup

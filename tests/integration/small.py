@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from config.config_loader import get_config
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
@@ -59,11 +59,11 @@ class Small:
         path.write_text(yaml.safe_dump(settings_of(types, **sections)))
         return get_config(path)
 
-    def job(self, name: str, rows: Sequence[Sequence[Any]] | str) -> FileJob:
-        """A file of type `name`: CSV lines, or rows in the order of its columns."""
+    def job(self, name: str, rows: Sequence[Sequence[Any]] | str, folder: str = "") -> FileJob:
+        """A file of type `name`: CSV lines, or rows in the order of its columns. `folder`: as in 2026-02-20/10."""
         spec = self.config.by_logical_name[name]
-        path = self.home / str(next(_numbers)) / spec.pattern
-        path.parent.mkdir()
+        path = self.home / str(next(_numbers)) / folder / spec.pattern
+        path.parent.mkdir(parents=True)
         names = [column.name for column in spec.schema.columns]
         if not isinstance(rows, str) and path.suffix == ".json":
             rows = json.dumps([dict(zip(names, row, strict=True)) for row in rows])
@@ -72,8 +72,10 @@ class Small:
         path.write_text(rows, encoding="utf-8")
         return FileJob(path, spec, 0, 0)
 
-    def load(self, name: str, rows: Sequence[Sequence[Any]] | str, chunk_rows: int = 10_000) -> FileOutcome:
-        return self.loader(chunk_rows).run(self.job(name, rows))
+    def load(
+        self, name: str, rows: Sequence[Sequence[Any]] | str, chunk_rows: int = 10_000, folder: str = ""
+    ) -> FileOutcome:
+        return self.loader(chunk_rows).run(self.job(name, rows, folder))
 
     def loader(self, chunk_rows: int = 10_000, **options: Any) -> FileLoad:
         reader = self.config.reader.model_copy(update={"chunk_rows": chunk_rows})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config.model import FileOutcome
+from config.jobs import FileOutcome
 from ingestion.file_tracker import FileTracker
 from ingestion.retention import Retention
 from tests.acceptance.daemon import SHIPPED_CONFIG

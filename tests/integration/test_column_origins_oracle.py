@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from config.config_loader import get_config
-from config.model import FileJob
+from config.jobs import FileJob
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
 from ingestion.file_load import FileLoad

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from config.model import FileJob
+from config.jobs import FileJob
 from datawarehouse.schema_init import init_schema
 from ingestion.group_load import GroupLoad
 from tests.integration.putting_right import KEY, Site

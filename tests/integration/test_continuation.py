@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from config.model import FileSpec, Keep
+from config.file_spec import FileSpec
+from config.model import Keep
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker

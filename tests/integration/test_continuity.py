@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from config.model import Status
+from config.jobs import Status
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion import continuity as continuity_module

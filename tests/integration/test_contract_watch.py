@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from config.model import Contract, FileJob, FileOutcome, Status
+from config.expected_file import Contract
+from config.jobs import FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse

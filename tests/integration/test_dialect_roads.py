@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from config.config_loader import get_config
-from config.model import Feed, FileJob
+from config.jobs import FileJob
+from config.model import Feed
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_reader import read_file

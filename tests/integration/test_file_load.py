@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from config.errors import DataError, FileChanged, Stopped, WarehouseUnavailable
-from config.model import Column, Dtype, Feed, FileJob, FileOutcome, FileSpec, Keep, Schema, Stage, Status
+from config.file_spec import FileSpec
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Dtype, Feed, Keep, Stage
+from config.schema import Column, Schema
 from config.settings import PipelineConfig
 from datawarehouse import loader as loader_module
 from datawarehouse import row_load
@@ -187,7 +190,7 @@ def test_a_newer_row_replaces_an_older_one_where_the_configuration_says_so(
         customer(1, "newer", "2026-02-01") + customer(2, "older", "2025-01-01") + customer(3, "x", "2026-01-01")
     )
     outcome = load(warehouse, config, tmp_path, "customers.csv", header + second)
-    assert (outcome.inserted, outcome.updated, outcome.already_present, outcome.changed) == (1, 1, 1, 1)
+    assert (outcome.inserted, outcome.updated, outcome.already_present, outcome.stale) == (1, 1, 1, 1)
     assert (
         one(warehouse, "SELECT string_agg(full_name, ',' ORDER BY customer_id) FROM dim_customer") == "newer,two,x"
     )

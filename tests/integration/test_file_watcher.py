@@ -17,7 +17,8 @@ import pytest
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
-from config.model import Feed, FileJob
+from config.jobs import FileJob
+from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion import file_watcher
 from ingestion.file_tracker import FileTracker

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from config.model import FileJob, FileOutcome, Stage, Status
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Stage
 from config.settings import PipelineConfig
 from ingestion import file_report
 from ingestion.file_report import Summary, console_line, report

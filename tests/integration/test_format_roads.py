@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config.errors import Stopped
-from config.model import FileJob, Status
+from config.jobs import FileJob, Status
 from datawarehouse.db_connection import Warehouse
 from ingestion.group_load import GroupLoad
 from tests.integration.small import PII, Small

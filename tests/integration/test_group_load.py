@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from config.errors import Collision, WarehouseUnavailable
-from config.model import Contract, FileJob, FileOutcome, FileSpec, Schema, Status
+from config.expected_file import Contract
+from config.file_spec import FileSpec
+from config.jobs import FileJob, FileOutcome, Status
+from config.schema import Schema
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse

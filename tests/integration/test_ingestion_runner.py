@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from config.errors import FileRejected, Stopped, WarehouseUnavailable
-from config.model import Feed, FileJob, Status
+from config.jobs import FileJob, Status
+from config.model import Feed
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse

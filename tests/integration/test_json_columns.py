@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from config.errors import ConfigError
-from config.model import Feed, FileJob
+from config.jobs import FileJob
+from config.model import Feed
 from datawarehouse.schema_init import init_schema
 from ingestion.group_load import GroupLoad
 from tests.acceptance.daemon import SHIPPED_CONFIG

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from config.model import Column, Dtype, Feed, FileJob, FileSpec, Schema, Status
+from config.file_spec import FileSpec
+from config.jobs import FileJob, Status
+from config.model import Dtype, Feed
+from config.schema import Column, Schema
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema

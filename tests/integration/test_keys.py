@@ -11,7 +11,7 @@ import yaml
 
 from config.config_loader import get_config
 from config.errors import ConfigError
-from config.model import Content, FileJob, FileOutcome
+from config.jobs import Content, FileJob, FileOutcome
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine import retry

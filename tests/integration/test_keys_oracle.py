@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.config_loader import get_config
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema

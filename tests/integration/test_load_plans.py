@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from config.model import FileJob
+from config.jobs import FileJob
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.watched_connection import WatchedCursor
 from tests.acceptance.daemon import wait_until

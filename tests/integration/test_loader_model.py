@@ -12,20 +12,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from config.model import (
-    Column,
-    Dtype,
-    Feed,
-    FileJob,
-    FileOutcome,
-    FileSpec,
-    ForeignKey,
-    Keep,
-    PartitionBy,
-    Schema,
-    Stage,
-    Status,
-)
+from config.expected_file import PartitionBy
+from config.file_spec import FileSpec
+from config.jobs import FileJob, FileOutcome, Status
+from config.key import ForeignKey
+from config.model import Dtype, Feed, Keep, Stage
+from config.schema import Column, Schema
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.retry import OrphanRetry

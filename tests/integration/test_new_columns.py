@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.model import Status
+from config.jobs import Status
 from datawarehouse.db_connection import Warehouse
 from tests.integration.small import Small
 

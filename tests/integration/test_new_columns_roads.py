@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config.model import Status
+from config.jobs import Status
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.erasure import erase

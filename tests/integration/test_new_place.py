@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from config.model import Feed, Stamp
+from config.jobs import Stamp
+from config.model import Feed
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import reports
 from ingestion.file_watcher import StreamWatcher

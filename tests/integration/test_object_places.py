@@ -11,7 +11,8 @@ from uuid import uuid4
 import fsspec
 import pytest
 
-from config.model import Contract, Feed
+from config.expected_file import Contract
+from config.model import Feed
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.file_tracker import FileTracker

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from config.errors import FileChanged
-from config.model import Feed, Status
+from config.jobs import Status
+from config.model import Feed
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion import pipeline

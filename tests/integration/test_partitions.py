@@ -19,7 +19,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extensions import make_dsn
 
 from config.errors import Collision, ConfigError, DataError
-from config.model import FileJob, FileOutcome, Keep
+from config.jobs import FileJob, FileOutcome
+from config.model import Keep
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loader import Loader

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config.model import Status
+from config.jobs import Status
 from config.settings import DatabaseConfig
 from datawarehouse.erasure import erase, read_erasures
 from datawarehouse.quarantine.retry import OrphanRetry

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.model import FileJob
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse

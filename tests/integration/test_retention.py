@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from config.model import Feed, FileJob
+from config.jobs import FileJob
+from config.model import Feed
 from config.settings import PipelineConfig, RetentionConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup

@@ -18,7 +18,7 @@ from psycopg2.extensions import make_dsn
 
 from config.config_loader import DEFAULT_CONFIG, PROJECT_ROOT, get_config
 from config.errors import ConfigError, DataError, NumberTaken, PipelineError
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import rights
 from datawarehouse.db_connection import Warehouse

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from config.errors import ConfigError
-from config.model import Column, Dtype, FileSpec, Schema
+from config.file_spec import FileSpec
+from config.model import Dtype
+from config.schema import Column, Schema
 from config.settings import CalendarConfig, PipelineConfig, Weekday
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema.calendar import grow_dates

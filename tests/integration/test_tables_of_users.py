@@ -12,8 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.errors import ConfigError
+from config.file_spec import FileSpec
 from config.file_specs import build_file_specs
-from config.model import Column, Dtype, Feed, FileJob, FileOutcome, FileSpec, ForeignKey, Schema
+from config.jobs import FileJob, FileOutcome
+from config.key import ForeignKey
+from config.model import Dtype, Feed
+from config.schema import Column, Schema
 from config.settings import ConfigFile, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.retry import OrphanRetry

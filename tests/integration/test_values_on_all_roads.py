@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from config.model import FileJob
+from config.jobs import FileJob
 from ingestion.group_load import GroupLoad
 from tests.acceptance.daemon import SHIPPED_CONFIG
 from tests.integration.putting_right import CUSTOMERS, KEY, ORDERS, Site, customer, order

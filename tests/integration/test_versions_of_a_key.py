@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from config.model import FileOutcome, Stage
+from config.jobs import FileOutcome
+from config.model import Stage
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.retry import OrphanRetry
 from tests.integration.putting_right import CUSTOMERS, Site, customer, update_if_newer
@@ -70,7 +71,7 @@ def test_the_newest_of_a_file_takes_the_place_of_an_older_row(
 def test_a_known_time_is_newer_than_an_unknown_one(warehouse: Warehouse, tmp_path: Path) -> None:
     small = Small(warehouse, tmp_path, {"item": ITEM})
     assert books(small.load("item", [UNKNOWN])) == (1, 0, 0, 0)
-    assert books(small.load("item", [(1, "still unknown", None)])) == (0, 0, 1, 0)
+    assert books(small.load("item", [(1, "still unknown", None)])) == (0, 1, 0, 0)  # the later file's
     assert books(small.load("item", [V1])) == (0, 1, 0, 0)
     assert books(small.load("item", [(1, "unknown again", None)])) == (0, 0, 1, 0)
     assert small.rows("SELECT v FROM dim_item") == [("v1",)]

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from config.model import FileJob, FileSpec
+from config.file_spec import FileSpec
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from datawarehouse import views
 from datawarehouse.db_connection import Warehouse

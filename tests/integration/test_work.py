@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.model import FileJob, FileOutcome
+from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.watched_connection import WatchedCursor

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from config.errors import WarehouseUnavailable
-from config.model import FileJob, Status
+from config.jobs import FileJob, Status
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.engines.local import LocalEngine

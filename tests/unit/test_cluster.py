@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from config.model import FileJob, FileOutcome, Status
+from config.jobs import FileJob, FileOutcome, Status
 from config.settings import PipelineConfig
 from ingestion.engines.dask import DaskEngine
 from ingestion.engines.dask_worker import Answer

@@ -11,8 +11,9 @@ import yaml
 
 from config.config_loader import get_config
 from config.errors import ConfigError
-from config.model import Column, Dtype
+from config.model import Dtype
 from config.origins import Origin, folder_of, path_in_record
+from config.schema import Column
 from ingestion.formats import registry
 from validation import defaults, rules
 

@@ -12,10 +12,10 @@ import yaml
 from config import config_loader
 from config.config_loader import DEFAULT_CONFIG, get_config, without_pii_key
 from config.errors import ConfigError
-from config.file_names import spec_for
-from config.file_specs import logical_stem
-from config.model import Feed, SqlType
+from config.file_names import logical_stem, spec_for
+from config.model import Feed
 from config.settings import PipelineConfig
+from config.sql_types import SqlType
 from ingestion.formats import registry
 from ingestion.formats.csv_options import CsvOptions
 from validation import defaults, rules
@@ -148,7 +148,11 @@ PETS = "watcher/batch/expected_files/pets.csv"
         (f"{PETS}/derive", {"d": {"date_key": "born", "time_key": "born"}}, "derive.d: give exactly one of"),
         (f"{PETS}/derive", {"born": {"date_key": "born"}}, "derive.born: the table already has a column"),
         (f"{PETS}/indexes", ["nope"], "pets.csv.indexes: 'nope' is not a column of schemas.pets"),
-        (f"{PETS}/on_conflict", "update_if_newer", r"update_if_newer .* needs the name of a datetime column"),
+        (
+            f"{PETS}/on_conflict",
+            "update_if_newer",
+            r"newer_by: update_if_newer needs the name of a datetime column",
+        ),
         ("schemas/pets/primary_key", "nope", "schemas.pets.primary_key: 'nope' is not one of its columns"),
         ("schemas/pets/columns/0/nullable", True, "'pet_id' must be int, str, date, datetime or uuid"),
         ("schemas/pets/columns/1/name", "pet_id", "column 'pet_id' is given twice"),
@@ -341,6 +345,7 @@ BY_BORN = {"newer_by": "born"}
     [
         ({"keep": "first"}, "first"),
         ({"keep": "latest", **BY_BORN}, "latest"),
+        ({"keep": "latest"}, "latest"),
         ({"on_conflict": "update_if_newer", **BY_BORN}, "latest"),
         ({"keep": "latest", "on_conflict": "update_if_newer", **BY_BORN}, "latest"),
         ({}, "first"),
@@ -354,13 +359,15 @@ def test_what_becomes_of_a_known_key_is_said_in_either_way(home: Path, said: dic
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"keep": "latest"}, "needs the name of a datetime column"),
+        ({"keep": "latest", "newer_by": "name"}, "'name' is not a datetime or date column of schemas.pets"),
+        ({"keep": "latest", "track": ["name"]}, "track: goes with keep: history"),
+        ({"keep": "history", "track": ["named"]}, "track: 'named' is not a column of schemas.pets"),
         (
             {"keep": "latest", "on_conflict": "nothing", **BY_BORN},
             "keep: latest says another thing than on_conflict",
         ),
         ({"keep": "first", "on_conflict": "update_if_newer", **BY_BORN}, "keep: first says another thing"),
-        ({"keep": "newest"}, "keep: .*'first' or 'latest'"),
+        ({"keep": "newest"}, "keep: .*'first', 'latest' or 'history'"),
     ],
 )
 def test_two_keys_that_say_different_things_are_refused(home: Path, said: dict[str, Any], message: str) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from config.config_loader import DEFAULT_CONFIG, get_config
 from config.errors import FileRejected
-from config.model import Contract, Feed, FileSpec, Stage
+from config.expected_file import Contract
+from config.file_spec import FileSpec
+from config.model import Feed, Stage
 from ingestion.contract import (
     Arrival,
     Kind,

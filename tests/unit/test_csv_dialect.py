@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from config.config_loader import get_config
 from config.errors import ConfigError, FileRejected
-from config.model import Column, Dtype, Schema
+from config.model import Dtype
+from config.schema import Column, Schema
 from config.settings import PipelineConfig
 from ingestion.formats import csv_blocks, encoding, registry
 from ingestion.formats.csv_format import CsvFormat, read_csv

@@ -16,7 +16,8 @@ import duckdb
 import pytest
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, Schema
+from config.model import Dtype
+from config.schema import Column, Schema
 from ingestion.formats.csv_format import read_csv
 from ingestion.formats.csv_options import CsvOptions
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, Schema
+from config.model import Dtype
+from config.schema import Column, Schema
 from ingestion.formats import csv_blocks
 from ingestion.formats.csv_format import read_csv
 from ingestion.formats.csv_options import CsvOptions

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from config import errors
 from config.errors import PipelineError, WarehouseUnavailable
-from config.model import Tries
+from config.jobs import Tries
 from datawarehouse.db_errors import translate
 from ingestion.decisions import (
     Circumstances,

@@ -13,7 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from config.model import Column, Dtype, ReadOptions, SqlType
+from config.model import Dtype
+from config.read_options import ReadOptions
+from config.schema import Column
+from config.sql_types import SqlType
 from validation.arrays import as_arrays
 from validation.conversions import Converted, convert
 

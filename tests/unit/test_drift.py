@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from config.errors import FileRejected
-from config.model import Column, Drift, Dtype, Schema
+from config.model import Dtype
+from config.schema import Column, Drift, Schema
 from ingestion.formats.csv_format import read_csv
 from ingestion.formats.csv_options import CsvOptions
 from ingestion.formats.json_format import read_json

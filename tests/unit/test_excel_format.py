@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, Schema
+from config.model import Dtype
+from config.schema import Column, Schema
 from ingestion.formats.excel_format import ExcelFormat, ExcelOptions, letters
 from tests.workbooks import CellError, ods, ods_of, parquet, xls, xlsx, zipped
 

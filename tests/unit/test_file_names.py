@@ -12,7 +12,8 @@ import yaml
 from config.config_loader import DEFAULT_CONFIG, get_config
 from config.errors import ConfigError
 from config.file_names import spec_for, ties, why_unexpected
-from config.model import Feed, FileSpec
+from config.file_spec import FileSpec
+from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.master_seeder import seed_master

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.errors import FileChanged, FileRejected
-from config.model import Column, Dtype, Schema
+from config.model import Dtype
+from config.schema import Column, Schema
 from config.settings import PipelineConfig
 from ingestion.file_reader import get_file_type, read_chunks, read_file
 from ingestion.formats import csv_blocks, json_window

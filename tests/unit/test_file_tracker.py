@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from config.model import FileJob
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from ingestion import file_tracker
 from ingestion.file_tracker import FileTracker, compute_hash

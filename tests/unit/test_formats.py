@@ -15,7 +15,9 @@ import yaml
 from config.config_loader import get_config
 from config.errors import ConfigError, FileRejected
 from config.file_names import PACKINGS
-from config.model import Feed, Model, ReadOptions, Schema
+from config.model import Feed, Model
+from config.read_options import ReadOptions
+from config.schema import Schema
 from config.settings import PipelineConfig
 from ingestion.file_reader import get_file_type, read_chunks, read_file
 from ingestion.formats import registry

@@ -7,9 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from config.model import Column, Dtype, Feed, FileSpec, PiiKind, Schema
-from workbench.guesses import guess, pii_of
+from config.file_spec import FileSpec
+from config.model import Dtype, Feed, PiiKind
+from config.schema import Column, Schema
+from workbench.guesses import guess
 from workbench.key_guess import guess_key, parent_of, snake
+from workbench.pii_guess import pii_of
 
 
 def table(text: str) -> pa.Table:

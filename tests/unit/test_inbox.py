@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from config.model import Feed, FileJob
+from config.jobs import FileJob
+from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox

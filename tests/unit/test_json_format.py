@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import FileChanged, FileRejected
-from config.model import Column, Dtype, Schema
+from config.model import Dtype
+from config.schema import Column, Schema
 from ingestion.file_reader import read_chunks
 from ingestion.formats import csv_blocks, json_lines, json_window
 from ingestion.formats.json_format import read_json

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.model import Column, Dtype, Schema, Stage
+from config.model import Dtype, Stage
+from config.schema import Column, Schema
 from ingestion.formats import json_window
 from ingestion.formats.json_format import JsonOptions, read_json
 from validation.batch import Reason

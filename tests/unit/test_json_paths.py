@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import FileRejected
-from config.model import Column, Drift, Dtype, Schema
+from config.model import Dtype
+from config.schema import Column, Drift, Schema
 from ingestion.formats import json_window
 from ingestion.formats.json_format import DocumentOptions, read_json
 from ingestion.formats.plain_records import PlainRecords

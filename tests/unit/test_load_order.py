@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from config.model import FileJob
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from ingestion.load_order import LoadOrder
 

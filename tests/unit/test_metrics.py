@@ -12,7 +12,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from config.config_loader import PROJECT_ROOT
-from config.model import FileJob, FileOutcome, Stage, Status
+from config.jobs import FileJob, FileOutcome, Status
+from config.model import Stage
 from config.settings import PipelineConfig
 from ingestion.contract import Kind
 from ingestion.contract_watch import BROKEN, KEPT_AGAIN

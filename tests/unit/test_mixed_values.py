@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.model import Column, Dtype, ReadOptions
+from config.model import Dtype
+from config.read_options import ReadOptions
+from config.schema import Column
 from validation.conversions import convert
 
 COLUMNS = {

@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 from config.errors import FileRejected
 from config.file_names import spec_for
-from config.model import Column, Dtype, Feed, ReadOptions, Schema
+from config.model import Dtype, Feed
+from config.read_options import ReadOptions
+from config.schema import Column, Schema
 from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.formats import packing
 from ingestion.formats.parquet_format import ParquetFormat

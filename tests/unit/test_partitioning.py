@@ -13,7 +13,7 @@ import yaml
 
 from config.config_loader import get_config
 from config.errors import ConfigError
-from config.model import PartitionBy
+from config.expected_file import PartitionBy
 from config.partitioning import bounds, intervals
 from config.settings import PipelineConfig
 from tests.acceptance.daemon import SHIPPED_CONFIG

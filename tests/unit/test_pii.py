@@ -8,7 +8,9 @@ import hmac
 import pyarrow as pa
 import pytest
 
-from config.model import Column, Dtype, Feed, FileSpec, PiiKind, Schema
+from config.file_spec import FileSpec
+from config.model import Dtype, Feed, PiiKind
+from config.schema import Column, Schema
 from validation.canonical import canonical
 from validation.fault_handler import defused, to_json
 from validation.phones import PhoneForm

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import main
 from config.errors import FileChanged, FileRejected
-from config.model import FileJob
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.places.place import Found, Kind, Place

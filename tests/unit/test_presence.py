@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from config.model import FileJob
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.presence import announced, running

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from config.model import Column, Dtype, PiiKind, Stage
+from config.model import Dtype, PiiKind, Stage
+from config.schema import Column
 from tests.unit.test_validation import DATES, make_spec
 from validation.batch import Reason
 from validation.rejudge import Refused, judge_again

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.model import Column, Dtype, Feed, FileSpec, PiiKind, Schema
+from config.file_spec import FileSpec
+from config.model import Dtype, Feed, PiiKind
+from config.schema import Column, Schema
 from validation.pii_handler import PiiHandler
 from validation.strays import looks_personal
 

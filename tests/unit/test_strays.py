@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.model import Column, Dtype, Feed, FileSpec, ForeignKey, PiiKind, Schema, Stage
+from config.file_spec import FileSpec
+from config.key import ForeignKey
+from config.model import Dtype, Feed, PiiKind, Stage
+from config.schema import Column, Schema
 from validation.batch import Reason, Rejection
 from validation.canonical import all_tidied, canonical, tidied
 from validation.fault_handler import quarantine_row

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from config.model import Tries
+from config.jobs import Tries
 from config.settings import PipelineConfig
 from ingestion import inbox as inbox_module
 from ingestion.engines.engine import GRACE_SECONDS, Grace

@@ -14,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.errors import FileRejected
-from config.model import Column, Dtype, Feed, FileSpec, ForeignKey, PiiKind, Schema, Stage
+from config.file_spec import FileSpec
+from config.key import ForeignKey
+from config.model import Dtype, Feed, PiiKind, Stage
+from config.schema import Column, Schema
 from validation.batch import ROW, Batch, Chunk, Rejection
 from validation.drift import match_columns
 from validation.orphan_validator import Keys, KnownParents

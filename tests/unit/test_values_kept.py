@@ -13,7 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from config.model import Column, Dtype, Feed, FileSpec, ForeignKey, PiiKind, ReadOptions, Schema
+from config.file_spec import FileSpec
+from config.key import ForeignKey
+from config.model import Dtype, Feed, PiiKind
+from config.read_options import ReadOptions
+from config.schema import Column, Schema
 from validation.batch import Batch, Chunk
 from validation.rejudge import Refused, judge_again, value_problem
 from validation.validation_runner import validate

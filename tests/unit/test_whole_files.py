@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from config.model import FileJob
+from config.jobs import FileJob
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import LONG_OPEN_SECONDS, Inbox

@@ -121,7 +121,8 @@ def test_a_job_that_the_engine_runs_twice_is_loaded_once(bench: Bench) -> None:
     product = bench.clone()
     with Cluster(product, 2) as cluster, settings_of(product) as config:
         from config.file_names import spec_for
-        from config.model import Feed, FileJob
+        from config.jobs import FileJob
+        from config.model import Feed
 
         put_round(product, 0)
         with Client(cluster.address, timeout=20, set_as_default=False) as client:

@@ -1,0 +1,94 @@
+"""What the YAML says of an expected file: its table, keys, derived columns, contract and partitions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+
+from config.model import Keep, Model, Name
+from config.read_options import ReadOptions
+from config.schema import Drift
+
+
+class Lookup(Model):
+    """Take `take` from the row of logical file `source` whose key is this row's `by`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    source: str = Field(alias="from")
+    by: str
+    take: str
+
+
+class Derivation(Model):
+    """One derived column; exactly one of the forms is given. Columns are named as in the source file."""
+
+    date_key: str | None = None
+    time_key: str | None = None
+    minutes_between: tuple[str, str] | None = None
+    later_than: tuple[str, str] | None = None
+    equals: tuple[str, str] | None = None
+    lookup: Lookup | None = None
+
+
+def _time_of_day(value: Any) -> dt.time:
+    match = re.fullmatch(r"(\d\d?):(\d\d)", value) if isinstance(value, str) else None
+    if match is None or int(match[1]) > 23 or int(match[2]) > 59:
+        raise ValueError("a time of day (UTC) is written HH:MM, as in 06:30")
+    return dt.time(int(match[1]), int(match[2]))
+
+
+def _length_of_time(value: Any) -> dt.timedelta:
+    match = re.fullmatch(r"([1-9]\d{0,4})([mhd])", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a length of time is written as in 90m, 1h or 2d")
+    return dt.timedelta(**{{"m": "minutes", "h": "hours", "d": "days"}[match[2]]: int(match[1])})
+
+
+class Contract(Model):
+    """What an expected file is held to; a key that is left out asks for nothing."""
+
+    expected_by: Annotated[dt.time, BeforeValidator(_time_of_day)] | None = None  # UTC
+    expected_every: Annotated[dt.timedelta, BeforeValidator(_length_of_time)] | None = None
+    min_rows: int | None = Field(None, ge=0)
+    max_rows: int | None = Field(None, ge=0)
+    rows_band_pct: float | None = Field(None, gt=0)
+    band_days: int = Field(7, ge=1, le=31)
+    max_reject_pct: float | None = Field(None, ge=0, le=100)
+    abort: bool = False
+
+
+class PartitionBy(Model):
+    """A fact's partitions: ranges of `interval` by `column`, made from `since` on, or from now on.
+
+    What is outside of them is in the default partition.
+    """
+
+    column: str
+    interval: Literal["day", "week", "month", "year"]
+    since: dt.date | None = None
+
+
+class ExpectedFile(Drift):
+    """`kind` defaults by the table's name: fact_… is a fact, any other a dimension."""
+
+    table: Name
+    kind: Literal["fact", "dimension"] | None = None
+    foreign_keys: dict[str, str] = Field(default_factory=dict)
+    derive: dict[str, Derivation] = Field(default_factory=dict)
+    on_conflict: Literal["nothing", "update_if_newer"] = "nothing"  # `keep` in other words
+    newer_by: str | None = None
+    keep: Keep | None = None
+    track: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    contract: Contract | None = None
+    read: ReadOptions = ReadOptions()
+    partition_by: PartitionBy | None = None
+
+    @field_validator("missing_columns", mode="before")
+    @classmethod
+    def _the_word_null(cls, value: Any) -> Any:
+        """`missing_columns: null` is YAML's nothing, and the word is meant."""
+        return "null" if value is None else value

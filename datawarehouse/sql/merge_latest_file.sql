@@ -1,0 +1,24 @@
+-- Parts of sql/loader.sql where the row of the later file replaces the one that is there (merge/latest.py, without a
+-- column of times).
+
+-- name: create_seen
+-- Keys of the file that a later file had brought, or an earlier one just so.
+CREATE TEMPORARY TABLE {seen} ({seen_columns}, PRIMARY KEY ({seen_key})) ON COMMIT DROP
+
+-- name: repeats
+t._file_id = s._file_id
+
+-- name: or_seen
+OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} OFFSET 0)
+
+-- name: remember
+, remembered AS (INSERT INTO {seen} SELECT {seen_key} FROM found WHERE NOT repeats ON CONFLICT DO NOTHING)
+
+-- name: newer
+({is_later} AND {changed})
+
+-- name: older
+(NOT ({is_later}) AND {changed})
+
+-- name: time
+
