@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from config.config_loader import get_config
 from config.errors import ConfigError
-from config.model import FileJob, Stamp
+from config.jobs import FileJob, Stamp
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
