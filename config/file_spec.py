@@ -56,6 +56,11 @@ class FileSpec:
         return f"{self.table}_history"
 
     @property
+    def seen_table(self) -> str:
+        """Where what was seen of rows is kept that made no version of its own."""
+        return f"{self.table}_seen"
+
+    @property
     def tracked(self) -> tuple[Column, ...]:
         """The columns whose changes make a version."""
         return tuple(c for c in self.stored if (c.name in self.track if self.track else c.name != self.newer_by))

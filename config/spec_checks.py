@@ -13,6 +13,7 @@ from config.partitioning import partition_problems
 from config.schema import EXTRA
 from config.table_names import LINEAGE_COLUMNS, stored_name_problems
 
+VERSION_COLUMNS = ("version_id", "valid_from", "valid_to", "is_current")  # of a history, beside the table's
 COMPARED = frozenset({Dtype.DATETIME, Dtype.DATE})  # what newer_by may be
 
 
@@ -20,6 +21,7 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
     """What is wrong with the specs as a whole, each with its key's path."""
     problems = []
     tables: dict[str, str] = {}
+    beside = {name: s.name for s in specs if s.keeps_history for name in (s.history_table, s.seen_table)}
     for spec in specs:
         where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
         first = by_name[spec.name]
@@ -32,6 +34,8 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
             problems += [f"{where}.partition_by{p}" for p in partition_problems(spec, spec.partition_by, specs)]
         if tables.setdefault(spec.table, spec.name) != spec.name:
             problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
+        if spec.table in beside:
+            problems.append(f"{where}.table: {spec.table} is a table of versions of {beside[spec.table]!r}")
         for foreign_key in spec.foreign_keys:
             problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
         problems += [f"{where}.{p}" for p in row_key_problems(spec)]
@@ -68,6 +72,14 @@ def _merge_problems(spec: FileSpec) -> Iterator[str]:
             f"newer_by: {spec.newer_by!r} is not a datetime or date column of schemas.{spec.name}; without "
             "newer_by the later file is newer"
         )
+    if spec.keeps_history:
+        taken = {column.target for column in spec.schema.columns} | {*spec.derive}
+        yield from (
+            f"keep: history: {name!r} is a column of the versions; give the file's column a stored_as"
+            for name in sorted(taken & {*VERSION_COLUMNS, "seen_at", "_ended_by"})
+        )
+        if spec.adds_new:
+            yield "keep: history does not go with new_columns: add; new_columns: keep has them in history too"
     if spec.track and not spec.keeps_history:
         yield "track: goes with keep: history, where it says which changes make a version"
     for name in spec.track:

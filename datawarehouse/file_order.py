@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_names import storable
@@ -57,3 +58,19 @@ class FileOrder:
             parameters[name] = [time[number] for time in times.values()]
         self._tx.execute(query("file_log", "later_than"), parameters)
         return {file_id: tuple(later) for file_id, later in self._tx.fetchall()}
+
+    def times(self, file_ids: Iterable[int]) -> dict[int, dt.datetime | str]:
+        """`as_of` of each of the files; '-infinity' where it is not known."""
+        wanted = [*file_ids]
+        self._tx.execute(query("file_log", "times"), {"ids": [i for i in wanted if i not in self._times]})
+        logged = dict(self._tx.fetchall())
+        return {i: self._times[i].as_of if i in self._times else logged.get(i, "-infinity") for i in wanted}
+
+    def lookup(self, alias: str) -> sql.Composable:
+        """A SELECT of the place in the order of the file `_file_id` of the row `alias`, as a FileTime has it."""
+        statement = sql.SQL(query("file_log", "time_of_row"))
+        values: list[sql.Composable] = [
+            sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, (file_id, *time))))
+            for file_id, time in self._times.items()
+        ] or [sql.SQL("(NULL::bigint, NULL::timestamp, NULL::timestamp, NULL, NULL)")]
+        return statement.format(row=sql.Identifier(alias), in_hand=sql.SQL(", ").join(values))

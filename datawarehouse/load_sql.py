@@ -78,6 +78,8 @@ class LoadSql:
             there=self.of_kind("there"),
             remember=self._part("remember") if remembers else _NOTHING,
             list_rows=sql.SQL("true" if list_rows else "false"),
+            list_settled=sql.SQL("true" if self._spec.keeps_history else "false"),
+            tells_nothing=self._part("tells_nothing"),
         )
 
     def _part(self, name: str) -> sql.Composed:
@@ -135,12 +137,12 @@ class LoadSql:
         """Do the rows `one` and `other` differ in a source column?"""
 
         def row(alias: str) -> sql.Composable:
-            return sql.SQL(", ").join([_comparable(alias, column) for column in self._spec.schema.columns])
+            return sql.SQL(", ").join([comparable(alias, column) for column in self._spec.schema.columns])
 
         return sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(row(one), row(other))
 
 
-def _comparable(alias: str, column: Column) -> sql.Composable:
+def comparable(alias: str | None, column: Column) -> sql.Composable:
     """What tells two values of the column apart; json, which keeps its text, has no = of its own."""
-    form = "{}.{}::text" if column.sql.base == "json" else "{}.{}"
-    return sql.SQL(form).format(sql.SQL(alias), sql.Identifier(column.target))
+    form = "{}::text" if column.sql.base == "json" else "{}"
+    return sql.SQL(form).format(sql.Identifier(*([alias] if alias else []), column.target))

@@ -23,6 +23,7 @@ from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.load_sql import LoadSql
 from datawarehouse.loaded import Loaded, Refused
 from datawarehouse.merge.registry import merge_of
+from datawarehouse.merge.timeline import Timeline
 from datawarehouse.queries import query
 from datawarehouse.related import rows_without_parent
 from datawarehouse.schema.tables import self_reference
@@ -55,6 +56,7 @@ class _Looked(NamedTuple):
     replaced: int  # of `newer`, those that take the place of an older row of the same file
     stale: int  # older than the row that is there, or than one that the file has itself
     stale_rows: list[int]
+    settled: list[int]  # that say nothing new to history
 
 
 class Loader(ABC):
@@ -81,6 +83,9 @@ class Loader(ABC):
         self._list_present = list_present
         self._merging = merge_of(spec)
         self._sql = LoadSql(spec, list(self._names.values()), self._merging, self.kind(spec, config))
+        self._timeline = (
+            Timeline(tx, spec, order, self._names, self._sql.stage, self._sql.row) if spec.keeps_history else None
+        )
         self._has_stage = False
         self._remembers = False
         self._asks_for_all: bool | None = None  # the first chunk shows it
@@ -240,6 +245,8 @@ class Loader(ABC):
         inserted = self._copy_new(rows)
         if inserted != rows.num_rows:
             raise LeftOut(LEFT_OUT)
+        if self._timeline:
+            self._timeline.begin(rows)
         return Loaded(inserted=inserted)
 
     def _copy(self, table: sql.Identifier, rows: pa.Table, names: dict[str, str] | None = None) -> int:
@@ -277,11 +284,16 @@ class Loader(ABC):
         later = self._know_later(rows)
         self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
         looked = _Looked(*self._fetch_row())
+        placed = self._to_place(rows, looked)
+        if self._timeline and placed:
+            self._timeline.lock(placed)
         inserted = self._insert_new(rows.num_rows - looked.known - len(looked.duplicates))
         if looked.newer:
             self._update(looked.newer)
             if self._know_later(rows) != later:  # while its rows were waited for
                 raise _Overtaken
+        if self._timeline and placed:
+            self._timeline.place(placed, pc.unique(rows.column(FILE_ID)).to_pylist())
         updated = len(looked.newer) - looked.replaced
         return Loaded(
             inserted=inserted,
@@ -295,6 +307,14 @@ class Loader(ABC):
             stale=looked.stale,
             stale_rows=looked.stale_rows,
         )
+
+    def _to_place(self, rows: pa.Table, looked: _Looked) -> list[int]:
+        """The numbers of the staged rows that say something new to history."""
+        if self._timeline is None:
+            return []
+        settled = pc.is_in(rows.column(ROW), pa.array(looked.settled, pa.int64()))
+        numbers: list[int] = rows.column(ROW).filter(pc.invert(settled)).to_pylist()
+        return numbers
 
     def _know_later(self, rows: pa.Table) -> dict[int, tuple[int, ...]]:
         """Which files are later than those of `rows`, as far as they are loaded by now."""
@@ -338,6 +358,8 @@ class Loader(ABC):
         """The temporary tables that a merge needs, with the table's own column types, for this transaction."""
         if not self._has_stage:
             self._tx.execute(self._sql.statement("create_stage"))
+            if self._timeline:
+                self._timeline.make_room()
             self._has_stage = True
         if more and not self._remembers:
             self._tx.execute(self._sql.create_seen())

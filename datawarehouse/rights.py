@@ -147,6 +147,9 @@ def _file_rights(config: PipelineConfig) -> Iterator[Right]:
         elif spec.name in parents and not spec.partition_by:
             # FOR KEY SHARE asks for UPDATE on a column, whichever
             yield Right(spec.table, "UPDATE", "_loaded_at")
+        if spec.keeps_history:
+            for name in (spec.history_table, spec.seen_table):
+                yield from (Right(name, privilege) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"))
         if spec.partition_by:
             yield from (Right(spec.key_table, privilege) for privilege in ("SELECT", "INSERT"))
             yield Right(spec.key_table, "UPDATE", spec.partition_column)

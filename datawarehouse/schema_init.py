@@ -14,7 +14,7 @@ from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import ADVICE, current_role, require_rights
-from datawarehouse.schema import partitions, user_triggers
+from datawarehouse.schema import history_tables, partitions, user_triggers
 from datawarehouse.schema.calendar import SATURDAY_AND_SUNDAY, grow_dates, set_weekend
 from datawarehouse.schema.ddl import add_columns, create
 from datawarehouse.schema.differences import Found, columns_there, differences, missing_keys, outdated_checks
@@ -106,6 +106,9 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
         for spec in partitions.partitioned(config):
             if spec.table not in existing:
                 partitions.prepare(tx, spec)
+        for spec in config.by_logical_name.values():
+            if spec.keeps_history and spec.table in existing and spec.history_table not in existing:
+                history_tables.begin(tx, spec)
         for name, statement in todo.checks:
             tx.execute(statement)
             logger.info(f"[schema] brought a check of {name} up to date", extra={"table": name})

@@ -13,7 +13,8 @@ from datawarehouse.queries import query
 class Merge(ABC):
     """One way, for one kind of file. sql/merge_NAME.sql has the parts of the loader's statements that are its own.
 
-    These are `create_seen`, `repeats`, `or_seen`, `remember`, `newer`, `older` and `time`. By `newer` no row
+    These are `create_seen`, `repeats`, `or_seen`, `remember`, `newer`, `older`,
+    `tells_nothing` and `time`. By `newer` no row
     is newer than itself: a row that was put in place is told from one that was left out by that.
     """
 

@@ -8,7 +8,7 @@ from datawarehouse.merge.first import First
 from datawarehouse.merge.latest import Latest
 from datawarehouse.merge.merge import Merge
 
-MERGES: dict[Keep, type[Merge]] = {Keep.FIRST: First, Keep.LATEST: Latest}
+MERGES: dict[Keep, type[Merge]] = {Keep.FIRST: First, Keep.LATEST: Latest, Keep.HISTORY: Latest}
 
 
 def merge_of(spec: FileSpec) -> Merge:

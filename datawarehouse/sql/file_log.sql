@@ -63,6 +63,17 @@ JOIN pipeline_file_log l ON l.source_table = %(table)s AND l.status = 'success'
         > (a.as_of, a.modified_at, a.name COLLATE "C", a.md5 COLLATE "C")
 GROUP BY 1
 
+-- name: times
+SELECT file_id, as_of::text FROM pipeline_file_log WHERE file_id = ANY (%(ids)s::bigint[])
+
+-- name: time_of_row
+SELECT max(as_of) AS as_of, max(modified_at) AS modified_at, max(name COLLATE "C") AS name, max(md5 COLLATE "C") AS md5
+FROM (SELECT as_of, modified_at, file_name AS name, file_hash AS md5 FROM pipeline_file_log l
+      WHERE l.file_id = {row}._file_id
+      UNION ALL
+      SELECT as_of, modified_at, name, md5 FROM (VALUES {in_hand}) AS h (file_id, as_of, modified_at, name, md5)
+      WHERE h.file_id = {row}._file_id OFFSET 0) AS known
+
 -- name: own_rows
 -- Rows of {table} that are a file's; and whether any file has updated rows of the table, which makes them its own.
 SELECT (SELECT count(*) FROM {table} WHERE _file_id = %(file_id)s),

@@ -27,7 +27,8 @@ TRUNCATE {stage}
 -- with other values than another file's. Of rows of one file with one key the older ones are stale, whichever came first.
 WITH found AS (
     SELECT s.{row} AS number, {staged_key}, t._file_id = s._file_id AS own, {repeats} {or_seen} AS repeats,
-           {newer_than_there} AS newer, {changed} AS changed, {older} AS older{time}
+           {newer_than_there} AS newer, {changed} AS changed, {older} AS older,
+           {tells_nothing} AS tells_nothing{time}
     FROM {stage} AS s
     {there} {seen_join}
 ){remember}
@@ -41,7 +42,8 @@ SELECT count(*) FILTER (WHERE NOT repeats),
                                           AND {list_rows}), '{{}}'),
        count(*) FILTER (WHERE NOT repeats AND newer AND own),
        count(*) FILTER (WHERE NOT repeats AND (older OR (newer AND own))),
-       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND (older OR (newer AND own)) AND {list_rows}), '{{}}')
+       coalesce(array_agg(number) FILTER (WHERE NOT repeats AND (older OR (newer AND own)) AND {list_rows}), '{{}}'),
+       coalesce(array_agg(number) FILTER (WHERE {list_settled} AND (repeats OR tells_nothing)), '{{}}')
 FROM found
 
 -- name: or_seen_distributed

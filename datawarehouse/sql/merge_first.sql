@@ -19,5 +19,8 @@ false
 -- name: older
 false
 
+-- name: tells_nothing
+true
+
 -- name: time
 

@@ -27,5 +27,9 @@ OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} AND k.version = coalesce(s.
 -- name: older
 t.{newer} IS NOT NULL AND (s.{newer} IS NULL OR s.{newer} < t.{newer})
 
+-- name: tells_nothing
+-- Of what was there at that time, to history.
+NOT ({changed})
+
 -- name: time
 , s.{newer} AS version, t.{newer} AS version_there

@@ -20,5 +20,9 @@ OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} OFFSET 0)
 -- name: older
 (NOT ({is_later}) AND {changed})
 
+-- name: tells_nothing
+-- Of what was there at that time, to history.
+NOT ({changed}) AND ({is_later})
+
 -- name: time
 

@@ -1,0 +1,126 @@
+"""The versions of rows: what was seen of a key, by time, made into intervals in which nothing tracked changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.file_spec import FileSpec
+from datawarehouse import key_sql
+from datawarehouse.copying import copy_rows
+from datawarehouse.file_order import FileOrder
+from datawarehouse.load_sql import comparable
+from datawarehouse.queries import query
+from datawarehouse.schema.history_tables import time_of
+from validation.batch import FILE_ID
+
+SINCE_EVER = "-infinity"
+_VALID_FROM = "\0valid_from"  # among the columns of rows: no header has a NUL in its names
+
+
+class Timeline:
+    """Keeps the history of one kind of file in transaction `tx`.
+
+    `names` are the columns of rows and what the table calls them; `stage` and `row` are the temporary table with
+    the rows of a merge, and its column with their numbers.
+    """
+
+    def __init__(
+        self,
+        tx: Cursor,
+        spec: FileSpec,
+        order: FileOrder,
+        names: dict[str, str],
+        stage: sql.Identifier,
+        row: sql.Identifier,
+    ) -> None:
+        self._tx = tx
+        self._spec = spec
+        self._order = order
+        self._names = names
+        self._parts = self._identifiers(stage, row)
+
+    def begin(self, rows: pa.Table) -> None:
+        """Write the first versions of rows whose keys are new."""
+        begins = self._times(rows)
+        rows = rows.append_column(_VALID_FROM, begins)
+        names = {**self._names, _VALID_FROM: "valid_from"}
+        copy_rows(self._tx, sql.Identifier(self._spec.history_table), names, rows)
+
+    def make_room(self) -> None:
+        """Make the temporary table that placing needs, for this transaction."""
+        self._execute("create")
+
+    def lock(self, numbers: Sequence[int]) -> None:
+        """Let nobody else place rows with the keys of the staged rows `numbers`, until this transaction ends."""
+        self._execute("lock", numbers=sql.Literal(list(numbers)))
+
+    def place(self, numbers: Sequence[int], file_ids: Sequence[int]) -> None:
+        """Put what the staged rows `numbers` say, of the files `file_ids`, where it belongs by its time."""
+        self._execute("empty")
+        at = self._at(file_ids)
+        self._execute("gather", numbers=sql.Literal(list(numbers)), at=at, file_time=self._order.lookup("a"))
+        self._execute("write")
+
+    def _times(self, rows: pa.Table) -> pa.Array:
+        """When each of the rows begins to hold, as text."""
+        if self._spec.newer_by:
+            return pc.fill_null(pc.cast(rows.column(self._spec.newer_by), pa.string()), SINCE_EVER)
+        times = self._order.times(pc.unique(rows.column(FILE_ID)).to_pylist())
+        files = pa.array(list(times), pa.int64())
+        return pa.array([str(time) for time in times.values()]).take(pc.index_in(rows.column(FILE_ID), files))
+
+    def _at(self, file_ids: Sequence[int]) -> sql.Composable:
+        """The same of the staged row `s`."""
+        if self._spec.newer_by:
+            time = time_of(self._spec.schema.by_name[self._spec.newer_by], "s")
+            return sql.SQL("coalesce({}, '-infinity')").format(time)
+        cases = [
+            sql.SQL("WHEN {} THEN {}::timestamp").format(sql.Literal(file_id), sql.Literal(str(time)))
+            for file_id, time in self._order.times(file_ids).items()
+        ]
+        return sql.SQL("CASE s._file_id {} END").format(sql.SQL(" ").join(cases))
+
+    def _execute(self, name: str, **more: sql.Composable) -> None:
+        self._tx.execute(sql.SQL(query("history", name)).format(**self._parts, **more))
+
+    def _identifiers(self, stage: sql.Identifier, row: sql.Identifier) -> dict[str, sql.Composable]:
+        spec, key = self._spec, self._spec.schema.key_columns
+        own = {column.target for column in key} | {"_file_id"}
+
+        def listed(form: Callable[[str], sql.Composable]) -> sql.Composed:
+            return sql.SQL(", ").join([form(name) for name in self._names.values()])
+
+        now = [comparable(None, column) for column in spec.tracked]
+        ends = {"_file_id": sql.SQL("_ended_by")}
+        parts: dict[str, sql.Composable] = {
+            "history": sql.Identifier(spec.history_table),
+            "seen": sql.Identifier(spec.seen_table),
+            "timeline": sql.Identifier(f"timeline of {spec.table}"[:63]),
+            "stage": stage,
+            "row": row,
+            "keys": sql.Identifier(spec.key_table),
+            "columns": listed(sql.Identifier),
+            "s_columns": listed(lambda name: sql.Identifier("s", name)),
+            "h_columns": listed(lambda name: sql.Identifier("h", name)),
+            "ended_columns": listed(
+                lambda name: ends.get(name, sql.Identifier(name) if name in own else sql.SQL("NULL"))
+            ),
+            "key": key_sql.listed(key),
+            "s_key": key_sql.listed(key, "s"),
+            "a_key": key_sql.listed(key, "a"),
+            "k_is_s": key_sql.matching(key, "k", "s"),
+            "h_is_s": key_sql.matching(key, "h", "s"),
+            "h_is_n": key_sql.matching(key, "h", "n"),
+        }
+        lagged = [sql.SQL("lag({}) OVER w").format(value) for value in now]
+        begins = sql.SQL(query("history", "begins")).format(now=_row(now), before=_row(lagged))
+        return {**parts, "begins": begins}
+
+
+def _row(values: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL("ROW({})").format(sql.SQL(", ").join(values))

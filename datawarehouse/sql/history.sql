@@ -1,0 +1,84 @@
+-- Versions of rows (merge/timeline.py, schema/history_tables.py). Words in braces are identifiers and expressions. What
+-- was seen of a key, in the order of its times, makes its versions: a new one where a tracked column differs. All that
+-- was seen is kept, in {history} or in {seen}, so that the versions can be made anew in whatever order it comes. As in
+-- loader.sql no plan here may depend on statistics.
+
+-- name: begin
+INSERT INTO {history} ({columns}, valid_from) SELECT {t_columns}, {begins} FROM {table} AS t
+
+-- name: since_its_time
+coalesce({time}, '-infinity')
+
+-- name: since_its_file
+coalesce((SELECT l.as_of FROM pipeline_file_log l WHERE l.file_id = t._file_id), '-infinity')
+
+-- name: create
+CREATE TEMPORARY TABLE {timeline} ON COMMIT DROP AS
+SELECT {columns}, valid_from AS seen_at, version_id, true AS is_seen, true AS is_version, valid_to, _ended_by
+FROM {history} WITH NO DATA
+
+-- name: empty
+TRUNCATE {timeline}
+
+-- name: lock
+-- Of keys that are placed by two transactions at once the second sees what the first has made of them.
+SELECT FROM (SELECT {s_key} FROM {stage} AS s WHERE s.{row} = ANY ({numbers}) GROUP BY {s_key} ORDER BY {s_key}) AS s
+CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE {k_is_s} LIMIT 1 FOR NO KEY UPDATE) AS k
+
+-- name: gather
+-- All that was seen of the keys of the staged rows {numbers}, these among it, and what becomes of it. An end (`gone`) is
+-- seen as well, and has no values. Of what was seen at one time that of the latest file counts.
+WITH placed AS (
+    SELECT {s_columns}, {at} AS seen_at FROM {stage} AS s WHERE s.{row} = ANY ({numbers})
+), keys AS (
+    SELECT {key} FROM placed GROUP BY {key}
+), versions AS (
+    SELECT h.* FROM keys AS s CROSS JOIN LATERAL (SELECT * FROM {history} AS h WHERE {h_is_s} OFFSET 0) AS h
+), all_seen AS (
+    SELECT {columns}, valid_from AS seen_at, version_id, false AS is_seen, false AS gone FROM versions
+    UNION ALL
+    SELECT {h_columns}, h.seen_at, NULL, true, false
+    FROM keys AS s CROSS JOIN LATERAL (SELECT * FROM {seen} AS h WHERE {h_is_s} OFFSET 0) AS h
+    UNION ALL
+    SELECT {columns}, seen_at, NULL, false, false FROM placed
+    UNION ALL
+    SELECT {ended_columns}, valid_to, NULL, false, true FROM versions WHERE _ended_by IS NOT NULL
+), ordered AS (
+    SELECT a.*, row_number() OVER (PARTITION BY {a_key}, seen_at ORDER BY f.as_of DESC, f.modified_at DESC,
+                                   f.name DESC, f.md5 DESC, version_id NULLS LAST) = 1 AS counts
+    FROM all_seen AS a
+    CROSS JOIN LATERAL ({file_time}) AS f
+), begun AS (
+    SELECT *, NOT gone AND {begins} AS is_version FROM ordered WHERE counts
+    WINDOW w AS (PARTITION BY {key} ORDER BY seen_at)
+), ended AS (
+    SELECT *, lead(seen_at) OVER w AS valid_to, lead(CASE WHEN gone THEN _file_id END) OVER w AS ended_by
+    FROM begun WHERE is_version OR gone
+    WINDOW w AS (PARTITION BY {key} ORDER BY seen_at)
+)
+INSERT INTO {timeline}
+SELECT {columns}, seen_at, version_id, is_seen, true, coalesce(valid_to, 'infinity'), ended_by
+FROM ended WHERE is_version
+UNION ALL
+SELECT {columns}, seen_at, version_id, is_seen, false, NULL, NULL FROM begun WHERE NOT is_version AND NOT gone
+UNION ALL
+SELECT {columns}, seen_at, version_id, is_seen, false, NULL, NULL FROM ordered WHERE NOT counts AND NOT gone
+
+-- name: begins
+-- Does what was seen begin a version? It is the first, follows an end, or differs from what was seen before.
+(lag(seen_at) OVER w IS NULL OR lag(gone) OVER w OR ({now}) IS DISTINCT FROM ({before}))
+
+-- name: write
+-- Versions that are none any more go first, then others end elsewhere: so no two overlap at any moment.
+DELETE FROM {history} AS h USING {timeline} AS n WHERE h.version_id = n.version_id AND NOT n.is_version;
+UPDATE {history} AS h SET valid_to = n.valid_to, _ended_by = n._ended_by
+FROM {timeline} AS n
+WHERE h.version_id = n.version_id AND n.is_version
+  AND (h.valid_to, h._ended_by) IS DISTINCT FROM (n.valid_to, n._ended_by);
+DELETE FROM {seen} AS h USING {timeline} AS n
+WHERE n.is_seen AND n.is_version AND {h_is_n} AND h.seen_at = n.seen_at AND h._file_id = n._file_id;
+INSERT INTO {history} ({columns}, valid_from, valid_to, _ended_by)
+SELECT {columns}, seen_at, valid_to, _ended_by FROM {timeline} AS n WHERE n.is_version AND n.version_id IS NULL;
+INSERT INTO {seen} ({columns}, seen_at)
+SELECT {columns}, seen_at FROM {timeline} AS n WHERE NOT n.is_version AND NOT n.is_seen
+ON CONFLICT DO NOTHING
