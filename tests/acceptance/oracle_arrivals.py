@@ -5,6 +5,7 @@ there), `unchanged` (says the same), `stale` (older), `changed` (other values th
 `quarantined` don't depend on it.
 
 - A row that says the same as what is there is unchanged, whatever its time.
+- Without `newer_by` the row of an earlier file is stale, also where both are of one hour.
 - Of the rows of a key in one file the newest meets the table; the others are stale. So it is with `history` too:
   they become versions, not rows of the table.
 - `gone` counts rows that were there and are not any more, or are marked now, after this file.
@@ -141,7 +142,8 @@ class Arrivals:
         newest = before.stories[row.key].newest
         if row.order > newest.order:
             return "updated"
-        return "stale" if row.at < newest.at else "changed"
+        contradicts = self.declared.newer_by is not None and row.at == newest.at
+        return "changed" if contradicts else "stale"
 
 
 def _alive(table: dict[Key, TableRow]) -> set[Key]:
