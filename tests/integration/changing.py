@@ -249,10 +249,8 @@ def books_wanted(books: Books) -> tuple[int, ...]:
 
 
 def _told(figures: dict[str, int], chunk_rows: int) -> dict[str, int]:
-    """In several chunks, a row that repeats what is there is unchanged before a newer one of its file has come."""
-    if chunk_rows > 100 or "stale" not in figures:
-        return figures
-    return {**figures, "stale": 0, "unchanged": figures["unchanged"] + figures["stale"]}
+    """In several chunks, a row meets what is there before a newer one of its file has made it stale."""
+    return figures if chunk_rows > 100 else {"gone": figures["gone"]} if "gone" in figures else {}
 
 
 @dataclass

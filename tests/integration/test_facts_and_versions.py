@@ -29,29 +29,29 @@ from tests.integration.changing import NOT_YET
 from tests.integration.small import settings_of
 from workbench.verify import run_checks
 
-CUSTOMER: dict[str, Any] = {"key": "id", "columns": {"id": "int", "v": "str"}, "keep": "history"}
-TIMED: dict[str, Any] = {**CUSTOMER, "columns": {"id": "int", "v": "str", "u": "datetime"}, "newer_by": "u"}
+GUEST: dict[str, Any] = {"key": "id", "columns": {"id": "int", "v": "str"}, "keep": "history"}
+TIMED: dict[str, Any] = {**GUEST, "columns": {"id": "int", "v": "str", "u": "datetime"}, "newer_by": "u"}
 SALE: dict[str, Any] = {
     "key": "id",
-    "columns": {"id": "int", "customer": "int", "at": "datetime"},
+    "columns": {"id": "int", "guest": "int", "at": "datetime"},
     "keep": "latest",
 }
-WAITS = {**SALE, "foreign_keys": {"customer": "customer"}}
-HOLDS = {**SALE, "foreign_keys": {"customer": {"to": "customer", "if_missing": "placeholder"}}}
-VERSION = {"derive": {"customer_version": {"version_of": "customer", "by": "customer", "at": "at"}}}
+WAITS = {**SALE, "foreign_keys": {"guest": "guest"}}
+HOLDS = {**SALE, "foreign_keys": {"guest": {"to": "guest", "if_missing": "placeholder"}}}
+VERSION = {"derive": {"guest_version": {"version_of": "guest", "by": "guest", "at": "at"}}}
 SETS: dict[str, dict[str, dict[str, Any]]] = {
-    "orphans": {"customer": CUSTOMER, "sale": WAITS},
-    "placeholders": {"customer": CUSTOMER, "sale": HOLDS},
-    "versions": {"customer": CUSTOMER, "sale": {**WAITS, **VERSION}},
-    "versions by time": {"customer": TIMED, "sale": {**WAITS, **VERSION}},
-    "versions, placeholders": {"customer": TIMED, "sale": {**HOLDS, **VERSION}},
+    "orphans": {"guest": GUEST, "sale": WAITS},
+    "placeholders": {"guest": GUEST, "sale": HOLDS},
+    "versions": {"guest": GUEST, "sale": {**WAITS, **VERSION}},
+    "versions by time": {"guest": TIMED, "sale": {**WAITS, **VERSION}},
+    "versions, placeholders": {"guest": TIMED, "sale": {**HOLDS, **VERSION}},
     "versions, snapshots": {
-        "customer": {**CUSTOMER, "rows": "snapshot", "gone": "mark", "gone_at_most_pct": 100},
+        "guest": {**GUEST, "rows": "snapshot", "gone": "mark", "gone_at_most_pct": 100},
         "sale": {**WAITS, **VERSION},
     },
 }
 BOUNDED = settings(
-    max_examples=int(os.environ.get("CHANGES_EXAMPLES", "12")),
+    max_examples=int(os.environ.get("CHANGES_EXAMPLES", "10")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,
@@ -61,7 +61,7 @@ _NUMBERS = itertools.count(1)
 
 @dataclass(frozen=True)
 class Shop:
-    """A database with customers and sales, as one of SETS declares them."""
+    """A database with guests and sales, as one of SETS declares them."""
 
     name: str
     warehouse: Warehouse = field(repr=False)
@@ -73,11 +73,11 @@ class Shop:
         return {name: Declared.read(name, given) for name, given in SETS[self.name].items()}
 
     def empty(self) -> None:
-        beside = "ARRAY['dim_customer_history', 'dim_customer_seen', 'fact_sale_seen']"
+        beside = "ARRAY['dim_guest_history', 'dim_guest_seen', 'fact_sale_seen']"
         found = self.rows(
             f"SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename = ANY ({beside})"
         )
-        names = ["dim_customer", "fact_sale", *(name for (name,) in found)]
+        names = ["dim_guest", "fact_sale", *(name for (name,) in found)]
         self.rows(f"TRUNCATE {', '.join(names)}, pipeline_file_log, quarantine, orphan_wait, true_orphan CASCADE")
 
     def load(self, files: Sequence[File]) -> None:
@@ -105,10 +105,10 @@ class Shop:
     def check(self, files: Sequence[File]) -> None:
         """Tables and bound versions are those of the model."""
         wanted = remember_all(self.types, files)
-        of_customers = {key[0]: row.is_placeholder for key, row in wanted["customer"].table.items()}
-        assert dict(self.rows(f"SELECT id, {self._is_placeholder} FROM dim_customer")) == of_customers
-        sales = {key[0]: (row.values["customer"], row.values["at"]) for key, row in wanted["sale"].table.items()}
-        assert {i: (c, at) for i, c, at in self.rows("SELECT id, customer, at FROM fact_sale")} == sales
+        of_guests = {key[0]: row.is_placeholder for key, row in wanted["guest"].table.items()}
+        assert dict(self.rows(f"SELECT id, {self._is_placeholder} FROM dim_guest")) == of_guests
+        sales = {key[0]: (row.values["guest"], row.values["at"]) for key, row in wanted["sale"].table.items()}
+        assert {i: (c, at) for i, c, at in self.rows("SELECT id, guest, at FROM fact_sale")} == sales
         if wanted["sale"].declared.versions:
             assert self._bound() == _bound(wanted)
         checks = [check for check in run_checks(self.warehouse, self.config) if "CSV" not in check.name]
@@ -125,7 +125,7 @@ class Shop:
             self.rows(
                 "SELECT s.id, CASE WHEN h.version_id IS NULL THEN '' WHEN h.valid_from = '-infinity' THEN 'ever'"
                 " ELSE h.valid_from::text END FROM fact_sale s"
-                " LEFT JOIN dim_customer_history h ON h.version_id = s.customer_version"
+                " LEFT JOIN dim_guest_history h ON h.version_id = s.guest_version"
             )
         )
 
@@ -134,7 +134,7 @@ def _bound(wanted: Mapping[str, Remembered]) -> dict[int, Any]:
     def said(bound: Any) -> str:
         return "" if bound is None else "ever" if bound.valid_from == EVER else str(bound.valid_from)
 
-    return {key[0]: said(of["customer_version"]) for key, of in versions_bound(wanted, "sale").items()}
+    return {key[0]: said(of["guest_version"]) for key, of in versions_bound(wanted, "sale").items()}
 
 
 @pytest.fixture(params=SETS)
@@ -169,7 +169,7 @@ def _shop(name: str, warehouse: Warehouse, path: Path, database: DatabaseConfig)
 HOURS = st.integers(5, 8)
 TIMES = st.sampled_from(["2026-01-01 04:00:00", "2026-01-01 06:00:00", "2026-01-01 07:30:00"])
 ROWS = {
-    "customer": st.tuples(st.sampled_from("112"), st.sampled_from("ab"), st.one_of(TIMES, st.just(""))),
+    "guest": st.tuples(st.sampled_from("112"), st.sampled_from("ab"), st.one_of(TIMES, st.just(""))),
     "sale": st.tuples(st.sampled_from("12"), st.sampled_from(["1", "1", "2", ""]), st.one_of(TIMES, st.just(""))),
 }
 
@@ -178,7 +178,7 @@ ROWS = {
 def _files(draw: st.DrawFn, name: str) -> list[File]:
     files = []
     for number in range(draw(st.integers(2, 5))):
-        kind = draw(st.sampled_from(["customer", "sale"]))
+        kind = draw(st.sampled_from(["guest", "sale"]))
         columns = SETS[name][kind]["columns"]
         rows = draw(st.lists(ROWS[kind], min_size=1, max_size=3, unique_by=lambda row: row[0]))
         lines = [",".join(columns), *(",".join(row[: len(columns)]) for row in rows), *[""] * number]
