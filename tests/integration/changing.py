@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import yaml
@@ -211,21 +211,25 @@ def _table_of(stage: Stage, declared: Declared) -> dict[Key, TableRow]:
     return found
 
 
-def _history_of(stage: Stage, declared: Declared) -> dict[Key, list[Any]]:
+class HasRows(Protocol):
+    def rows(self, statement: str) -> list[tuple[Any, ...]]: ...
+
+
+def history_of(place: HasRows, declared: Declared, table: str) -> dict[Key, list[Any]]:
     """By key: from, to, values and whether it is the current one, of each version."""
     columns = ", ".join(f'"{name}"' for name in declared.stored)
     statement = (
         f"SELECT {columns}, nullif(valid_from, '-infinity'), nullif(valid_to, 'infinity'), is_current"
-        f" FROM {stage.table}_history ORDER BY valid_from"
+        f" FROM {table}_history ORDER BY valid_from"
     )
     found: dict[Key, list[Any]] = {}
-    for *values, begin, end, current in stage.rows(statement):
+    for *values, begin, end, current in place.rows(statement):
         row = dict(zip(declared.stored, values, strict=True))
         found.setdefault(tuple(row[name] for name in declared.key), []).append((begin, end, row, current))
     return found
 
 
-def _history_wanted(remembered: Remembered) -> dict[Key, list[Any]]:
+def history_wanted(remembered: Remembered) -> dict[Key, list[Any]]:
     return {
         key: [
             (
@@ -306,7 +310,10 @@ class Trial:
         if (there := _table_of(self.stage, declared)) != wanted:
             found.append(("table", wanted, there))
         if declared.keep == "history":
-            ours, theirs = _history_wanted(self.arrivals.remembered), _history_of(self.stage, declared)
+            ours, theirs = (
+                history_wanted(self.arrivals.remembered),
+                history_of(self.stage, declared, self.stage.table),
+            )
             found += [
                 ("history", key, ours.get(key), theirs.get(key))
                 for key in {*ours, *theirs}
