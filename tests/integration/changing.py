@@ -21,9 +21,10 @@ from config.jobs import FileJob, FileOutcome, Stamp, Status
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
-from datawarehouse.undo import undo
+from datawarehouse.undo import lock_file, undo
 from ingestion.file_load import FileLoad
 from ingestion.group_load import GroupLoad
+from ingestion.reprocess import job_of, reprocess
 from tests.acceptance.oracle_arrivals import Arrivals, Books
 from tests.acceptance.oracle_changes import EVER, NEVER, Declared, File, Key, Remembered, TableRow
 from tests.conftest import opened
@@ -142,6 +143,12 @@ class Stage:
     def undo(self, outcome: FileOutcome) -> None:
         with self.warehouse.transaction() as tx:
             undo(tx, self.config, outcome.file_id or 0, "a test", "2026-02-01")
+
+    def reprocess(self, outcome: FileOutcome) -> None:
+        """Judge the file again by the same rules: nothing changes."""
+        with self.warehouse.transaction() as tx:
+            logged = lock_file(tx, outcome.file_id or 0)
+            reprocess(tx, self.config, PII, job_of(self.config, logged), logged, "a test")
 
     def _job(self, file: File) -> FileJob:
         """The file where its time says."""

@@ -24,10 +24,10 @@ HOURS = [dt.datetime(2026, 1, 1, 5), dt.datetime(2026, 1, 1, 6), dt.datetime(202
 VALUES: dict[str, list[str]] = {
     "id": ["1", "1", "1", "1", "2", "x"],
     "part": ["x", "x", "x", "y"],
-    "v": ["a", "b"],
+    "v": ["a", "a", "b", ""],
     "n": ["1", "1", "2", "x"],
     "seen": ["1", "2"],
-    "u": ["", "2026-01-01", "2026-01-01 05:00:00"],
+    "u": ["", "2026-01-01", "2026-01-01", "2026-01-01 05:00:00", "2150-01-01"],
     "op": ["I", "U", "D"],
 }
 IN_THEIR_ORDER = {"snapshot_guarded"}  # what would lose too much depends on what came before
@@ -41,10 +41,11 @@ BOUNDED = settings(
 
 
 class Scene(NamedTuple):
-    """Files as they come, some together; then some are taken back, and some of these are loaded again."""
+    """Files as they come, some together; then some are reprocessed, taken back, and some of these loaded again."""
 
     arrivals: list[list[File]]
     chunk_rows: int
+    reprocessed: list[int]
     undone: list[int]
     again: int
 
@@ -75,8 +76,9 @@ def _scenes(draw: st.DrawFn, kind: str) -> Scene:
             arrivals[-1].append(file)
         else:
             arrivals.append([file])
+    reprocessed = draw(st.lists(st.integers(0, 4), max_size=2))
     undone = draw(st.lists(st.integers(0, 4), max_size=2)) if UNDO and given.get("keep") == "history" else []
-    return Scene(arrivals, draw(st.sampled_from([1, 2, 1000])), undone, draw(st.integers(0, 2)))
+    return Scene(arrivals, draw(st.sampled_from([1, 2, 1000])), reprocessed, undone, draw(st.integers(0, 2)))
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,10 @@ def _play(stage: Stage, scene: Scene) -> None:
     for files in scene.arrivals:
         trial.load(*files, chunk_rows=scene.chunk_rows)
     trial.check()
+    for position in scene.reprocessed:
+        if position < len(trial.outcomes):
+            stage.reprocess(trial.outcomes[position][1])
+            trial.check()
     taken_back = [trial.undo(position) for position in scene.undone if position < len(trial.outcomes)]
     if taken_back:
         trial.check()
