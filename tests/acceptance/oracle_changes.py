@@ -78,6 +78,7 @@ class Declared:
     deletes: tuple[str, ...] = ()  # its words
     foreign_keys: tuple[ForeignKey, ...] = ()
     versions: tuple[VersionOf, ...] = ()
+    never_null: frozenset[str] = frozenset()  # beside the key
 
     @classmethod
     def read(cls, name: str, given: Mapping[str, Any]) -> Declared:
@@ -101,6 +102,9 @@ class Declared:
                 VersionOf(column, how["version_of"], how["by"], how["at"])
                 for column, how in given.get("derive", {}).items()
                 if "version_of" in how
+            ),
+            frozenset(
+                c for c, how in given["columns"].items() if isinstance(how, dict) and not how.get("nullable", True)
             ),
         )
 
@@ -240,7 +244,7 @@ def _judged(declared: Declared, file: File, number: int, header: Sequence[str], 
     key = tuple(values.get(name) for name in declared.key)
     if None in key:
         return Row(number, None)
-    if len(values) < len(declared.columns):
+    if len(values) < len(declared.columns) or any(values[name] is None for name in declared.never_null):
         return Row(number, key)
     deletes = declared.operation is not None and values.pop(declared.operation) in declared.deletes
     at = file.as_of if declared.newer_by is None else values[declared.newer_by] or EVER

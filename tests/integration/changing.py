@@ -46,13 +46,21 @@ OPERATIONS: Given = {
     "columns": {"op": "str", **TIMED["columns"]},
     "operation": {"column": "op", "delete": ["D"]},
 }
+PARTITIONED: Given = {
+    **TIMED,
+    "columns": {**TIMED["columns"], "u": {"dtype": "datetime", "nullable": False}},
+    "partition_by": {"column": "u", "interval": "day", "since": "2026-01-01"},
+}
 KINDS: dict[str, Given] = {
     "first": PLAIN,
     "latest": {**TIMED, "keep": "latest"},
     "latest_pairs": {**PAIRS, "keep": "latest"},
     "latest_fact": {**TIMED, "keep": "latest", "table": "fact_latest"},
     "latest_by_file": {**PLAIN, "keep": "latest"},
+    "latest_parts": {**PARTITIONED, "keep": "latest", "table": "fact_latest_parts"},
     "history": {**TIMED, "keep": "history"},
+    "history_fact": {**TIMED, "keep": "history", "table": "fact_history"},
+    "history_parts": {**PARTITIONED, "keep": "history", "table": "fact_history_parts"},
     "history_pairs": {**PAIRS, "keep": "history"},
     "history_by_file": {**PLAIN, "keep": "history"},
     "history_tracked": {**TRACKED, "keep": "history"},
@@ -106,7 +114,7 @@ class Stage:
 
     @cached_property
     def _tables(self) -> list[str]:
-        beside = f"ARRAY['{self.table}', '{self.table}_history', '{self.table}_seen']"
+        beside = f"ARRAY['{self.table}', '{self.table}_history', '{self.table}_seen', '{self.table}_key']"
         found = self.rows(
             f"SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename = ANY ({beside})"
         )
