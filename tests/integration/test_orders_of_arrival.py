@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,22 @@ def test_a_snapshot_that_would_lose_too_much_fails_as_a_whole(stage: Stage) -> N
         trial.load(_file(stage.kind, hour, hour, rows, blank=hour))
         trial.check()
     assert len(trial.outcomes) == 3
+
+
+@pytest.mark.parametrize("stage", ["latest", "latest_by_file", "history", "history_by_file"], indirect=True)
+def test_files_that_come_at_once_leave_what_they_would_one_after_the_other(stage: Stage) -> None:
+    timed = stage.declared.newer_by is not None
+    for turn in range(8):
+        trial = Trial(stage)
+        files = []
+        for number in range(4):
+            rows = [
+                f"{key},{turn}-{number}-{key}" + (f",{T1 if number % 2 else T2}" if timed else "")
+                for key in (1, 2)
+            ]
+            files.append(_file(stage.kind, 5 + number, 5 + number, rows))
+        with ThreadPoolExecutor(len(files)) as workers:
+            list(workers.map(stage.load, files))
+        for file in files:
+            trial.arrivals.load(file)
+        trial.check()
