@@ -16,6 +16,7 @@ from config.errors import ConfigError
 from config.file_specs import build_file_specs
 from config.former_rules import in_todays_words
 from config.includes import put_together
+from config.mistakes import described
 from config.settings import ConfigFile, PipelineConfig, WebConfig
 from config.yaml_file import read_yaml
 
@@ -52,7 +53,8 @@ def get_config(
     try:
         file = ConfigFile.model_validate(in_todays_words(raw))
     except ValidationError as error:
-        told = [parts.with_file(_describe(problem)) for problem in error.errors()]
+        mistakes = [described(problem) for problem in error.errors()]
+        told = [parts.with_file(f"{key or '(the whole file)'}: {problem}") for key, problem in mistakes]
         raise _config_error(source, told) from None
 
     problems = [
@@ -153,30 +155,11 @@ def _is_used(key: str, file: ConfigFile) -> bool:
     return True
 
 
-def _describe(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "(the whole file)"
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key; check its spelling and its place"
-    if problem["type"] == "missing":
-        return f"{key}: missing"
-    secret = any(word in key for word in ("password", "hash_key", "url", "token"))
-    given = "" if secret else f" (given: {problem['input']!r:.80})"
-    return f"{key}: {problem['msg']}{given}"
-
-
 def _check_sections(file: ConfigFile) -> list[str]:
     problems = []
-    pool, smtp, watcher = file.database.pool, file.alerting.smtp, file.watcher
+    pool, watcher = file.database.pool, file.watcher
     if pool.min > pool.max:
         problems.append(f"database.pool: min {pool.min} is more than max {pool.max}")
-    if file.alerting.enabled:
-        problems += [
-            f"alerting.smtp.{key}: needed while alerting.enabled is true"
-            for key in ("host", "sender", "receivers")
-            if not getattr(smtp, key) or getattr(smtp, key) == ("",)
-        ]
-        if smtp.password and smtp.security == "none":
-            problems.append("alerting.smtp.security: none would send the password in clear; use starttls or tls")
     if file.validation.dates[0] > file.validation.dates[1]:
         problems.append("validation.dates: the first is after the last")
     dirs = {"batch": watcher.batch.dir, "stream": watcher.stream.dir, "master": watcher.master.dir}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
-from config.model import Keep, Model, Name
+from config.model import Feed, Keep, Model, Name
+from config.origins import SourceName
 from config.read_options import ReadOptions
 from config.schema import Drift
 
@@ -60,6 +61,13 @@ class Contract(Model):
     abort: bool = False
 
 
+class FromChild(Model):
+    """The rows of a type are the elements of the array at `path` in the records of type `of`."""
+
+    of: str
+    path: SourceName
+
+
 class PartitionBy(Model):
     """A fact's partitions: ranges of `interval` by `column`, made from `since` on, or from now on.
 
@@ -72,9 +80,13 @@ class PartitionBy(Model):
 
 
 class ExpectedFile(Drift):
-    """`kind` defaults by the table's name: fact_… is a fact, any other a dimension."""
+    """`kind` defaults by the table's name: fact_… is a fact, any other a dimension.
+
+    With `from_child` it is no file of its own, and the key that it is under is the name of its type.
+    """
 
     table: Name
+    from_child: FromChild | None = None
     kind: Literal["fact", "dimension"] | None = None
     foreign_keys: dict[str, str] = Field(default_factory=dict)
     derive: dict[str, Derivation] = Field(default_factory=dict)
@@ -92,3 +104,17 @@ class ExpectedFile(Drift):
     def _the_word_null(cls, value: Any) -> Any:
         """`missing_columns: null` is YAML's nothing, and the word is meant."""
         return "null" if value is None else value
+
+
+class Entry(NamedTuple):
+    """An expected file of the YAML, and the type that it is of."""
+
+    feed: Feed
+    pattern: str
+    file: ExpectedFile
+    name: str
+
+    @property
+    def where(self) -> str:
+        """Its place in the YAML."""
+        return f"watcher.{self.feed.value}.expected_files.{self.pattern}"

@@ -42,8 +42,13 @@ def spec_for(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> FileSpec 
     def fits(spec: FileSpec) -> bool:
         return spec.feed is feed and any(fnmatch.fnmatchcase(name, spec.pattern) for name in names)
 
-    found = filter(fits, specs)
+    found = filter(fits, _with_files(specs))
     return max(found, key=lambda spec: exactness(spec.pattern), default=None)
+
+
+def _with_files(specs: Iterable[FileSpec]) -> Iterator[FileSpec]:
+    """Those that have files of their own: no names are expected for what is within the records of others."""
+    return (spec for spec in specs if spec.schema.within is None)
 
 
 @lru_cache(maxsize=1000)
@@ -56,7 +61,7 @@ def exactness(pattern: str) -> tuple[bool, int]:
 
 def ties(specs: Iterable[FileSpec]) -> Iterator[tuple[FileSpec, FileSpec]]:
     """Pairs of specs whose patterns are equally exact, and that both expect some name."""
-    for one, other in combinations(specs, 2):
+    for one, other in combinations(_with_files(specs), 2):
         alike = one.feed is other.feed and exactness(one.pattern) == exactness(other.pattern)
         if alike and _overlap(one.pattern, other.pattern):
             yield one, other
@@ -107,7 +112,7 @@ def why_unexpected(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> str
 
 def meant_by(specs: Iterable[FileSpec], feed: Feed, file_name: str) -> str | None:
     """The pattern of `feed` that the name misses by its case, or by a slip."""
-    patterns = [spec.pattern for spec in specs if spec.feed is feed]
+    patterns = [spec.pattern for spec in _with_files(specs) if spec.feed is feed]
     plain = unpacked_name(file_name).lower()
     ending = file_name[len(plain) :].lower()
     for pattern in sorted(patterns, key=exactness, reverse=True):

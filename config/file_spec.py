@@ -35,6 +35,7 @@ class FileSpec:
     partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
     kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
+    children: tuple[FileSpec, ...] = field(default=(), repr=False)  # types whose rows are in arrays of its records
 
     @property
     def is_fact(self) -> bool:
@@ -103,7 +104,7 @@ class FileSpec:
 
         What is not in the file is not in its dialect.
         """
-        if column.value is not None:
+        if column.value is not None and column.value.parent is None:
             return PLAIN
         return self.read_of_keys if column.pii or self.is_key(column) else self.read
 
@@ -155,7 +156,10 @@ class FileSpec:
     @cached_property
     def fingerprint(self) -> str:
         """Changes with whatever the configuration says of this kind of file. MD5, hex."""
-        return hashlib.md5(repr(self).encode(), usedforsecurity=False).hexdigest()
+        text = repr(self)
+        if self.schema.within or self.children:
+            text += f" {self.schema.within!r} {[child.fingerprint for child in self.children]}"
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def foreign_key_columns(child: FileSpec, key: ForeignKey, parent: FileSpec) -> list[tuple[Column, Column]]:

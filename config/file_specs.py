@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
+from config.children import as_children, child_problems, unnamed_persons, with_children, with_columns_of_parents
 from config.distribution import distribution_problems
-from config.expected_file import ExpectedFile
+from config.expected_file import Entry, ExpectedFile
 from config.file_names import logical_stem, ties
 from config.file_spec import FileSpec
 from config.keys_check import read_foreign_key, with_unique_keys
@@ -27,16 +28,11 @@ _KEEP_IN_OTHER_WORDS = {"nothing": Keep.FIRST, "update_if_newer": Keep.LATEST}
 def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]:
     """The specs in load order (parents first), and the problems found; specs are usable only without problems."""
     problems: list[str] = []
-    schemas = {name: read_schema(name, schema, problems) for name, schema in file.schemas.items()}
-    specs = [
-        spec
-        for feed, expected in (
-            (Feed.BATCH, file.watcher.batch.expected_files),
-            (Feed.STREAM, file.watcher.stream.expected_files),
-        )
-        for pattern, entry in expected.items()
-        for spec in _spec(feed, pattern, entry, file.reader, schemas, problems)
-    ]
+    entries = _entries(file)
+    configs = with_columns_of_parents(entries, file.schemas)
+    schemas = {name: read_schema(name, schema, problems) for name, schema in configs.items()}
+    problems += child_problems(entries, schemas)
+    specs = [spec for entry in entries for spec in _spec(entry, file.reader, schemas, problems)]
     known_patterns = {spec.pattern for spec in specs}
     problems += [
         f"reader.file_type_map.{pattern}: no such expected file"
@@ -44,13 +40,14 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
         if pattern not in known_patterns and not problems
     ]
     if not problems:
-        specs = with_unique_keys(specs)
+        specs = with_unique_keys(as_children(entries, specs))
     by_name = {spec.name: spec for spec in specs}
     problems += [
         f"schemas.{name}: no expected file uses it" for name in schemas if name not in by_name and not problems
     ]
     if not problems:
         problems += spec_problems(specs, by_name)
+        problems += unnamed_persons(by_name)
         problems += [
             f"watcher.{one.feed.value}.expected_files: {one.pattern} and {other.pattern} expect the same names, "
             "and neither is more exact; say more of the name in one of them"
@@ -60,21 +57,26 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
         problems += distribution_problems(specs) if file.database.distributed else ()
     if problems:
         return (), problems
-    return _in_load_order(specs, by_name, problems), problems
+    return with_children(_in_load_order(specs, by_name, problems)), problems
+
+
+def _entries(file: ConfigFile) -> list[Entry]:
+    """The expected files of both feeds, each with its type."""
+    return [
+        Entry(feed, pattern, entry, file.reader.file_type_map.get(pattern, logical_stem(pattern)[0]))
+        for feed, expected in (
+            (Feed.BATCH, file.watcher.batch.expected_files),
+            (Feed.STREAM, file.watcher.stream.expected_files),
+        )
+        for pattern, entry in expected.items()
+    ]
 
 
 def _spec(
-    feed: Feed,
-    pattern: str,
-    entry: ExpectedFile,
-    reader: ReaderConfig,
-    schemas: dict[str, Schema],
-    problems: list[str],
+    expected: Entry, reader: ReaderConfig, schemas: dict[str, Schema], problems: list[str]
 ) -> Iterator[FileSpec]:
-    where = f"watcher.{feed.value}.expected_files.{pattern}"
-    stem, _ = logical_stem(pattern)
-    name = reader.file_type_map.get(pattern, stem)
-    table = entry.table.lower()
+    feed, pattern, entry, name = expected
+    where, table = expected.where, entry.table.lower()
     if "/" in pattern:
         problems.append(f"{where}: a file name holds no /")
     elif name not in schemas:
@@ -118,7 +120,7 @@ def _held_to(schema: Schema, entry: ExpectedFile) -> Schema:
     columns = schema.columns
     if drift.takes_new:
         columns += (extra_column(personal=any(column.pii or column.personal for column in columns)),)
-    return Schema(name=schema.name, primary_key=schema.primary_key, columns=columns, drift=drift)
+    return schema.changed(columns=columns, drift=drift)
 
 
 def _read_options(

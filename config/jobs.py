@@ -117,6 +117,12 @@ class FileOutcome:
     continues: str = ""  # what became of an earlier file that was loaded before it was whole
     drift: tuple[Change, ...] = ()  # in what its columns differ from its schema's
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
+    children: tuple[FileOutcome, ...] = ()  # of the types whose rows are in arrays of its records
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that were there just as the file has them."""
+        return self.already_present - self.changed - self.stale
 
     @property
     def quarantined(self) -> int:

@@ -28,9 +28,9 @@ def _column_problems(column: Column) -> Iterator[str]:
     if column.value is not None:
         if column.sources:
             yield ".from: goes with columns that the file has, and value says that it has not; leave one out"
-        if column.pii is not None:
+        if column.pii is not None and not column.value.is_of_record:
             yield ".value: goes with no pii: names of files and values of the YAML are not hidden"
-        if column.format and column.value.path is None:
+        if column.format and column.value.path is None and column.value.parent is None:
             yield f".format: goes with value: {{path: …}}; {column.value.says} is written in one way"
     if column.default is not None and column.pii is not None:
         yield ".default: goes with no pii: what nobody gave tells of nobody; leave it out, and such rows are null"

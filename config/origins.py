@@ -44,21 +44,32 @@ def _with_one_group(value: str) -> str:
 
 
 class Origin(BaseModel):
-    """`value` of a column that is not in the file: exactly one of `file`, `path`, `constant`."""
+    """`value` of a column that is not in the record: exactly one of these.
+
+    `file`, `path`, `constant` are the same for all rows of a file. Of rows that are elements of an array,
+    `parent` names a column of the record that they are in, and `element` says which of its elements a row is.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: Literal["name", "path", "date", "hour"] | None = None
     path: Annotated[str, AfterValidator(_with_one_group)] | None = None
     constant: Constant = None
+    parent: str | None = None
+    element: Literal["position"] | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
         if len(self.model_fields_set) != 1:
-            raise ValueError("give exactly one of file, path, constant")
-        if self.file is None and self.path is None and self.constant is None:
+            raise ValueError("give exactly one of file, path, constant, parent, element")
+        if not self.is_of_record and self.file is None and self.path is None and self.constant is None:
             raise ValueError("a constant is a value; for none at all leave the column out")
         return self
+
+    @property
+    def is_of_record(self) -> bool:
+        """Does the record around a row say it, so that it may differ from row to row?"""
+        return self.parent is not None or self.element is not None
 
     def of(self, path: str) -> str | None:
         """The value of all rows of the file at `path`, or at that address; None where it does not tell."""
@@ -80,6 +91,8 @@ class Origin(BaseModel):
     @property
     def says(self) -> str:
         """What of the YAML it is."""
+        if self.parent or self.element:
+            return f"parent: {self.parent}" if self.parent else f"element: {self.element}"
         return f"file: {self.file}" if self.file else "path" if self.path else "constant"
 
 

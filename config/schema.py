@@ -57,6 +57,11 @@ class Column(Model):
         return self.sources or (self.name,)
 
     @property
+    def is_said_by_file(self) -> bool:
+        """Is it not in the records, but the same for all rows of a file?"""
+        return self.value is not None and not self.value.is_of_record
+
+    @property
     def can_be_missing(self) -> bool:
         """Is a row without it a good one, as far as the column itself goes?"""
         return self.default is not None or (self.nullable and not self.rules.get("required"))
@@ -89,16 +94,29 @@ def extra_column(*, personal: bool) -> Column:
     return Column(name=EXTRA, dtype=Dtype.JSON, sql_type="jsonb", optional=True, personal=personal)
 
 
+class Within(Model):
+    """Where rows are that are elements of arrays: in the records of schema `of`, at `path`."""
+
+    of: Schema
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.of.name}.{self.path}"
+
+
 class Schema(Model):
     """The shape of a source file: its columns, in order, and the key that tells its rows apart.
 
-    `drift`: what becomes of a file of another shape.
+    `drift`: what becomes of a file of another shape. Rows that are elements of arrays are `within` the records of
+    another schema, which has the paths to these arrays `beside` its columns.
     """
 
     name: str
     primary_key: Annotated[Key, BeforeValidator(Key.read)]
     columns: tuple[Column, ...]
     drift: Drift = Drift()
+    within: Within | None = Field(None, repr=False)
+    beside: frozenset[str] = Field(frozenset(), repr=False)
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -116,7 +134,7 @@ class Schema(Model):
     @cached_property
     def by_source(self) -> dict[str, Column]:
         """Columns by what a file may call them."""
-        return {name: column for column in self.in_file.columns for name in column.names_in_file}
+        return {name: column for column in self.in_record.columns for name in column.names_in_file}
 
     @cached_property
     def _renamed(self) -> dict[str, str]:
@@ -133,11 +151,21 @@ class Schema(Model):
     @cached_property
     def in_file(self) -> Schema:
         """The same without the columns that no file has."""
+        columns = (column for column in self.columns if not column.is_said_by_file)
+        return self.with_columns(tuple(column for column in columns if column.name != EXTRA))
+
+    @cached_property
+    def in_record(self) -> Schema:
+        """The same without the columns that no record has."""
         return self.with_columns(tuple(c for c in self.columns if c.value is None and c.name != EXTRA))
 
     def with_columns(self, columns: tuple[Column, ...]) -> Schema:
         """The same with these columns."""
-        return Schema(name=self.name, primary_key=self.primary_key, columns=columns, drift=self.drift)
+        return self.changed(columns=columns)
+
+    def changed(self, **changes: Any) -> Schema:
+        """The same with other values for these of its fields."""
+        return Schema(**{**{name: getattr(self, name) for name in Schema.model_fields}, **changes})
 
 
 def _of_row_key(name: str, stored_as: str) -> Column:

@@ -6,9 +6,9 @@ import datetime as dt
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from config.expected_file import ExpectedFile
 from config.file_spec import FileSpec
@@ -155,24 +155,18 @@ class SlaConfig(Model):
     refresh_minutes: float = Field(10, gt=0)
 
 
-class SmtpConfig(Model):
-    """`security`: starttls (port 587), tls (465), or none, which is only for a relay without login."""
-
-    host: str = ""
-    port: int = Field(587, ge=1, le=65535)
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    ca_file: str | None = None
-    timeout_seconds: float = Field(10, gt=0)
-    user_name: str = ""
-    password: str = ""
-    sender: str = ""
-    receivers: tuple[str, ...] = ()
-
-
 class AlertingConfig(Model):
+    """Each channel has a section of its own beside these keys, which the channel reads (utils/channels)."""
+
+    model_config = ConfigDict(extra="allow")
+
     enabled: bool = False
     repeat_minutes: float = Field(10, ge=0)
-    smtp: SmtpConfig = SmtpConfig()
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """The channels' sections, as they were given."""
+        return self.model_extra or {}
 
 
 class LoggingConfig(Model):
@@ -237,14 +231,16 @@ class PipelineConfig(ConfigFile):
         shipped = Path(__file__).parent
         return tuple(p if (p := self.source.parent / name).exists() else shipped / name for name in self.views)
 
-    def shown(self, path: Path | str) -> str:
+    def shown(self, path: Path | str, type_name: str = "") -> str:
         """`path` as people are told it: from its input folder on, which tells files of one name apart.
 
-        What does not print is replaced; a path elsewhere is shown as a whole.
+        With the type, where its rows are in arrays of the file's records. What does not print is replaced; a path
+        elsewhere is shown as a whole.
         """
-        text = str(path)
+        text, spec = str(path), self.by_logical_name.get(type_name)
         root = next((root for root in self._input_roots if text.startswith(root)), "")
-        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.removeprefix(root))
+        name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.removeprefix(root))
+        return f"{name} → {type_name}" if spec and spec.schema.within else name
 
     @cached_property
     def _input_roots(self) -> tuple[str, ...]:

@@ -15,11 +15,12 @@ from datawarehouse.queries import query
 
 def note(tx: Cursor, outcome: FileOutcome, name: str) -> list[Change]:
     """Note what the file called `name` differed in. Returns what nobody, in any process, has met before."""
-    changes = {(change.column, change.kind.value): change for change in outcome.drift}
+    own = outcome.job.spec.name
+    changes = {(change.of or own, change.column, change.kind.value): change for change in outcome.drift}
     if not changes:
         return []
     parameters = {
-        "logical_name": outcome.job.spec.name,
+        "types": [change.of or own for change in changes.values()],
         "file": storable(name),
         "columns": [storable(change.column) for change in changes.values()],
         "kinds": [change.kind.value for change in changes.values()],
@@ -28,7 +29,7 @@ def note(tx: Cursor, outcome: FileOutcome, name: str) -> list[Change]:
     }
     tx.execute(query("drift", "note"), parameters)
     new = set(tx.fetchall())
-    return [change for (column, kind), change in changes.items() if (storable(column), kind) in new]
+    return [change for (of, column, kind), change in changes.items() if (of, storable(column), kind) in new]
 
 
 def met(tx: Cursor, logical_name: str | None = None) -> Sequence[dict[str, Any]]:

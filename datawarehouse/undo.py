@@ -27,6 +27,7 @@ class Undone:
     rows: int
     quarantined: int
     later_files: int
+    with_files: tuple[int, ...] = ()  # whose rows were in arrays of its records
 
 
 def lock_file(tx: Cursor, file_id: int) -> dict[str, Any]:
@@ -46,9 +47,10 @@ def lock_file(tx: Cursor, file_id: int) -> dict[str, Any]:
 def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -> Undone:
     """Delete the file's rows, its quarantined rows and what these wait for; its row in the file log says undone.
 
-    Its content is not loaded again by itself. `day` is for the note. Raises ConfigError that says why it can't
-    be done.
+    What came of arrays in its records goes first. Its content is not loaded again by itself. `day` is for the
+    note. Raises ConfigError that says why it can't be done.
     """
+    children = {child: undo(tx, config, child, who, day) for child in _children(tx, config, file_id)}
     file = lock_file(tx, file_id)
     if file["status"] != Status.SUCCESS:
         way_out = f"; `reprocess {file_id}` tries it again" if file["status"] == Status.FAILED else ""
@@ -92,7 +94,17 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     later = int((tx.fetchone() or (0,))[0])
     text = f"undone on {day} by {who}: {rows} loaded and {quarantined} quarantined rows taken back"
     tx.execute(query("file_log", "undone"), {**parameters, "error": text, "refused_at": refused_at})
-    return Undone(file["file_name"], rows, quarantined, later)
+    rows += sum(child.rows for child in children.values())
+    quarantined += sum(child.quarantined for child in children.values())
+    return Undone(file["file_name"], rows, quarantined, later, tuple(children))
+
+
+def _children(tx: Cursor, config: PipelineConfig, file_id: int) -> list[int]:
+    """The file ids of what came of arrays in the file's records."""
+    pairs = [(spec.schema.within.of.name, spec.name) for spec in config.files if spec.schema.within]
+    names = {"parents": [parent for parent, _ in pairs], "children": [child for _, child in pairs]}
+    tx.execute(query("repair", "children_of_file"), {"file_id": file_id, **names})
+    return [row[0] for row in tx]
 
 
 def _dependants(tx: Cursor, config: PipelineConfig, spec: FileSpec, file_id: int) -> list[str]:

@@ -67,20 +67,25 @@ class Aftermath:
             elif outcome.job.md5:  # else there is no row of the file: the next scan offers it again
                 self._tracker.mark_as_failed(outcome.job, outcome.error or "")
         try:
-            for outcome in outcomes:
-                name = self._config.shown(outcome.job.path)
-                report(outcome, name, self.summary, self._config.quarantine.alert_above)
-            self._follow_up(outcomes)
+            self._conclude(outcomes)
+            for child in (child for outcome in outcomes for child in outcome.children):
+                self._conclude([child])
         finally:
             for outcome in outcomes:  # now the files that wait for this one find the orphans healed, too
                 job = outcome.job
                 tries = Tries() if job.md5 else Tries(unrecorded=job.tries.unrecorded)
                 self._inbox.done(job.evolve(tries=tries))
 
+    def _conclude(self, outcomes: Sequence[FileOutcome]) -> None:
+        for outcome in outcomes:
+            name = self._config.shown(outcome.job.path, outcome.job.spec.name)
+            report(outcome, name, self.summary, self._config.quarantine.alert_above)
+        self._follow_up(outcomes)
+
     def _follow_up(self, outcomes: Sequence[FileOutcome]) -> None:
         """Each step until it is done, with more time for each try: the database may be away, and come back."""
         job = outcomes[0].job
-        what = f"What follows {self._config.shown(job.path)}"
+        what = f"What follows {self._config.shown(job.path, job.spec.name)}"
         steps, seconds, again = deque(self._steps(outcomes)), FOLLOW_UP_SECONDS, False
         while steps:
             try:
@@ -89,7 +94,7 @@ class Aftermath:
             except Exception as error:  # noqa: BLE001  (the files themselves are loaded, whatever comes here)
                 decision = decide_what_follows(error, self._trouble.at(error))
                 if decision.tell is Tell.CRASH:
-                    tell_of_crash(job, f"after {self._config.shown(job.path)}", error)
+                    tell_of_crash(job, f"after {self._config.shown(job.path, job.spec.name)}", error)
                 else:
                     logger.log(decision.level, f"[runner] {what}: {in_our_words(error)}; {decision.next}")
                 self._trouble.respond(decision, error, what)
@@ -110,7 +115,7 @@ class Aftermath:
 
         def tell_of_drift(_again: bool) -> None:
             for outcome in differing:
-                name = self._config.shown(outcome.job.path)
+                name = self._config.shown(outcome.job.path, outcome.job.spec.name)
                 with self._warehouse.transaction() as tx:
                     new = drift_log.note(tx, outcome, name)
                 report_drift(outcome, new, name)

@@ -47,7 +47,7 @@ def values_of(schema: Schema, path: Path) -> dict[str, str | None]:
     Raises FileRejected where the path does not tell, or tells what the column can't hold; where the column is
     optional, it is null then.
     """
-    return {column.name: _value_of(column, path) for column in schema.columns if column.value is not None}
+    return {column.name: _value_of(column, path) for column in schema.columns if column.is_said_by_file}
 
 
 def _value_of(column: Column, path: Path) -> str | None:

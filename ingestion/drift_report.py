@@ -28,6 +28,8 @@ def report_drift(outcome: FileOutcome, new: Sequence[Change], name: str) -> None
 def what_became(spec: FileSpec, change: Change) -> str:
     """A change in a sentence, with what can be done."""
     name = told_name(change.column)
+    if change.kind is ChangeKind.NO_ARRAY:
+        return f"no record has {name}, where from_child says that {spec.name} are: none of them came"
     if change.kind is ChangeKind.NULL:
         return f"{name} is missing: it is null, or its default, in the rows of such files"
     became = {

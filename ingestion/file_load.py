@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import FileRejected, FileUnreadable, Stopped
 from config.file_names import is_packed
@@ -37,18 +36,16 @@ from utils import metrics
 from utils.at_once import AtOnce
 from utils.logger import get_logger
 from utils.metrics import CommitTimer
+from utils.read_ahead import read_ahead
 from validation.batch import Batch, Chunk, Rejection
 from validation.key_memory import KeyMemory
 from validation.met_columns import MetColumns
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
 
-T = TypeVar("T")
-
 logger = get_logger(__name__)
 
 READ_AHEAD_BYTES = 1 << 20  # a larger file is parsed and validated while its last chunk is loaded
-ASKED_SECONDS = 0.2  # how often whether to go on, while a chunk is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,16 @@ class _Part:
         rejections, text = self.refused.result()
         load.quarantine(text)
         books.add(self.records, self.loaded, rejections)
+
+
+class _Load(NamedTuple):
+    """The transaction that loads a file, and what it needs. `started`: of the monotonic clock."""
+
+    tx: Cursor
+    file: OpenFile
+    aside: Executor
+    started: float
+    only_tell: bool
 
 
 class FileLoad:
@@ -134,7 +141,6 @@ class FileLoad:
     def _load(
         self, job: FileJob, file: OpenFile, batches: Iterator[Batch], started: float, *, only_tell: bool
     ) -> FileOutcome:
-        books = Books()
         with (
             CommitTimer() as commit,
             ThreadPoolExecutor(1, "beside-copy") if job.size > READ_AHEAD_BYTES else AtOnce() as aside,
@@ -143,43 +149,67 @@ class FileLoad:
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return claim.earlier
-            load = BatchLoad(tx, job.spec, self._config, self._pii, {claim.file_id: job})
-            is_row = job.spec.schema.primary_key.is_row
-            told = replace_former(tx, self._config, job, file) if is_row else ""
-            corrector = None if is_row else corrector_of(tx, self._config, job, file)
-            if corrector:
-                cuts = cut_records(job, file, lambda part: self._judged(job, part))
-                corrector.correct(cuts, only_tell=only_tell)
-            parts: deque[_Part] = deque()
-            for batch in batches:
-                self._go_on(job)
-                file_ids = np.full(len(batch.chunk.numbers), claim.file_id)
-                loaded = load.load(batch, file_ids, more=batch.may_repeat is not None)
-                parts.append(
-                    _Part(batch.records, loaded, aside.submit(load.refused_text, batch, job, claim.file_id))
-                )
-                if len(parts) > 1:
-                    parts.popleft().close(load, books)
-                self._progress(job, books.total)
-                pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
-            for part in parts:
-                part.close(load, books)
-            file.verify_unchanged()
-            refuse_if_dirty(job.spec, books.total, books.by_stage)
-            outcome = books.outcome(job, claim.file_id, time.monotonic() - started)
-            if corrector:
-                corrector.verify()
-                told = corrector.result.told
-            outcome = replace(outcome, continues=told)
-            file_log.close(tx, [outcome], self._pii.key_id)
+            children = self._claim_children(tx, job)
+            load = _Load(tx, file, aside, started, only_tell)
+            outcome = self._load_rows(load, job, claim.file_id, batches)
+            outcomes = [self._load_children(load, child, file_id) for child, file_id in children]
+            file_log.close(tx, [outcome, *outcomes], self._pii.key_id)
             commit.begin()
-        return outcome
+        return replace(outcome, children=tuple(outcomes))
+
+    def _claim_children(self, tx: Cursor, job: FileJob) -> list[tuple[FileJob, int]]:
+        """The types whose rows are in arrays of the file's records, and their file ids.
+
+        One whose rows are there is left alone, and so is one that an operator took back.
+        """
+        jobs = [job.evolve(spec=spec) for spec in job.spec.children]
+        claims = [file_log.claim(tx, child, again=self._again) for child in jobs]
+        return [(child, claim.file_id) for child, claim in zip(jobs, claims, strict=True) if not claim.earlier]
+
+    def _load_children(self, load: _Load, job: FileJob, file_id: int) -> FileOutcome:
+        met = MetColumns(job.spec, self._pii.hidden)
+        try:
+            with self._batches(job, load.file, met) as batches:
+                return replace(self._load_rows(load, job, file_id, batches), drift=met.changes())
+        except FileRejected as problem:
+            named = FileRejected(f"{job.spec.name}: {problem}")
+            named.changes = tuple(replace(change, of=job.spec.name) for change in problem.changes)
+            raise named from None
+
+    def _load_rows(self, load: _Load, job: FileJob, file_id: int, batches: Iterator[Batch]) -> FileOutcome:
+        """Load the rows of one type, and balance its books."""
+        tx, file, books = load.tx, load.file, Books()
+        road = BatchLoad(tx, job.spec, self._config, self._pii, {file_id: job})
+        is_row = job.spec.schema.primary_key.is_row
+        told = replace_former(tx, self._config, job, file) if is_row else ""
+        corrector = None if is_row else corrector_of(tx, self._config, job, file)
+        if corrector:
+            cuts = cut_records(job, file, lambda part: self._judged(job, part))
+            corrector.correct(cuts, only_tell=load.only_tell)
+        parts: deque[_Part] = deque()
+        for batch in batches:
+            self._go_on(job)
+            file_ids = np.full(len(batch.chunk.numbers), file_id)
+            loaded = road.load(batch, file_ids, more=batch.may_repeat is not None)
+            parts.append(_Part(batch.records, loaded, load.aside.submit(road.refused_text, batch, job, file_id)))
+            if len(parts) > 1:
+                parts.popleft().close(road, books)
+            self._progress(job, books.total)
+            pa.default_memory_pool().release_unused()  # else it keeps a few chunks' worth for the next file
+        for part in parts:
+            part.close(road, books)
+        file.verify_unchanged()
+        refuse_if_dirty(job.spec, books.total, books.by_stage)
+        if corrector:
+            corrector.verify()
+            told = corrector.result.told
+        return replace(books.outcome(job, file_id, time.monotonic() - load.started), continues=told)
 
     def _batches(self, job: FileJob, file: OpenFile, met: MetColumns) -> AbstractContextManager[Iterator[Batch]]:
         """The file's chunks, judged by all that needs no warehouse; `met` is told of each."""
         batches = self._judged(job, file, met)
         if job.size > READ_AHEAD_BYTES or is_packed(job.path.name):  # whose true size nobody knows
-            return ahead(batches, lambda: self._go_on(job))
+            return read_ahead(batches, lambda: self._go_on(job))
         return nullcontext(batches)
 
     def _go_on(self, job: FileJob) -> None:
@@ -223,57 +253,3 @@ def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
             # Other columns may write one value in several ways: of rows with one key the first must stay the first
             chunk = chunk.ordered_by([first.name, *(column.name for column in rest if column.dtype is Dtype.STR)])
         return validate(chunk, spec, config.validation.dates)
-
-
-@contextmanager
-def ahead(items: Iterator[T], go_on: Callable[[], None]) -> Iterator[Iterator[T]]:
-    """The items of `items`, each made in a thread of its own while the one before is used; the first at once.
-
-    While an item is waited for, `go_on` is asked again and again, which raises Stopped when nobody wants it any
-    more. Then the thread is left to itself: it ends with the item that it is making.
-    """
-    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=1)
-    unwanted = threading.Event()
-
-    def hand_over(item: T | None, error: BaseException | None) -> None:
-        while not unwanted.is_set():
-            with suppress(queue.Full):
-                ready.put((item, error), timeout=0.1)
-                break
-
-    def produce() -> None:
-        try:
-            for item in items:
-                hand_over(item, None)
-                if unwanted.is_set():
-                    return
-            hand_over(None, StopIteration())
-        except BaseException as error:  # noqa: BLE001  (raised again by the consumer)
-            hand_over(None, error)
-
-    def handed_over() -> Iterator[T]:
-        while True:
-            try:
-                item, error = ready.get(timeout=ASKED_SECONDS)
-            except queue.Empty:
-                go_on()
-                continue
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            assert item is not None  # noqa: S101  (there is an item or an error)
-            yield item
-
-    thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
-    thread.start()
-    waited_for = True
-    try:
-        yield handed_over()
-    except Stopped:
-        waited_for = False
-        raise
-    finally:
-        unwanted.set()
-        if waited_for:
-            thread.join()

@@ -37,7 +37,7 @@ class Progress:
         if self._now() - self._told_at < PROGRESS_SECONDS:
             return
         self._told_at = self._now()
-        name = self._config.shown(job.path)
+        name = self._config.shown(job.path, job.spec.name)
         logger.info(
             f"[runner] {job.path.name}: {rows} rows so far",
             extra={**job.log_context(), "screen": f"… {name:<{NAME_WIDTH}} {rows:>9,} rows so far"},
@@ -59,7 +59,8 @@ class Summary:
     def add(self, outcome: FileOutcome) -> None:
         """Count a file and its rows."""
         with self._lock:
-            self.files[outcome.status] += 1
+            if outcome.job.spec.schema.within is None:  # else it came with its parents' file
+                self.files[outcome.status] += 1
             if outcome.status is Status.SUCCESS:
                 self.rows += outcome.total
                 self.loaded += outcome.inserted + outcome.updated
@@ -138,6 +139,8 @@ def _figures(outcome: FileOutcome) -> dict[str, object]:
         "inserted": outcome.inserted,
         "already_present": outcome.already_present,
         "updated": outcome.updated,
+        "changed": outcome.changed,
+        "stale": outcome.stale,
         "quarantined": {stage.value: count for stage, count in outcome.rejected_by_stage.items()},
         "ms": round(outcome.seconds * 1000),
     }
@@ -155,10 +158,17 @@ def console_line(outcome: FileOutcome, name: str) -> str:
     if outcome.updated:
         parts.append(f"{outcome.updated:,} updated")
     if outcome.already_present:
-        parts.append(f"{outcome.already_present:,} already there")
+        parts.append(f"{outcome.already_present:,} already there{_of_present(outcome)}")
     if refused:
         parts.append(f"{refused:,} quarantined ({_stages(outcome)})")
     return f"{', '.join(parts)}, {end}"
+
+
+def _of_present(outcome: FileOutcome) -> str:
+    """What rows that are already there have against being loaded, other than that they are the same."""
+    parts = [f"{outcome.changed:,} changed, not applied"] if outcome.changed else []
+    parts += [f"{outcome.stale:,} older"] if outcome.stale else []
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _stages(outcome: FileOutcome) -> str:

@@ -84,7 +84,8 @@ class GroupLoad:
 
         Raises what FileLoad.run raises, and whatever else comes up; nothing was loaded then.
         """
-        if any(job.spec.self_references for job in jobs):  # a row of one may be the parent of another's
+        # A row of one may be the parent of another's; and children come after all rows of their own file
+        if any(job.spec.self_references or job.spec.children for job in jobs):
             return Together([], [])
         started = time.monotonic()
         held: list[FileJob] = []

@@ -76,7 +76,7 @@ class LoadOrder:
 
 
 def _ancestors(specs: tuple[FileSpec, ...]) -> dict[str, set[str]]:
-    """Each table, and all that it refers to, directly or by way of another."""
+    """Each table, and all that its files refer to, directly or by way of another."""
     table_of = {spec.name: spec.table for spec in specs}
     parents: dict[str, set[str]] = {spec.table: set() for spec in specs}
     for spec in specs:
@@ -86,4 +86,9 @@ def _ancestors(specs: tuple[FileSpec, ...]) -> dict[str, set[str]]:
     def above(table: str) -> set[str]:
         return parents[table].union(*map(above, parents[table]))
 
-    return {table: above(table) for table in parents}
+    found = {table: above(table) for table in parents}
+    for spec in specs:  # what comes with its files needs parents, too; but not those that wait for these files
+        for child in spec.children:
+            needed = found[child.table] - {spec.table}
+            found[spec.table] |= {table for table in needed if spec.table not in found[table]}
+    return found

@@ -76,7 +76,7 @@ class Pipeline:
         self._stop = stop or threading.Event()
         self._exit = ExitStack()
         self._threads: list[threading.Thread] = []
-        self._watchers: list[BatchWatcher | StreamWatcher] = []
+        self.watchers: list[BatchWatcher | StreamWatcher] = []
         self._is_open = False
         self._not_loaded: dict[Path, tuple[str, str]] = {}  # kind and why, of what the watchers did not take
         self.warehouse = Warehouse(config.database, config.home)
@@ -128,14 +128,14 @@ class Pipeline:
             return Summary()
         self._seed_master()
         self._start_timers()
-        self._watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
-        for watcher in self._watchers:
+        self.watchers = [BatchWatcher(self._config, self.inbox), StreamWatcher(self._config, self.inbox)]
+        for watcher in self.watchers:
             watcher.start()
         logger.info("[pipeline] running", extra={"screen": BANNER})
         try:
             self.runner.run_loop()
         finally:
-            for watcher in self._watchers:
+            for watcher in self.watchers:
                 watcher.stop()
         return self.runner.summary
 
@@ -166,11 +166,11 @@ class Pipeline:
 
     def is_watching(self) -> bool:
         """Do both watchers run?"""
-        return bool(self._watchers) and all(watcher.is_alive() for watcher in self._watchers)
+        return bool(self.watchers) and all(watcher.is_alive() for watcher in self.watchers)
 
     def finds_files(self) -> bool:
         """Do both watchers run, and can they look into their folders?"""
-        return bool(self._watchers) and all(watcher.finds_files() for watcher in self._watchers)
+        return bool(self.watchers) and all(watcher.finds_files() for watcher in self.watchers)
 
     def not_loaded(self) -> list[tuple[str, Path, str]]:
         """Kind, path and why, of what lies in the input folders and was not taken, unless it is gone or done."""
@@ -214,7 +214,7 @@ class Pipeline:
             except OSError as problem:
                 if not wait:
                     send_alert(AlertKind.FOLDERS_AWAY, f"{what_is_wrong(problem)}. Waiting for them.")
-                wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+                wait = _next_wait(wait)
             else:
                 if wait:
                     send_alert(AlertKind.FOLDERS_BACK, "The start goes on.")
@@ -256,7 +256,7 @@ class Pipeline:
                     raise WarehouseUnavailable(f"{problem}; given up after {waited:.0f} s") from None
                 if not wait:
                     send_alert(AlertKind.DATABASE_AWAY, f"{problem}. Waiting for it.")
-                wait = min(max(wait * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+                wait = _next_wait(wait)
             else:
                 if wait:
                     send_alert(AlertKind.DATABASE_BACK, "The start goes on.")
@@ -292,3 +292,8 @@ class Pipeline:
             send_alert(AlertKind.FILE_OPEN, message, place=name, reason=message)
         elif kind != "unexpected":
             send_alert(AlertKind.FILE_REFUSED, message, place=name, reason=message)
+
+
+def _next_wait(seconds: float) -> float:
+    """How long to wait after having waited for `seconds` in vain."""
+    return min(max(seconds * 2, FIRST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)

@@ -56,7 +56,8 @@ def _end(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _names(text: str) -> list[str]:
+def cases_of(text: str) -> list[str]:
+    """The names of cases in `text`, separated by commas. Raises BadParameter for one that there is not."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in CASES]:
         raise typer.BadParameter(f"no case is called {', '.join(unknown)}; there are {', '.join(CASES)}")
@@ -79,7 +80,7 @@ def main(
     """Measure, print a table, write JSON and SVG. Exits with 1, and writes nothing, when any count is wrong."""
     wide = None if sys.stdout.isatty() else TABLE_WIDTH
     console, errors = Console(width=wide), Console(stderr=True, soft_wrap=True)
-    names = _names(only)
+    names = cases_of(only)
     signal.signal(signal.SIGTERM, _end)
     started = dt.datetime.now(dt.UTC)
     try:

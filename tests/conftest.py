@@ -22,6 +22,7 @@ from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.embedded_server import EmbeddedServer
 from datawarehouse.schema_init import init_schema
+from ingestion.file_tracker import FileTracker
 from tests.servers import SystemServer, make_system_server
 
 PROJECT_PACKAGES = ("config", "utils", "validation", "datawarehouse", "ingestion", "workbench", "web", "main")
@@ -55,6 +56,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 # ---------------------------------------------------------------- configuration
+
+
+@pytest.fixture
+def tracker(tmp_path: Path) -> Iterator[FileTracker]:
+    tracker = FileTracker(tmp_path / "tracker.db")
+    yield tracker
+    tracker.close()
 
 
 @pytest.fixture

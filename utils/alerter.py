@@ -26,15 +26,12 @@ _TICK_SECONDS = 0.2
 Clock = Callable[[], float]
 
 
-def start(
-    config: AlertingConfig, clock: Clock = time.monotonic, channels: Sequence[Channel] | None = None
-) -> None:
+def start(config: AlertingConfig, clock: Clock = time.monotonic) -> None:
     """Start the thread, if alerting is enabled. `clock` gives seconds; only differences count."""
     global _alerter  # noqa: PLW0603  (one alerter a process)
     stop()
     if config.enabled:
-        channels = channels_of(config) if channels is None else channels
-        _alerter = _Alerter(Windows(config.repeat_minutes * 60, GATHER_SECONDS), channels, clock)
+        _alerter = _Alerter(Windows(config.repeat_minutes * 60, GATHER_SECONDS), channels_of(config), clock)
 
 
 def send_alert(

@@ -28,6 +28,7 @@ REGISTRY = CollectorRegistry()
 STAGES = ("read", "validate", "lookup", "mask", "load", "quarantine", "commit")
 CONCLUDED = (Status.SUCCESS, Status.FAILED, Status.ALREADY_DONE)
 ROW_OUTCOMES = ("inserted", "updated", "already_present", "quarantined")
+PRESENT = ("unchanged", "changed", "stale")  # the parts of already_present
 CHUNK_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)  # seconds
 MAX_LABEL = 100  # characters
 MAX_ALERTS = 100  # names of alerts that are told apart; the code has about twenty
@@ -35,6 +36,12 @@ FILE_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)  
 
 _FILES = Counter("fastfeast_files", "Files that came to an end.", ["type", "status"], registry=REGISTRY)
 _ROWS = Counter("fastfeast_rows", "Records of loaded files.", ["type", "outcome"], registry=REGISTRY)
+_PRESENT = Counter(
+    "fastfeast_rows_present",
+    "Records whose key was there: unchanged, changed and not applied, or stale (older than what is there).",
+    ["type", "how"],
+    registry=REGISTRY,
+)
 _REASONS = Counter(
     "fastfeast_rejection_reasons",
     "Reasons held against refused records; a record counts under each of its reasons.",
@@ -83,6 +90,8 @@ def declare(config: PipelineConfig) -> None:
             _FILES.labels(name, status.value)
         for outcome in ROW_OUTCOMES:
             _ROWS.labels(name, outcome)
+        for how in PRESENT:
+            _PRESENT.labels(name, how)
         _FILE_SECONDS.labels(name)
         _LATENCY_SECONDS.labels(name)
     _LAST_FILE.set_to_current_time()
@@ -152,6 +161,8 @@ def concluded(outcome: FileOutcome) -> None:
     _LATENCY_SECONDS.labels(name).observe(max(waited.total_seconds(), 0))
     for kind in ROW_OUTCOMES:
         _ROWS.labels(name, kind).inc(getattr(outcome, kind))
+    for how in PRESENT:
+        _PRESENT.labels(name, how).inc(getattr(outcome, how))
     for (stage_of, rule, _column), rows in outcome.reasons.items():
         _REASONS.labels(stage_of.value, rule_label(stage_of, rule)).inc(rows)
 

@@ -64,6 +64,7 @@ class Chunk:
     all of one length); `malformed` are records that could not be split into columns.
 
     `new` are names in the file, so far, that are no columns of the schema; `lacks` the columns that it has not.
+    `no_array`: rows are elements of arrays, and no record of the file has one.
     """
 
     numbers: np.ndarray
@@ -71,6 +72,7 @@ class Chunk:
     malformed: tuple[Rejection, ...] = ()
     new: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    no_array: bool = False
 
     def ordered_by(self, names: Sequence[str]) -> Chunk:
         """The same rows in the order of columns of text, trimmed; those with one text stay in the file's order.

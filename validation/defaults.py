@@ -56,7 +56,7 @@ def problems(config: PipelineConfig) -> Iterator[str]:
 
 
 def _origin_problem(column: Column, origin: Origin) -> str | None:
-    if origin.path is not None:
+    if origin.path is not None or origin.is_of_record:
         return None  # the files will show what it takes
     if origin.constant is not None:
         problem = _problem(column, origin.constant)

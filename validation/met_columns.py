@@ -29,6 +29,7 @@ class MetColumns:
         self._hidden = hidden
         self._new: dict[str, None] = {}
         self._lacks: tuple[str, ...] = ()
+        self._no_array = False
         self._rows: Counter[str] = Counter()
         self._sample: list[dict[str, str]] | None = None
 
@@ -36,6 +37,7 @@ class MetColumns:
         """Of chunks of one file, each tells what the file has had so far."""
         self._new |= dict.fromkeys(chunk.new)
         self._lacks = chunk.lacks
+        self._no_array = chunk.no_array
         if chunk.new and EXTRA in chunk.columns:
             extras = chunk.columns[EXTRA]
             self._rows += counted(extras)
@@ -58,6 +60,8 @@ class MetColumns:
             for name in new:
                 yield Change(kind, self._hidden(name) or name, self._rows[name], looks_like.get(name))
         yield from (Change(ChangeKind.NULL, column.name) for column in missing)
+        if self._no_array and (within := self._spec.schema.within):
+            yield Change(ChangeKind.NO_ARRAY, within.path)
 
     def _alike_in_values(self, missing: list[Column], new: list[str]) -> dict[str, str]:
         """New names by whose values may be those of one missing column, and of no other."""

@@ -98,7 +98,7 @@ class PiiHandler:
                 return f"sha256:{self.hash_text(value)}"
             if name == EXTRA:
                 return value  # it was masked value by value
-            if column.value is not None:
+            if column.is_said_by_file:
                 return value  # what the file's path or the YAML says is no secret
             if column.pii is not None:
                 means_null = value.strip().lower() in spec.read_as(column).words

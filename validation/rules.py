@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,6 +39,7 @@ class Rule:
     across: bool  # does it look at other columns?
     refers_to: Callable[[Any], Iterable[str]]  # parameter → the other columns
     others: frozenset[Dtype]  # what these may be
+    keys: frozenset[str]  # of the parameter, where it is a mapping
 
     def broken(self, values: pa.Array, parameter: Any, columns: Columns) -> pa.Array:
         """Boolean array: where `values` break the rule."""
@@ -85,14 +86,26 @@ def rule(
             raise ValueError(f"rule {name!r} is registered twice")
         names = list(inspect.signature(function).parameters)
         hints = get_type_hints(function, include_extras=True)
-        adapter = TypeAdapter(hints[names[1]])
-        across = len(names) > 2
+        parameter = hints[names[1]]
         RULES[name] = Rule(
-            name, function, frozenset(dtypes) or _ANY, adapter, across, refers_to, frozenset(others)
+            name,
+            function,
+            dtypes=frozenset(dtypes) or _ANY,
+            parameter=TypeAdapter(parameter),
+            across=len(names) > 2,
+            refers_to=refers_to,
+            others=frozenset(others),
+            keys=frozenset(_keys_of(parameter)),
         )
         return function
 
     return register
+
+
+def _keys_of(parameter: Any) -> Iterator[str]:
+    for kind in (parameter, *get_args(parameter)):
+        if isinstance(kind, type) and issubclass(kind, Model):
+            yield from kind.model_fields
 
 
 @rule()
@@ -190,9 +203,7 @@ def _rule_problems(column: Column, name: str, parameter: Any, schema: Schema) ->
         found.parameter.validate_python(parameter, strict=False)
     except ValidationError as error:
         said = error.errors()[0]
-        place = ".".join(
-            str(part) for part in said["loc"] if part in {*PhoneForm.model_fields, *EmailForm.model_fields}
-        )
+        place = ".".join(str(part) for part in said["loc"] if part in found.keys)
         message = said["msg"].removeprefix("Value error, ")
         yield f"{place + ': ' if place else ''}{message} (given: {parameter!r})"
         return

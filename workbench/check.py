@@ -25,12 +25,14 @@ from config.model import Feed, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.fk_checker import check_fk
+from ingestion.drift_report import what_became
 from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Reason
 from validation.fault_handler import quarantine_row
 from validation.key_values import key_of
+from validation.met_columns import MetColumns
 from validation.orphan_validator import Keys, KnownParents, ParentLookup
 from validation.pii_handler import MALFORMED, PiiHandler
 from validation.validation_runner import settle, validate
@@ -64,7 +66,10 @@ class ReasonCount:
 
 @dataclass
 class FileCheck:
-    """The verdict on one file. `already_present` is None without a database; `error` says why it is refused."""
+    """The verdict on one file. `already_present` is None without a database; `error` says why it is refused.
+
+    `within`: where its rows are, if they are in arrays of the file's records, as `visits.stops`.
+    """
 
     path: str
     name: str
@@ -73,6 +78,7 @@ class FileCheck:
     good: int = 0
     refused: int = 0
     already_present: int | None = None
+    within: str | None = None
     refused_by_stage: dict[str, int] = field(default_factory=dict)
     reasons: list[ReasonCount] = field(default_factory=list)
     error: str | None = None
@@ -103,7 +109,11 @@ def check(
     config = checked_config()
     jobs = [(path, _spec(config, path, name)) for path in files]
     with _maybe_transaction(config, database) as tx:
-        checks = [Checker(config, tx, rows).check(path, spec) for path, spec in jobs]
+        checks = [
+            Checker(config, tx, rows).check(path, one)
+            for path, spec in jobs
+            for one in (spec, *map(_apart, spec.children))
+        ]
     if html is not None:
         html.write_text(page(checks), encoding="utf-8")
     if as_json:
@@ -141,6 +151,13 @@ def _spec(config: PipelineConfig, path: Path, name: str | None) -> FileSpec:
         raise ConfigError(f"{path.name}: its name tells no file type; say which with --name") from None
 
 
+def _apart(child: FileSpec) -> FileSpec:
+    """A type whose rows are in arrays of a file's records, without asking for these: they are not loaded yet."""
+    within = child.schema.within
+    others = tuple(key for key in child.foreign_keys if within is None or key.parent != within.of.name)
+    return dataclasses.replace(child, foreign_keys=others)
+
+
 class Checker:
     """Judges files; with `tx`, by the warehouse's parents and keys too. `examples` of every reason are kept."""
 
@@ -152,7 +169,8 @@ class Checker:
 
     def check(self, path: Path, spec: FileSpec) -> FileCheck:
         """The verdict on one file."""
-        result = FileCheck(str(path), spec.name, spec.table)
+        within = spec.schema.within
+        result = FileCheck(str(path), spec.name, spec.table, within=str(within) if within else None)
         try:
             with opened(path) as file:
                 self._note_same_content(result, file, spec)
@@ -179,10 +197,12 @@ class Checker:
         lookup = partial(check_fk, self._tx, self._config, lock=False) if self._tx else _every_parent
         parents = KnownParents(lookup)
         seen = SeenKeys(spec)
+        met = MetColumns(spec, self._pii.hidden)
         reasons: dict[Reason, ReasonCount] = {}
         by_stage: Counter[Stage] = Counter()
         rows = self._config.reader.chunk_rows
         for chunk in read_chunks(file, path.name, spec.schema, rows, spec.read, path):
+            met.note(chunk)
             batch = validate(chunk, spec, self._config.validation.dates)
             settle(batch, parents)
             seen.reject(batch)
@@ -194,6 +214,7 @@ class Checker:
         result.refused = by_stage.total()
         result.refused_by_stage = {stage.value: by_stage[stage] for stage in Stage if by_stage[stage]}
         result.reasons = list(reasons.values())
+        result.notes += [f"{what_became(spec, change)}." for change in met.changes()]
         if seen.full:
             result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")
 

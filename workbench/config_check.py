@@ -60,6 +60,7 @@ def describe(config: PipelineConfig, todo: Plan | None) -> dict[str, Any]:
             "feed": spec.feed.value,
             "table": spec.table,
             "parents": sorted({key.parent for key in spec.foreign_keys}),
+            "within": str(spec.schema.within) if spec.schema.within else None,
         }
         for spec in config.files
     ]
@@ -89,7 +90,8 @@ def _show(found: dict[str, Any]) -> None:
     say(f"✓ {found['source']}: {len(order)} kinds of files; every parent is expected. Load order:")
     for file in order:
         refers = f" → {', '.join(file['parents'])}" if file["parents"] else ""
-        say(f"  {file['pattern']:<24} {file['table']}{refers}")
+        within = f", in {file['within']}" if file["within"] else ""
+        say(f"  {file['pattern']:<24} {file['table']}{refers}{within}")
     for warning in found["warnings"]:
         say(f"! {warning}")
     database = found["database"]

@@ -59,6 +59,11 @@ def _what_to_do(config: PipelineConfig, row: dict[str, Any]) -> str:
     if spec is None:
         return "nothing: the YAML has no such type now"
     name, kind = row["column_name"], ChangeKind(row["kind"])
+    within = spec.schema.within
+    if kind is ChangeKind.NO_ARRAY and (within is None or within.path != name):
+        return (
+            "the YAML has another path now; for files of before, `undo` their file of this type and `reprocess` it"
+        )
     column = spec.schema.by_source.get(name)
     if kind.is_new and column is not None:
         waits = (

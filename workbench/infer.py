@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -209,6 +209,7 @@ def _draft(
         entry["read"] = read
     alone = len(found_key.columns) == 1
     primary_key = found_key.columns[0] if alone else list(found_key.columns)
+    arrays = _arrays(sample, name, entry, primary_key)
     draft = Proposal(
         pattern,
         feed,
@@ -218,9 +219,28 @@ def _draft(
         sample.rows.num_rows,
         file_name=path.name,
         is_mapped=logical_stem(pattern)[0] != name,
-        notes=[*sample.notes, *found_key.notes, *columns.notes, *unsure],
+        notes=[
+            *sample.notes,
+            *found_key.notes,
+            *columns.notes,
+            *unsure,
+            *arrays,
+        ],
     )
     return draft, list(found_key.columns) if found_key.is_own else []
+
+
+def _arrays(sample: Sample, name: str, entry: Mapping[str, Any], primary_key: str | list[str]) -> Iterator[str]:
+    """What is said of arrays of objects: they may be a type of their own."""
+    for one in sample.arrays:
+        child = f"{singular(name)}_{one.name}"
+        path = one.source or one.name
+        says = {"table": f"{entry['table']}_{singular(one.name)}"[:50], "from_child": {"of": name, "path": path}}
+        needed = f", which needs a key of {name}" if primary_key == ROW_KEY else ""
+        yield (
+            f"{one.name}: arrays of objects, kept as JSON; from_child makes rows of them{needed}: {child}: "
+            f'{flow(says)} in the place of this column ("Arrays of objects" in docs/configuration.md)'
+        )
 
 
 def _in_order(read: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def guess_key(sample: pa.Table, name: str) -> KeyGuess:
     code = _first(unique, lambda c: snake(c) in _IDENTIFIERS)
     if code is not None:
         return KeyGuess((code,), _few_rows(sample, code))
-    first = sample.column_names[0]
+    first = next(iter(sample.column_names), "")  # none of a file whose columns are all nested
     if first in unique and _ends_like_id(first) and sample.num_rows >= ENOUGH_ROWS:
         return KeyGuess((first,), [f"{first}: taken for the key by its values; its name does not say so. Is it?"])
     if _ends_like_id(first) and first in unique and (child := _refers_to(texts, first)):

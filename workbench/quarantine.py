@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -23,6 +26,8 @@ from workbench.output import AsJson, say, show_record, show_rows
 from workbench.session import EXIT_FOUND, checked_config, command, open_warehouse
 from workbench.writing import DryRun, Workplace, Yes, ask, workplace
 
+R = TypeVar("R")
+
 PAGE = 10_000  # rows read at a time
 _SKIPPED = "closed, or in the service's hands just now"
 
@@ -39,14 +44,14 @@ Text = Annotated[str | None, typer.Option("--text", help="Rows with this text in
 
 @dataclass(frozen=True)
 class Filters:
-    """Which rows; None does not filter."""
+    """Which rows, each an option of the commands that choose some; None does not filter."""
 
-    file: int | None = None
-    table: str | None = None
-    stage: Stage | None = None
-    rule: str | None = None
-    since: str | None = None
-    text: str | None = None
+    file: OfFile = None
+    table: OfTable = None
+    stage: OfStage = None
+    rule: OfRule = None
+    since: Since = None
+    text: Text = None
 
     def read(
         self, tx: Cursor, config: PipelineConfig, *, open_only: bool, limit: int, before_id: int | None = None
@@ -75,21 +80,34 @@ class Filters:
         return rows[::-1]
 
 
+def filtered(function: Callable[..., R]) -> Callable[..., R]:
+    """A command with an option for each field of Filters, which `function` gets as its argument `filters`."""
+    whole = inspect.signature(function, eval_str=True)
+    options = [
+        option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for option in inspect.signature(Filters, eval_str=True).parameters.values()
+    ]
+
+    @wraps(function)
+    def run(**given: Any) -> R:
+        chosen = Filters(**{option.name: given.pop(option.name) for option in options})
+        return function(filters=chosen, **given)
+
+    others = [parameter for name, parameter in whole.parameters.items() if name != "filters"]
+    run.__signature__ = whole.replace(parameters=[*others, *options])  # type: ignore[attr-defined]  # Typer asks it
+    return run
+
+
 @app.command("list")
 @command
+@filtered
 def list_rows(
-    file: OfFile = None,
-    table: OfTable = None,
-    stage: OfStage = None,
-    rule: OfRule = None,
-    since: Since = None,
-    text: Text = None,
+    filters: Filters,
     closed: Annotated[bool, typer.Option("--all", help="Closed rows too.")] = False,
     limit: Annotated[int, typer.Option(min=1)] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Refused rows, newest first."""
-    filters = Filters(file, table, stage, rule, since, text)
     config = checked_config()
     with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
         rows = filters.read(tx, config, open_only=not closed, limit=limit)
@@ -128,19 +146,15 @@ def show(quarantine_id: RowId, as_json: AsJson = False) -> None:
 
 @app.command()
 @command
+@filtered
 def export(
     out: Annotated[Path, typer.Argument(help="A new file, .csv or .xlsx.")],
-    file: OfFile = None,
-    table: OfTable = None,
-    stage: OfStage = None,
-    rule: OfRule = None,
-    since: Since = None,
-    text: Text = None,
+    filters: Filters,
 ) -> None:
     """Open rows of one table as a spreadsheet, to be mended there and given to `edit --from`."""
     config = checked_config()
     with open_warehouse(config) as warehouse, warehouse.transaction() as tx:
-        rows = Filters(file, table, stage, rule, since, text).all_open(tx, config)
+        rows = filters.all_open(tx, config)
     tables = sorted({row["source_table"] for row in rows})
     if len(tables) > 1:
         raise ConfigError(f"these rows are of {len(tables)} tables; choose one by --table: {', '.join(tables)}")
@@ -183,19 +197,14 @@ def edit(
 
 @app.command("replay")
 @command
+@filtered
 def replay_rows(
+    filters: Filters,
     ids: RowIds = None,
-    file: OfFile = None,
-    table: OfTable = None,
-    stage: OfStage = None,
-    rule: OfRule = None,
-    since: Since = None,
-    text: Text = None,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> int:
     """Judge rows by today's rules and load those that pass. Exit code 1 when some are refused again."""
-    filters = Filters(file, table, stage, rule, since, text)
     with workplace(dry_run=dry_run) as place:
         chosen = _chosen(place, ids, filters)
         if not dry_run:
@@ -214,20 +223,15 @@ def replay_rows(
 
 @app.command()
 @command
+@filtered
 def discard(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the rows' history.")],
+    filters: Filters,
     ids: RowIds = None,
-    file: OfFile = None,
-    table: OfTable = None,
-    stage: OfStage = None,
-    rule: OfRule = None,
-    since: Since = None,
-    text: Text = None,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
     """Close open rows for good. They are kept, and stay refused in the books."""
-    filters = Filters(file, table, stage, rule, since, text)
     with workplace(dry_run=dry_run) as place:
         chosen = _chosen(place, ids, filters)
         if not dry_run:

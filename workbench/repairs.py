@@ -36,9 +36,14 @@ def undo(file_id: FileId, yes: Yes = False, dry_run: DryRun = False) -> None:
             ask(f"Take back all that file {file_id} brought?", yes=yes)
         day = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
         undone = place.write(lambda tx: undo_file(tx, place.config, file_id, place.who, day))
+        both = (
+            f" with file {', '.join(map(str, undone.with_files))}, of its records' arrays,"
+            if undone.with_files
+            else ""
+        )
         place.done(
-            f"file {file_id} ({undone.file_name}) undone: {undone.rows} rows and {undone.quarantined} quarantined "
-            f"rows taken back; its content is loaded again by `reprocess {file_id}` only",
+            f"file {file_id} ({undone.file_name}){both} undone: {undone.rows} rows and {undone.quarantined} "
+            f"quarantined rows taken back; its content is loaded again by `reprocess {file_id}` only",
             file_id=file_id,
             rows=undone.rows,
             quarantined=undone.quarantined,
@@ -72,7 +77,23 @@ def reprocess(file_id: FileId, yes: Yes = False, dry_run: DryRun = False) -> int
                 raise ConfigError(f"file {file_id} was undone meanwhile")
             return reprocess_file(tx, place.config, pii, job, found, place.who)
 
-        return _tell(place, place.write(work), job, file_id)
+        code = _tell(place, place.write(work), job, file_id)
+        return code if dry_run else max(code, _load_new_children(place, job))
+
+
+def _load_new_children(place: Workplace, job: FileJob) -> int:
+    """Load what came into the configuration since: types whose rows are in arrays of the file's records."""
+    code, loader = EXIT_OK, FileLoad(place.warehouse, place.config, PiiHandler(place.config.pii.hash_key))
+    for spec in job.spec.children:
+        outcome = loader.run(job.evolve(spec=spec))
+        name, figures = place.config.shown(job.path, spec.name), {"file_id": outcome.file_id}
+        if outcome.status is Status.SUCCESS:
+            place.done(console_line(outcome, name), **figures)
+            place.follow_up([spec.table] if outcome.inserted else [])
+        elif outcome.status is Status.FAILED:
+            place.done(f"{name} failed: {outcome.error}", **figures)
+            code = EXIT_FOUND
+    return code
 
 
 def _load(place: Workplace, job: FileJob, file_id: int) -> int:
@@ -83,13 +104,15 @@ def _load(place: Workplace, job: FileJob, file_id: int) -> int:
     outcome = FileLoad(place.warehouse, place.config, pii, again=True).run(job)
     figures = {"file_id": outcome.file_id, "status": outcome.status.value}
     if outcome.status is Status.SUCCESS:
-        place.done(console_line(outcome, place.config.shown(job.path)), **figures)
+        for one in (outcome, *outcome.children):
+            place.done(console_line(one, place.config.shown(job.path, one.job.spec.name)), file_id=one.file_id)
         place.done(f"file {file_id} is file {outcome.file_id} now", **figures)
     elif outcome.status is Status.FAILED:
         place.done(f"file {file_id} failed again: {outcome.error}", **figures)
     else:
         place.done(f"file {file_id}: its content was loaded meanwhile as file {outcome.file_id}", **figures)
-    if healed := place.follow_up([job.spec.table] if outcome.inserted else []):
+    loaded = [one.job.spec.table for one in (outcome, *outcome.children) if one.inserted]
+    if healed := place.follow_up(loaded):
         place.done(f"{healed} orphans healed", healed=healed)
     return EXIT_FOUND if outcome.status is Status.FAILED else EXIT_OK
 

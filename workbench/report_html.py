@@ -34,6 +34,7 @@ MEANINGS = {
     "bad_quotes": "the quotes of the row are not right: one too many, or one too few",
     "not_an_object": "the record is not an object",
     "no_object_at_path": "there is another value where the record should have an object with values within",
+    "not_an_array": "there is another value where the record should have an array",
     "not_json": "the line, or this value of it (a bare NaN or Infinity), is not JSON",
     "not_utf8": "the line is not text in its encoding",
     "line_too_long": "the line is too long to be read",
@@ -64,8 +65,8 @@ td.value { font-family: ui-monospace, monospace; white-space: pre-wrap; overflow
 
 def page(checks: Sequence[FileCheck]) -> str:
     """The whole page as HTML. Values are escaped; they come masked."""
-    passed = sum(one.passed for one in checks)
-    summary = f"{passed} of {len(checks)} files without a problem."
+    files = {one.path: all(other.passed for other in checks if other.path == one.path) for one in checks}
+    summary = f"{sum(files.values())} of {len(files)} files without a problem."
     now = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -76,17 +77,23 @@ def page(checks: Sequence[FileCheck]) -> str:
     )
 
 
+def _name(one: FileCheck) -> str:
+    """The file's, and the type's where its rows are in arrays of the file's records."""
+    name = Path(one.path).name
+    return f"{name} → {one.name}" if one.within else name
+
+
 def _overview(checks: Sequence[FileCheck]) -> str:
     rows = []
     for one in checks:
         verdict = '<span class="good">good</span>' if one.passed else '<span class="bad">problems</span>'
         figures = "".join(f'<td class="number">{count:,}</td>' for count in (one.total, one.good, one.refused))
-        rows.append(f'<tr><th scope="row">{escape(Path(one.path).name)}</th><td>{verdict}</td>{figures}</tr>\n')
+        rows.append(f'<tr><th scope="row">{escape(_name(one))}</th><td>{verdict}</td>{figures}</tr>\n')
     return _table("All files", ("File", "Verdict", "Rows", "Good", "Refused"), rows)
 
 
 def _section(one: FileCheck) -> str:
-    parts = [f"<section>\n<h2>{escape(Path(one.path).name)}</h2>\n"]
+    parts = [f"<section>\n<h2>{escape(_name(one))}</h2>\n"]
     if one.error is not None:
         parts.append(f'<p class="bad">The file is refused as a whole: {escape(one.error)}.</p>\n')
     elif one.refused == 0:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from config.errors import FileRejected
@@ -22,6 +23,7 @@ from validation.strays import looks_personal
 from workbench.naming import tidy_names
 
 ALL_ROWS = 1 << 62
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 MOST_PARTS, MOST_LEVELS = 8, 3  # of a nested object whose values become columns of their own
 
 
@@ -41,7 +43,8 @@ class Field:
 class Sample:
     """The first rows as texts by tidy name. `read` are the keys of the format that differ from its defaults.
 
-    `nested`: columns that hold objects or arrays. `new_columns`: the policy, where some column is left out.
+    `nested`: columns that hold objects or arrays; `arrays`: those that hold arrays of objects alone.
+    `new_columns`: the policy, where some column is left out.
     """
 
     read: dict[str, Any]
@@ -49,6 +52,7 @@ class Sample:
     rows: pa.Table
     new_columns: str | None = None
     nested: set[str] = field(default_factory=set)
+    arrays: list[Field] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -246,6 +250,19 @@ def _in_plain_text(sample: Sample) -> None:
         texts = sample.rows.column(one.name).to_pylist()
         if any(text is not None and text[:1] in "{[" for text in texts):
             sample.nested.add(one.name)
+            if _are_arrays_of_objects(texts):
+                sample.arrays.append(one)
             continue
         plain = [json.loads(text) if text is not None and text.startswith('"') else text for text in texts]
         sample.rows = sample.rows.set_column(place, one.name, pa.array(plain, pa.string()))
+
+
+def _are_arrays_of_objects(texts: Sequence[str | None]) -> bool:
+    """Is each value null, or an array with objects alone in it, and one of them not empty?"""
+    if any(text is not None and not text.startswith("[") for text in texts):
+        return False
+    try:
+        elements = [one for text in texts if text is not None for one in _ELEMENTS.decode(text)]
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return bool(elements) and all(bytes(one).startswith(b"{") for one in elements)

@@ -15,7 +15,8 @@ from config.settings import PipelineConfig
 from datawarehouse import views
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
-from ingestion.formats import registry
+from ingestion.formats import registry as formats
+from utils.channels import registry as channels
 from validation import defaults, rules
 
 P = ParamSpec("P")
@@ -26,12 +27,8 @@ EXIT_FOUND = 1  # it did its work, and the answer is bad: failed files, refused 
 EXIT_CANNOT = 2  # configuration, database, arguments: it could not do its work
 
 
-CHECKS = (
-    rules.problems,
-    defaults.problems,
-    views.problems,
-    registry.problems,
-)  # of a start, beside the YAML's own
+# Of a start, beside the YAML's own.
+CHECKS = (rules.problems, defaults.problems, views.problems, formats.problems, channels.problems)
 
 
 def checked_config() -> PipelineConfig:

@@ -149,7 +149,7 @@ def _show_attention(items: list[dict[str, Any]]) -> None:
 
 def told_apart(config: PipelineConfig, rows: list[reports.Row]) -> list[reports.Row]:
     """Rows of the file log, each with its path from the input folder on, as `file`."""
-    return [{**row, "file": config.shown(row["file_path"])} for row in rows]
+    return [{**row, "file": config.shown(row["file_path"], row["logical_name"])} for row in rows]
 
 
 def duration(seconds: float) -> str:

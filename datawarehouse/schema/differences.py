@@ -118,6 +118,9 @@ def _missing_indexes(
     tx.execute(query("schema_init", "indexes"), {"table": "pipeline_file_log"})
     there = {name for (name,) in tx.fetchall()}
     table = metadata.tables["pipeline_file_log"]
-    for index in sorted(table.indexes, key=lambda index: str(index.name)) if table.name in existing else ():
-        if index.name not in there:
+    columns = existing.get(table.name, {})
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        if (
+            index.name not in there and {column.name for column in index.columns} <= columns.keys()
+        ):  # else with these
             yield table.name, str(sa.schema.CreateIndex(index).compile(dialect=DIALECT))

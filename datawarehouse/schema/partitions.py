@@ -81,7 +81,7 @@ def _keep_up(warehouse: Warehouse, spec: FileSpec, today: dt.date) -> int:
     for first, end in missing:
         try:
             with warehouse.transaction() as tx:
-                moved = _add(tx, spec, first, end)
+                moved = add(tx, spec, first, end)
         except (WarehouseUnavailable, Collision) as problem:
             logger.info(f"[partitions] {spec.table}: that of {first} is put off: {problem}")
             break
@@ -112,7 +112,8 @@ def _missing(tx: Cursor, spec: FileSpec, today: dt.date, *, waiting: bool) -> li
     ]
 
 
-def _add(tx: Cursor, spec: FileSpec, first: dt.date, end: dt.date) -> int:
+def add(tx: Cursor, spec: FileSpec, first: dt.date, end: dt.date) -> int:
+    """Make the partition from `first` to before `end`; returns how many rows moved there, which waited for it."""
     names = names_of(spec) | names_of_partition(spec, first, end)
     limits = {"timeout": sql.SQL(LOCK_TIMEOUT), "short": sql.SQL(SHORT_LOCK_TIMEOUT)}
     tx.execute(sql.SQL(query("partitions", "lock")).format(**names, **limits))

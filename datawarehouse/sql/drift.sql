@@ -5,17 +5,17 @@
 WITH met AS (
     INSERT INTO drift AS d (logical_name, column_name, kind, looks_like, first_seen_at, last_seen_at,
                             files, rows, first_file, last_file)
-    SELECT %(logical_name)s, c.column_name, c.kind, c.looks_like, now(), now(), 1, c.rows, %(file)s, %(file)s
-    FROM unnest(%(columns)s::text[], %(kinds)s::text[], %(looks_like)s::text[], %(rows)s::bigint[])
-        AS c (column_name, kind, looks_like, rows)
-    ORDER BY c.column_name, c.kind  -- two that note the same lock in one order
+    SELECT c.logical_name, c.column_name, c.kind, c.looks_like, now(), now(), 1, c.rows, %(file)s, %(file)s
+    FROM unnest(%(types)s::text[], %(columns)s::text[], %(kinds)s::text[], %(looks_like)s::text[],
+                %(rows)s::bigint[]) AS c (logical_name, column_name, kind, looks_like, rows)
+    ORDER BY c.logical_name, c.column_name, c.kind  -- two that note the same lock in one order
     ON CONFLICT (logical_name, column_name, kind) DO UPDATE
     SET files = d.files + 1, rows = d.rows + excluded.rows, last_seen_at = now(), last_file = excluded.last_file,
         looks_like = coalesce(excluded.looks_like, d.looks_like),
         first_file = CASE WHEN d.files = 0 THEN excluded.first_file ELSE d.first_file END
-    RETURNING d.column_name, d.kind, d.files = 1 AS is_new
+    RETURNING d.logical_name, d.column_name, d.kind, d.files = 1 AS is_new
 )
-SELECT column_name, kind FROM met WHERE is_new ORDER BY column_name, kind
+SELECT logical_name, column_name, kind FROM met WHERE is_new ORDER BY logical_name, column_name, kind
 
 -- name: met
 SELECT logical_name, column_name, kind, looks_like, first_seen_at, last_seen_at, files, rows, first_file, last_file

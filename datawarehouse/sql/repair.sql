@@ -32,6 +32,15 @@ FROM {child} c
 JOIN {table} p ON {matches}
 WHERE p._file_id = %(file_id)s AND (c._file_id <> p._file_id OR {child_text} <> {table_text})
 
+-- name: children_of_file
+-- The loaded files of the same content whose types are `children` of the file's.
+SELECT c.file_id
+FROM pipeline_file_log p
+JOIN unnest(%(parents)s::text[], %(children)s::text[]) AS types (parent, child) ON types.parent = p.logical_name
+JOIN pipeline_file_log c ON (c.logical_name, c.file_hash, c.file_size) = (types.child, p.file_hash, p.file_size)
+WHERE p.file_id = %(file_id)s AND c.status = 'success'
+ORDER BY c.file_id DESC
+
 -- name: take_back_rows
 DELETE FROM {table} WHERE _file_id = %(file_id)s
 

@@ -26,7 +26,10 @@ SELECT
     sum(l.resolved_orphans)::bigint AS orphans_healed,
     (sum(l.orphan_count - l.resolved_orphans) - coalesce(sum(q.orphans_open), 0))::bigint AS orphans_expired,
     sum(l.duplicate_count)::bigint AS duplicates,
-    sum(l.changed_records)::bigint AS changed_not_applied
+    sum(l.changed_records)::bigint AS changed_not_applied,
+    sum(l.updated_records)::bigint AS updated,
+    sum(l.unchanged_records)::bigint AS unchanged,
+    sum(l.stale_records)::bigint AS stale
 FROM pipeline_file_log AS l
 LEFT JOIN (
     SELECT file_id,

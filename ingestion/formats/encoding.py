@@ -30,6 +30,8 @@ _WITH_BOM = ("utf-16", "utf-32")  # which order their bytes have, the mark alone
 _NO_FILES = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}  # Python's, of no export
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _SAMPLE = 200  # bytes looked at for zeros
+_CONTROLS = re.compile("[\0-\x08\x0e-\x1f]")
+_MOST_CONTROLS = 0.1  # of a text's characters
 _FOREIGN = re.compile(rb"[A-Za-z]?[\x80-\xff]+[A-Za-z]?")
 _SIGNS = "€£§°©®™«»–—‘’“”…•·¿¡´½¼¾²³\xa0"  # noqa: RUF001  (as texts have them)
 _EXPORTED = [  # what exports are written in
@@ -176,8 +178,18 @@ class OtherEncoding(FileRejected):
 
 
 def wide_encoding(beginning: bytes) -> str | None:
-    """The encoding with two or four bytes a character whose text without a mark begins so, by its zeros."""
-    start = beginning[:_SAMPLE]
+    """The encoding with two or four bytes a character whose text without a mark begins so, by its zeros.
+
+    None where it would be no text: of the characters whose last byte is zero, one order makes control characters.
+    """
+    found = _by_zeros(beginning[:_SAMPLE])
+    if found is None:
+        return None
+    text = beginning[:_SAMPLE].decode(found, "replace")
+    return None if len(_CONTROLS.findall(text)) > _MOST_CONTROLS * len(text) else found
+
+
+def _by_zeros(start: bytes) -> str | None:
     if len(start) < 4:
         return None
     zeros = [start[offset::4].count(0) * 4 / len(start) for offset in range(4)]

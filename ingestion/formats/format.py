@@ -26,6 +26,8 @@ class Format(ABC):
     """The keys of `read:` that are this format's own, with their types and defaults."""
     longest_record: ClassVar[int]
     """Bytes. A record that is longer is refused, or its file; so nothing is looked for further away."""
+    has_arrays: ClassVar[bool] = False
+    """Can records hold arrays of other records? Then `chunks` reads these where the schema is `within` another."""
     sniffed_bytes: ClassVar[int] = 1 << 18
     """How much of a file's beginning `sniff` is to be given."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import IO, Annotated, Any, ClassVar, cast
 
@@ -18,6 +19,7 @@ from config.schema import EXTRA, Column, Schema
 from ingestion.formats.encoding import UTF8, TextOptions, sniffed_text
 from ingestion.formats.format import Format
 from ingestion.formats.json_array import array_records
+from ingestion.formats.json_children import Arrays, numbered
 from ingestion.formats.json_document import records_at
 from ingestion.formats.json_lines import line_records
 from ingestion.formats.json_objects import Found, Objects, keys_of, paths_of
@@ -48,6 +50,7 @@ class JsonFormat(Format):
     name = "json"
     extensions: ClassVar[tuple[str, ...]] = (".json",)
     longest_record = MAX_RECORD_BYTES
+    has_arrays = True
     Options: ClassVar[type[Model]] = DocumentOptions
 
     def sniff(self, beginning: bytes, options: JsonOptions) -> dict[str, Any] | None:
@@ -92,6 +95,9 @@ def read_json(
     word means null, else it is refused. Raises FileRejected for what is wrong with the file as a whole; what is
     wrong with its keys turns out at its end.
     """
+    if schema.within is not None:
+        yield from _read_elements(raw, schema, chunk_rows, options)
+        return
     reader = _Reader(schema, options)
     records = read_records(raw, reader.objects.plain, _where(options), options.encoding)
     number = 0
@@ -99,6 +105,21 @@ def read_json(
         yield reader.chunk(part, number + 1)
         number += len(part)
     reader.check()
+
+
+def _read_elements(raw: IO[bytes], schema: Schema, chunk_rows: int, options: JsonOptions) -> Iterator[Chunk]:
+    """The elements of the arrays in the file's records, in the same way; they are counted over the whole file."""
+    reader = _Reader(schema.in_record, options)
+    arrays = Arrays(schema, options.words)
+    records = read_records(raw, arrays.records.plain, _where(options), options.encoding)
+    elements = arrays.elements(records, reader.objects.plain)
+    first = 1
+    while part := list(islice(elements, chunk_rows)):
+        yield arrays.completed(reader.chunk(numbered(part, first), first), part, first)
+        first += len(part)
+    reader.check()
+    if arrays.are_missing:
+        yield replace(arrays.completed(reader.chunk([], first), [], first), lacks=(), no_array=True)
 
 
 def read_records(
@@ -189,8 +210,8 @@ class _Reader:
         return Chunk(numbers, columns, tuple(malformed), tuple(self._new), self._lacks())
 
     def _lacks(self) -> tuple[str, ...]:
-        """The columns that no record has had so far."""
-        if not self.objects.lacking:
+        """The columns that no record has had so far; none before the first that can be read."""
+        if self._strange is None or not self.objects.lacking:
             return ()
         columns = self._schema.columns
         return tuple(c.name for c in columns if not any(map(self.objects.reaches, paths_of(c))))

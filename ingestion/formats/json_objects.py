@@ -52,6 +52,12 @@ def keys_of(schema: Schema) -> dict[str, Key]:
             for step in path:
                 at = at.within.setdefault(step, Key())
             at.column = column
+    for source in schema.beside:
+        at = root
+        for step in path_in_record(source):
+            at = at.within.setdefault(step, Key())
+            if not at.within:  # nothing in it is a column's
+                break
     return root.within
 
 
@@ -107,7 +113,7 @@ class Objects:
     ) -> None:
         self.keys = keys
         self.lacking = set(keys)
-        exact = [n for n, key in keys.items() if key.within or (key.column and key.column.dtype is Dtype.JSON)]
+        exact = [n for n, k in keys.items() if k.column is None or k.within or k.column.dtype is Dtype.JSON]
         self.plain = PlainRecords(keys, exact, words, leaves_out=leaves_out, keeps_new=keeps_new)
         self._within = {n: Objects(key.within, words, leaves_out=True) for n, key in keys.items() if key.within}
 
@@ -116,6 +122,8 @@ class Objects:
         self.note(records)
         rows = np.arange(found.rows) if at is None else at
         for name, key in self.keys.items():
+            if not (key.column or key.within):
+                continue
             values = self._values(records, name)
             if key.column:
                 texts = self._texts(values, name, key)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from pydantic import ValidationError
 
 from config.errors import ConfigError, FileRejected
 from config.file_names import logical_stem
 from config.file_spec import FileSpec
+from config.mistakes import described, meant, unknown_key
 from config.model import Model
 from config.read_options import ReadOptions
 from config.settings import PipelineConfig, ReaderConfig
@@ -54,6 +53,8 @@ class Registry:
 
     def takes(self, spec: FileSpec, file_name: str) -> bool:
         """Can a file called so be one of `spec`? It has the pattern's extension, or one of its format's own."""
+        if spec.schema.within is not None:
+            return False
         found, (_, extension) = self.find(spec.read, file_name), logical_stem(file_name)
         return found is not None and extension in {*found.extensions, logical_stem(spec.pattern)[1]}
 
@@ -68,7 +69,7 @@ class Registry:
         """What to say of a file for which there is no format."""
         names = ", ".join(self._by_name)
         if read.format is not None:
-            return f"no format is called {read.format!r}{_meant(read.format, self._by_name)}; there are {names}"
+            return f"no format is called {read.format!r}{meant(read.format, self._by_name)}; there are {names}"
         known = ", ".join(self._by_extension)
         return (
             f"no format reads {logical_stem(file_name)[1] or 'a name without extension'}; the names that tell end "
@@ -103,17 +104,29 @@ def problems(config: PipelineConfig) -> Iterator[str]:
     known = {*ReaderConfig.model_fields, *(key for one in FORMATS for key in one.Options.model_fields)}
     for key in config.reader.of_format:
         if key not in known:
-            yield f"reader.{key}: unknown key{_meant(key, known)}"
+            yield f"reader.{key}: {unknown_key(key, known)}"
     told = set()
     for feed, section in (("batch", config.watcher.batch), ("stream", config.watcher.stream)):
         for pattern, entry in section.expected_files.items():
             where = f"watcher.{feed}.expected_files.{pattern}"
+            if entry.from_child is not None:
+                yield from _without_arrays(config, entry.from_child.of, where)
+                continue
             for key, problem in _problems(entry.read, config.reader, pattern):
                 section_of_key = f"{where}.read." if key in entry.read.model_fields_set else "reader."
                 line = f"{section_of_key if key else where}{key}: {problem}"
                 if line not in told:
                     told.add(line)
                     yield line
+
+
+def _without_arrays(config: PipelineConfig, parent: str, where: str) -> Iterator[str]:
+    """Why the records of type `parent` have no arrays."""
+    spec = config.by_logical_name[parent]
+    found = FORMATS.find(spec.read, spec.pattern)
+    if found is not None and not found.has_arrays:
+        names = " and ".join(one.name for one in FORMATS if one.has_arrays)
+        yield f"{where}.from_child.of: the files of {parent} are {found.name}; arrays of records are in {names}"
 
 
 def _problems(given: ReadOptions, defaults: ReadOptions, pattern: str) -> Iterator[tuple[str, str]]:
@@ -129,7 +142,7 @@ def _problems(given: ReadOptions, defaults: ReadOptions, pattern: str) -> Iterat
         if owners := FORMATS.owners(key):
             yield key, f"belongs to {' and '.join(owners)}, not to {found.name}"
         else:
-            yield key, f"unknown key{_meant(key, (*ReadOptions.model_fields, *found.Options.model_fields))}"
+            yield key, unknown_key(key, (*ReadOptions.model_fields, *found.Options.model_fields))
     try:
         _own(found, read, pattern)
     except ValidationError as error:
@@ -137,11 +150,5 @@ def _problems(given: ReadOptions, defaults: ReadOptions, pattern: str) -> Iterat
 
 
 def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
-    for problem in error.errors():
-        key = ".".join(map(str, problem["loc"])) or "read"
-        yield key, f"{problem['msg']} (given: {problem['input']!r:.80})"
-
-
-def _meant(key: str, known: Iterable[str]) -> str:
-    close: list[Any] = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else "; check its spelling and its place"
+    for key, problem in map(described, error.errors()):
+        yield key or "read", problem

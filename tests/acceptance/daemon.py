@@ -142,10 +142,17 @@ class Product:
 
     def once(self, *, expect: int | None = None, seconds: float = 240) -> subprocess.CompletedProcess[str]:
         """Run `python main.py once`; `expect` is the exit code to insist on."""
+        return self.run("once", expect=expect, seconds=seconds)
+
+    def run(
+        self, *arguments: object, expect: int | None = None, seconds: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as a process; `expect` is the exit code to insist on."""
         done = subprocess.run(
-            self.command("once"),
+            self.command(*map(str, arguments)),
             cwd=self.home,
             env=self.environment(),
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=seconds,

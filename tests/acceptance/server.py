@@ -42,10 +42,10 @@ class Server:
         self.port = free_port()
         self.log = self.dir / "server.log"
         self.bin = postgres_binaries()
-        self._as_nobody: dict[str, Any] = {}
+        self.as_nobody: dict[str, Any] = {}
         if os.geteuid() == 0:
             os.chown(self.dir, NOBODY, NOBODY)
-            self._as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            self.as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         self.data = self.dir / "data"
         self._run(
             "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
@@ -99,7 +99,7 @@ class Server:
                 stderr=output,
                 cwd="/",
                 timeout=120,
-                **self._as_nobody,
+                **self.as_nobody,
             )
             output.seek(0)
             text = output.read()
@@ -115,8 +115,8 @@ class Standby(Server):
         self.port = free_port()
         self.log = self.dir / "server.log"
         self.bin = primary.bin
-        self._as_nobody = primary._as_nobody
-        if self._as_nobody:
+        self.as_nobody = primary.as_nobody
+        if self.as_nobody:
             os.chown(self.dir, NOBODY, NOBODY)
         self.data = self.dir / "data"
         source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]

@@ -22,15 +22,7 @@ def needs(product: Product) -> list[dict[str, Any]]:
 
 
 def status(product: Product, *options: str) -> str:
-    done = subprocess.run(
-        product.command("status", *options),
-        cwd=product.home,
-        env=product.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = product.run("status", *options)
     assert done.returncode in {0, 1}, done.stderr
     return done.stdout
 

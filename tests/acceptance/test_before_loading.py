@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -170,15 +169,7 @@ def test_the_report_stands_alone_and_can_be_read_aloud(report: str) -> None:
 
 def test_check_as_a_process(product: Product) -> None:
     path = samples.write(product.home / "teams.csv", "team_id,team_name\n1,One\nx,Two\n")
-    done = subprocess.run(
-        product.command("check", str(path)),
-        cwd=product.home,
-        env=product.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = product.run("check", str(path))
     assert done.returncode == 1, done.stderr
     assert "2 rows, 1 good, 1 refused (schema 1)" in done.stdout
 

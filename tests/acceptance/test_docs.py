@@ -31,7 +31,9 @@ from config.settings import ConfigFile
 from ingestion.formats import registry
 from tests.acceptance.conftest import MakeProduct
 from tests.acceptance.daemon import ROOT, SHIPPED_CONFIG, Daemon, Product, merged
-from validation import defaults, rules
+from utils.channels.registry import CHANNELS
+from validation import rules
+from workbench.session import CHECKS
 
 README, WAREHOUSE = "README.md", "README_datawarehouse.md"
 CONFIGURATION, OPERATIONS, REPAIRS = "docs/configuration.md", "docs/operations.md", "docs/putting-things-right.md"
@@ -268,7 +270,7 @@ def test_yaml_fits_into_the_shipped_configuration(
     shipped = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(merged(shipped, yaml.safe_load(block.text))), encoding="utf-8")
-    assert get_config(path, checks=[rules.problems, defaults.problems, registry.problems])
+    assert get_config(path, checks=CHECKS)
 
 
 # ---------------------------------------------------------------- configuration
@@ -315,12 +317,17 @@ def _shown_default(field: FieldInfo) -> str:
 
 def test_every_key_of_the_configuration_is_documented_with_its_default() -> None:
     documented = [tuple(cells[:2]) for _, cells in table_rows(CONFIGURATION, "| key | default | meaning |")]
-    assert sorted(documented) == sorted({*config_keys(ConfigFile), *keys_of_formats()})
+    assert sorted(documented) == sorted({*config_keys(ConfigFile), *keys_of_formats(), *keys_of_channels()})
 
 
 def keys_of_formats() -> Iterator[tuple[str, str]]:
     for one in registry.FORMATS:
         yield from config_keys(one.Options, "expected_files.*.read.")
+
+
+def keys_of_channels() -> Iterator[tuple[str, str]]:
+    for one in CHANNELS:
+        yield from config_keys(one.Settings, f"alerting.{one.section}.")
 
 
 def test_every_variable_is_documented() -> None:

@@ -345,15 +345,7 @@ def test_psql_reaches_the_embedded_server(tmp_path_factory: pytest.TempPathFacto
     )
     assert not (product.home / "data/postgres").exists()
     product.once(expect=0)
-    done = subprocess.run(
-        product.command("psql", "-At", "-c", "SELECT team_name FROM dim_team", "-c", "SELECT broken"),
-        cwd=product.home,
-        env=product.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = product.run("psql", "-At", "-c", "SELECT team_name FROM dim_team", "-c", "SELECT broken")
     assert (done.stdout, done.returncode) == ("One\n", 1)
     assert cli(product, "sql", "SELECT team_name FROM dim_team", "--csv").out == "team_name\nOne\n"
     assert not (product.home / "data/postgres/postmaster.pid").exists()
@@ -427,15 +419,7 @@ def test_the_shell_can_complete_commands(loaded: Product) -> None:
 def test_a_command_is_done_within_seconds(loaded: Product) -> None:
     """The smoke test as a process; and what is no command is said."""
     started = time.monotonic()
-    done = subprocess.run(
-        loaded.command("files", "--json"),
-        cwd=loaded.home,
-        env=loaded.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = loaded.run("files", "--json")
     assert done.returncode == 0, done.stderr
     assert '"orders.json"' in done.stdout
     assert time.monotonic() - started < 30

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 
 from tests.acceptance.books import csv_differences, tracker_differences
 from tests.acceptance.daemon import Product, wait_until
@@ -13,17 +12,7 @@ CATEGORIES = "category_id,category_name\n"
 
 
 def run(product: Product, *arguments: object, expect: int = 0) -> str:
-    done = subprocess.run(
-        product.command(*map(str, arguments)),
-        env=product.environment(),
-        cwd=product.home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == expect, done.stdout + done.stderr
+    done = product.run(*arguments, expect=expect)
     return done.stdout + done.stderr
 
 

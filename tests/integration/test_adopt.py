@@ -94,7 +94,7 @@ def test_killed_in_between_it_is_safe_to_repeat(drifting: Drifting, monkeypatch:
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, "_read", killed)
+        patch.setattr(adoption, "validate_schema", killed)
         with pytest.raises(KilledError):
             drifting.run("adopt", "notes", "code", "--yes")
     assert drifting.rows("SELECT count(*) FROM dim_notes WHERE _extra ? 'code' AND code IS NULL") == [(3,)]

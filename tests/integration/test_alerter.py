@@ -20,7 +20,7 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from config.settings import AlertingConfig, SmtpConfig
+from config.settings import AlertingConfig
 from utils import alerter, alerts
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
@@ -114,9 +114,8 @@ def settings(port: int, *, enabled: bool = True, repeat_minutes: float = 10, **s
         "sender": USER,
         "receivers": (RECEIVER,),
     }
-    return AlertingConfig(
-        enabled=enabled, repeat_minutes=repeat_minutes, smtp=SmtpConfig.model_validate(defaults | smtp)
-    )
+    config = {"enabled": enabled, "repeat_minutes": repeat_minutes, "smtp": defaults | smtp}
+    return AlertingConfig.model_validate(config)
 
 
 def plain(mailbox: Mailbox, **more: Any) -> AlertingConfig:

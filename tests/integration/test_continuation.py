@@ -41,14 +41,14 @@ class Site:
             samples.write(path, rows)
 
     def batch(self, name: str, text: str) -> None:
-        self._write(self.config.path(self.config.watcher.batch.dir) / samples.DAY / name, text)
+        self.write(self.config.path(self.config.watcher.batch.dir) / samples.DAY / name, text)
         self.run()
 
     def stream(self, name: str, text: str) -> None:
-        self._write(self.config.path(self.config.watcher.stream.dir) / samples.DAY / "09" / name, text)
+        self.write(self.config.path(self.config.watcher.stream.dir) / samples.DAY / "09" / name, text)
         self.run()
 
-    def _write(self, path: Path, text: str) -> None:
+    def write(self, path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
@@ -202,7 +202,7 @@ def test_a_cut_row_of_a_type_that_is_updated_is_put_right(
     site.run()
     if known:
         old = customers(900, 901, updated_at="2025-01-01T00:00:00", full_name="old")
-        site._write(site.config.path(config.watcher.batch.dir) / "2026-02-19/customers.csv", old)
+        site.write(site.config.path(config.watcher.batch.dir) / "2026-02-19/customers.csv", old)
         site.run()
         assert site.names() == {900: "old", 901: "old"}
     site.batch("customers.csv", CUT_IN_NAME)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,11 @@ from config.config_loader import get_config
 from config.jobs import FileJob
 from config.model import Feed
 from config.settings import DatabaseConfig
-from datawarehouse.db_connection import Warehouse
 from ingestion.file_reader import read_file
 from ingestion.formats import registry
 from ingestion.group_load import GroupLoad
-from ingestion.pipeline import Pipeline
-from tests.acceptance import samples
 from tests.acceptance.daemon import SHIPPED_CONFIG
+from tests.integration.home import Home
 from tests.integration.putting_right import KEY, Site
 from validation.pii_handler import PiiHandler
 from workbench.infer import propose
@@ -135,37 +132,17 @@ def test_the_service_reads_it_with_either_engine(
 ) -> None:
     if engine == "dask":
         pytest.importorskip("distributed")
-    monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
-    monkeypatch.setenv("DATABASE_URL", str(database.url))
     files: dict[str, Any] = {name: {"table": "fact_note"} for name in ("notes.csv", "notes.ndjson")}
     files["notes.csv"]["read"] = {"comment": "#", "header": False}
     columns = [{"name": "note_id", "dtype": "int", "nullable": False}, {"name": "text", "dtype": "str"}]
-    config = {
-        "watcher": {
-            "settle_seconds": 0.05,
-            "batch": {"expected_files": {}},
-            "stream": {"dir": "data/stream", "expected_files": files},
-        },
-        "reader": {"encoding": "cp1252", "quote": "'"},  # defaults for all files
-        "schemas": {"notes": {"primary_key": "note_id", "columns": columns}},
-        "execution": {"engine": engine, "workers": 1},
-        "web": {"enabled": False},
-    }
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    monkeypatch.setenv("FASTFEAST_CONFIG", str(tmp_path / "config.yaml"))
-    contents = {"notes.csv": "# Notizen\n1,'ä, ö'\n", "notes.ndjson": '{"note_id": 2, "text": "ü"}\n'}
-    for name, content in contents.items():
-        path = tmp_path / "data/stream" / samples.DAY / "09" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode("cp1252"))
-        os.utime(path, (1e9, 1e9))
-    with Pipeline(get_config(checks=[registry.problems])) as pipeline:
-        pipeline.run_once()
-    warehouse = Warehouse(database, tmp_path)
-    warehouse.open()
-    try:
-        with warehouse.transaction() as tx:
-            tx.execute("SELECT note_id, text FROM fact_note ORDER BY 1")
-            assert tx.fetchall() == [(1, "ä, ö"), (2, "ü")]
-    finally:
-        warehouse.close()
+    home = Home(tmp_path, database, monkeypatch)
+    home.configure(
+        files,
+        {"notes": {"primary_key": "note_id", "columns": columns}},
+        reader={"encoding": "cp1252", "quote": "'"},  # defaults for all files
+        execution={"engine": engine, "workers": 1},
+    )
+    home.put("notes.csv", "# Notizen\n1,'ä, ö'\n".encode("cp1252"))
+    home.put("notes.ndjson", '{"note_id": 2, "text": "ü"}\n'.encode("cp1252"))
+    home.turn()
+    assert home.rows("SELECT note_id, text FROM fact_note ORDER BY 1") == [(1, "ä, ö"), (2, "ü")]

@@ -20,7 +20,8 @@ import psycopg2
 import pytest
 
 from config.errors import ConfigError
-from datawarehouse.embedded_server import PORT, EmbeddedServer
+from datawarehouse.embedded_data import PORT
+from datawarehouse.embedded_server import EmbeddedServer
 from datawarehouse.embedded_settings import server_settings
 
 # SIGINT may be ignored by whoever started the tests, and so by their children

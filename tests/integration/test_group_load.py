@@ -17,6 +17,7 @@ from config.errors import Collision, WarehouseUnavailable
 from config.expected_file import Contract
 from config.file_spec import FileSpec
 from config.jobs import FileJob, FileOutcome, Status
+from config.model import Feed
 from config.schema import Schema
 from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse import file_log
@@ -369,19 +370,22 @@ def test_files_in_a_frozen_daemons_hands_hold_up_no_other(
             job = FileJob(site.put(f"{hour}", orders(hour)), site.config.by_logical_name["orders"], 0, 0)
             with registry.opened(job.path) as file:
                 file_log.claim(tx, job.evolve(size=file.size, md5=file.md5()))
-        site.put("6", [samples.event(1)], "ticket_events.json")
         scan_everything(site.config, inbox)
-        inbox._order._ancestors = {
-            table: set() for table in inbox._order._ancestors
-        }  # nobody waits for parents here
+        # Queued behind them, a file that waits for no orders.
+        last = site.config.path(site.config.watcher.batch.dir) / samples.DAY / "customers.csv"
+        last.parent.mkdir(parents=True)
+        samples.write(last, [samples.customer(77)])
+        os.utime(last, (1_700_000_000, 1_700_000_000))
+        inbox.offer(last, Feed.BATCH)
+        reported.clear()
         worker = threading.Thread(target=runner.run_loop)
         worker.start()
         deadline = time.monotonic() + 5
-        while "ticket_events.json" not in reported and time.monotonic() < deadline:
+        while last.name not in reported and time.monotonic() < deadline:
             time.sleep(0.05)
         stop.set()
         worker.join()
-    assert reported[-1] == "ticket_events.json"
+    assert reported == [last.name]
 
 
 SAME_KEY = """

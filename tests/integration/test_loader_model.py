@@ -252,7 +252,7 @@ def desk(warehouse: Warehouse, config: PipelineConfig, tmp_path: Path) -> Desk:
         desk.execute(f"ALTER TABLE {spec.table} ADD CHECK (value <> {REFUSED_VALUE})")
         if spec.partition_by:  # the second day has a partition, the others are in the default one
             with warehouse.transaction() as tx:
-                partitions._add(tx, spec, dt.date(2026, 1, 2), dt.date(2026, 1, 3))
+                partitions.add(tx, spec, dt.date(2026, 1, 2), dt.date(2026, 1, 3))
     return desk
 
 

@@ -38,13 +38,6 @@ def server() -> Iterator[ObjectStore]:
         yield store
 
 
-@pytest.fixture
-def tracker(tmp_path: Path) -> Iterator[FileTracker]:
-    tracker = FileTracker(tmp_path / "tracker.db")
-    yield tracker
-    tracker.close()
-
-
 def on_store(config: PipelineConfig, prefix: str) -> PipelineConfig:
     """The configuration with all input folders below `prefix` in the bucket."""
     watcher = config.watcher

@@ -11,6 +11,8 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -77,6 +79,9 @@ def content(rows: Sequence[Row], columns: Sequence[str], ending: str) -> bytes:
             text = io.StringIO()
             csv.writer(text).writerows([columns, *values])
             data = text.getvalue().encode()
+        case ".json":  # one record, whose array holds the rows
+            elements = [dict(zip(columns, of_row, strict=True)) for of_row in values]
+            data = json.dumps([{"record": zlib.crc32(repr(values).encode()) >> 1, "rows": elements}]).encode()
         case ".parquet":
             data = parquet({name: [row[name] for row in rows] for name in columns})
         case _:
@@ -98,6 +103,11 @@ class Case:
     ending: str = ".csv"  # of its file's name
     key: str | list[str] = "id"  # as in the YAML; of rows without one, `table` has their numbers in the file
     foreign_keys: dict[str, str] = field(default_factory=dict)  # beside that to a shelf; {type} is the case's own
+
+    @property
+    def is_of_elements(self) -> bool:
+        """Are its rows the elements of an array in the file's record?"""
+        return self.ending.startswith(".json")
 
     @property
     def key_columns(self) -> str:
@@ -208,6 +218,31 @@ CASES: dict[str, Case] = {
     ),
     "packed": Case(
         (row(1, "a"), row(2, "b", amount="-1")), {1: "a"}, {2: ("amount: at_least",)}, (1, 0, 0), ending=".csv.zst"
+    ),
+    "elements": Case(
+        (
+            row(1, "new", seen="2026-01-06"),
+            row(2, "b", amount="-1"),
+            row(3, "c", shelf=99),
+            row(1, "newest", seen="2026-01-07"),
+            row("x", "d"),
+            row(4, "e"),
+        ),
+        {1: "newest", 4: "e"},
+        {2: ("amount: at_least",), 3: ("shelf_id: parent_missing",), 5: ("id: dtype",)},
+        (1, 1, 1),
+        before=(row(1, "old"),),
+        newest=True,
+        ending=".json.gz",
+    ),
+    "elements_without_a_key": Case(
+        (row(1, "a"), row(1, "forbidden"), row(1, "a"), row(2, "b", shelf=99)),
+        {1: "a", 3: "a"},
+        {2: ("PostgreSQL: 23514 check_violation",), 4: ("shelf_id: parent_missing",)},
+        (2, 0, 0),
+        ending=".json",
+        key="row",
+        ddl="ALTER TABLE {table} ADD CHECK (name <> 'forbidden')",
     ),
     "missing_parent": Case(
         (row(1, "a"), row(2, "b", shelf=99)), {1: "a"}, {2: ("shelf_id: parent_missing",)}, (1, 0, 0)
@@ -337,7 +372,9 @@ class World:
             for road in ROADS:
                 name = f"{case_name}_{road}"
                 shut = gate_shut and road in gated
-                stream[f"{name}*{case.ending}"] = {
+                of_elements = {"from_child": {"of": f"{name}_file", "path": "rows"}} if case.is_of_elements else {}
+                stream[name if of_elements else f"{name}*{case.ending}"] = {
+                    **of_elements,
                     "table": f"fact_{name}",
                     "foreign_keys": {
                         "shelf_id": f"shelves_{road}",
@@ -359,6 +396,12 @@ class World:
                         {"name": "up", "dtype": "int"},
                     ],
                 }
+                if of_elements:
+                    stream[f"{name}*{case.ending}"] = {"table": f"fact_{name}_file"}
+                    schemas[f"{name}_file"] = {
+                        "primary_key": "record",
+                        "columns": [{"name": "record", "dtype": "int", "nullable": False}],
+                    }
         for road in ROADS:
             stream[f"shelves_{road}*.csv"] = {"table": f"fact_shelves_{road}"}
             schemas[f"shelves_{road}"] = {"primary_key": "shelf_id", "columns": [{**shelf, "nullable": False}]}
@@ -368,7 +411,11 @@ class World:
                 "batch": {"dir": "data/batch", "expected_files": {}},
                 "stream": {"dir": f"{self._store}/stream", "expected_files": stream},
             },
-            "reader": {"file_type_map": {pattern: pattern.partition("*")[0] for pattern in stream}},
+            "reader": {
+                "file_type_map": {
+                    pattern: pattern.partition("*")[0] + "_file" * ("*.json" in pattern) for pattern in stream
+                }
+            },
             "schemas": schemas,
             "execution": {"engine": self.engine, "workers": 1},
             "pii": {"hash_key": "a key for the parity of roads"},
@@ -405,13 +452,18 @@ class World:
             tx.execute(statement, values)
             return tx.fetchall()
 
+    def file_id(self, case: str, road: str) -> int:
+        """Of the case's file; of that of the type that is the case, where one file brings two."""
+        name = f"{case}_{road}"
+        statement = "SELECT file_id FROM pipeline_file_log WHERE (file_name, logical_name) = (%s, %s)"
+        ((file_id,),) = self.query(statement, f"{name}{CASES[case].ending}", name)
+        return int(file_id)
+
     def outcome(self, case: str, road: str) -> Outcome:
         name, key = f"{case}_{road}", CASES[case].key_columns
         wanted = "id < 9000 AND name IS DISTINCT FROM 'before'"
         table = dict(self.query(f"SELECT {key}, name FROM fact_{name} WHERE {wanted}"))
-        (file_id,) = self.query(
-            "SELECT file_id FROM pipeline_file_log WHERE file_name = %s", f"{name}{CASES[case].ending}"
-        )[0]
+        file_id = self.file_id(case, road)
         # Of the parents that an orphan lacked at first, those count for which it waits still.
         refused = self.query(
             "SELECT row_number, (SELECT jsonb_agg(r) FROM jsonb_array_elements(reasons) r"
@@ -472,11 +524,8 @@ def play(world: World) -> dict[tuple[str, str], Outcome]:
     world.configure(gate_shut=False, gated=gated)
     world.put("shelves_heal_again", shelves, ("shelf_id",))
     world.turn()
-    for name, case in CASES.items():
-        ((file_id,),) = world.query(
-            "SELECT file_id FROM pipeline_file_log WHERE file_name = %s", f"{name}_reprocess{case.ending}"
-        )
-        world.command("reprocess", file_id, "--yes")
+    for name in CASES:
+        world.command("reprocess", world.file_id(name, "reprocess"), "--yes")
         world.command("quarantine", "replay", "--table", f"fact_{name}_replay", "--yes")
     return {(name, road): world.outcome(name, road) for name in CASES for road in ROADS}
 

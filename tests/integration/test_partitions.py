@@ -143,6 +143,7 @@ def a_day(place: Place) -> dict[str, Any]:
     for table in ("pipeline_file_log", "quarantine", "orphan_wait"):
         volatile = (
             "- 'processed_at' - 'duration_ms' - 'quarantined_at' - 'resolved_at' - 'quarantine_id' - 'file_path'"
+            " - 'as_of' - 'modified_at'"
         )
         rows = place.rows(f"SELECT to_jsonb(t) {volatile} FROM {table} t ORDER BY (to_jsonb(t) {volatile})::text")
         found[table] = [row[0] for row in rows]

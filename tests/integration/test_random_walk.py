@@ -5,6 +5,7 @@ A walk is short here; CONTRIBUTING.md tells how to make it long. One that fails 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from workbench.verify import run_checks
 
 STEPS = int(os.environ.get("WALK_STEPS", "50"))
 SEEDS = [int(seed) for seed in os.environ.get("WALK_SEED", "1,2").split(",")]
-WALKED = ("dim_customer", "fact_order", "dim_visit", "fact_note")
+WALKED = ("dim_customer", "fact_order", "dim_visit", "fact_note", "dim_basket", "fact_basket_line")
 KEYS = 6  # customers and orders, so that they meet again and again
 KEPT_DAYS = 30
 
@@ -43,7 +44,8 @@ UPDATE {table} SET _file_id = (SELECT file_id FROM pipeline_file_log WHERE file_
 """
 
 
-# Beside the shipped ones: rows of a key of two columns that refer to each other, and rows without a key to them
+# Beside the shipped ones: rows of a key of two columns that refer to each other, rows without a key to them, and
+# records with arrays of other rows
 OTHERS: dict[str, dict[str, Any]] = {
     "visits": {
         "table": "dim_visit",
@@ -55,6 +57,21 @@ OTHERS: dict[str, dict[str, Any]] = {
         "table": "fact_note",
         "foreign_keys": {"site, no": "visits"},
         "key": "row",
+        "columns": {"site": "str", "no": "int"},
+    },
+    "baskets": {
+        "file": "baskets.json",
+        "table": "dim_basket",
+        "foreign_keys": {"customer_id": "customers"},
+        "key": ["basket"],
+        "columns": {"basket": "int", "customer_id": "int"},
+    },
+    "lines": {
+        "file": "lines",
+        "from_child": {"of": "baskets", "path": "lines"},
+        "table": "fact_basket_line",
+        "foreign_keys": {"site, no": "visits"},
+        "key": ["basket", "position"],
         "columns": {"site": "str", "no": "int"},
     },
 }
@@ -102,7 +119,10 @@ class Walk:
 
     def load(self) -> str:
         keys = [self.random.randint(1, KEYS) for _ in range(self.random.randint(1, 8))]
-        name = self.random.choice(["customers", "orders", "visits", "notes"]) + ".csv"
+        kinds = ["customers.csv", "orders.csv", "visits.csv", "notes.csv", "baskets.json"]
+        name = self.random.choice(kinds)
+        if name == "baskets.json":
+            return self._load(name, json.dumps([self._basket(key) for key in keys]))
         if name == "customers.csv":
             text = CUSTOMERS + "".join(self._customer(key) for key in keys)
         elif name == "orders.csv":
@@ -113,6 +133,9 @@ class Walk:
             text = "site,no\n" + "".join(f"{self._site()},{self.random.choice([key, 'x'])}\n" for key in keys)
         if self.random.random() < 0.3:
             text += "1,2\n"
+        return self._load(name, text)
+
+    def _load(self, name: str, text: str) -> str:
         self.loaded.append((f"{len(self.loaded)}/{name}", text))
         outcome = self.site.load(*self.loaded[-1])
         return f"file {outcome.file_id}, {text}"
@@ -139,6 +162,10 @@ class Walk:
     def _visit(self, key: int) -> str:
         before, customer_id = (self.random.choice(["", self._key()]) for _ in range(2))
         return f"{self._site()},{key},{before},{customer_id}\n"
+
+    def _basket(self, key: int) -> dict[str, Any]:
+        lines: list[Any] = [{"site": self._site(), "no": self._key()} for _ in range(self.random.randint(0, 3))]
+        return {"basket": key, "customer_id": self._key(), "lines": [*lines, *self.random.choice([[], [], [5]])]}
 
     def _site(self) -> str:
         return self.random.choice(["a", "b"])
@@ -241,8 +268,8 @@ class Walk:
                     for column, dtype in given["columns"].items()
                 ],
             }
-            expected = {"table": given["table"], "foreign_keys": given["foreign_keys"]}
-            config["watcher"]["batch"]["expected_files"][f"{name}.csv"] = expected
+            expected = {key: given[key] for key in ("table", "foreign_keys", "from_child") if key in given}
+            config["watcher"]["batch"]["expected_files"][given.get("file", f"{name}.csv")] = expected
         config["retention"] = {"quarantine_days": KEPT_DAYS, "logs_days": None, "tracker_days": None}
         self._path.write_text(yaml.safe_dump(config))
 

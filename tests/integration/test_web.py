@@ -314,7 +314,7 @@ def test_a_main_loop_that_is_stuck_is_not_alive(
 
 def test_a_watcher_that_ended_makes_it_not_ready(config: PipelineConfig, database: DatabaseConfig) -> None:
     with running(with_web(config, database)) as (site, pipeline):
-        pipeline._watchers[0].stop()
+        pipeline.watchers[0].stop()
         answer = site.get("/readyz")
         assert (answer.status, json.loads(answer.text)["watchers"]) == (503, False)
 
@@ -382,6 +382,12 @@ def test_a_connection_that_takes_its_time_with_its_request_is_ended(
             assert ended, begin
 
 
+def is_running(warehouse: Warehouse, statement: str) -> bool:
+    with warehouse.transaction() as tx:
+        tx.execute("SELECT FROM pg_stat_activity WHERE state = 'active' AND query = %s", (statement,))
+        return tx.rowcount > 0
+
+
 def test_a_slow_query_in_hand_does_not_hold_up_the_stop(config: PipelineConfig, warehouse: Warehouse) -> None:
     pipeline = Pipeline(config)
     pipeline.warehouse = warehouse
@@ -397,8 +403,7 @@ def test_a_slow_query_in_hand_does_not_hold_up_the_stop(config: PipelineConfig, 
 
     thread = threading.Thread(target=read, name="slow page")
     thread.start()
-    wait_until(lambda: reader._busy, "the query runs")
-    time.sleep(0.1)
+    wait_until(lambda: is_running(warehouse, "SELECT pg_sleep(4)"), "the query runs")
     reader.close()
     thread.join(1)
     assert not thread.is_alive()

@@ -66,3 +66,18 @@ def test_commands_do_not_wait_for_pandas() -> None:
     """It is 0.2 s of each start, and nothing needs it but a function for notebooks."""
     code = "import sys, main; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False).returncode == 0
+
+
+NOT_PRIVATE = {"_replace", "_asdict", "_fields", "_exit"}  # of named tuples, and of os
+
+
+def test_no_test_reaches_into_private_names() -> None:
+    """One that does breaks with the next change of what is none of its business."""
+    reached = {
+        f"{module.relative_to(ROOT)}: {ast.unparse(node)}"
+        for module in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+        if node.attr not in NOT_PRIVATE and ast.unparse(node.value) not in {"self", "cls"}
+    }
+    assert reached == set()

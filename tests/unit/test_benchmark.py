@@ -135,4 +135,4 @@ def test_the_report_is_a_table_a_json_file_and_a_chart(bench: Bench, tmp_path: P
 
 def test_an_unknown_case_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(typer.BadParameter, match=r"cvs.*there are csv, quotes, json"):
-        benchmark._names("csv,cvs")
+        benchmark.cases_of("csv,cvs")

@@ -32,8 +32,8 @@ from validation import defaults, rules
 from validation.validation_runner import validate
 
 NAMES = tuple(one.name for one in FORMATS)
-HEADER = "| key | csv | json | ndjson | excel | parquet |"
-EXTENSIONS = {"csv": ".csv", "json": ".json", "ndjson": ".ndjson", "excel": ".xlsx", "parquet": ".parquet"}
+HEADER = f"| key | {' | '.join(NAMES)} |"
+EXTENSIONS = {one.name: one.extensions[0] for one in FORMATS}
 NONE = "\u2013"  # what a cell says where the format has no such option
 FOLDER = "2024-05-06/07"
 SUMMER, SUMMER_UTC = "2024-07-01 12:00:00", dt.datetime(2024, 7, 1, 10)
@@ -72,7 +72,9 @@ def written(name: str, rows: Table, header: Sequence[str] = ("id", "v")) -> byte
             return (f"[{', '.join(records)}]" if name == "json" else "\n".join(records)).encode()
         case "excel":
             return xlsx([header, *rows])
-    return parquet({column: [row[n] for row in rows] for n, column in enumerate(header)})
+        case "parquet":
+            return parquet({column: [row[n] for row in rows] for n, column in enumerate(header)})
+    raise NotImplementedError(f"say here how a file of format {name} is written")
 
 
 def texts(given: dict[str, Any], text: str, value: Any, **more: Any) -> dict[str, list[Case]]:

@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -80,13 +79,6 @@ class Desk:
             paths.append(str(job.path.relative_to(self.config.home)))
             self.finish(job)
         return paths
-
-
-@pytest.fixture
-def tracker(tmp_path: Path) -> Iterator[FileTracker]:
-    tracker = FileTracker(tmp_path / "tracker.db")
-    yield tracker
-    tracker.close()
 
 
 @pytest.fixture

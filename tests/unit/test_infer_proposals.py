@@ -374,3 +374,47 @@ def test_names_need_no_quotes_and_each_is_its_own() -> None:
 def test_dates_of_workbooks_are_dates(tmp_path: Path) -> None:
     data = xlsx([["id", "seen"], [1, dt.datetime(2024, 5, 1, 8)], [2, dt.datetime(2024, 5, 2, 9, 30)]])
     assert columns_of(proposed(tmp_path, "seen.xlsx", data))["seen"] == {"dtype": "datetime"}
+
+
+LINES = '[{"sku": "a", "n": 1}, {"sku": "b", "n": 2}]'
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "told"),
+    [
+        (
+            "orders.json",
+            '{"order_id": #, "items": LINES}',
+            "items: arrays of objects, kept as JSON; from_child makes rows of them: order_items: {table: "
+            "dim_order_item, from_child: {of: orders, path: items}}",
+        ),
+        (
+            "orders.json",
+            '{"order_id": #, "items": []}, {"order_id": 9#, "cart": {"Line Items": LINES}, "items": null}',
+            "order_cart_line_items: {table: dim_order_cart_line_item, from_child: {of: orders, path: cart.Line "
+            "Items}}",
+        ),
+        (
+            "orders.ndjson",
+            '{"items": LINES, "a.b": LINES}',
+            r"order_a_b: {table: dim_order_a_b, from_child: {of: orders, path: a\.b}}",
+        ),
+    ],
+)
+def test_infer_tells_of_arrays_that_may_be_rows_of_their_own(
+    tmp_path: Path, name: str, record: str, told: str
+) -> None:
+    records = [record.replace("#", str(n)).replace("LINES", LINES) for n in range(1, 4)]
+    text = "\n".join(records) if name.endswith("ndjson") else f"[{', '.join(records)}]"
+    found = proposed(tmp_path, name, text)
+    assert any(told in note for note in found.notes), found.notes
+    needs_key = "which needs a key of orders" in " ".join(found.notes)
+    assert needs_key == (found.schema["primary_key"] == "row")
+
+
+@pytest.mark.parametrize("array", ["[]", "[1, 2]", '["a"]', '[{"a": 1}, 2]', '{"a": [{"b": 1}]}'])
+def test_infer_tells_of_no_array_whose_elements_are_no_objects(tmp_path: Path, array: str) -> None:
+    records = ", ".join(f'{{"order_id": {n}, "items": {array}, "other": "{"x" * n}"}}' for n in range(1, 4))
+    found = proposed(tmp_path, "orders.json", f"[{records}]")
+    told = [note for note in found.notes if "from_child" in note]
+    assert bool(told) == array.startswith('{"a"')

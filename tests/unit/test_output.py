@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import sys
 
 import pytest
-from rich.console import Console
 
 from workbench import output
 
@@ -20,10 +20,17 @@ ROW = {
 }
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_numbers_and_times_are_never_broken(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    monkeypatch.setattr(output, "_console", lambda: Console(file=screen, width=width))
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    for name, value in {"COLUMNS": str(width), "LINES": "25", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
     output.show_rows([ROW], as_json=False)
     lines = screen.getvalue().splitlines()
     assert max(map(len, lines)) <= width

@@ -8,29 +8,20 @@ import hmac
 import pyarrow as pa
 import pytest
 
-from config.file_spec import FileSpec
-from config.model import Dtype, Feed, PiiKind
-from config.schema import Column, Schema
+from config.model import Dtype, PiiKind
+from config.schema import Column
+from tests.specs import spec_of
 from validation.canonical import canonical
 from validation.fault_handler import defused, to_json
 from validation.phones import PhoneForm
 from validation.pii_handler import PiiHandler
 
 MOBILE = {"region": "EG", "kind": "mobile"}
-SPEC = FileSpec(
+SPEC = spec_of(
     "people",
-    Feed.BATCH,
-    "people.csv",
     "dim_person",
-    Schema(
-        name="people",
-        primary_key="id",
-        columns=(
-            Column(name="id", dtype=Dtype.INT, nullable=False),
-            Column(name="email", dtype=Dtype.STR, pii=PiiKind.EMAIL),
-            Column(name="phone", dtype=Dtype.STR, pii=PiiKind.PHONE, rules={"phone": MOBILE}),
-        ),
-    ),
+    Column(name="email", dtype=Dtype.STR, pii=PiiKind.EMAIL),
+    Column(name="phone", dtype=Dtype.STR, pii=PiiKind.PHONE, rules={"phone": MOBILE}),
 )
 
 

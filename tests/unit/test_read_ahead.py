@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from config.errors import FileRejected, Stopped
-from ingestion.file_load import ahead
+from utils.read_ahead import read_ahead
 
 
 def stop() -> None:
@@ -21,7 +21,7 @@ def test_items_come_in_order_and_an_error_behind_them() -> None:
         raise FileRejected("cut off")
 
     seen: list[int] = []
-    with pytest.raises(FileRejected, match="cut off"), ahead(items(), lambda: None) as ready:
+    with pytest.raises(FileRejected, match="cut off"), read_ahead(items(), lambda: None) as ready:
         seen.extend(ready)
     assert seen == [0, 1, 2, 3, 4]
 
@@ -37,7 +37,7 @@ def test_a_stop_waits_for_no_chunk_that_takes_long() -> None:
         yield 2
 
     try:
-        with pytest.raises(Stopped), ahead(items(), stop) as ready:
+        with pytest.raises(Stopped), read_ahead(items(), stop) as ready:
             list(ready)
         assert not finished.is_set()
     finally:

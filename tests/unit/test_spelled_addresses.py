@@ -6,26 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.file_spec import FileSpec
-from config.model import Dtype, Feed, PiiKind
-from config.schema import Column, Schema
+from config.model import Dtype, PiiKind
+from config.schema import Column
+from tests.specs import spec_of
 from validation.pii_handler import PiiHandler
 from validation.strays import looks_personal
 
-SPEC = FileSpec(
+SPEC = spec_of(
     "people",
-    Feed.BATCH,
-    "people.csv",
     "dim_person",
-    Schema(
-        name="people",
-        primary_key="id",
-        columns=(
-            Column(name="id", dtype=Dtype.INT, nullable=False),
-            Column(name="email", dtype=Dtype.STR, pii=PiiKind.EMAIL),
-            Column(name="note", dtype=Dtype.STR),
-        ),
-    ),
+    Column(name="email", dtype=Dtype.STR, pii=PiiKind.EMAIL),
+    Column(name="note", dtype=Dtype.STR),
 )
 WRITINGS = (
     "someone(at)mail.com",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ from ingestion.places.open_writers import has_writer
 from tests.unit.test_inbox import SETTLE, Desk
 
 kernel_tells = pytest.mark.skipif(has_writer(Path(__file__)) is None, reason="no read leases here")
-
-
-@pytest.fixture
-def tracker(tmp_path: Path) -> Iterator[FileTracker]:
-    tracker = FileTracker(tmp_path / "tracker.db")
-    yield tracker
-    tracker.close()
 
 
 @pytest.fixture

@@ -10,10 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import format_datetime
+from typing import Literal
 
-from config.settings import SmtpConfig
+from pydantic import Field
+
+from config.model import Model
 from utils.alerts import Notice, one_line
-from utils.channels.channel import SecondsLeft
+from utils.channels.channel import Channel, SecondsLeft
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
@@ -21,19 +24,42 @@ logger = get_logger(__name__)
 _TROUBLE = (OSError, smtplib.SMTPException, ValueError)
 
 
-class Smtp:
+class SmtpSettings(Model):
+    """`security`: starttls (port 587), tls (465), or none, which is only for a relay without login."""
+
+    host: str = ""
+    port: int = Field(587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: str | None = None
+    timeout_seconds: float = Field(10, gt=0)
+    user_name: str = ""
+    password: str = ""
+    sender: str = ""
+    receivers: tuple[str, ...] = ()
+
+
+class Smtp(Channel):
     """Sends all that is due over one connection."""
 
+    section = "smtp"
     name = "mail"
+    Settings = SmtpSettings
+    settings: SmtpSettings
 
-    def __init__(self, config: SmtpConfig) -> None:
-        self._config = config
+    @classmethod
+    def missing(cls, settings: SmtpSettings) -> Iterator[tuple[str, str]]:
+        """As Channel has it."""
+        for key in ("host", "sender", "receivers"):
+            if getattr(settings, key) in {"", (), ("",)}:
+                yield key, "needed while alerting.enabled is true"
+        if settings.password and settings.security == "none":
+            yield "security", "none would send the password in clear; use starttls or tls"
 
     def deliver(self, notices: Sequence[Notice], left: SecondsLeft) -> Iterator[tuple[Notice, str | None]]:
         """As Channel has it."""
         untried = list(notices)
         try:
-            with connected(self._config, min(self._config.timeout_seconds, left())) as server:
+            with connected(self.settings, min(self.settings.timeout_seconds, left())) as server:
                 while untried and left() > 0:
                     notice = untried.pop(0)
                     yield notice, self._send(server, notice)
@@ -43,7 +69,7 @@ class Smtp:
 
     def _send(self, server: smtplib.SMTP, notice: Notice) -> str | None:
         try:
-            refused = server.send_message(compose(self._config, notice))
+            refused = server.send_message(compose(self.settings, notice))
         except _TROUBLE as problem:
             return _reason(problem)
         if refused:
@@ -51,7 +77,7 @@ class Smtp:
         return None
 
 
-def compose(smtp: SmtpConfig, notice: Notice) -> EmailMessage:
+def compose(smtp: SmtpSettings, notice: Notice) -> EmailMessage:
     """The mail. Control characters can't get into a header."""
     mail = EmailMessage()
     mail["Subject"] = f"Alert: {notice.title}"
@@ -67,7 +93,7 @@ def compose(smtp: SmtpConfig, notice: Notice) -> EmailMessage:
 
 
 @contextmanager
-def connected(smtp: SmtpConfig, timeout: float) -> Iterator[smtplib.SMTP]:
+def connected(smtp: SmtpSettings, timeout: float) -> Iterator[smtplib.SMTP]:
     """A session, logged in if that is asked for. Without TLS and a trusted certificate there is no login."""
     context = ssl.create_default_context(cafile=smtp.ca_file)
     host = socket.gethostname()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -182,21 +181,9 @@ def test_files_that_a_restored_dump_lacks_are_loaded_again_without_a_restart(ben
         product.wait_for_files(files_of(4), seconds=60)
         assert failed_files(product) == []
         assert len(titled(product, "Database went back in time")) == 1
-        wait_until(lambda: run(product, "verify").returncode == 0, lambda: run(product, "verify").stdout)
+        wait_until(lambda: product.run("verify").returncode == 0, lambda: product.run("verify").stdout)
     dump.unlink()
     assert settle(product).run() == []
-
-
-def run(product: Product, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        product.command(*command),
-        cwd=product.home,
-        env=product.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_verify_names_files_that_count_as_done_and_are_not_in_the_database(bench: Bench) -> None:
@@ -204,7 +191,7 @@ def test_verify_names_files_that_count_as_done_and_are_not_in_the_database(bench
     put_round(product, 0)
     assert settle(product).run() == []
     change(product, "DELETE FROM pipeline_file_log WHERE logical_name = 'categories'")
-    found = run(product, "verify")
+    found = product.run("verify")
     assert found.returncode == 1
     assert "categories.csv" in found.stdout
     assert "file log" in found.stdout
@@ -242,7 +229,7 @@ def test_a_command_ends_with_a_database_that_says_no(
     url = "postgresql://" + url.format(port=strict_bench.server.port, free=free_port())
     product = Product(tmp_path / "home", url)
     begun = time.monotonic()
-    done = run(product, *command, "--wait", "2")
+    done = product.run(*command, "--wait", "2")
     assert done.returncode == 2
     assert text in done.stdout + done.stderr
     assert time.monotonic() - begun < 20
@@ -254,7 +241,7 @@ def test_once_gives_up_a_table_that_stays_locked_and_loads_the_rest(bench: Bench
     product.batch("customers.csv", [samples.customer(777)])
     with closing(product.connect()) as other:
         other.cursor().execute("LOCK TABLE fact_order IN ACCESS EXCLUSIVE MODE")
-        done = run(product, "once", "--wait", "3")
+        done = product.run("once", "--wait", "3")
     assert done.returncode == 2, done.stdout
     assert "given up" in done.stdout + done.stderr
     assert product.value("SELECT count(*) FROM dim_customer WHERE customer_id = 777") == 1
