@@ -22,7 +22,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.acceptance.oracle_changes import Declared, File, Key, Parents, Remembered, Row, TableRow, read, remember
+from tests.acceptance.oracle_changes import Remembered, TableRow, remember
+from tests.acceptance.oracle_files import Declared, File, Key, Parents, Row, read
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Kinds of files whose rows change, a database for each, and what is there beside what the model says."""
+"""A database for each kind of file whose rows change, and what is there beside what the model says."""
 
 from __future__ import annotations
 
@@ -26,64 +26,12 @@ from ingestion.file_load import FileLoad
 from ingestion.group_load import GroupLoad
 from ingestion.reprocess import job_of, reprocess
 from tests.acceptance.oracle_arrivals import Arrivals, Books
-from tests.acceptance.oracle_changes import EVER, NEVER, Declared, File, Key, Remembered, TableRow
+from tests.acceptance.oracle_changes import Remembered, TableRow
+from tests.acceptance.oracle_files import EVER, NEVER, Declared, File, Key
 from tests.conftest import opened
+from tests.integration.kinds_that_change import KINDS
 from tests.integration.small import PII, settings_of
 from workbench.verify import run_checks
-
-Given = dict[str, Any]
-PLAIN: Given = {"key": "id", "columns": {"id": "int", "v": "str"}}
-TIMED: Given = {"key": "id", "columns": {"id": "int", "v": "str", "u": "datetime"}, "newer_by": "u"}
-PAIRS: Given = {
-    "key": ["id", "part"],
-    "columns": {"id": "int", "v": "str", "part": "str", "u": "datetime"},
-    "newer_by": "u",
-}
-TRACKED: Given = {"key": "id", "columns": {"id": "int", "v": "str", "seen": "int"}, "track": ["v"]}
-SNAPSHOT: Given = {**PLAIN, "rows": "snapshot", "gone_at_most_pct": 100}
-OPERATIONS: Given = {
-    **TIMED,
-    "columns": {"op": "str", **TIMED["columns"]},
-    "operation": {"column": "op", "delete": ["D"]},
-}
-PARTITIONED: Given = {
-    **TIMED,
-    "columns": {**TIMED["columns"], "u": {"dtype": "datetime", "nullable": False}},
-    "partition_by": {"column": "u", "interval": "day", "since": "2026-01-01"},
-}
-KINDS: dict[str, Given] = {
-    "first": PLAIN,
-    "latest": {**TIMED, "keep": "latest"},
-    "latest_pairs": {**PAIRS, "keep": "latest"},
-    "latest_fact": {**TIMED, "keep": "latest", "table": "fact_latest"},
-    "latest_by_file": {**PLAIN, "keep": "latest"},
-    "latest_parts": {**PARTITIONED, "keep": "latest", "table": "fact_latest_parts"},
-    "history": {**TIMED, "keep": "history"},
-    "history_fact": {**TIMED, "keep": "history", "table": "fact_history"},
-    "history_parts": {**PARTITIONED, "keep": "history", "table": "fact_history_parts"},
-    "history_pairs": {**PAIRS, "keep": "history"},
-    "history_by_file": {**PLAIN, "keep": "history"},
-    "history_tracked": {**TRACKED, "keep": "history"},
-    "history_tracked_by_time": {**TRACKED, "keep": "history", "columns": {**TRACKED["columns"], "u": "datetime"}}
-    | {"newer_by": "u"},
-    "snapshot_kept": {**SNAPSHOT, "keep": "latest"},
-    "snapshot_deletes": {**SNAPSHOT, "keep": "latest", "gone": "delete"},
-    "snapshot_marks": {**SNAPSHOT, "keep": "latest", "gone": "mark"},
-    "snapshot_history_kept": {**SNAPSHOT, "keep": "history"},
-    "snapshot_history_deletes": {**SNAPSHOT, "keep": "history", "gone": "delete"},
-    "snapshot_history_marks": {**SNAPSHOT, "keep": "history", "gone": "mark"},
-    "snapshot_history_by_time": {**TIMED, "keep": "history", "rows": "snapshot", "gone": "mark"}
-    | {"gone_at_most_pct": 100},
-    "snapshot_refusals": {
-        **SNAPSHOT,
-        "columns": {**PLAIN["columns"], "n": "int"},
-        "keep": "history",
-        "gone": "mark",
-    },
-    "snapshot_guarded": {**SNAPSHOT, "keep": "history", "gone": "delete", "gone_at_most_pct": 50},
-    "operations_latest": {**OPERATIONS, "keep": "latest"},
-    "operations_history": {**OPERATIONS, "keep": "history"},
-}
 
 FIGURES = ("unchanged", "stale", "changed", "gone")
 NOT_YET = ("unknown key", "Input should be", "needs the name of a datetime column")

@@ -23,7 +23,8 @@ from config.settings import DatabaseConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema_init import init_schema
 from ingestion.engines.local import LocalEngine
-from tests.acceptance.oracle_changes import EVER, Declared, File, Remembered, read, remember_all, versions_bound
+from tests.acceptance.oracle_changes import Remembered, remember_all, versions_bound
+from tests.acceptance.oracle_files import EVER, Declared, File, read
 from tests.conftest import SETTINGS_FROM_OUTSIDE, fresh_database, opened
 from tests.integration.changing import NOT_YET, history_of, history_wanted
 from tests.integration.small import settings_of

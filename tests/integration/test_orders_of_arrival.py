@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from config.settings import DatabaseConfig
-from tests.acceptance.oracle_changes import File
+from tests.acceptance.oracle_files import File
 from tests.conftest import SETTINGS_FROM_OUTSIDE, fresh_database
-from tests.integration.changing import KINDS, Stage, Trial, stage_of
+from tests.integration.changing import Stage, Trial, stage_of
+from tests.integration.kinds_that_change import KINDS
 
 Told = tuple[int, int, list[str]]  # the hour of its folder, that of its last change, rows
 BY_TIME = ("latest", "latest_fact", "history")

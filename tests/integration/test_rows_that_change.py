@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from config.settings import DatabaseConfig
-from tests.acceptance.oracle_changes import Declared, File, Row, read
+from tests.acceptance.oracle_files import Declared, File, Row, read
 from tests.conftest import SETTINGS_FROM_OUTSIDE, fresh_database
-from tests.integration.changing import KINDS, Stage, Trial, stage_of
+from tests.integration.changing import Stage, Trial, stage_of
+from tests.integration.kinds_that_change import KINDS
 
 HOURS = [dt.datetime(2026, 1, 1, 5), dt.datetime(2026, 1, 1, 6), dt.datetime(2026, 1, 2), dt.datetime(2026, 1, 3)]
 VALUES: dict[str, list[str]] = {

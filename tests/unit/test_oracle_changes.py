@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.acceptance.oracle_arrivals import Arrivals, Books
-from tests.acceptance.oracle_changes import EVER, NEVER, Declared, File, Remembered, remember, remember_all
+from tests.acceptance.oracle_changes import Remembered, remember, remember_all
+from tests.acceptance.oracle_files import EVER, NEVER, Declared, File
 
 ITEM: dict[str, Any] = {"key": "id", "columns": {"id": "int", "v": "str", "u": "datetime"}}
 PLAIN: dict[str, Any] = {"key": "id", "columns": {"id": "int", "v": "str"}}
