@@ -67,6 +67,11 @@ class FileSpec:
         return tuple(c for c in self.stored if (c.name in self.track if self.track else c.name != self.newer_by))
 
     @property
+    def goes_by_file(self) -> bool:
+        """Is the later file newer? Then the same content at another time is another file."""
+        return self.keep.replaces and self.newer_by is None
+
+    @property
     def version_by(self) -> str | None:
         """Where newer rows replace older ones: the column that tells which is newer."""
         return self.newer_by if self.keep.replaces else None

@@ -40,7 +40,11 @@ class Parts:
     def add(self, raw: Mapping[str, Any], source: Path) -> None:
         """Lay another file's keys beside. Raises ConfigError for one that is said already."""
         if INCLUDE in raw:
-            raise ConfigError(f"{source}: an included file includes no others; say it in {self._source}")
+            listed = ", ".join(patterns_of(raw[INCLUDE])) or "…"
+            raise ConfigError(
+                f"{source}: include: an included file includes no others; take it out there, and add {listed} "
+                f"to include in {self._source}, by its path from there"
+            )
         self._merge(self.whole, raw, source, ())
 
     def _merge(self, into: dict[str, Any], raw: Mapping[str, Any], source: Path, place: Place) -> None:

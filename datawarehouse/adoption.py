@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +11,11 @@ import pyarrow.compute as pc
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.drift import ChangeKind
 from config.file_spec import FileSpec
 from config.schema import EXTRA, Column
 from config.settings import PipelineConfig
-from datawarehouse import key_sql
+from datawarehouse import drift_log, key_sql
 from datawarehouse.queries import query
 from datawarehouse.schema.ddl import add_columns
 from datawarehouse.schema.differences import columns_there
@@ -40,17 +42,66 @@ def give_column(tx: Cursor, config: PipelineConfig, spec: FileSpec) -> None:
     add_columns(tx, build_metadata(config).tables[spec.table], columns_there(tx).get(spec.table, {}))
 
 
+def finish(tx: Cursor, config: PipelineConfig) -> Iterator[tuple[str, str]]:
+    """Back-fill each column that was kept, or added, and that the YAML has by now; yields tables and what to tell.
+
+    So a start finishes what `adopt` was killed in, and what a service of the former YAML has kept since.
+    """
+    waiting = [row for row in drift_log.met(tx) if row["kind"] in {ChangeKind.KEPT, ChangeKind.ADDED}]
+    tx.execute(query("rights", "owned"))
+    owned = {name for (name,) in tx}
+    for row in waiting:
+        spec, name = config.by_logical_name.get(row["logical_name"]), row["column_name"]
+        column = spec.schema.by_source.get(name) if spec else None
+        if spec is None or column is None:
+            continue
+        where = f"{spec.table}.{column.target}"
+        if not {spec.table, "drift"} <= owned:
+            yield spec.table, f"{where}: what was kept of it waits for `adopt` as the owner of {spec.table}"
+        elif (adopted := back_fill(tx, spec, column, name)).moved:
+            yield spec.table, f"{where}: {adopted.moved:,} rows have got what was kept of it"
+
+
 def back_fill(tx: Cursor, spec: FileSpec, column: Column, name: str) -> Adopted:
-    """Move the values under `name` in _extra to `column`, where that is null. May be repeated, and cut off."""
+    """Move what waits under `name`, in _extra or in a column of its own, to `column` where that is null.
+
+    May be repeated, and cut off.
+    """
+    places = list(_places(tx, spec, name))
+    found = [_move(tx, spec, column, place) for place in places]
+    tx.execute(query("adoption", "forget"), {"logical_name": spec.name, "column": name})
+    left = [row for one in found for row in one.first_left]
+    return Adopted(sum(one.moved for one in found), sum(one.left for one in found), tuple(left[:MOST_LEFT]))
+
+
+def _places(tx: Cursor, spec: FileSpec, name: str) -> Iterator[dict[str, sql.Composable]]:
+    """Where values may wait: an expression for them as JSON, and what takes them from there."""
+    there = columns_there(tx).get(spec.table, {})
+    if EXTRA in there:
+        yield {
+            "source": sql.SQL("(t.{0} -> {1})::text").format(sql.Identifier(EXTRA), sql.Literal(name)),
+            "left_from": sql.SQL("{0} = nullif(t.{0} - {1}, '{{}}'::jsonb)").format(
+                sql.Identifier(EXTRA), sql.Literal(name)
+            ),
+        }
+    tx.execute(query("drift", "added"), {"logical_name": spec.name, "table": spec.table})
+    if (name,) in tx.fetchall() and name not in {other.target for other in spec.schema.columns}:
+        yield {
+            "source": sql.SQL("to_jsonb(t.{})::text").format(sql.Identifier(name)),
+            "left_from": sql.SQL("{} = NULL").format(sql.Identifier(name)),
+        }
+
+
+def _move(tx: Cursor, spec: FileSpec, column: Column, place: dict[str, sql.Composable]) -> Adopted:
     parts = {
+        **place,
         "table": sql.Identifier(spec.table),
-        "extra": sql.Identifier(EXTRA),
         "column": sql.Identifier(column.target),
-        "name": sql.Literal(name),
         "type": sql.SQL(str(column.sql)),
         "key": key_sql.text_of(spec.schema.key_columns, "t"),
         "limit": sql.Literal(MOST_LEFT),
     }
+    tx.execute(query("adoption", "drop"))
     tx.execute(_statement("values", parts))
     last = 0
     while True:
@@ -66,7 +117,6 @@ def back_fill(tx: Cursor, spec: FileSpec, column: Column, name: str) -> Adopted:
     moved = int(tx.rowcount)
     tx.execute(_statement("left", parts))
     rows = tx.fetchall()
-    tx.execute(query("adoption", "forget"), {"logical_name": spec.name, "column": name})
     return Adopted(moved, rows[0][2] if rows else 0, tuple((file_id, str(key)) for file_id, key, _ in rows))
 
 

@@ -15,7 +15,7 @@ from config.errors import FileChanged, WarehouseUnfit
 from config.file_names import storable
 from config.jobs import FileJob, FileOutcome, Status
 from config.model import Stage
-from datawarehouse.file_order import FileTime
+from datawarehouse.file_order import FileTime, told_apart_by
 from datawarehouse.queries import query
 
 KEYED_TABLES = 3  # that a load writes to: the file's own, the file log, quarantine
@@ -37,7 +37,12 @@ def claim(tx: Cursor, job: FileJob, *, again: bool = False) -> Claim:
     Content that failed under another form of its spec may be tried again: the configuration was mended since.
     With `again`, all that failed or was undone may.
     """
-    content = {"logical_name": job.spec.name, "md5": job.md5, "size": job.size}
+    content = {
+        "logical_name": job.spec.name,
+        "md5": job.md5,
+        "size": job.size,
+        "as_of": told_apart_by(job),
+    }
     try:
         tx.execute(query("file_log", "lock"), {"content": _content(job), "table": _quoted(tx, job)})
     except LockNotAvailable:
@@ -77,6 +82,7 @@ def claim_new(tx: Cursor, jobs: Sequence[FileJob]) -> tuple[list[int | None], li
         "logical_names": [jobs[position].spec.name for position in taken],
         "hashes": [jobs[position].md5 for position in taken],
         "sizes": [jobs[position].size for position in taken],
+        "times": [told_apart_by(jobs[position]) for position in taken],
     }
     tx.execute(
         query("file_log", "claim_new"), wanted

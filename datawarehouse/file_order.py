@@ -38,6 +38,18 @@ class FileTime(NamedTuple):
         return cls(as_of, changed, storable(job.path.name), job.md5)
 
 
+def told_apart_by(job: FileJob) -> dt.datetime | None:
+    """Where files of one content are told apart by their time, that time; None where they are one file.
+
+    A file that is newer because it is later says something new, and be it what an earlier one had said. A time
+    that is only that of its finding is another one at each finding, and tells nothing.
+    """
+    if not job.spec.goes_by_file:
+        return None
+    has_time = job.ctime_ns or folder_of(str(job.path)).day
+    return FileTime.of(job).as_of if has_time else None
+
+
 class FileOrder:
     """The order of the files that a table's rows are of, in transaction `tx`.
 

@@ -11,6 +11,7 @@ from config.errors import FileRejected
 from config.file_names import storable
 from config.schema import Column, Schema
 from validation.batch import Chunk
+from validation.columns import Columns, parts_of
 from validation.conversions import convert
 
 
@@ -28,17 +29,17 @@ class Completion:
             chunk = dataclasses.replace(chunk, lacks=(*sorted(lacks), *chunk.lacks))
         if len(chunk.columns) == len(self._schema.columns):
             return chunk
-        rows = len(chunk.numbers)
+        parts, rows = parts_of(chunk.columns), len(chunk.numbers)
         columns = {
-            column.name: chunk.columns[column.name]
-            if column.name in chunk.columns
+            column.name: parts[column.name]
+            if column.name in parts
             else pa.repeat(pa.scalar(self._said.get(column.name), pa.string()), rows)
             for column in self._schema.columns
         }
         malformed = tuple(
             dataclasses.replace(record, raw={**record.raw, **self._said}) for record in chunk.malformed
         )
-        return dataclasses.replace(chunk, columns=columns, malformed=malformed)
+        return dataclasses.replace(chunk, columns=Columns(columns), malformed=malformed)
 
 
 def values_of(schema: Schema, path: Path) -> dict[str, str | None]:

@@ -35,15 +35,33 @@ def what_became(spec: FileSpec, change: Change) -> str:
     became = {
         ChangeKind.KEPT: f"kept in {spec.table}._extra; `{adoption(spec, name)}` makes it a column",
         ChangeKind.ADDED: f"{spec.table} has got a column for it, of text",
-        ChangeKind.IGNORED: "its values are left out (new_columns: ignore)",
+        ChangeKind.IGNORED: f"its values are left out (new_columns: {spec.schema.drift.new_columns})",
         ChangeKind.UNEXPECTED: "its files are refused (new_columns: fail)",
         ChangeKind.MISSING: "its files are refused (missing_columns: fail)",
     }[change.kind]
-    renamed = ""
-    if column := spec.schema.by_name.get(change.looks_like or ""):
-        renamed = f"; {rename_told(column, name)}"
     verb = "is missing" if change.kind is ChangeKind.MISSING else "is new"
-    return f"{name} {verb}: {became}{renamed}"
+    return f"{name} {verb}: {became}{_renamed(spec, change)}"
+
+
+def what_would_become(spec: FileSpec, change: Change) -> str:
+    """The same of a file that is not loaded yet; for one that is refused, what its sender or the YAML can do."""
+    name = told_name(change.column)
+    if change.kind is ChangeKind.NO_ARRAY:
+        return f"no record has {name}, where from_child says that {spec.name} are: none will come"
+    would = {
+        ChangeKind.KEPT: f"is new: its values will be kept in {spec.table}._extra",
+        ChangeKind.ADDED: f"is new: its values get a column of {spec.table}, of text",
+        ChangeKind.IGNORED: f"is new: its values will be left out (new_columns: {spec.schema.drift.new_columns})",
+        ChangeKind.NULL: "is missing: it will be null, or its default, in these rows",
+        ChangeKind.UNEXPECTED: "is new: the file is refused for it (new_columns: fail)",
+        ChangeKind.MISSING: "is missing: the file is refused for it (missing_columns: fail)",
+    }[change.kind]
+    return f"{name} {would}{_renamed(spec, change)}"
+
+
+def _renamed(spec: FileSpec, change: Change) -> str:
+    column = spec.schema.by_name.get(change.looks_like or "")
+    return f"; {rename_told(column, told_name(change.column))}" if column else ""
 
 
 def adoption(spec: FileSpec, column: str) -> str:

@@ -52,7 +52,8 @@ def read_file(path: Path, config: PipelineConfig | None = None) -> tuple[pd.Data
     spec = config.by_logical_name[name]
     with opened(path) as file:
         tables = [
-            pa.table(chunk.columns) for chunk in read_chunks(file, path.name, spec.schema, 50_000, spec.read, path)
+            pa.table(dict(chunk.columns))
+            for chunk in read_chunks(file, path.name, spec.schema, 50_000, spec.read, path)
         ]
     empty = pa.table({column.name: pa.array([], pa.string()) for column in spec.schema.columns})
     frame: pd.DataFrame = pa.concat_tables([empty, *tables]).to_pandas()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from config.file_names import logical_stem
+from config.file_names import logical_stem, spec_for
 from config.file_spec import FileSpec
 from config.model import Feed
 from config.settings import PipelineConfig
@@ -34,11 +34,16 @@ def offer_master(config: PipelineConfig, inbox: Inbox, found: Iterable[Found]) -
 
 
 def _spec_by_stem(config: PipelineConfig) -> Callable[[str], FileSpec | None]:
-    """Whose name before the extension is that of a batch file is of its type, in any format that can be read."""
+    """Whose name before the extension is that of a batch file is of its type, in any format that can be read.
+
+    So is a file that would be expected in a batch folder, where its type has another name.
+    """
     by_name = {spec.name: spec for spec in config.files if spec.feed is Feed.BATCH}
 
     def spec_of(name: str) -> FileSpec | None:
         spec = by_name.get(logical_stem(name)[0])
-        return spec if spec is not None and FORMATS.takes(spec, name) else None
+        if spec is not None and FORMATS.takes(spec, name):
+            return spec
+        return spec_for(config.files, Feed.BATCH, name)
 
     return spec_of

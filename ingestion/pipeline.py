@@ -14,6 +14,7 @@ from typing import Self
 
 from config.errors import ConfigError, WarehouseUnavailable, WarehouseUnfit
 from config.settings import PipelineConfig
+from datawarehouse import adoption
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.schema import user_triggers
@@ -269,6 +270,8 @@ class Pipeline:
             check_pii_key(tx, self._config)
             masked = mask_late_columns(tx, self._config, PiiHandler(self._config.pii.hash_key))
             check_connections(tx, self._config)
+            for table, sentence in adoption.finish(tx, self._config):
+                logger.info(f"[schema] {sentence}", extra={"table": table})
             for table, sentence in user_triggers.told(tx, self._config):
                 logger.info(f"[schema] {sentence}", extra={"table": table, "screen": f"! {sentence}"})
             views = views_of(self._config)

@@ -18,7 +18,17 @@ if not __package__:  # run as a file
 
 from config.config_loader import PROJECT_ROOT
 from config.errors import PipelineError
-from scripts.benchmarks import daemon_cases, dialect_case, key_case, load_cases, nested_case, report, retry_case
+from scripts.benchmarks import (
+    daemon_cases,
+    dialect_case,
+    excel_case,
+    key_case,
+    load_cases,
+    nested_case,
+    parquet_case,
+    report,
+    retry_case,
+)
 from scripts.benchmarks.measures import Measure
 from scripts.benchmarks.server import Bench, CountError, private_bench
 
@@ -28,6 +38,8 @@ CASES: dict[str, Callable[[Bench], list[Measure]]] = {
     "json": load_cases.json_case,
     "dialect": dialect_case.dialect_case,
     "nested": nested_case.nested_case,
+    "excel": excel_case.excel_case,
+    "parquet": parquet_case.parquet_case,
     "small": daemon_cases.small_case,
     "latency": daemon_cases.latency_case,
     "memory": daemon_cases.memory_case,

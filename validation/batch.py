@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from config.file_spec import FileSpec
 from config.key import FILE_ID, FILE_ROW
 from config.model import Stage
+from validation.columns import changed, rows_of
 
 __all__ = ["FILE_ID", "FILE_ROW"]
 
@@ -61,14 +62,15 @@ class Rejection:
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows as read: `numbers` are their 1-based ordinals in the file (int64), `columns` their text (Arrow strings,
-    all of one length); `malformed` are records that could not be split into columns.
+    all of one length; of typed values, Columns write it when asked); `malformed` are records that could not be
+    split into columns.
 
     `new` are names in the file, so far, that are no columns of the schema; `lacks` the columns that it has not.
     `no_array`: rows are elements of arrays, and no record of the file has one.
     """
 
     numbers: np.ndarray
-    columns: dict[str, pa.Array]
+    columns: Mapping[str, pa.Array]
     malformed: tuple[Rejection, ...] = ()
     new: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
@@ -84,7 +86,7 @@ class Chunk:
             order = pc.sort_indices(texts[names[0]])  # stable, as the other is
         else:
             order = pc.sort_indices(pa.table(texts), sort_keys=[(name, "ascending") for name in names])
-        columns = {column: values.take(order) for column, values in self.columns.items()}
+        columns = changed(self.columns, lambda values: values.take(order))
         return Chunk(self.numbers[order.to_numpy()], columns, self.malformed)
 
 
@@ -172,7 +174,7 @@ class Batch:
     def rejections(self) -> list[Rejection]:
         """The refused rows, malformed ones among them, by row number; reasons in the order of the stages."""
         positions = sorted(self._against)
-        raw = pa.table(self.chunk.columns).take(pa.array(positions, pa.int64())).to_pylist()
+        raw = rows_of(self.chunk.columns, positions)
         refused = [
             Rejection(
                 number=int(self.chunk.numbers[position]),

@@ -14,10 +14,12 @@ from config.read_options import ReadOptions
 from config.schema import Column
 from validation.canonical import all_tidied
 from validation.casting import cast_each, only
+from validation.columns import TypedColumn
 from validation.decimals import beyond_double, fits, stored_text
 from validation.json_values import is_json
 from validation.numbers import in_plain_notation
 from validation.times import TIMESTAMP, read_clock, read_times
+from validation.typed_values import surely_read
 
 AS_WRITTEN = ReadOptions()
 
@@ -72,6 +74,19 @@ def convert(column: Column, raw: pa.Array, read: ReadOptions = AS_WRITTEN) -> Co
         among_others(rest.beyond),
         among_others(rest.ambiguous),
     )
+
+
+def read_typed(column: Column, found: TypedColumn, read: ReadOptions = AS_WRITTEN) -> Converted | None:
+    """What convert() makes of the text of typed values, without it; None where the text has to be read."""
+    is_plain = _plain(column, read) is not None and not read.has_digits
+    if not (is_plain and len(found.values)) or column.default is not None:
+        return None
+    values = surely_read(column, found.values)
+    if values is None or values.null_count > found.values.null_count:
+        return None
+    # Whole numbers and times are stored by their values, other numbers by their digits
+    text = found.as_text(found.values) if column.dtype is Dtype.FLOAT else values
+    return Converted(values, text, _nothing(values))
 
 
 def _convert_any(column: Column, raw: pa.Array, read: ReadOptions) -> Converted:

@@ -15,7 +15,9 @@ import pyarrow as pa
 from config.model import Dtype
 from config.schema import EXTRA, Column, Schema
 from validation.batch import Chunk, Rejection
+from validation.columns import Columns, parts_of
 from validation.json_values import is_json, jsonb_problem
+from validation.strays import HIDDEN, is_hidden
 
 LEFT_OUT = "\0"  # begins the name of a column that is no column of the schema: no header has a NUL in its names
 _READER = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -59,9 +61,9 @@ def gathered(chunk: Chunk, extras: Mapping[str, str], new: tuple[str, ...]) -> C
     if not extras:
         return replace(chunk, new=new) if new else chunk
     texts = {name: chunk.columns[column] for column, name in extras.items()}
-    columns = {name: values for name, values in chunk.columns.items() if name not in extras}
+    columns = {name: part for name, part in parts_of(chunk.columns).items() if name not in extras}
     malformed = tuple(_gathered_record(record, extras) for record in chunk.malformed)
-    return Chunk(chunk.numbers, {**columns, EXTRA: of_texts(texts)}, malformed, new)
+    return Chunk(chunk.numbers, Columns({**columns, EXTRA: of_texts(texts)}), malformed, new)
 
 
 def _gathered_record(record: Rejection, extras: Mapping[str, str]) -> Rejection:
@@ -132,8 +134,15 @@ def counted(extras: pa.Array) -> Counter[str]:
     return Counter(name for extra in extras.to_pylist() for name in texts_of(extra))
 
 
-def masked(extra: str | None, hidden: Callable[[str], str | None]) -> str | None:
-    """`extra` with what `hidden` gives for a text in its place, of names too; where it gives None, text stays."""
+def masked(
+    extra: str | None,
+    hidden: Callable[[str], str | None],
+    of_column: Callable[[str, str], str | None] = lambda _name, _text: None,
+) -> str | None:
+    """`extra` with what `hidden` gives for a text in its place, of names too; where it gives None, text stays.
+
+    `of_column` is asked first, by name and text: what stands for a value whose name is one of a column's.
+    """
     if extra is None:
         return None
     try:
@@ -142,7 +151,8 @@ def masked(extra: str | None, hidden: Callable[[str], str | None]) -> str | None
         return _object([("_unread", _quoted(hidden(extra) or extra))])
     told = []
     for name, source in values.items():
-        instead = hidden(text_of(source))
+        text = text_of(source)
+        instead = of_column(name, text) or hidden(text)
         told.append((hidden(name) or name, source if instead is None else _quoted(instead)))
     return _object(told)
 
@@ -166,4 +176,6 @@ def in_todays_columns(schema: Schema, raw: dict[str, Any]) -> dict[str, Any]:
 def text_for(column: Column, source: str) -> str:
     """A kept value as a file has it for `column`: a json one takes a string that is no JSON with its quotes."""
     text = text_of(source)
+    if column.pii is not None and is_hidden(text):
+        return text.removeprefix(HIDDEN)  # the hash, as the column has it
     return source if column.dtype is Dtype.JSON and not is_json(text) else text

@@ -19,6 +19,7 @@ from validation.extra import counted, texts_of
 MOST_CHANGES = 100  # of a file: names without an end are values
 SAMPLE_ROWS, LEAST_VALUES = 1_000, 3  # looked at to tell what a column may be; how many it takes
 _OF_POLICY = {"keep": ChangeKind.KEPT, "add": ChangeKind.ADDED, "ignore": ChangeKind.IGNORED}
+_OF_POLICY["fail"] = ChangeKind.IGNORED  # such are within objects of which columns take other keys
 
 
 class MetColumns:
@@ -49,16 +50,15 @@ class MetColumns:
         return tuple(self._changes())
 
     def _changes(self) -> Iterator[Change]:
-        kind = _OF_POLICY.get(self._spec.schema.drift.new_columns)
+        kind = _OF_POLICY[self._spec.schema.drift.new_columns]
         new = list(dict.fromkeys([*self._new, *self._rows]))[:MOST_CHANGES]
         missing = [self._spec.schema.by_name[name] for name in self._lacks]
         missing = [column for column in missing if not column.optional]
         looks_like = {name: column.name for column, name in likely_renames(missing, new)}
         left = [column for column in missing if column.name not in looks_like.values()]
         looks_like |= self._alike_in_values(left, [name for name in new if name not in looks_like])
-        if kind is not None:
-            for name in new:
-                yield Change(kind, self._hidden(name) or name, self._rows[name], looks_like.get(name))
+        for name in new:
+            yield Change(kind, self._hidden(name) or name, self._rows[name], looks_like.get(name))
         yield from (Change(ChangeKind.NULL, column.name) for column in missing)
         if self._no_array and (within := self._spec.schema.within):
             yield Change(ChangeKind.NO_ARRAY, within.path)

@@ -15,7 +15,7 @@ from config.schema import EXTRA
 from validation.canonical import canonical
 from validation.extra import masked
 from validation.phones import PhoneForm, form_of
-from validation.strays import is_stray, looks_personal_anywhere
+from validation.strays import HIDDEN, is_hidden, is_stray, looks_personal_anywhere
 
 MALFORMED, LINE = (
     "_malformed",
@@ -58,12 +58,21 @@ class PiiHandler:
                 hashed = self._mask_array(rows.column(column.name), column.pii, form_of(column))
                 rows = rows.set_column(rows.schema.get_field_index(column.name), column.name, hashed)
         if spec.hides_extra:
-            extras = pa.array(map(self._mask_extra, rows.column(EXTRA).to_pylist()), pa.string())
+            extras = pa.array([self.mask_extra(spec, e) for e in rows.column(EXTRA).to_pylist()], pa.string())
             rows = rows.set_column(rows.schema.get_field_index(EXTRA), EXTRA, extras)
         return rows
 
-    def _mask_extra(self, extra: str | None) -> str | None:
-        return masked(extra, self.hidden)
+    def mask_extra(self, spec: FileSpec, extra: str | None) -> str | None:
+        """Values of new columns, hidden where they look personal, or a sensitive column has their name by now."""
+
+        def of_column(name: str, text: str) -> str | None:
+            column = spec.schema.by_source.get(name)
+            if column is None or column.pii is None or is_hidden(text):
+                return None
+            means_null = text.strip().lower() in spec.read_as(column).words
+            return None if means_null else f"{HIDDEN}{self.hash_value(text, column.pii, form_of(column))}"
+
+        return masked(extra, self.hidden, of_column)
 
     def hidden(self, text: str) -> str | None:
         """What stands for a value of a column that the schema doesn't have; None where it may stay as it is."""
@@ -85,7 +94,7 @@ class PiiHandler:
         parent, and is loaded from this text as it would have been at once.
         """
         if spec.hides_extra and isinstance(extra := raw.get(EXTRA), str):
-            raw = {**raw, EXTRA: self._mask_extra(extra)}
+            raw = {**raw, EXTRA: self.mask_extra(spec, extra)}
         if not spec.has_pii:
             return raw
         raw = spec.schema.in_todays_names(raw)

@@ -52,16 +52,13 @@ def judge_again(
     because it had strayed is no value of its column: reason `masked`. Rows that their reader could not make out
     are not in the batch; they come back with its reasons, by position.
     """
-    rows = [dataclasses.replace(row, raw=in_todays_columns(spec.schema, row.raw)) for row in rows]
+    rows = [_in_todays_columns(spec, row) for row in rows]
     unread = {n: reasons for n, row in enumerate(rows) if (reasons := _of_reader(spec, row))}
     kept = [n for n in range(len(rows)) if n not in unread]
-    columns = {
-        column.name: pa.array([_text(rows[n], column) for n in kept], pa.string())
-        for column in spec.schema.columns
-    }
+    judged = [rows[n] for n in kept]
+    columns = {column.name: _texts(judged, column) for column in spec.schema.columns}
     batch = validate(Chunk(np.array(kept, dtype=np.int64), columns), _for_hashes(spec), dates)
     batch.spec = spec
-    judged = [rows[n] for n in kept]
     held = {(todays_rule(reason.rule), reason.column) for row in judged for reason in row.reasons}
     for column in spec.schema.columns:
         values = columns[column.name]
@@ -167,6 +164,20 @@ def _hold(
     ]
     stage = Stage.SCHEMA if rule in _SCHEMA_RULES else Stage.RECORDS
     batch.reject(np.array(mask, dtype=bool), stage, rule, column.name)
+
+
+def _in_todays_columns(spec: FileSpec, row: Refused) -> Refused:
+    raw = in_todays_columns(spec.schema, row.raw)
+    return row if raw is row.raw else dataclasses.replace(row, raw=raw)
+
+
+def _texts(rows: Sequence[Refused], column: Column) -> pa.Array:
+    if column.value is None:
+        try:  # most are texts, and need not be looked at one by one
+            return pa.array([row.raw.get(column.name) for row in rows], pa.string())
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            pass  # some are numbers, as earlier versions kept them
+    return pa.array([_text(row, column) for row in rows], pa.string())
 
 
 def _text(row: Refused, column: Column) -> str | None:

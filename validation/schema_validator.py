@@ -11,16 +11,19 @@ from config.schema import Column
 from config.sql_types import INT_LIMITS
 from validation.arrays import as_arrays
 from validation.batch import Batch
-from validation.conversions import Converted, as_mask, convert
+from validation.columns import TypedColumn, parts_of
+from validation.conversions import Converted, as_mask, convert, read_typed
 from validation.defaults import filled
 from validation.json_values import jsonb_masks
 
 
 def validate_schema(batch: Batch) -> None:
     """Read every column as its dtype into `batch.values` and `batch.output`; reject what can't be."""
+    parts = parts_of(batch.chunk.columns)
     for column in batch.spec.schema.columns:
-        raw = batch.chunk.columns[column.name]
-        read = filled(column, convert(column, raw, batch.spec.read_as(column)))
+        part, options = parts[column.name], batch.spec.read_as(column)
+        typed = read_typed(column, part, options) if isinstance(part, TypedColumn) else None
+        read = typed or filled(column, convert(column, batch.chunk.columns[column.name], options))
         batch.values[column.name] = read.values
         batch.output[column.name] = _output(batch, column, read)
         _check_column(batch, column, read)

@@ -32,7 +32,8 @@ _HIDDEN_AT = re.compile(
     r"| at [a-z0-9-]{1,63} dot [a-z]{2,24}\b(?! [a-z]))",
     re.ASCII | re.IGNORECASE,
 )
-_HIDDEN = re.compile(r"sha256:[0-9a-f]{64}")
+HIDDEN = "sha256:"  # begins the hash of a value that strayed
+_HIDDEN = re.compile(rf"{HIDDEN}[0-9a-f]{{64}}")
 _MEASURE = re.compile(r"-?(0|[1-9][0-9]{0,7})\.[0-9]+")
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?")  # a leading zero is how phone numbers begin
 _KEY = re.compile(r"[0-9A-Za-z]+([-_.:/][0-9A-Za-z]+)*")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import pyarrow as pa
 import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.drift import Change
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_names import spec_for
 from config.file_spec import FileSpec
@@ -25,11 +25,12 @@ from config.model import Feed, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.fk_checker import check_fk
-from ingestion.drift_report import what_became
+from ingestion.drift_report import what_would_become
 from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Reason
+from validation.drift import told_name
 from validation.fault_handler import quarantine_row
 from validation.key_values import key_of
 from validation.met_columns import MetColumns
@@ -39,9 +40,9 @@ from validation.validation_runner import settle, validate
 from workbench.arguments import insist_on
 from workbench.output import AsJson, print_json, say, show_rows
 from workbench.report_html import page
+from workbench.seen_keys import REMEMBERED_KEYS, SeenKeys
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 
-REMEMBERED_KEYS = 2_000_000  # of one file, to tell duplicates in other chunks: some 200 MB
 LONGEST_VALUE = 100  # characters of an example
 
 
@@ -64,11 +65,23 @@ class ReasonCount:
     examples: list[Example] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """A column that only the file has, or only the schema; `rows` have a value in it, `told` is a sentence."""
+
+    column: str
+    kind: str
+    rows: int
+    looks_like: str | None
+    told: str
+
+
 @dataclass
 class FileCheck:
     """The verdict on one file. `already_present` is None without a database; `error` says why it is refused.
 
     `within`: where its rows are, if they are in arrays of the file's records, as `visits.stops`.
+    `drift`: columns that the schema has not, or that the file lacks, and what becomes of each.
     """
 
     path: str
@@ -83,6 +96,7 @@ class FileCheck:
     reasons: list[ReasonCount] = field(default_factory=list)
     error: str | None = None
     notes: list[str] = field(default_factory=list)
+    drift: list[ColumnDrift] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -177,6 +191,7 @@ class Checker:
                 self._judge(result, file, path, spec)
         except (FileRejected, FileChanged) as problem:
             result.error = str(problem)
+            result.drift = _drift(spec, problem.changes if isinstance(problem, FileRejected) else ())
         except OSError as problem:
             result.error = f"can't be read: {problem.strerror}"
         result.reasons.sort(key=lambda reason: -reason.rows)
@@ -214,7 +229,7 @@ class Checker:
         result.refused = by_stage.total()
         result.refused_by_stage = {stage.value: by_stage[stage] for stage in Stage if by_stage[stage]}
         result.reasons = list(reasons.values())
-        result.notes += [f"{what_became(spec, change)}." for change in met.changes()]
+        result.drift = _drift(spec, met.changes())
         if seen.full:
             result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")
 
@@ -239,6 +254,13 @@ class Checker:
                     count.examples.append(Example(rejection.number, _short(value)))
 
 
+def _drift(spec: FileSpec, changes: Iterable[Change]) -> list[ColumnDrift]:
+    return [
+        ColumnDrift(told_name(c.column), c.kind.value, c.rows, c.looks_like, what_would_become(spec, c))
+        for c in changes
+    ]
+
+
 def _every_parent(keys: Keys) -> Keys:
     return keys
 
@@ -246,29 +268,6 @@ def _every_parent(keys: Keys) -> Keys:
 def _short(value: Any) -> str | None:
     text = None if value is None else str(value)
     return text if text is None or len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
-
-
-class SeenKeys:
-    """The keys of a file's earlier chunks: in the warehouse's place, it tells the duplicates among chunks."""
-
-    def __init__(self, spec: FileSpec) -> None:
-        self._key = spec.schema.primary_key
-        self._keys: set[Any] = set()
-        self.full = False
-
-    def reject(self, batch: Batch) -> None:
-        """Reject the good rows whose key an earlier chunk had, and remember the others."""
-        good = np.flatnonzero(batch.good)
-        keys = key_of(batch).take(pa.array(good)).to_pylist()
-        again = [position for position, key in zip(good.tolist(), keys, strict=True) if key in self._keys]
-        if again:
-            mask = np.zeros(len(batch.chunk.numbers), dtype=bool)
-            mask[again] = True
-            batch.reject(mask, Stage.RECORDS, "duplicate", str(self._key))
-        if len(self._keys) + len(keys) > REMEMBERED_KEYS:
-            self.full = True
-        else:
-            self._keys.update(keys)
 
 
 def _show(one: FileCheck) -> None:
@@ -284,7 +283,7 @@ def _show(one: FileCheck) -> None:
     if one.already_present is not None:
         parts.insert(2, f"{one.already_present:,} of them already there")
     say(f"{'✓' if one.passed else '✗'} {one.path} ({one.name}): {', '.join(parts)}")
-    for note in one.notes:
+    for note in [*(column.told for column in one.drift), *one.notes]:
         say(f"  {note}")
     if one.reasons:
         show_rows(example_rows(one.reasons), as_json=False)

@@ -20,6 +20,7 @@ from workbench.samples import Sample
 from workbench.value_tests import blanked
 
 LONGEST_DATE = 40  # characters
+LONGEST_FOOTER, LEAST_BEFORE_FOOTER = 3, 5  # rows that may be totals, and different values before them
 _WAYS = {DAY: "the day", MONTH: "the month", YEAR: "the year"}
 _EXPONENT = re.compile(r"[0-9][eE][+-]?[0-9]")
 _BEYOND_JSONB = re.compile(r"\\u0000|\\u[dD][89a-fA-F]")
@@ -78,6 +79,7 @@ class _Judge:
         for one in self._sample.fields:
             self._found.entries.append(self._entry(one.name, read))
         self._keep_blanks()
+        self._say_footer()
         for entry, one in zip(self._found.entries, self._sample.fields, strict=True):
             if one.source is not None:
                 entry["from"] = one.source
@@ -191,6 +193,35 @@ class _Judge:
                 f"{_listed(lost)}: stays text, as a column has it, where reader.null_values says null; leave "
                 "read.null_values out if it means null here, too"
             )
+
+    def _say_footer(self) -> None:
+        """Tell of columns of text that are none but for the file's last rows, as of one with totals."""
+        if not self._sample.may_have_footer:
+            return
+        texts = [one["name"] for one in self._found.entries if one["dtype"] == "str" and not one.get("pii")]
+        found: dict[int, list[str]] = {}
+        for name in texts:
+            rows = self._sample.rows.column(name).combine_chunks()
+            counts = range(1, LONGEST_FOOTER + 1)
+            if name in self._flat and name not in self._key and self._is_typed(name, rows, LONGEST_FOOTER):
+                found.setdefault(next(n for n in counts if self._is_typed(name, rows, n)), []).append(name)
+        others = tuple(f"{name}: text, for " for names in found.values() for name in names)
+        self._found.notes[:] = [note for note in self._found.notes if not note.startswith(others or "\0")]
+        for count, names in found.items():
+            rows_are = "row alone keeps" if count == 1 else f"{count} rows alone keep"
+            self._found.notes.append(
+                f"{', '.join(names)}: text, for the last {rows_are} it from being dates or numbers; if that is a "
+                f"footer, say read: {{skip_footer: {count}}}, and infer again without it"
+            )
+
+    def _is_typed(self, name: str, rows: pa.Array, footer: int) -> bool:
+        """Are the values but those of the last rows numbers or dates?"""
+        values = pc.unique(blanked(rows.slice(0, max(len(rows) - footer, 0)))).drop_null()
+        if len(values) < LEAST_BEFORE_FOOTER:
+            return False
+        return self._kind(name, values) is not Dtype.STR or bool(
+            guess_dates(values.slice(0, 20), self._base) and guess_dates(values, self._base)
+        )
 
     def _keep_blanks(self) -> None:
         """Where the YAML says that blanks around text are cut, and there are some, they stay."""

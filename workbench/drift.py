@@ -10,14 +10,15 @@ import typer
 from config.drift import Change, ChangeKind
 from config.errors import ConfigError, PipelineError
 from config.file_spec import FileSpec
-from config.model import Dtype
-from config.schema import EXTRA
+from config.model import Dtype, PiiKind
+from config.origins import path_in_record
 from config.settings import PipelineConfig
 from datawarehouse import drift_log
-from datawarehouse.adoption import Adopted, back_fill, give_column
+from datawarehouse.adoption import back_fill, give_column
 from datawarehouse.schema.differences import Found, columns_there
 from ingestion.drift_report import what_became
 from workbench.arguments import spec_of_table
+from workbench.naming import tidy
 from workbench.output import AsJson, say, show_rows
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
 from workbench.writing import Workplace, Yes, ask, workplace
@@ -79,26 +80,36 @@ def adopt(
     column: Annotated[str, typer.Argument(metavar="COLUMN", help="As `drift` lists it.")],
     dtype: Annotated[Dtype, typer.Option(help="What its values are.")] = Dtype.STR,
     name: Annotated[str | None, typer.Option("--as", help="Another name for it in the schema and table.")] = None,
+    pii: Annotated[
+        PiiKind | None, typer.Option(help="It is personal: hashed from now on, and whatever is stored of it.")
+    ] = None,
     yes: Yes = False,
 ) -> int:
     """Make a kept column one of its type: in the YAML, in the table, and with the values of all rows so far."""
+    if pii is not None and dtype is not Dtype.STR:
+        raise ConfigError(f"--pii goes with text alone: leave --dtype {dtype.value} out")
     with workplace() as place:
         spec = spec_of_table(place.config, of_type)
         with place.warehouse.transaction() as tx:
             there = columns_there(tx).get(spec.table, {})
         place.write(lambda _: None)  # may this role do that?
-        config = place.config
-        if column not in spec.schema.by_source:
+        found = spec.schema.by_source.get(column)
+        if found is None:
             ask(f"Write {column} into the YAML, and add it to {spec.table}?", yes=yes)
-            config = _with_column(place.config, spec, _entry(spec, column, dtype, name, there))
-        return _adopt(place, config, spec.name, column, has_extra=EXTRA in there)
+            entry = _entry(spec, column, dtype, name, there) | ({"pii": pii.value} if pii else {})
+            place.config = _with_column(place.config, spec, entry)
+        elif pii is not None and found.pii is not pii:
+            raise ConfigError(
+                f"the YAML has {found.name} already: write pii: {pii.value} there, and run this again"
+            )
+        return _adopt(place, spec.name, column)
 
 
 def _entry(
     spec: FileSpec, column: str, dtype: Dtype, name: str | None, there: Mapping[str, Found]
 ) -> dict[str, Any]:
     """The column as the YAML says it. Raises ConfigError where schema or table have another one by its name."""
-    wanted = name or column
+    wanted = name or (tidy(column) if _is_within(spec, column) else column)
     if wanted in spec.schema.by_name:
         names = in_flow([*spec.schema.by_name[wanted].names_in_file, column])
         raise ConfigError(
@@ -111,6 +122,13 @@ def _entry(
         )
     source = {"from": column} if wanted != column else {}
     return {"name": wanted, "dtype": dtype.value, "optional": True, **source}
+
+
+def _is_within(spec: FileSpec, column: str) -> bool:
+    """Does the name lead to a key within an object of which other columns take keys?"""
+    path = path_in_record(column)
+    sources = [path_in_record(source) for one in spec.schema.columns for source in one.sources]
+    return len(path) > 1 and any(len(source) > 1 and source[0] == path[0] for source in sources)
 
 
 def _with_column(config: PipelineConfig, spec: FileSpec, entry: dict[str, Any]) -> PipelineConfig:
@@ -127,18 +145,23 @@ def _with_column(config: PipelineConfig, spec: FileSpec, entry: dict[str, Any]) 
     return found
 
 
-def _adopt(place: Workplace, config: PipelineConfig, type_name: str, name: str, *, has_extra: bool) -> int:
-    spec = config.by_logical_name[type_name]
+def _adopt(place: Workplace, type_name: str, name: str) -> int:
+    spec = place.config.by_logical_name[type_name]
     column = spec.schema.by_source[name]
-    place.write(lambda tx: give_column(tx, config, spec))
-    done = place.write(lambda tx: back_fill(tx, spec, column, name)) if has_extra else Adopted(0, 0)
+    place.write(lambda tx: give_column(tx, place.config, spec))
+    done = place.write(lambda tx: back_fill(tx, spec, column, name))
+    place.follow_up()
     place.done(f"{spec.table}.{column.target}: {done.moved} rows have got their values", rows=done.moved)
     if done.left:
         files = ", ".join(f"{key} of file {file_id}" for file_id, key in done.first_left)
         more = ", …" if done.left > len(done.first_left) else ""
         say(
-            f"{done.left} values are no {column.dtype.value}, or their rows have another value: they are in "
-            f"{spec.table}.{EXTRA} as before. Keys: {files}{more}"
+            f"{done.left} values are no {column.dtype.value}, or their rows have another value: they stay where "
+            f"they are. Keys: {files}{more}"
         )
-    say("A service that runs keeps the column in _extra until it is started again: then run this once more.")
+    in_clear = ", in clear" if column.pii else ""
+    say(
+        f"A service that runs now loads its files as before, and keeps the values where they were{in_clear}. "
+        "Start it again: then the column gets them."
+    )
     return EXIT_FOUND if done.left else EXIT_OK

@@ -85,7 +85,8 @@ def _typed(
         entry["personal"] = True
     if dtype is Dtype.INT and (unit := _epoch(name, values)):
         to = f"dtype: datetime, format: {unit}"
-        notes.append(f"{name}: kept as whole numbers; if they are seconds since 1970, say {to}")
+        since = "seconds" if unit == "epoch" else "milliseconds"
+        notes.append(f"{name}: kept as whole numbers; if they are {since} since 1970, say {to}")
     if dtype is Dtype.UUID and any_like(values, "[A-F]"):
         notes.append(f"{name}: uuids are stored in small letters; to keep capitals, say dtype: str")
     if dtype is Dtype.STR and not is_key and len(values) > 1 and (almost := _almost(values, read)):

@@ -22,7 +22,6 @@ from config.settings import PipelineConfig
 from config.table_names import RESERVED_TABLES
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.fk_checker import rows_by_key
-from ingestion.formats.registry import FORMATS
 from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
 from workbench.arguments import insist_on
@@ -157,7 +156,7 @@ def propose_all(
 def _names(path: Path, name: str | None) -> tuple[str, str]:
     """The names that such files have, and the type's."""
     stem, extension = logical_stem(path.name)
-    own = unpacked_name(path.name)
+    own = unpacked_name(path.name) if extension else path.name  # of export.zip, its member tells the format
     if name is not None:
         if not name.isidentifier() or not name.isascii() or name != name.lower():
             raise ConfigError(f"--name {name!r}: a name has small letters, digits and _")
@@ -184,9 +183,6 @@ def _draft(
     """A first proposal, by a sample; and the columns of the key, if the file's names say that they are its own."""
     if name in config.by_logical_name:
         raise ConfigError(f"--name {name}: the configuration has this type already")
-    if FORMATS.find(config.reader, path.name) is None:
-        told = FORMATS.unreadable(config.reader, path.name)
-        raise ConfigError(f'{path.name}: {told}; see "Your own files" in README.md')
     insist_on(path)
     try:
         with opened(path) as file:

@@ -101,6 +101,9 @@ def _section(one: FileCheck) -> str:
     else:
         parts.append(f'<p class="bad">{one.refused:,} of {one.total:,} rows are refused.</p>\n')
     parts += [f"<p>{escape(note)}</p>\n" for note in one.notes]
+    if one.drift:
+        told = (f"<tr><td>{escape(column.told)}</td></tr>\n" for column in one.drift)
+        parts.append(_table("Columns that are not as agreed", ("Column, and what becomes of it",), told))
     if one.reasons:
         header = ("Column", "Problem", "Rows", "For example, row", "Value")
         parts.append(_table("What to correct; a row may have several problems", header, _reason_rows(one.reasons)))

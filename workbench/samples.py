@@ -17,6 +17,7 @@ from config.read_options import ReadOptions
 from config.schema import Column, Drift, Schema
 from ingestion.file_reader import byte_stream, read_chunks
 from ingestion.formats.format import Format
+from ingestion.formats.packing import member_name
 from ingestion.formats.registry import FORMATS, options_of
 from ingestion.places.open_file import OpenFile
 from validation.strays import looks_personal
@@ -44,6 +45,7 @@ class Sample:
     """The first rows as texts by tidy name. `read` are the keys of the format that differ from its defaults.
 
     `nested`: columns that hold objects or arrays; `arrays`: those that hold arrays of objects alone.
+    `may_have_footer`: its format knows rows behind the data.
     `new_columns`: the policy, where some column is left out.
     """
 
@@ -53,15 +55,18 @@ class Sample:
     new_columns: str | None = None
     nested: set[str] = field(default_factory=set)
     arrays: list[Field] = field(default_factory=list)
+    may_have_footer: bool = False
     notes: list[str] = field(default_factory=list)
 
 
 def take_sample(file: OpenFile, name: str, rows: int, base: ReadOptions, *, every_row: bool) -> Sample:
     """The first `rows` of the file; `base` are the defaults that the YAML has. Raises FileRejected.
 
-    With `every_row`, the names of the columns are those of all records.
+    Where its name says no format, the name of a zip archive's member may. With `every_row`, the names of the
+    columns are those of all records.
     """
-    read = sniff(file, name, base)
+    said = _format_of_member(file, name, base)
+    read = {**said, **sniff(file, name, ReadOptions.model_validate(said).over(base))}
     found, own = FORMATS.get(_plainly(base, read), name)
     with byte_stream(file, name) as raw:
         names = found.columns(raw, ALL_ROWS if every_row else rows, own)
@@ -75,6 +80,7 @@ def take_sample(file: OpenFile, name: str, rows: int, base: ReadOptions, *, ever
         _refuse_values(names)
     tell_apart = "" not in names and len(set(names)) == len(names)
     sample = Sample(read, _fields(names, by_place=by_place), pa.table({}), notes=notes)
+    sample.may_have_footer = hasattr(own, "skip_footer")
     if tell_apart or by_place:
         try:
             _read_rows(sample, file, name, rows, base, found)
@@ -95,6 +101,16 @@ def take_sample(file: OpenFile, name: str, rows: int, base: ReadOptions, *, ever
     with byte_stream(file, name) as raw:
         sample.notes += found.remarks(raw, options_of(found, _plainly(base, sample.read), name))
     return sample
+
+
+def _format_of_member(file: OpenFile, name: str, base: ReadOptions) -> dict[str, Any]:
+    """`format`, where the name of a zip archive says none, and that of its member does."""
+    if FORMATS.find(base, name) is not None:
+        return {}
+    found = FORMATS.find(base, member_name(file.handle) or "")
+    if found is None:
+        raise FileRejected(f'{FORMATS.unreadable(base, name)}; see "Your own files" in README.md')
+    return {"format": found.name}
 
 
 def _fields(names: Sequence[str], *, by_place: bool) -> list[Field]:
@@ -190,7 +206,7 @@ def _texts(sample: Sample, file: OpenFile, name: str, rows: int, base: ReadOptio
     schema = Schema(name=name, primary_key="row", columns=columns, drift=drift)
     tables: list[pa.Table] = []
     for chunk in read_chunks(file, name, schema, min(rows, 25_000), _plainly(base, sample.read)):
-        tables.append(pa.table(chunk.columns))
+        tables.append(pa.table(dict(chunk.columns)))
         if sum(table.num_rows for table in tables) >= rows:
             break
     empty = pa.table({column.name: pa.array([], pa.string()) for column in columns})
@@ -215,7 +231,8 @@ def _unfold(sample: Sample) -> bool:
             fields.append(Field(name, ".".join(step.replace(".", "\\.") for step in path), path))
         sample.notes.append(
             f"{one.name}: the values of its objects are columns of their own ({', '.join(parts[:4])}"
-            f"{', …' if len(parts) > 4 else ''}); other keys of theirs would be left out"
+            f"{', …' if len(parts) > 4 else ''}); other keys that come later are told of, "
+            "and kept where new_columns says so"
         )
     if len(fields) == len(sample.fields) and fields == sample.fields:
         return False

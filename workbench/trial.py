@@ -17,7 +17,7 @@ from ingestion.file_reader import read_chunks
 from ingestion.places.registry import opened
 from validation.orphan_validator import Keys, KnownParents
 from validation.validation_runner import settle, validate
-from workbench.check import SeenKeys
+from workbench.seen_keys import SeenKeys
 
 
 @dataclass

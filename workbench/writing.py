@@ -63,7 +63,7 @@ class Workplace:
             with self.warehouse.transaction() as tx:
                 require_operator(tx, self.config)
                 check_pii_key(tx, self.config)
-                mask_late_columns(tx, self.config, PiiHandler(self.config.pii.hash_key))
+                mask_late_columns(tx, self.config, PiiHandler(self.config.pii.hash_key), is_start=False)
                 results.append(work(tx))
                 if self.dry_run:
                     raise _TakenBackError  # noqa: TRY301  (that is how a transaction is taken back)

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from config.errors import ConfigError
+from config.includes import included_files
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?: [A-Za-z0-9_]+)*")
 
@@ -20,9 +21,7 @@ def files_of(source: Path) -> Iterator[Path]:
     """The configuration's files: `source`, and those that its `include` names, from its folder on."""
     yield source
     top = yaml.safe_load(source.read_text(encoding="utf-8"))
-    included = top.get("include") if isinstance(top, dict) else None
-    for pattern in [included] if isinstance(included, str) else included or ():
-        yield from sorted(path for path in source.parent.glob(pattern) if path.is_file())
+    yield from included_files(source, top.get("include") if isinstance(top, dict) else None)
 
 
 def with_column(source: Path, schema: str, column: Mapping[str, Any]) -> tuple[Path, str]:

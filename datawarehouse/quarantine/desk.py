@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -180,8 +182,9 @@ def mark_backup_stale(tx: Cursor, file_ids: set[int]) -> None:
     tx.execute(query("settlement", "backup_stale"), {"file_ids": sorted(file_ids)})
 
 
-def _reasons(listed: list[dict[str, Any]]) -> tuple[Reason, ...]:
-    return tuple(Reason(Stage(r["stage"]), r["rule"], r["column"] or "") for r in listed)
+@lru_cache(maxsize=1_000)  # most rows are refused for the same as others
+def _reasons(listed: str) -> tuple[Reason, ...]:
+    return tuple(Reason(Stage(r["stage"]), r["rule"], r["column"] or "") for r in json.loads(listed))
 
 
 def _step(

@@ -36,7 +36,7 @@ def with_related(tx: Cursor, spec: FileSpec, config: PipelineConfig, rows: Seque
     """
     if not rows:
         return []
-    tx.execute(_below(spec, config, rows))
+    tx.execute(_below(tx, spec, config, rows))
     waits = tx.fetchall()
     ids = {row: position for position, row in enumerate(dict.fromkeys((wait[0], wait[1]) for wait in waits))}
     free = np.ones(len(ids), bool)  # of parents in other tables that are missing
@@ -81,13 +81,13 @@ def _links(parents: list[str | None], own: list[str | None]) -> Links:
     return Links.of(pa.array(parents, pa.string()), pa.array(own, pa.string()), asks)
 
 
-def _below(spec: FileSpec, config: PipelineConfig, rows: Sequence[RowId]) -> sql.Composed:
+def _below(tx: Cursor, spec: FileSpec, config: PipelineConfig, rows: Sequence[RowId]) -> sql.Composed:
     parents = {
         config.by_logical_name[key.parent].table: config.by_logical_name[key.parent] for key in spec.foreign_keys
     }
     come = [
         sql.SQL(query("quarantine", "of_parent")).format(
-            parent_table=sql.Literal(table), has_come=has_come(spec, parent, config)
+            parent_table=sql.Literal(table), has_come=has_come(tx, spec, parent, config)
         )
         for table, parent in parents.items()
     ]

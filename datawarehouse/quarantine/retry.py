@@ -155,7 +155,7 @@ class OrphanRetry:
         """
         parent_spec = next(s for s in self._config.files if s.table == parent)
         statement = sql.SQL(query("quarantine", "satisfied")).format(
-            has_come=has_come(spec, parent_spec, self._config),
+            has_come=has_come(tx, spec, parent_spec, self._config),
             child=sql.Literal(spec.table),
             parent_table=sql.Literal(parent),
             file_ids=sql.Literal(file_ids),

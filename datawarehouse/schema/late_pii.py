@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,15 +16,17 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
 from config.file_spec import FileSpec
-from config.schema import Column
+from config.schema import EXTRA, Column
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role
+from datawarehouse.schema.differences import columns_there
 from utils.logger import get_logger
 from validation.fault_handler import to_json
 from validation.personal import ERASED, blank_value
 from validation.phones import form_of
 from validation.pii_handler import PiiHandler
+from validation.strays import HIDDEN, is_hidden
 
 logger = get_logger(__name__)
 
@@ -42,11 +45,12 @@ class Masked:
     file_ids: set[int] = field(default_factory=set)
 
 
-def mask_late_columns(tx: Cursor, config: PipelineConfig, pii: PiiHandler) -> Masked:
+def mask_late_columns(tx: Cursor, config: PipelineConfig, pii: PiiHandler, *, is_start: bool = True) -> Masked:
     """Mask what is stored of columns that were not `pii` at the last start; pipeline_meta remembers which were.
 
-    A database of an earlier version has no such record: there every `pii` column is looked through, once. Raises
-    ConfigError when there is something to mask and this role may not do it.
+    A database of an earlier version has no such record: there every `pii` column is looked through, once. What is
+    no start remembers nothing: a service of the former configuration may run, and stores such values until then.
+    Raises ConfigError when there is something to mask and this role may not do it.
     """
     wanted = {
         f"{spec.table}.{column.name}" for spec in config.files for column in spec.schema.columns if column.pii
@@ -56,12 +60,14 @@ def mask_late_columns(tx: Cursor, config: PipelineConfig, pii: PiiHandler) -> Ma
     tx.execute(query("late_pii", "lock"))
     known = _known(tx)
     masked = Masked()
+    there = columns_there(tx)
     new = wanted - (known or set())
     for table in sorted({name.partition(".")[0] for name in new}):
         specs = [spec for spec in config.files if spec.table == table]
         columns = {c.name: c for spec in specs for c in spec.schema.columns if f"{table}.{c.name}" in new}
-        work = _Table(tx, table, {spec.feed.value: spec for spec in reversed(specs)}, pii)
-        rows, quarantined = work.mask_rows(list(columns.values())), work.mask_refused(masked.file_ids)
+        work = _Table(tx, table, {spec.feed.value: spec for spec in reversed(specs)}, pii, there.get(table, {}))
+        rows = work.mask_rows(list(columns.values())) + work.mask_new_columns()
+        quarantined = work.mask_refused(masked.file_ids)
         if rows or quarantined:
             logger.warning(
                 f"[pii] {', '.join(sorted(columns))} of {table} held values in clear: {rows} rows and "
@@ -70,10 +76,11 @@ def mask_late_columns(tx: Cursor, config: PipelineConfig, pii: PiiHandler) -> Ma
             )
         masked.rows += rows
         masked.quarantined += quarantined
-    for name in sorted((known or set()) - wanted):
-        logger.warning(f"[pii] {name} is pii no more: what was hashed stays so")
     tx.execute(query("settlement", "backup_stale"), {"file_ids": sorted(masked.file_ids)})
-    tx.execute(query("late_pii", "remember_columns"), {"columns": json.dumps(sorted(wanted))})
+    if is_start:
+        for name in sorted((known or set()) - wanted):
+            logger.warning(f"[pii] {name} is pii no more: what was hashed stays so")
+        tx.execute(query("late_pii", "remember_columns"), {"columns": json.dumps(sorted(wanted))})
     return masked
 
 
@@ -99,13 +106,16 @@ def _known(tx: Cursor) -> set[str] | None:
 
 
 class _Table:
-    """One table, its refused rows, and the specs by feed that judge them."""
+    """One table, its columns, its refused rows, and the specs by feed that judge them."""
 
-    def __init__(self, tx: Cursor, table: str, specs: dict[str, FileSpec], pii: PiiHandler) -> None:
+    def __init__(
+        self, tx: Cursor, table: str, specs: dict[str, FileSpec], pii: PiiHandler, there: Collection[str]
+    ) -> None:
         self._tx = tx
         self._table = table
         self._specs = specs
         self._pii = pii
+        self._there = there
 
     def mask_refused(self, file_ids: set[int]) -> int:
         """Mask quarantined rows, their copies in true_orphan and what was edited; returns how many rows."""
@@ -130,30 +140,58 @@ class _Table:
         """Hash the clear values of `columns` in the table; returns how many values."""
         count = 0
         for column in columns:
-            names = {"table": sql.Identifier(self._table), "column": sql.Identifier(column.target)}
-            if self._collect_masks(column, names):
-                self._tx.execute(sql.SQL(query("late_pii", "hash_rows")).format(**names))
-                count += self._tx.rowcount
+            if column.target in self._there:
+                count += self._replace("clear_values", column.target, partial(self._hash_of, column))
         return count
 
-    def _collect_masks(self, column: Column, names: dict[str, sql.Identifier]) -> bool:
-        """Fill the temporary table with the hash of each clear value; is there any?"""
+    def mask_new_columns(self) -> int:
+        """Mask what files brought beside the schema, as a load would from now on; returns how many values."""
+        spec = next(iter(self._specs.values()))
+        count = 0
+        if EXTRA in self._there:
+            count += self._replace("extras", EXTRA, partial(self._pii.mask_extra, spec), cast="::jsonb")
+        self._tx.execute(query("drift", "added"), {"logical_name": spec.name, "table": self._table})
+        known = {column.target for column in spec.schema.columns}
+        for name in [name for (name,) in self._tx.fetchall() if name not in known]:
+            count += self._replace("clear_values", name, self._pii.hidden)
+        return count
+
+    def _hash_of(self, column: Column, value: str) -> str:
+        assert column.pii is not None  # noqa: S101  (only such columns are asked for)
+        if is_hidden(value):
+            return value.removeprefix(HIDDEN)
+        return self._pii.hash_value(value, column.pii, form_of(column))
+
+    def _replace(
+        self, values_of: str, column: str, instead_of: Callable[[str], str | None], cast: str = ""
+    ) -> int:
+        """Put what `instead_of` gives for a value, if anything, in its place; returns in how many rows."""
+        names = {
+            "table": sql.Identifier(self._table),
+            "column": sql.Identifier(column),
+            "cast": sql.SQL(cast),
+            "text": sql.SQL("::text" if cast else ""),
+        }
         found = False
         with self._tx.connection.cursor(name="late_pii") as values:
             values.itersize = PAGE
-            form = sql.SQL(query("late_pii", "clear_values")).format(**names)
+            form = sql.SQL(query("late_pii", values_of)).format(**names)
             values.execute(form, {"hashed": _HASH, "erased": ERASED})
             while page := [value for (value,) in values.fetchmany(PAGE)]:
-                if not found:
+                masks = {value: instead for value in page if (instead := instead_of(value)) not in {None, value}}
+                if masks and not found:
                     self._require_owner(self._table)
                     self._tx.execute("DROP TABLE IF EXISTS late_pii_masks")
                     self._tx.execute(query("late_pii", "masks"))
                     found = True
-                assert column.pii is not None  # noqa: S101  (only such columns are asked for)
-                number_form = form_of(column)
-                hashes = [self._pii.hash_value(value, column.pii, number_form) for value in page]
-                self._tx.execute(query("late_pii", "add_masks"), {"values": page, "hashes": hashes})
-        return found
+                if masks:
+                    parameters = {"values": list(masks), "masked": list(masks.values())}
+                    self._tx.execute(query("late_pii", "add_masks"), parameters)
+        if not found:
+            return 0
+        self._tx.execute(query("late_pii", "analyze"))
+        self._tx.execute(sql.SQL(query("late_pii", "mask_rows")).format(**names))
+        return int(self._tx.rowcount)
 
     def _mask_edits(self) -> None:
         self._tx.execute(query("late_pii", "edits"), {"table": self._table})

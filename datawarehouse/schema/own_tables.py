@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 NOW = sa.text("now()")
-# CHECKs of earlier versions, dropped where they are found. A CHECK that changes gets a new name: PostgreSQL writes
-# its text in a way of its own, which can't be compared.
-FORMER_CHECKS = frozenset({"pipeline_file_log_status", "pipeline_file_log_parts", "pipeline_file_log_counts"})
+# CHECKs and unique keys of earlier versions, dropped where they are found. One that changes gets a new name:
+# PostgreSQL writes its text in a way of its own, which can't be compared.
+FORMER_CHECKS = frozenset(f"pipeline_file_log_{name}" for name in ("status", "parts", "counts", "content"))
 
 
 def calendar_tables(metadata: sa.MetaData) -> None:
@@ -92,7 +92,7 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("as_of", sa.DateTime(), nullable=False, server_default="-infinity"),
         sa.Column("modified_at", sa.DateTime(), nullable=False, server_default="-infinity"),
         sa.Column("processed_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
-        sa.UniqueConstraint("logical_name", "file_hash", "file_size", name="pipeline_file_log_content"),
+        sa.UniqueConstraint("logical_name", "file_hash", "file_size", "as_of", name="pipeline_file_log_contents"),
         sa.CheckConstraint("status IN ('success', 'failed', 'undone')", name="pipeline_file_log_states"),
         sa.CheckConstraint("total_records = valid_records + quarantined", name="pipeline_file_log_books"),
         sa.CheckConstraint(

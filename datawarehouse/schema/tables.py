@@ -43,6 +43,7 @@ _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
     "jsonb": lambda _: JSONB(),
     "json": lambda _: JSON(),
 }
+HASHED = "hashed"  # says of a column that its values are hashes
 _LONGEST_NAME = 63  # bytes
 
 
@@ -127,6 +128,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
                 primary_key=(is_key and distributed) or column.target == by,
                 unique=True if is_key and len(own) == 1 and spec.is_fact and not by else None,
                 autoincrement=False,
+                info={HASHED: column.pii is not None},
             )
         )
         if column.name in spec.indexes and not (is_key and len(own) == 1):

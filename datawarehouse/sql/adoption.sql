@@ -1,11 +1,15 @@
--- A kept column becomes one of its table: from _extra into the column. Words in braces are identifiers.
+-- A kept column becomes one of its table: from _extra, or a column that was added, into its own. Words in braces
+-- are identifiers and expressions: {source} is the waiting value as JSON, null where none waits.
+
+-- name: drop
+DROP TABLE IF EXISTS adopted
 
 -- name: values
--- Every value that waits under the name, once, as jsonb writes it.
+-- Every value that waits, once.
 CREATE TEMPORARY TABLE adopted ON COMMIT DROP AS
 SELECT row_number() OVER () AS number, source, false AS fits, NULL::text AS value
-FROM (SELECT DISTINCT ({extra} -> {name})::text AS source FROM {table} WHERE {extra} ? {name} AND {column} IS NULL)
-    AS waiting
+FROM (SELECT DISTINCT {source} AS source FROM {table} t WHERE {column} IS NULL) AS waiting
+WHERE source IS NOT NULL
 
 -- name: next_values
 SELECT number, source FROM adopted WHERE number > %(after)s ORDER BY number LIMIT %(limit)s
@@ -19,14 +23,15 @@ WHERE a.number = r.number
 ANALYZE adopted
 
 -- name: move
--- Values that fit go into the column, and out of _extra; others stay where they are.
+-- Values that fit go into the column, and from where they were; others stay there. One statement, however many rows:
+-- others see all of it or nothing.
 UPDATE {table} t
-SET {column} = a.value::{type}, {extra} = nullif(t.{extra} - {name}, '{{}}'::jsonb)
+SET {column} = a.value::{type}, {left_from}
 FROM adopted a
-WHERE a.fits AND t.{extra} ? {name} AND t.{column} IS NULL AND (t.{extra} -> {name})::text = a.source
+WHERE a.fits AND t.{column} IS NULL AND {source} = a.source
 
 -- name: left
-SELECT t._file_id, {key}, count(*) OVER () FROM {table} t WHERE t.{extra} ? {name} ORDER BY 1, 2 LIMIT {limit}
+SELECT t._file_id, {key}, count(*) OVER () FROM {table} t WHERE {source} IS NOT NULL ORDER BY 1, 2 LIMIT {limit}
 
 -- name: forget
 DELETE FROM drift WHERE logical_name = %(logical_name)s AND column_name = %(column)s

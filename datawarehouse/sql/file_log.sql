@@ -8,11 +8,15 @@ SELECT (SELECT count(DISTINCT k.conrelid) FROM pg_constraint k
        pg_advisory_xact_lock(hashtext('fastfeast file'), hashtext(%(content)s))
 
 -- name: claim
+-- `as_of`: where the same content at another time is another file.
 SELECT nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id')) AS file_id, l.file_id, l.status, l.spec_hash,
        l.error, l.file_path
 FROM (SELECT 1) AS one
-LEFT JOIN pipeline_file_log l
-    ON l.logical_name = %(logical_name)s AND l.file_hash = %(md5)s AND l.file_size = %(size)s
+LEFT JOIN LATERAL (
+    SELECT * FROM pipeline_file_log l
+    WHERE l.logical_name = %(logical_name)s AND l.file_hash = %(md5)s AND l.file_size = %(size)s
+      AND (%(as_of)s::timestamp IS NULL OR l.as_of = %(as_of)s)
+    ORDER BY l.file_id DESC LIMIT 1) AS l ON true
 
 -- name: try_lock
 -- `keyed` as above.
@@ -27,11 +31,11 @@ WHERE pg_try_advisory_xact_lock(hashtext('fastfeast file'), hashtext(content))
 -- OFFSET 0 keeps the planner from giving out the numbers before the files are in their order.
 SELECT position, nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id'))
 FROM (SELECT wanted.position
-      FROM unnest(%(positions)s::int[], %(logical_names)s::text[], %(hashes)s::text[], %(sizes)s::bigint[])
-          AS wanted (position, logical_name, hash, size)
+      FROM unnest(%(positions)s::int[], %(logical_names)s::text[], %(hashes)s::text[], %(sizes)s::bigint[],
+                   %(times)s::timestamp[]) AS wanted (position, logical_name, hash, size, as_of)
       WHERE NOT EXISTS (SELECT FROM pipeline_file_log l
                         WHERE l.logical_name = wanted.logical_name AND l.file_hash = wanted.hash
-                          AND l.file_size = wanted.size)
+                          AND l.file_size = wanted.size AND (wanted.as_of IS NULL OR l.as_of = wanted.as_of))
       ORDER BY wanted.position OFFSET 0) AS new
 
 -- name: forget

@@ -45,11 +45,18 @@ UPDATE quarantine_history SET changes = %(changes)s WHERE history_id = %(id)s
 -- Words in braces are identifiers.
 SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL AND {column} !~ %(hashed)s AND {column} <> %(erased)s
 
+-- name: extras
+-- What rows have of columns that the schema has not, as texts of JSON.
+SELECT DISTINCT {column}::text FROM {table} WHERE {column} IS NOT NULL
+
 -- name: masks
-CREATE TEMPORARY TABLE late_pii_masks (value text PRIMARY KEY, hash text NOT NULL) ON COMMIT DROP
+CREATE TEMPORARY TABLE late_pii_masks (value text NOT NULL, masked text NOT NULL) ON COMMIT DROP
 
 -- name: add_masks
-INSERT INTO late_pii_masks SELECT * FROM unnest(%(values)s::text[], %(hashes)s::text[])
+INSERT INTO late_pii_masks SELECT * FROM unnest(%(values)s::text[], %(masked)s::text[])
 
--- name: hash_rows
-UPDATE {table} t SET {column} = m.hash FROM late_pii_masks m WHERE t.{column} = m.value
+-- name: analyze
+ANALYZE late_pii_masks
+
+-- name: mask_rows
+UPDATE {table} t SET {column} = m.masked{cast} FROM late_pii_masks m WHERE t.{column}{text} = m.value

@@ -97,7 +97,12 @@ EXISTS (SELECT FROM {parent} p WHERE {matches} AND {key}::text = w.parent_key OF
 w.fk_column = {label} AND {has_come}
 
 -- name: wanted_number
--- Text that is no number of eight bytes is nobody's key. Most are digits alone, which costs a fraction of a match.
+-- Text that is no number of eight bytes is nobody's key; a number that is written in another way is not, either, as it
+-- is compared as text, too.
+CASE WHEN pg_input_is_valid({text}, 'bigint') THEN ({text})::bigint END
+
+-- name: wanted_number_before_16
+-- The same for servers without pg_input_is_valid. Most are digits alone, which costs a fraction of a match.
 CASE WHEN length({text}) BETWEEN 1 AND 18 AND ltrim({text}, '0123456789') = '' THEN ({text})::bigint
      WHEN {text} ~ '^-?[0-9]{{1,18}}$' THEN ({text})::bigint
      WHEN {text} ~ '^-?[0-9]{{19}}$' THEN

@@ -37,7 +37,8 @@ WHERE p._file_id = %(file_id)s AND (c._file_id <> p._file_id OR {child_text} <> 
 SELECT c.file_id
 FROM pipeline_file_log p
 JOIN unnest(%(parents)s::text[], %(children)s::text[]) AS types (parent, child) ON types.parent = p.logical_name
-JOIN pipeline_file_log c ON (c.logical_name, c.file_hash, c.file_size) = (types.child, p.file_hash, p.file_size)
+JOIN pipeline_file_log c
+    ON (c.logical_name, c.file_hash, c.file_size, c.as_of) = (types.child, p.file_hash, p.file_size, p.as_of)
 WHERE p.file_id = %(file_id)s AND c.status = 'success'
 ORDER BY c.file_id DESC
 

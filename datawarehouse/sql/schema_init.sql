@@ -37,7 +37,7 @@ WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
 SELECT c.relname, k.conname
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
-WHERE k.contype = 'c' AND k.connamespace = current_schema()::regnamespace
+WHERE k.contype IN ('c', 'u') AND k.connamespace = current_schema()::regnamespace
 
 -- name: grow_dates
 -- Whole years, so that the calendar has no holes within them. New days have the weekend of those that are there.

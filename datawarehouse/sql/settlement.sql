@@ -10,7 +10,7 @@ WHERE q.rejection_stage = 'orphan' AND q.resolution IS NULL
 
 -- name: lock
 -- Rows that are open or given up. Those that somebody else has in hand are left out.
-SELECT q.quarantine_id, q.file_id, q.row_number, q.source_table, q.file_type, q.reasons, q.raw_data, q.resolution,
+SELECT q.quarantine_id, q.file_id, q.row_number, q.source_table, q.file_type, q.reasons::text, q.raw_data, q.resolution,
        ARRAY(SELECT DISTINCT jsonb_object_keys(h.changes) FROM quarantine_history h
              WHERE h.quarantine_id = q.quarantine_id AND h.action = 'edit'),
        (SELECT l.file_path FROM pipeline_file_log l WHERE l.file_id = q.file_id)

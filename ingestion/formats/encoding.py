@@ -33,11 +33,14 @@ _SAMPLE = 200  # bytes looked at for zeros
 _CONTROLS = re.compile("[\0-\x08\x0e-\x1f]")
 _MOST_CONTROLS = 0.1  # of a text's characters
 _FOREIGN = re.compile(rb"[A-Za-z]?[\x80-\xff]+[A-Za-z]?")
+_WITHIN_WORDS = re.compile(rb"(?<=[A-Za-z])[\x80-\xff]+(?=[A-Za-z])")
 _SIGNS = "€£§°©®™«»–—‘’“”…•·¿¡´½¼¾²³\xa0"  # noqa: RUF001  (as texts have them)
 _EXPORTED = [  # what exports are written in
     "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "iso8859_2", "cp437",
     "cp850", "cp874", "mac_roman", "shift_jis", "cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp949",
 ]  # fmt: skip
+_ABBREVIATED = {"N°", "n°", "Nº", "nº", "m²", "m³"}  # signs behind a letter, as texts have them
+_MOST_IN_A_ROW = 2  # letters with marks that western words have side by side, as a rule
 _ENOUGH = 8  # bytes that are not ASCII, or are letters beside such: fewer tell nothing
 _AROUND = 1 << 15  # bytes before and behind the first that is not UTF-8, for a guess
 
@@ -236,7 +239,9 @@ def likely_encoding(data: bytes) -> str | None:
         return "cp1252"
     if sum(map(len, runs)) < _ENOUGH:
         return None
-    best = from_bytes(data, cp_isolation=_EXPORTED).best()
+    within = set(_WITHIN_WORDS.findall(data))
+    likely = [codec for codec in _EXPORTED if all(one.decode(codec, "replace").isalpha() for one in within)]
+    best = from_bytes(data, cp_isolation=likely or _EXPORTED).best()
     return codecs.lookup(best.encoding).name if best else None
 
 
@@ -246,8 +251,9 @@ def _is_western(runs: list[bytes]) -> bool:
         texts = [run.decode("cp1252") for run in runs]
     except UnicodeDecodeError:
         return False
-    words = [text for text in texts if text[0].isascii() or text[-1].isascii()]
-    short = sum(map(len, texts)) <= 4 * len(texts)
+    words = [text for text in texts if (text[0].isascii() or text[-1].isascii()) and text not in _ABBREVIATED]
+    in_a_row = [sum(sign.isalpha() and not sign.isascii() for sign in text) for text in texts]
+    short = sum(count > _MOST_IN_A_ROW for count in in_a_row) <= len(texts) // 10
     return (
         bool(texts)
         and short

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from config.errors import FileRejected
 from ingestion.formats import excel_ods, excel_xls, excel_xlsx
@@ -40,6 +40,13 @@ class Sheet:
         """The next rows of the sheet, at most so many; none at its end."""
         with _damage_told():
             return list(islice(self._rows, most))
+
+
+class Rows(NamedTuple):
+    """Rows of a sheet: their numbers in it, from 1, and their cells."""
+
+    numbers: list[int]
+    cells: list[list[Any]]
 
 
 @contextmanager

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import IO, Annotated, Any, ClassVar, NamedTuple
+from typing import IO, Annotated, Any, ClassVar
 
-import numpy as np
-import pyarrow as pa
 from pydantic import AfterValidator, Field
 
 from config.errors import FileRejected
-from config.model import Dtype, Stage
+from config.model import Dtype
 from config.schema import Column, Schema
-from ingestion.formats.csv_records import TOO_MANY
-from ingestion.formats.excel_book import Sheet, opened_sheet, shown_sheets
+from ingestion.formats.excel_book import Rows, Sheet, opened_sheet, shown_sheets
 from ingestion.formats.excel_cells import as_text
 from ingestion.formats.excel_kind import MOST_BYTES, looks_like_workbook
+from ingestion.formats.excel_records import Records
 from ingestion.formats.format import Format
 from ingestion.formats.spool import seekable
 from ingestion.formats.typed_text import TypedOptions
-from validation.batch import Chunk, Reason, Rejection
+from validation.batch import Chunk
 from validation.drift import match_columns
 from validation.extra import extra_columns, gathered, left_out, new_names
 
-ERROR, MERGED, LOST = "error_value", "merged_cell", "digits_lost"
 LOOKED_AT = 20  # rows, for one that names the columns
-BLOCK_ROWS = 2500  # the cells of so many are objects at a time
-Against = dict[int, list[Reason]]  # by row of a part
 
 
 def _sheet(value: str | int) -> str | int:
@@ -111,16 +105,9 @@ class ExcelFormat(Format):
             new = tuple(left_out(place) for place in range(len(names)) if left_out(place).name in extras)
             wanted = [p for p in range(len(names)) if p in found or left_out(p) in new]
             columns = {found.get(p, left_out(p).name): p for p in wanted}
-            records = _Records(sheet, names, columns, schema.with_columns(schema.columns + new), options)
-            while chunk := records.chunk(rows, chunk_rows):
+            records = Records(sheet, names, columns, schema.with_columns(schema.columns + new), options)
+            while chunk := records.chunk(rows.take, chunk_rows):
                 yield gathered(chunk, extras, new_names(names, at))
-
-
-class _Rows(NamedTuple):
-    """Rows of a sheet: their cells, and their numbers in it, from 1."""
-
-    numbers: list[int]
-    cells: list[list[Any]]
 
 
 class _FilledRows:
@@ -133,7 +120,7 @@ class _FilledRows:
         self._sheet = sheet
         self._skip, self._footer = options.skip_lines, options.skip_footer
         self._read = 0
-        self._held = _Rows([], [])
+        self._held = Rows([], [])
         self._read_on(1)
         if not self._held.numbers:
             behind = f" behind {options.skip_lines} rows" if options.skip_lines else ""
@@ -143,15 +130,15 @@ class _FilledRows:
         if options.header:
             self._use(1)
 
-    def take(self, most: int) -> _Rows:
+    def take(self, most: int) -> Rows:
         """The next rows, at most so many; none at the end."""
         self._read_on(most + self._footer)
         return self._use(max(0, min(most, len(self._held.numbers) - self._footer)))
 
-    def _use(self, count: int) -> _Rows:
+    def _use(self, count: int) -> Rows:
         numbers, cells = self._held
-        self._held = _Rows(numbers[count:], cells[count:])
-        return _Rows(numbers[:count], cells[:count])
+        self._held = Rows(numbers[count:], cells[count:])
+        return Rows(numbers[:count], cells[:count])
 
     def _read_on(self, wanted: int) -> None:
         """Hold as many rows as are wanted, if there are so many."""
@@ -197,7 +184,7 @@ def _found_header(file: IO[bytes]) -> dict[str, Any]:
     return {}
 
 
-def _header_among(rows: _Rows) -> int:
+def _header_among(rows: Rows) -> int:
     """The number of the first row that has as many names as the widest row has cells."""
     counts = [sum(cell != "" for cell in cells) for cells in rows.cells]
     for number, cells in zip(rows.numbers, rows.cells, strict=True):
@@ -228,108 +215,3 @@ def _matched(sheet: Sheet, rows: _FilledRows, schema: Schema) -> dict[int, str]:
         told.changes = problem.changes
         raise told from None
     return {position: name for (position, _), name in zip(named, found, strict=True) if name is not None}
-
-
-class _Records:
-    """Rows of a sheet → chunks; what can't be taken as it is costs its row."""
-
-    def __init__(
-        self, sheet: Sheet, names: list[str], columns: dict[str, int], schema: Schema, options: ExcelOptions
-    ) -> None:
-        self._sheet = sheet
-        self._positions = columns
-        self._unnamed = [p for p in range(sheet.width) if p >= len(names) or not names[p]]
-        self._schema = schema
-        self._options = options
-        self._count = 0
-
-    def chunk(self, rows: _FilledRows, most: int) -> Chunk | None:
-        """The next records, at most so many; None at the end."""
-        parts = []
-        while most and (found := rows.take(min(most, BLOCK_ROWS))).numbers:
-            parts.append(self._part(found))
-            most -= len(found.numbers)
-        if len(parts) < 2:
-            return parts[0] if parts else None
-        columns = {name: pa.concat_arrays([part.columns[name] for part in parts]) for name in parts[0].columns}
-        malformed = tuple(chain.from_iterable(part.malformed for part in parts))
-        return Chunk(np.concatenate([part.numbers for part in parts]), columns, malformed)
-
-    def _part(self, rows: _Rows) -> Chunk:
-        count = len(rows.numbers)
-        columns = list(zip(*rows.cells, strict=True))
-        against: Against = {}
-        texts: dict[str, pa.Array] = {}
-        for column in self._schema.columns:
-            if (position := self._positions.get(column.name)) is None:
-                continue
-            cells = columns[position] if position < len(columns) else ("",) * count
-            texts[column.name], lost = as_text(cells, column, self._options)
-            if lost is not None:
-                for row in np.flatnonzero(lost).tolist():
-                    against.setdefault(row, []).append(Reason(Stage.SCHEMA, LOST, column.name))
-        self._note_unnamed(columns, count, against)
-        self._note_merged(rows.numbers, against)
-        errors = self._note_errors(rows.numbers, against)
-        numbers = np.arange(self._count + 1, self._count + count + 1, dtype=np.int64)
-        self._count += count
-        if not against:
-            return Chunk(numbers, texts)
-        bad = sorted(against)
-        raws = pa.table(texts).take(pa.array(bad, pa.int64())).to_pylist()
-        malformed = tuple(
-            Rejection(int(numbers[row]), tuple(against[row]), {**raw, **errors.get(row, {})})
-            for row, raw in zip(bad, raws, strict=True)
-        )
-        good = np.ones(count, dtype=bool)
-        good[bad] = False
-        mask = pa.array(good)
-        return Chunk(numbers[good], {name: text.filter(mask) for name, text in texts.items()}, malformed)
-
-    def _note_unnamed(self, columns: list[Any], count: int, against: Against) -> None:
-        """Values in columns without a name: such a column is no part of the table, and yet it is not empty."""
-        for position in self._unnamed:
-            filled = [row for row, cell in enumerate(columns[position]) if cell != ""]
-            if len(filled) == count and not self._count:
-                place = f"{self._sheet.place}, column {letters(position + self._sheet.first_column)}"
-                raise FileRejected(f"{place}: has values and no name in the header; name it, or leave it out")
-            for row in filled:
-                reasons = against.setdefault(row, [])
-                if not any(reason.rule == TOO_MANY for reason in reasons):
-                    reasons.append(Reason(Stage.SCHEMA, TOO_MANY, ""))
-
-    def _note_merged(self, numbers: list[int], against: Against) -> None:
-        """Cells that are merged with another one, which has their value."""
-        for (top, left), (bottom, right) in self._sheet.merged:
-            if bottom + 1 < numbers[0] or top + 1 > numbers[-1]:
-                continue
-            places = [(name, position + self._sheet.first_column) for name, position in self._positions.items()]
-            names = [(name, position) for name, position in places if left <= position <= right]
-            for row, number in enumerate(numbers):
-                if top < number <= bottom + 1:
-                    for name, position in names:
-                        if (number - 1, position) != (top, left):
-                            against.setdefault(row, []).append(Reason(Stage.SCHEMA, MERGED, name))
-
-    def _note_errors(self, numbers: list[int], against: Against) -> dict[int, dict[str, str]]:
-        """Cells with an error in the place of a value; the errors' names by row of the part and by column."""
-        found: dict[int, dict[str, str]] = {}
-        if not self._sheet.errors:
-            return found
-        names = {position: name for name, position in self._positions.items()}
-        for row, number in enumerate(numbers):
-            for position, text in self._sheet.errors.get(number, {}).items():
-                if name := names.get(position - self._sheet.first_column):
-                    against.setdefault(row, []).append(Reason(Stage.SCHEMA, ERROR, name))
-                    found.setdefault(row, {})[name] = text
-        return found
-
-
-def letters(position: int) -> str:
-    """The name of a column as a sheet shows it: 0 is A, 26 is AA."""
-    name = ""
-    position += 1
-    while position:
-        position, rest = divmod(position - 1, 26)
-        name = chr(ord("A") + rest) + name
-    return name

@@ -251,7 +251,7 @@ class _Reader:
                 self._plain.add(name)
         self._new |= dict.fromkeys(self.objects.new_names(records))
         if self._takes_new:
-            columns[EXTRA] = self.objects.new_values(records)
+            columns[EXTRA] = self.objects.new_values(records, found)
         return columns, found
 
     def _malformed(self, bad: dict[int, tuple[Fields, tuple[Reason, ...]]]) -> Iterator[Rejection]:

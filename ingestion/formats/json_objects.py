@@ -70,12 +70,14 @@ def paths_of(column: Column) -> list[tuple[str, ...]]:
 class Found:
     """What records hold: arrays of text by column, one for each of its places, and by row what is wrong.
 
+    `beside`: source text by row of values within objects that are no columns, by their path.
     `broken`: (rule, column or '') by position; `strange`: values under names that are no columns; `twice`: rows by
     the column that they give twice, and its two names; `nested`: nested values in columns that can't hold such.
     """
 
     rows: int
     texts: dict[str, list[pa.Array]] = field(default_factory=dict)
+    beside: dict[str, dict[int, str]] = field(default_factory=dict)
     broken: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
     strange: dict[int, dict[str, str | None]] = field(default_factory=dict)
     twice: Counter[str] = field(default_factory=Counter)
@@ -105,17 +107,31 @@ class Objects:
     """Objects that have `keys`: the records themselves, or what they hold at one key.
 
     `leaves_out`: keys beside these are no matter; `keeps_new`: their values are asked for by new_values().
-    `lacking` are the keys that no object has had.
+    `lacking` are the keys that no object has had; `path` leads to these objects in a record.
     """
 
     def __init__(
-        self, keys: dict[str, Key], words: Collection[str], *, leaves_out: bool, keeps_new: bool = False
+        self,
+        keys: dict[str, Key],
+        words: Collection[str],
+        *,
+        leaves_out: bool,
+        keeps_new: bool = False,
+        path: tuple[str, ...] = (),
     ) -> None:
         self.keys = keys
+        self._path, self._keeps_new = path, keeps_new
+        self._beside: dict[str, None] = {}
         self.lacking = set(keys)
         exact = [n for n, k in keys.items() if k.column is None or k.within or k.column.dtype is Dtype.JSON]
         self.plain = PlainRecords(keys, exact, words, leaves_out=leaves_out, keeps_new=keeps_new)
-        self._within = {n: Objects(key.within, words, leaves_out=True) for n, key in keys.items() if key.within}
+        self._within = {
+            n: Objects(
+                key.within, words, leaves_out=True, keeps_new=keeps_new and not self._is_whole(n), path=(*path, n)
+            )
+            for n, key in keys.items()
+            if key.within
+        }
 
     def read(self, records: list[PlainRecord | Fields], found: Found, at: np.ndarray | None = None) -> None:
         """Put the texts of `records`, which are at the rows `at` (all, in their order), into `found`."""
@@ -132,23 +148,59 @@ class Objects:
                 found.texts.setdefault(key.column.name, []).append(_spread(texts, rows, found.rows))
             if key.within:
                 self._read_within(name, values, found, rows)
+        if self._path:
+            self._read_beside(records, found, rows)
+
+    def _read_beside(self, records: list[PlainRecord | Fields], found: Found, rows: np.ndarray) -> None:
+        """Note what these objects have under other keys, and where that is kept, its values."""
+        for name in self._own_new_names(records):
+            path = ".".join(step.replace(".", "\\.") for step in (*self._path, name))
+            self._beside[path] = None
+            if self._keeps_new:
+                values = map(_source, self._values(records, name))
+                kept = {row: value for row, value in zip(rows.tolist(), values, strict=True) if value is not None}
+                found.beside.setdefault(path, {}).update(kept)
 
     def new_names(self, records: Sequence[PlainRecord | Fields]) -> list[str]:
-        """The keys beside those that were asked for that records have had, these `records` among them."""
+        """The keys beside those that were asked for that records have had, these `records` among them.
+
+        Of objects within records, paths to such keys, unless the object is a column as a whole.
+        """
+        return [*self._own_new_names(records), *self._paths_beside()]
+
+    def _paths_beside(self) -> list[str]:
+        """The paths to other keys that these objects, where they are within others, and those in them have had."""
+        inner = [one for name, one in self._within.items() if not self._is_whole(name)]
+        return [*self._beside, *(path for one in inner for path in one._paths_beside())]
+
+    def _is_whole(self, name: str) -> bool:
+        column = self.keys[name].column
+        return column is not None and column.dtype is Dtype.JSON
+
+    def _own_new_names(self, records: Sequence[PlainRecord | Fields]) -> list[str]:
         of_fields = (name for record in records if isinstance(record, Fields) for name in record)
         return [name for name in dict.fromkeys([*self.plain.new, *of_fields]) if name not in self.keys]
 
-    def new_values(self, records: Sequence[PlainRecord | Fields]) -> pa.Array:
-        """The values of keys beside those that were asked for, as validation/extra.py has them."""
-        names = self.new_names(records)
+    def new_values(self, records: Sequence[PlainRecord | Fields], found: Found | None = None) -> pa.Array:
+        """The values of keys beside those that were asked for, as validation/extra.py has them.
+
+        `found` has those within objects, by their path.
+        """
+        names = self._own_new_names(records)
+        within = {path: values for path, values in found.beside.items() if path not in names} if found else {}
         fields = [self.plain.fields.get(name, "") for name in names]
         rows = (
-            [record.get(name) for name in names]
-            if isinstance(record, Fields)
-            else [_source(getattr(record, field, UNSET)) for field in fields]
-            for record in records
+            [
+                *(
+                    map(record.get, names)
+                    if isinstance(record, Fields)
+                    else (_source(getattr(record, field, UNSET)) for field in fields)
+                ),
+                *(values.get(row) for values in within.values()),
+            ]
+            for row, record in enumerate(records)
         )
-        return pa.array(of_sources(names, rows), pa.string())
+        return pa.array(of_sources([*names, *within], rows), pa.string())
 
     def reaches(self, path: Sequence[str]) -> bool:
         """Has any object had what is at the end of `path`?"""
@@ -190,10 +242,10 @@ class Objects:
                 self.lacking = {n for n in self.lacking if getattr(record, self.plain.fields[n]) is UNSET}
 
     def _values(self, records: list[PlainRecord | Fields], name: str) -> list[Any]:
-        field_name = self.plain.fields[name]
-        if Fields not in set(map(type, records)):
+        field_name = self.plain.fields.get(name, "")
+        if name in self.keys and Fields not in set(map(type, records)):
             return list(map(attrgetter(field_name), records))
-        return [r.get(name) if isinstance(r, Fields) else getattr(r, field_name) for r in records]
+        return [r.get(name) if isinstance(r, Fields) else getattr(r, field_name, UNSET) for r in records]
 
     def _texts(self, values: list[Any], name: str, key: Key) -> pa.Array:
         is_json = key.column is not None and key.column.dtype is Dtype.JSON

@@ -64,6 +64,24 @@ class _Zstd:
 
 def _open_zip(file: IO[bytes]) -> IO[bytes]:
     """The one member of an archive. Raises FileRejected where there is not one that can be read."""
+    archive, member = _one_member(file)
+    if member.flag_bits & 1:
+        raise FileRejected("the zip archive is encrypted: pack the file without a password")
+    try:
+        return archive.open(member)
+    except NotImplementedError:
+        raise FileRejected("the zip archive is packed by a method that is not known here; use Deflate") from None
+
+
+def member_name(file: IO[bytes]) -> str | None:
+    """What the one member of a zip archive is called; None where it is none, or has not one member."""
+    try:
+        return _one_member(file)[1].filename.rpartition("/")[2]
+    except (FileRejected, zipfile.BadZipFile, EOFError):
+        return None
+
+
+def _one_member(file: IO[bytes]) -> tuple[zipfile.ZipFile, zipfile.ZipInfo]:
     try:
         archive = zipfile.ZipFile(file)
     except NotImplementedError as error:  # the version that its damaged header says
@@ -72,12 +90,7 @@ def _open_zip(file: IO[bytes]) -> IO[bytes]:
     if len(members) != 1:
         found = f"holds {len(members)} files" if members else "holds no file"
         raise FileRejected(f"the zip archive {found}: pack one file in each, under the archive's name")
-    if members[0].flag_bits & 1:
-        raise FileRejected("the zip archive is encrypted: pack the file without a password")
-    try:
-        return archive.open(members[0])
-    except NotImplementedError:
-        raise FileRejected("the zip archive is packed by a method that is not known here; use Deflate") from None
+    return archive, members[0]
 
 
 def _is_leftover(name: str) -> bool:

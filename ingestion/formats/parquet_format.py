@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -15,9 +16,11 @@ from config.model import Dtype, Stage
 from config.schema import Column, Schema
 from ingestion.formats.format import Format
 from ingestion.formats.parquet_text import UnfitTypeError, as_text, is_number
+from ingestion.formats.parquet_times import CutError, finer_texts
 from ingestion.formats.spool import seekable, size_of
 from ingestion.formats.typed_text import TypedOptions
 from validation.batch import Chunk, Reason, Rejection
+from validation.columns import Columns, Part, TypedColumn, changed, rows_of
 from validation.drift import match_columns, shown
 from validation.extra import extra_columns, gathered, left_out, new_names
 
@@ -42,14 +45,13 @@ class ParquetFormat(Format):
     def columns(self, raw: IO[bytes], rows: int, options: TypedOptions) -> list[str]:
         """The names of the outermost columns."""
         del rows, options
-        with _opened(raw) as file, _damage_told():
-            return list(file.schema_arrow.names)
+        with _opened(raw) as file:
+            return list(file.schema.names)
 
     def chunks(self, raw: IO[bytes], schema: Schema, chunk_rows: int, options: TypedOptions) -> Iterator[Chunk]:
         """Numbers and times by their text, nested values as JSON."""
         with _opened(raw) as file:
-            with _damage_told():
-                fields = file.schema_arrow
+            fields = file.schema
             names = match_columns(schema, fields.names)
             extras, new = extra_columns(schema, fields.names, names), new_names(fields.names, names)
             places = {name or left_out(place).name: place for place, name in enumerate(names)}
@@ -57,32 +59,53 @@ class ParquetFormat(Format):
             columns += [(Column(name=name, dtype=Dtype.STR), places[name]) for name in extras]
             _refuse_without_text(fields, [place for _, place in columns], options)
             count = 0
-            for batch in _batches(file, chunk_rows):
+            for batch, nanos in file.batches(chunk_rows):
                 if batch.num_rows:
-                    yield gathered(_chunk(batch, columns, options, count), extras, new)
+                    finer = _finer_texts(batch, nanos, [place for _, place in columns])
+                    yield gathered(_chunk(batch, finer, columns, options, count), extras, new)
                     count += batch.num_rows
 
 
-@contextmanager
-def _opened(raw: IO[bytes]) -> Iterator[Any]:
-    """The file, its end read. Raises FileRejected where it is none, or damaged, also while it is used."""
-    import pyarrow.parquet as pq  # here alone: most commands read none
+class _File:
+    """A file whose end is read: its schema, and its rows."""
 
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._parquet = self._as_of("us")
+        with _damage_told():
+            self.schema: pa.Schema = self._parquet.schema_arrow
+            leaves = self._parquet.schema
+            self._has_int96 = any(leaves.column(n).physical_type == "INT96" for n in range(len(leaves)))
+
+    def batches(self, most: int) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """The rows, at most so many at a time, twice: with INT96 in microseconds, and in nanoseconds."""
+        if not self._has_int96:
+            yield from ((batch, batch) for batch in _batches(self._parquet, most))
+            return
+        yield from zip(_batches(self._parquet, most), _batches(self._as_of("ns"), most), strict=True)
+
+    def _as_of(self, unit: str) -> Any:
+        import pyarrow.parquet as pq  # here alone: most commands read none
+
+        with _damage_told():
+            return pq.ParquetFile(
+                self._file,
+                buffer_size=BUFFER_BYTES,
+                pre_buffer=False,
+                coerce_int96_timestamp_unit=unit,
+                page_checksum_verification=True,
+            )
+
+
+@contextmanager
+def _opened(raw: IO[bytes]) -> Iterator[_File]:
+    """The file. Raises FileRejected where it is none, or damaged, also while it is used."""
     with seekable(raw) as file:
         beginning = file.read(len(MAGIC))
         if beginning != MAGIC:
             raise FileRejected(_no_parquet(beginning))
         size_of(file)
-        with _damage_told():
-            parquet = pq.ParquetFile(
-                file,
-                buffer_size=BUFFER_BYTES,
-                pre_buffer=False,
-                coerce_int96_timestamp_unit="us",  # as nanoseconds, years far off would come out as others
-                page_checksum_verification=True,
-            )
-        with parquet:
-            yield parquet
+        yield _File(file)
 
 
 @contextmanager
@@ -135,29 +158,56 @@ def _refuse_without_text(schema: pa.Schema, wanted: Iterable[int], options: Type
             ) from None
 
 
+def _finer_texts(batch: pa.RecordBatch, nanos: pa.RecordBatch, wanted: Iterable[int]) -> dict[int, pa.Array]:
+    """Texts of the times finer than microseconds, of columns by their places. Raises FileRejected."""
+    texts = {}
+    for place in wanted:
+        try:
+            found = finer_texts(batch.column(place), nanos.column(place))
+        except CutError:
+            raise FileRejected(
+                f"column {shown(batch.schema.names[place], place)} has nested times of type INT96 that are finer "
+                "than microseconds: write them as TIMESTAMP(NANOS), or leave the column out"
+            ) from None
+        if found is not None:
+            texts[place] = found
+    return texts
+
+
 def _chunk(
-    batch: pa.RecordBatch, columns: Sequence[tuple[Column, int]], options: TypedOptions, count: int
+    batch: pa.RecordBatch,
+    finer: Mapping[int, pa.Array],
+    columns: Sequence[tuple[Column, int]],
+    options: TypedOptions,
+    count: int,
 ) -> Chunk:
-    texts: dict[str, pa.Array] = {}
+    parts: dict[str, Part] = {}
     against: dict[int, list[Reason]] = {}
     for column, place in columns:
         values = batch.column(place)
+        if place in finer:
+            parts[column.name] = pc.coalesce(finer[place], as_text(values, column, options))
+            continue
+        if is_number(values.type) or pa.types.is_temporal(values.type):
+            parts[column.name] = TypedColumn(values, partial(as_text, column=column, options=options))
+            continue
         text = as_text(values, column, options)
-        bad = [] if is_number(values.type) or pa.types.is_temporal(values.type) else _not_utf8(text)
+        bad = _not_utf8(text)
         for row in bad:
             against.setdefault(row, []).append(Reason(Stage.SCHEMA, NOT_UTF8, column.name))
-        texts[column.name] = _readable(text, bad) if bad else text
+        parts[column.name] = _readable(text, bad) if bad else text
+    read = Columns(parts)
     numbers = np.arange(count + 1, count + batch.num_rows + 1, dtype=np.int64)
     if not against:
-        return Chunk(numbers, texts)
+        return Chunk(numbers, read)
     rows = sorted(against)
-    raws = pa.table(texts).take(pa.array(rows, pa.int64())).to_pylist()
     malformed = tuple(
-        Rejection(int(numbers[row]), tuple(against[row]), raw) for row, raw in zip(rows, raws, strict=True)
+        Rejection(int(numbers[row]), tuple(against[row]), raw)
+        for row, raw in zip(rows, rows_of(read, rows), strict=True)
     )
     good = np.ones(len(numbers), dtype=bool)
     good[rows] = False
-    return Chunk(numbers[good], {n: text.filter(pa.array(good)) for n, text in texts.items()}, malformed)
+    return Chunk(numbers[good], changed(read, lambda values: values.filter(pa.array(good))), malformed)
 
 
 def _not_utf8(text: pa.Array) -> list[int]:

@@ -10,7 +10,6 @@ import datetime as dt
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
@@ -49,16 +48,25 @@ def times_as_text(times: pa.Array, column: Column, options: TypedOptions) -> pa.
     formats = column.format or options.dates
     if column.dtype not in TIMES or not formats or ISO in formats:
         return text
-    if pa.types.is_timestamp(times.type):
-        times = pc.cast(times, pa.timestamp("us", times.type.tz), safe=False)
-    elif pa.types.is_time(times.type):
-        times = pc.cast(times, pa.time64("us"), safe=False)
-    values = times.to_pylist()
     told = [
-        None if value is None else _declared(value, iso, formats, options.timezone)
-        for value, iso in zip(values, text.to_pylist(), strict=True)
+        iso if value is None else _declared(value, iso, formats, options.timezone)
+        for value, iso in zip(_in_micros(times).to_pylist(), text.to_pylist(), strict=True)
     ]
     return pa.array(told, pa.string())
+
+
+def _in_micros(times: pa.Array) -> pa.Array:
+    """The times, null where Python has none such: they are finer, or of years that have not four digits."""
+    kind = times.type
+    if pa.types.is_time(kind):
+        micros = pc.cast(times, pa.time64("us"), safe=False)
+        return only(micros, pc.equal(pc.cast(micros, kind, safe=False), times))
+    years = pc.year(times)
+    times = only(times, pc.and_(pc.greater_equal(years, dt.MINYEAR), pc.less_equal(years, dt.MAXYEAR)))
+    if pa.types.is_date(kind):
+        return times
+    micros = pc.cast(times, pa.timestamp("us", kind.tz), safe=False)
+    return only(micros, pc.equal(pc.cast(micros, kind, safe=False), times))
 
 
 def _iso(times: pa.Array) -> pa.Array:
@@ -127,13 +135,21 @@ def _since_1970(value: Any, times: int) -> str | None:
 def doubles_as_text(numbers: pa.Array) -> pa.Array:
     """Floating-point numbers (Arrow) in the shortest form that is read back as the same one; 42.0 is 42."""
     values = pc.add(numbers, pa.scalar(0.0, numbers.type))  # -0.0 is 0
+    if (
+        pa.types.is_float64(values.type) and pc.all(_are_whole(values)).as_py() is not False
+    ):  # ids; a third of the time
+        return pc.cast(pc.cast(values, pa.int64()), pa.string())
     text = pc.cast(values, pa.string())
     if not pc.any(pc.match_substring(text, "e")).as_py():
         return text
-    plain = values.to_numpy(zero_copy_only=False)  # Arrow writes 1e+10, which is a whole number
-    with np.errstate(invalid="ignore"):
-        whole = pa.array((np.abs(plain) <= MOST_EXACT) & (plain == np.floor(plain)))
-    return pc.coalesce(pc.cast(pc.cast(only(values, whole), pa.int64()), pa.string()), text)
+    # Arrow writes 1e+10, which is a whole number
+    return pc.coalesce(pc.cast(pc.cast(only(values, _are_whole(values)), pa.int64()), pa.string()), text)
+
+
+def _are_whole(numbers: pa.Array) -> pa.Array:
+    """Which of the numbers (Arrow's booleans, null for null) are whole ones that a double holds exactly?"""
+    exact = pc.less_equal(pc.abs(numbers), pa.scalar(float(MOST_EXACT), numbers.type))
+    return pc.and_(exact, pc.equal(numbers, pc.floor(numbers)))
 
 
 def nulls_where_empty(text: pa.Array) -> pa.Array:

@@ -37,6 +37,7 @@ STATUSES = ("Pending", "Preparing", "OutForDelivery", "Delivered", "Cancelled", 
 PAYMENTS = ("card", "cash", "wallet")
 KEYS = ("customer_id", "restaurant_id", "driver_id", "region_id")
 NUMBERS = frozenset((*KEYS, "order_amount", "delivery_fee", "discount_amount", "total_amount"))
+TIMES = frozenset(("order_created_at", "delivered_at"))
 _AS_IS = pacsv.WriteOptions(include_header=False, quoting_style="none")
 _QUOTED = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
 

@@ -37,7 +37,7 @@ class Row:
     """A record's verdict. `stage` is as it was at loading, None for a good row.
 
     An orphan may turn out to be a duplicate. `fate` is where the row is now: loaded, updated, already_present, or
-    quarantined.
+    quarantined. `kept` is what _extra holds of it.
     """
 
     number: int
@@ -45,6 +45,7 @@ class Row:
     reasons: tuple[Reason, ...]
     values: dict[str, Any]
     fate: str = "quarantined"
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -121,7 +122,7 @@ class Oracle:
         self._seen: set[tuple[str, str, int]] = set()
 
     def spec_for(self, path: Path, feed: str) -> Spec | None:
-        """The spec of a file of `feed`: batch, stream or master (by the stem, whatever the extension)."""
+        """The spec of a file of `feed`: batch, stream, or master (by the stem, else as a batch file)."""
         name = path.name.removesuffix(".gz")
         found: list[tuple[int, Spec]] = []
         for spec in self.specs:
@@ -132,6 +133,8 @@ class Oracle:
                 return spec
             elif spec.feed == feed and fnmatch.fnmatchcase(name, spec.pattern):
                 found.append((len(re.sub(r"\*|\?|\[.*?\]", "", spec.pattern)), spec))
+        if feed == "master":
+            return self.spec_for(path, "batch")
         return max(found, key=lambda pair: pair[0])[1] if found else None
 
     def load(self, path: Path, spec: Spec, number: int | None = None) -> FileBook | None:
@@ -284,7 +287,7 @@ class Oracle:
                     Reason("records", rule, column.name)
                     for rule in broken_rules(column, text, value, texts, self.dates)
                 ]
-        row = Row(record.number, None, tuple(reasons), values)
+        row = Row(record.number, None, tuple(reasons), values, kept=record.kept)
         if reasons:
             row.stage = min((reason.stage for reason in reasons), key=("schema", "records").index)
         return row

@@ -23,6 +23,7 @@ class Origins:
     names: dict[str, tuple[str, ...]]
     may_lack: frozenset[str] = frozenset()
     leaves_out: bool = False
+    keeps: bool = False  # what has no column is in _extra
     records: str | None = None
     constants: dict[str, Callable[[Path], str | None]] = field(default_factory=dict)
 
@@ -31,7 +32,7 @@ class Origins:
         owners = {alias: name for name, aliases in self.names.items() for alias in aliases}
         columns = [owners.get(name) for name in found]
         known = [column for column in columns if column]
-        if len(set(known)) < len(known) or (None in columns and not self.leaves_out):
+        if len(set(known)) < len(known) or (None in columns and not (self.leaves_out or self.keeps)):
             raise NoRecordError
         if set(self.names) - set(known) - self.may_lack:
             raise NoRecordError
@@ -39,10 +40,40 @@ class Origins:
 
     def beside(self, members: Members) -> tuple[str, ...]:
         """Keys of a record that no column is found at."""
-        if self.leaves_out:
+        if self.leaves_out or self.keeps:
             return ()
         first = {self.steps(name, alias)[0] for name, aliases in self.names.items() for alias in aliases}
         return tuple(name for name, _ in members if name not in first)
+
+    def kept_texts(self, names: list[str], values: list[str | None]) -> dict[str, str]:
+        """What a line of CSV has in columns without a name here, as it is written."""
+        if not self.keeps:
+            return {}
+        columns, taken = self.header(names), set[str]()
+        kept: dict[str, str] = {}
+        for place, (name, column, value) in enumerate(zip(names, columns, values, strict=True), start=1):
+            if column is None:
+                called = name if name and name not in taken else f"column_{place}"
+                taken.add(called)
+                kept |= {called: value} if value is not None else {}
+        return kept
+
+    def kept_sources(
+        self, members: Members, taken_apart: Callable[[str], Members], within: tuple[str, ...] = ()
+    ) -> dict[str, str]:
+        """The source text of what a record has under other keys; within objects with columns, by path."""
+        paths = {tuple(self.steps(name, alias)) for name, aliases in self.names.items() for alias in aliases}
+        kept: dict[str, str] = {}
+        for key, source in members if self.keeps else ():
+            here = (*within, key)
+            if here in paths or source == "null":
+                continue
+            if any(path[: len(here)] == here for path in paths):
+                if source.startswith("{"):
+                    kept |= self.kept_sources(taken_apart(source), taken_apart, here)
+            else:
+                kept[".".join(step.replace(".", "\\.") for step in here) if within else key] = source
+        return kept
 
     def sources(self, members: Members, taken_apart: Callable[[str], Members]) -> dict[str, str]:
         """The source text of each column that a JSON record has; raises NoRecordError."""
@@ -97,8 +128,10 @@ def read_origins(schema: dict[str, Any], entry: dict[str, Any], read: dict[str, 
         can_be_null = column.get("nullable", True) and not (column.get("rules") or {}).get("required")
         if column.get("optional") or (nulls_missing and (fills or can_be_null) and name != schema["primary_key"]):
             may_lack.add(name)
-    leaves_out = entry.get("new_columns") == "ignore"
-    return Origins(names, frozenset(may_lack), leaves_out, read.get("records"), constants)
+    policy = entry.get("new_columns")
+    return Origins(
+        names, frozenset(may_lack), policy == "ignore", policy == "keep", read.get("records"), constants
+    )
 
 
 def _constant(value: dict[str, Any]) -> Callable[[Path], str | None]:

@@ -7,8 +7,9 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.acceptance.oracle_csv import NotCsvError, Values, csv_records
 from tests.acceptance.oracle_origins import NoRecordError, Origins
@@ -30,13 +31,15 @@ class UnreadableFileError(Exception):
 class Record:
     """One record as text. `values` is None for one that can't be taken apart; `extra` are unknown keys.
 
-    `bare` are the columns with a NaN or Infinity that is no text: JSON has none.
+    `bare` are the columns with a NaN or Infinity that is no text: JSON has none. `kept` is what _extra is to hold:
+    texts of CSV, and what JSON has, numbers as they are written.
     """
 
     number: int  # from 1
     values: dict[str, str | None] | None
     extra: tuple[str, ...] = ()
     bare: frozenset[str] = frozenset()
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 def read_records(
@@ -98,7 +101,10 @@ def _csv(text: str, columns: list[str], fits: RowFits, comma: str, origins: Orig
     header = list(map(str, names))
     by_column(header, [None] * len(header))
     for number, values in enumerate(records, start=1):
-        yield Record(number, _MALFORMED if values is None else by_column(header, values))
+        if values is None:
+            yield Record(number, _MALFORMED)
+        else:
+            yield Record(number, by_column(header, values), kept=dict(origins.kept_texts(header, values)))
 
 
 def _array_at(text: str, where: str | None) -> str:
@@ -143,7 +149,8 @@ def _json(text: str, columns: list[str], needed: frozenset[str], origins: Origin
         else:
             values = {name: _value(sources.get(name)) for name in columns}
             bare = frozenset(name for name, source in sources.items() if source in _NO_JSON)
-            yield Record(number, values, origins.beside(item), bare)
+            kept = {path: _as_kept(source) for path, source in origins.kept_sources(item, _members).items()}
+            yield Record(number, values, origins.beside(item), bare, kept)
 
 
 def _sources(item: list[tuple[str, str]], origins: Origins) -> dict[str, str] | None:
@@ -152,6 +159,15 @@ def _sources(item: list[tuple[str, str]], origins: Origins) -> dict[str, str] | 
         return origins.sources(item, _members)
     except NoRecordError:
         return None
+
+
+def _as_kept(source: str) -> Any:
+    """A value of JSON, its numbers as texts. One that has others than jsonb writes is a text as a whole."""
+    numbers = re.findall(r"-?\d[-+.eE0-9]*", _STRING.sub('""', source))
+    is_odd = any("e" in number.lower() or re.fullmatch(r"-0(\.0*)?", number) for number in numbers)
+    if is_odd or any(word in _STRING.sub('""', source) for word in ("NaN", "Infinity")):
+        return source
+    return json.loads(source, parse_int=str, parse_float=str)
 
 
 def _is_json(line: str) -> bool:

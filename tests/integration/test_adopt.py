@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+import workbench.drift
 from config.settings import DatabaseConfig
 from datawarehouse import adoption
+from ingestion.pipeline import Pipeline
 from tests.integration.drifting import Drifting
 
 FILE = (
     "id,name,sent_on,tip,code\n"
     '1,a,2026-01-01,1.50,007\n2,b,2026-01-02,"1,5",x\n3,c,2026-01-03,,\n4,d,2026-01-04,NA,008\n5,e,,1.50,\n'
 )
+CODES = "SELECT array_agg(code ORDER BY id) FROM dim_notes WHERE code IS NOT NULL"
 ROWS = "SELECT id, {}::text, _extra FROM dim_notes ORDER BY id"
 
 
@@ -99,9 +102,77 @@ def test_killed_in_between_it_is_safe_to_repeat(drifting: Drifting, monkeypatch:
             drifting.run("adopt", "notes", "code", "--yes")
     assert drifting.rows("SELECT count(*) FROM dim_notes WHERE _extra ? 'code' AND code IS NULL") == [(3,)]
     assert drifting.run("adopt", "notes", "code", "--yes")[0] == 0
-    assert drifting.rows("SELECT array_agg(code ORDER BY id) FROM dim_notes WHERE code IS NOT NULL") == [
-        (["007", "x", "008"],)
+    assert drifting.rows(CODES) == [(["007", "x", "008"],)]
+
+
+@pytest.mark.parametrize("amid", ["give_column", "back_fill"])
+def test_what_it_was_killed_in_the_next_start_finishes(
+    drifting: Drifting, monkeypatch: pytest.MonkeyPatch, amid: str
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_args: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workbench.drift, amid, killed)
+        with pytest.raises(KilledError):
+            drifting.run("adopt", "notes", "code", "--yes")
+    drifting.turn()
+    assert drifting.rows(CODES) == [(["007", "x", "008"],)]
+    assert [row["column"] for row in json.loads(drifting.run("drift", "--json")[1])] == ["tip"]
+
+
+def test_killed_before_the_yaml_is_written_nothing_has_begun(
+    drifting: Drifting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_args: object) -> None:
+        raise KilledError
+
+    before = drifting.yaml.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(workbench.drift, "replace_text", killed)
+        with pytest.raises(KilledError):
+            drifting.run("adopt", "notes", "code", "--yes")
+    drifting.turn()
+    assert drifting.yaml.read_text() == before
+    assert drifting.rows("SELECT count(*) FROM dim_notes WHERE _extra ? 'code'") == [(3,)]
+
+
+def test_a_service_that_was_started_before_goes_on_and_nothing_is_lost(drifting: Drifting) -> None:
+    with Pipeline(drifting.config) as running:
+        running.run_once()
+        assert drifting.run("adopt", "notes", "code", "--as", "code_no", "--yes")[0] == 0
+        drifting.put("notes.csv", "id,name,sent_on,code\n6,f,,late\n")
+        running.run_once()
+        assert drifting.rows("SELECT _extra, code_no FROM dim_notes WHERE id = 6") == [({"code": "late"}, None)]
+    drifting.turn()
+    assert drifting.rows("SELECT _extra, code_no FROM dim_notes WHERE id = 6") == [(None, "late")]
+    drifting.put("notes.csv", "id,name,sent_on,code\n7,f,,8\n")
+    drifting.turn()
+    assert drifting.rows("SELECT _extra, code_no FROM dim_notes WHERE id = 7") == [(None, "8")]
+
+
+def test_a_column_that_was_added_gets_another_name_with_its_values(
+    database: DatabaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drifting = Drifting(database, tmp_path, monkeypatch, {"notes.csv": {"new_columns": "add"}})
+    drifting.put("notes.csv", "id,name,sent_on,tip\n1,a,,2.50\n2,b,,much\n3,c,,\n")
+    drifting.turn()
+    code, said = drifting.run("adopt", "notes", "tip", "--as", "tips", "--dtype", "float", "--yes")
+    assert (code, "1 rows have got their values" in said, "1 values are no float" in said) == (1, True, True), said
+    assert drifting.rows("SELECT tips, tip FROM dim_notes ORDER BY id") == [
+        (2.5, None),
+        (None, "much"),
+        (None, None),
     ]
+    drifting.put("notes.csv", "id,name,sent_on,tip\n4,a,,3\n")
+    drifting.turn()
+    assert drifting.rows("SELECT tips, tip FROM dim_notes WHERE id = 4") == [(3.0, None)]
 
 
 @pytest.mark.parametrize(

@@ -77,3 +77,35 @@ def test_a_refused_file_names_the_rename_and_is_listed(
     )
     drifting.turn()
     assert drifting.rows("SELECT id, name FROM dim_notes") == [(1, "a")]
+
+
+@pytest.mark.parametrize("policy", ["keep", "add", "ignore"])
+def test_of_two_workers_one_tells_and_after_a_restart_nobody_does(
+    database: DatabaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    expected = {"notes.csv": {"new_columns": policy, "missing_columns": "null"}}
+    drifting = Drifting(database, tmp_path, monkeypatch, expected, execution={"workers": 2})
+    for turn in range(2):
+        for number in range(12):
+            drifting.put("notes.csv", f"id,sent_on,coupon\n{100 * turn + number},2026-01-01,C\n")
+        drifting.turn()
+    told = [text for title, text in drifting.alerts if title == DIFFER]
+    assert (sum("coupon is new" in text for text in told), sum("name is missing" in text for text in told)) == (
+        1,
+        1,
+    )
+    assert drifting.rows("SELECT column_name, files FROM drift ORDER BY 1") == [("coupon", 24), ("name", 24)]
+    assert drifting.rows("SELECT count(*) FROM dim_notes") == [(24,)]
+
+
+def test_a_type_that_others_refuse_tells_each_change_once_over_its_failed_files(
+    database: DatabaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused file has an alert of its own kind; what it differs in is listed with how many had it."""
+    drifting = Drifting(database, tmp_path, monkeypatch, {"notes.csv": {}}, execution={"workers": 2})
+    for number in range(6):
+        drifting.put("notes.csv", f"id,name,sent_on,coupon\n{number},a,2026-01-01,C\n")
+    drifting.turn()
+    drifting.turn()
+    assert drifting.rows("SELECT column_name, kind, files FROM drift") == [("coupon", "unexpected", 6)]
+    assert DIFFER not in [title for title, _ in drifting.alerts]

@@ -52,6 +52,14 @@ def test_the_order_of_arrival_makes_no_difference(
     assert small.rows("SELECT count(*) FROM dim_item") == [(4,)]
 
 
+def test_the_same_content_on_another_day_is_another_file(warehouse: Warehouse, tmp_path: Path) -> None:
+    small = Small(warehouse, tmp_path, {"item": ITEM})
+    for day, price in (("2026-02-01", "3.50"), ("2026-02-02", "9.90"), ("2026-02-03", "3.50")):
+        assert small.load("item", [(1, price)], folder=day).status == "success"
+    assert small.rows("SELECT v FROM dim_item") == [("3.50",)]
+    assert small.load("item", [(1, "3.50")], folder="2026-02-03").status == "already_done"
+
+
 def test_files_of_one_hour_are_told_apart_by_their_times_of_change(warehouse: Warehouse, tmp_path: Path) -> None:
     small = Small(warehouse, tmp_path, {"item": ITEM})
     jobs = [small.job("item", [(1, text)], "2026-02-20/10") for text in ("first", "second")]

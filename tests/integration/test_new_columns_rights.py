@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg2 import sql
@@ -11,6 +12,7 @@ from psycopg2.extensions import make_dsn
 
 from config.errors import WarehouseUnfit
 from config.settings import DatabaseConfig
+from datawarehouse import adoption, drift_log
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.rights import loader_rights
 from datawarehouse.schema_init import init_schema
@@ -19,7 +21,7 @@ from tests.conftest import opened
 from tests.integration.small import PII, Small
 
 ROLE = "new_columns_loader"
-TYPES = {"sale": {"key": "id", "columns": {"id": "int", "name": "str"}}}
+TYPES: dict[str, Any] = {"sale": {"key": "id", "columns": {"id": "int", "name": "str"}}}
 
 
 @pytest.fixture
@@ -31,6 +33,29 @@ def loader(any_warehouse: Warehouse, tmp_path: Path) -> Iterator[Warehouse]:
         yield warehouse
     with any_warehouse.transaction() as tx:
         tx.execute(sql.SQL("DROP OWNED BY {0} CASCADE; DROP ROLE {0}").format(sql.Identifier(ROLE)))
+
+
+def test_a_loader_leaves_what_was_kept_of_an_adopted_column_to_the_owner(
+    any_warehouse: Warehouse, loader: Warehouse, tmp_path: Path
+) -> None:
+    kept = {"sale": {**TYPES["sale"], "new_columns": "keep"}}
+    small = Small(any_warehouse, tmp_path, kept)
+    outcome = small.load("sale", "id,name,coupon\n1,a,C\n")
+    with any_warehouse.transaction() as tx:
+        drift_log.note(tx, outcome, "sale.csv")
+    columns = {**kept["sale"]["columns"], "coupon": {"dtype": "str", "optional": True}}
+    small.config = small.read({"sale": {**kept["sale"], "columns": columns}})
+    init_schema(any_warehouse, small.config)
+    with any_warehouse.transaction() as tx:
+        for right in loader_rights(small.config):
+            tx.execute(right.grant(ROLE))
+    with loader.transaction() as tx:
+        ((_, told),) = adoption.finish(tx, small.config)
+    assert told == "dim_sale.coupon: what was kept of it waits for `adopt` as the owner of dim_sale"
+    with any_warehouse.transaction() as tx:
+        ((_, told),) = adoption.finish(tx, small.config)
+    assert told == "dim_sale.coupon: 1 rows have got what was kept of it"
+    assert small.rows("SELECT coupon, _extra FROM dim_sale") == [("C", None)]
 
 
 def test_a_loader_without_the_right_to_add_names_the_statement_and_loads_when_it_was_run(

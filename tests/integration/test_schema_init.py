@@ -143,6 +143,7 @@ def test_a_database_of_an_earlier_version_gets_the_checks_of_today(
             "ALTER TABLE pipeline_file_log DROP CONSTRAINT pipeline_file_log_states,"
             " DROP COLUMN unchanged_records, DROP COLUMN stale_records, DROP COLUMN resolved_records,"
             " DROP COLUMN as_of, DROP COLUMN modified_at,"
+            " ADD CONSTRAINT pipeline_file_log_content UNIQUE (logical_name, file_hash, file_size),"
             " ADD CONSTRAINT pipeline_file_log_status CHECK (status IN ('success', 'failed')),"
             " ADD CONSTRAINT pipeline_file_log_parts CHECK (duplicate_count + orphan_count - resolved_orphans"
             " <= quarantined AND resolved_orphans <= orphan_count AND changed_records <= already_present);"

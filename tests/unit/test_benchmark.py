@@ -17,11 +17,12 @@ from config.settings import PipelineConfig
 from ingestion.file_reader import read_file
 from scripts import benchmark
 from scripts.benchmarks import report
-from scripts.benchmarks.data import blocks, make_orders, write_csv, write_json
+from scripts.benchmarks.data import NUMBERS, blocks, make_orders, write_csv, write_json
 from scripts.benchmarks.load_cases import ALL_CUSTOMERS, empty_tables, timed_load
 from scripts.benchmarks.measures import Measure, ratios
 from scripts.benchmarks.nested_case import nested_config
 from scripts.benchmarks.server import Bench, CountError, private_bench
+from scripts.benchmarks.workbook import write_xlsx
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,29 @@ def test_the_case_of_quotes_loads_the_same_rows_with_and_without(bench: Bench) -
 def test_the_case_of_dialects_loads_the_same_rows_in_each(bench: Bench) -> None:
     measures = benchmark.measure(replace(bench, runs=1), ["dialect"], say=lambda _: None)
     assert [measure.unit for measure in measures] == ["s"] * 5 + ["ratio"] * 4
+
+
+def test_the_case_of_a_workbook_reads_and_loads_the_rows_that_calamine_reads(bench: Bench) -> None:
+    measures = benchmark.measure(replace(bench, runs=1), ["excel"], say=lambda _: None)
+    assert [measure.unit for measure in measures] == ["s"] * 4 + ["ratio"] * 3
+
+
+def test_the_case_of_parquet_loads_the_rows_of_the_csv(bench: Bench) -> None:
+    measures = benchmark.measure(replace(bench, runs=1), ["parquet"], say=lambda _: None)
+    assert [measure.unit for measure in measures] == ["s"] * 3 + ["ratio"] * 2
+
+
+def test_a_workbook_holds_the_same_rows_as_the_csv(config: PipelineConfig, tmp_path: Path) -> None:
+    as_csv, as_xlsx = tmp_path / "orders.csv", tmp_path / "orders.xlsx"
+    expected = write_csv(as_csv, blocks(300, ALL_CUSTOMERS, seed=3))
+    assert write_xlsx(as_xlsx, blocks(300, ALL_CUSTOMERS, seed=3)) == expected
+    of_csv, of_xlsx = (read_file(path, config)[0].fillna("") for path in (as_csv, as_xlsx))
+    amounts = [name for name in of_csv.columns if name in NUMBERS]
+    others = [name for name in of_csv.columns if name not in NUMBERS]
+    assert of_xlsx[others].equals(of_csv[others])
+    for name in amounts:
+        as_numbers = [[float(v) if v not in {"", "abc"} else v for v in of[name]] for of in (of_csv, of_xlsx)]
+        assert as_numbers[0] == as_numbers[1]
 
 
 def test_the_case_of_small_files_runs_a_daemon_and_ends_it(bench: Bench) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from config.errors import FileRejected
 from config.model import Dtype
 from config.schema import Column, Schema
-from ingestion.formats.excel_format import ExcelFormat, ExcelOptions, letters
+from ingestion.formats.excel_format import ExcelFormat, ExcelOptions
+from ingestion.formats.excel_records import letters
 from tests.workbooks import CellError, ods, ods_of, parquet, xls, xlsx, zipped
 
 BOOKS = {"xlsx": xlsx, "xls": xls, "ods": ods}

@@ -94,7 +94,7 @@ def test_what_two_files_say_is_told_with_both(home: Path, dogs: dict[str, Any], 
     [
         ("schemas: [", r"types/dogs\.yaml: line 1"),
         ("- a list", r"types/dogs\.yaml: holds no sections"),
-        ("include: [more.yaml]", r"types/dogs\.yaml: an included file includes no others"),
+        ("include: [more.yaml]", r"types/dogs\.yaml: include: an included .* and add more\.yaml to include in"),
         ("schemas: {a: 1, a: 2}", r"types/dogs\.yaml: .*given twice"),
         (type_of("dogs", tabel="x"), r"types/dogs\.yaml: watcher\.batch\.expected_files\.dogs\.csv\.tabel: unkno"),
         (type_of("dogs", foreign_keys={"id": "wolves"}), r"types/dogs\.yaml: .*'wolves', which is not the type"),

@@ -15,7 +15,7 @@ from config.errors import ConfigError
 from config.model import Feed
 from config.settings import PipelineConfig
 from tests.conftest import SETTINGS_FROM_OUTSIDE
-from tests.workbooks import xlsx
+from tests.workbooks import xlsx, zipped
 from workbench.infer import propose, propose_all
 from workbench.naming import tidy_names
 from workbench.proposal import Proposal, as_yaml, together
@@ -418,3 +418,65 @@ def test_infer_tells_of_no_array_whose_elements_are_no_objects(tmp_path: Path, a
     found = proposed(tmp_path, "orders.json", f"[{records}]")
     told = [note for note in found.notes if "from_child" in note]
     assert bool(told) == array.startswith('{"a"')
+
+
+LEDGER = "Day,Account,Amount\n" + "".join(f"{day:02}.01.2025,40{day:02},{day}.10\n" for day in range(1, 29))
+
+
+@pytest.mark.parametrize(
+    ("footer", "count", "names"),
+    [
+        ("Total,,412.80\n", 1, "day"),
+        ("Rows,28,\nTotal,,412.80\n", 2, "day"),
+        ("Total,28 rows,n/k\n", 1, "day, account"),
+    ],
+)
+def test_a_footer_is_told_with_the_key_that_skips_it(tmp_path: Path, footer: str, count: int, names: str) -> None:
+    notes = proposed(tmp_path, "ledger.csv", LEDGER + footer).notes
+    (note,) = [n for n in notes if n.startswith("day") and "text, for" in n]
+    assert note.startswith(names)
+    assert f"read: {{skip_footer: {count}}}" in note
+
+
+def test_a_text_column_without_a_footer_is_not_told_of(tmp_path: Path) -> None:
+    rows = "".join(f"{n},name {n},{'x' if n == 3 else n}\n" for n in range(1, 40))
+    assert not [n for n in proposed(tmp_path, "things.csv", f"id,name,v\n{rows}").notes if "footer" in n]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("N° pièce;Libellé\n1;Opération n° 1\n", "cp1252"),
+        ("Fläche m²;Größe\n12;übel\n", "cp1252"),
+        ("Nº;Descripción\n1;Año\n", "cp1252"),
+        ("id;uwagi\n1;Proszę zadzwonić później, główne wejście zamknięte\n2;Łódź i Gdańsk są bliżej\n", "cp1250"),
+        ("id;poznámka\n1;Příliš žluťoučký kůň úpěl ďábelské ódy\n2;Dobrý den, zítra přijdu\n", "cp1250"),
+        ("Код;Имя;Дата\n" + "".join(f"{n};Иван {n};{n}.01.2025\n" for n in range(11, 29)), "cp1251"),
+        ("id;имя\n1;Иван Петров, город Москва\n2;Анна Смирнова\n", "cp1251"),
+    ],
+)
+def test_an_abbreviation_with_a_sign_is_no_sign_of_another_encoding(
+    tmp_path: Path, text: str, encoding: str
+) -> None:
+    assert proposed(tmp_path, "export.csv", text.encode(encoding)).file_entry["read"]["encoding"] == encoding
+
+
+@pytest.mark.parametrize(
+    ("member", "data", "read"),
+    [
+        ("clients.csv", "id;name\n1;a\n2;b\n", {"format": "csv", "delimiter": ";"}),
+        ("in/deep.NDJSON", '{"id": 1, "name": "a"}\n', {"format": "ndjson"}),
+    ],
+)
+def test_a_zip_whose_name_says_no_format_is_read_by_its_members_name(
+    tmp_path: Path, member: str, data: str, read: dict[str, Any]
+) -> None:
+    found = proposed(tmp_path, "clients_2025-01-31.zip", zipped({member: data.encode()}))
+    assert (found.pattern, found.file_entry["read"]) == ("clients*.zip", read)
+    assert not [note for note in found.notes if "refused" in note]
+
+
+@pytest.mark.parametrize("members", [{"a.csv": b"id\n1\n", "b.csv": b"id\n1\n"}, {"a.exe": b"x"}, {}])
+def test_a_zip_that_tells_no_format_is_told_with_the_way_out(tmp_path: Path, members: dict[str, bytes]) -> None:
+    with pytest.raises(ConfigError, match=r"export\.zip: no format reads .*read: \{format"):
+        proposed(tmp_path, "export.zip", zipped(members))

@@ -74,3 +74,13 @@ def test_what_can_not_be_written_safely_is_told_to_write(text: str, tmp_path: Pa
 )
 def test_any_name_reads_back_as_itself(value: str) -> None:
     assert yaml.safe_load(in_flow({value: [value, True]})) == {value: [value, True]}
+
+
+@pytest.mark.parametrize("include", ["types/*.yaml", "types/a.yaml", "{home}/types/*.yaml"])
+def test_the_file_that_has_the_schema_gets_the_column(tmp_path: Path, include: str) -> None:
+    source, part = tmp_path / "config.yaml", tmp_path / "types" / "a.yaml"
+    part.parent.mkdir()
+    source.write_text(f"include: ['{include.format(home=tmp_path)}']\n")
+    part.write_text(TEXTS["nested blocks"])
+    path, text = with_column(source, "a", COLUMN)
+    assert (path, LINE in text) == (part, True)
