@@ -100,12 +100,24 @@ class FileBook:
 
 
 Key = tuple[Any, ...]
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def _version(row: Row, spec: Spec) -> dt.datetime:
     """What tells which of two rows of a key is newer; null is older than any time."""
     time = row.values[spec.newer_by] if spec.newer_by else None
     return time if isinstance(time, dt.datetime) else dt.datetime.min
+
+
+def _place(book: FileBook) -> tuple[Any, ...]:
+    """A file's place among those of its table: by its folders' date and hour, else by its time of change."""
+    data = book.path.read_bytes()
+    changed = _EPOCH + dt.timedelta(microseconds=book.path.stat().st_mtime_ns // 1000)
+    day = re.search(r"/(\d{4}-\d{2}-\d{2})(?:/(\d{2}))?/[^/]*$", str(book.path))
+    time = changed
+    if day:
+        time = dt.datetime.fromisoformat(f"{day[1]}T{day[2] or '00'}:00:00+00:00")
+    return time, changed, book.path.name.encode(), hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 class Oracle:
@@ -199,7 +211,7 @@ class Oracle:
         False for a row that the table refuses: another one has what must be unique.
         """
         key, there = self.key_of(book, row), self.loaded[book.spec.table]
-        if key in there and _version(row, book.spec) <= _version(there[key][1], book.spec):
+        if key in there and not self._is_newer(row, book, *there[key]):
             row.fate = "already_present"
             return True
         for columns in book.spec.unique:
@@ -215,6 +227,14 @@ class Oracle:
             row.fate = "updated" if there[key][0] is not book else "already_present"
         there[key] = (book, row)
         return True
+
+    @staticmethod
+    def _is_newer(row: Row, book: FileBook, owner: FileBook, other: Row) -> bool:
+        """By its time; of two values of one time, that of the later file."""
+        mine, its = _version(row, book.spec), _version(other, book.spec)
+        if mine != its or not book.spec.replaces or owner is book or row.values == other.values:
+            return mine > its
+        return _place(book) > _place(owner)
 
     def heal(self) -> int:
         """Load the orphans whose parents are all there by now, theirs after them; returns how many left.

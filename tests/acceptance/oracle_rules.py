@@ -78,6 +78,7 @@ class Spec:
     origins: Origins
     delimiter: str = ","
     newer_by: str | None = None  # where newer rows replace older ones
+    replaces: bool = False  # so they do; without a time of their own, those of later files
 
     def stored(self, column: str) -> str:
         return next(item.target for item in self.columns if item.name == column)
@@ -281,7 +282,8 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
                     table=entry["table"].lower(),
                     key=_key(schema),
                     columns=columns,
-                    newer_by=_newer_by(entry),
+                    newer_by=entry.get("newer_by") if _replaces(entry) else None,
+                    replaces=_replaces(entry),
                     foreign_keys=references[name],
                     keys=frozenset({*_key(schema), *(c for r in references[name] for c in r.columns)}).union(
                         *_unique(name, schema, references)
@@ -340,9 +342,8 @@ def _unique(
     return tuple(referred)
 
 
-def _newer_by(entry: dict[str, Any]) -> str | None:
-    updates = entry.get("keep") == "latest" or entry.get("on_conflict") == "update_if_newer"
-    return entry.get("newer_by") if updates else None
+def _replaces(entry: dict[str, Any]) -> bool:
+    return entry.get("keep") in {"latest", "history"} or entry.get("on_conflict") == "update_if_newer"
 
 
 def _column(entry: dict[str, Any]) -> Column:
