@@ -126,7 +126,8 @@ def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:
         history.compared += 1
         for name in QUERIES:
             history.differences += _differing(tx, name, names_of_history(config, spec))
-    yield history
+    if history.compared:
+        yield history
 
 
 def _foreign_keys(tx: Cursor, config: PipelineConfig) -> Check:

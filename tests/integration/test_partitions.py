@@ -194,7 +194,7 @@ def test_a_newer_row_moves_to_its_partition_and_its_children_stay(
     older = {"order_created_at": DECEMBER, "delivered_at": "2026-02-19 10:00:00"}
     rows = [*(samples.order(n, **newer) for n in (0, 1, 2)), samples.order(3, **older), *orders([7], **at)]
     outcome = place.load("orders.json", rows)
-    assert (outcome.inserted, outcome.updated, outcome.already_present, outcome.changed) == (1, 3, 1, 1)
+    assert (outcome.inserted, outcome.updated, outcome.already_present, outcome.stale) == (1, 3, 1, 1)
     moved = {samples.uid("order", n) for n in (0, 1, 2)}
     assert moved <= {*place.where()["fact_order_p20260101"]}
     assert place.rows("SELECT count(*) FROM fact_order WHERE order_id = ANY (%s)", list(moved)) == [(3,)]
