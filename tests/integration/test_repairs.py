@@ -65,9 +65,8 @@ def test_undone_content_is_loaded_again_only_by_reprocess(site: Site) -> None:
         second.file_id,
     )
     site.check_books()
-    words(
-        site.run("reprocess", first.file_id, "--yes"), ["1 already there (1 changed, not applied), 1 quarantined"]
-    )
+    there = "1 already there (1 changed, not applied), 1 quarantined"
+    words(site.run("reprocess", first.file_id, "--yes"), [there])
     assert site.rows("SELECT status FROM pipeline_file_log") == [("success",), ("success",)]
 
 
