@@ -147,7 +147,6 @@ def test_the_same_content_on_another_day_is_another_file(stage: Stage) -> None:
         trial.check()
 
 
-@pytest.mark.xfail(strict=True, reason="undo does not know history yet")
 @pytest.mark.parametrize("stage", ["history", "history_by_file", "snapshot_history_marks"], indirect=True)
 def test_what_is_taken_back_leaves_what_the_others_tell(stage: Stage) -> None:
     given = (
