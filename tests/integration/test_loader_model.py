@@ -91,7 +91,7 @@ class Model:
                 books.rejected[Stage.RECORDS] += 1
                 books.duplicates += 1
                 is_in = True
-            elif not is_in and self.refuses(row):
+            elif not is_in and self.refuses(row, file):
                 books.rejected[Stage.LOAD] += 1
                 refused.add(self.told(row))
             else:
@@ -104,26 +104,28 @@ class Model:
         if again:
             self.load_key(again, file, brought, books)
 
-    def is_newer(self, row: Row) -> bool:
-        """Than what is there; day 0 is unknown, and older than any."""
-        return self.updates and self.table[row.key][0].day < row.day
+    def is_newer(self, row: Row, file: int) -> bool:
+        """Than what is there; day 0 is unknown, and older than any. Of one day that of the later file."""
+        there, of_file = self.table[row.key]
+        return self.updates and (there.day < row.day or (there.day == row.day and there != row and of_file < file))
 
-    def refuses(self, row: Row) -> bool:
+    def refuses(self, row: Row, file: int) -> bool:
         """Does the CHECK see the row? Not where the key is there, and the row is not to be written."""
-        return row.value == REFUSED_VALUE and (row.key not in self.table or self.is_newer(row))
+        return row.value == REFUSED_VALUE and (row.key not in self.table or self.is_newer(row, file))
 
     def merge(self, row: Row, file: int, books: Books) -> None:
         there = self.table.get(row.key)
         if there is None:
             books.inserted += 1
             self.table[row.key] = row, file
-        elif self.is_newer(row):
+        elif self.is_newer(row, file):
             books.updated += there[1] != file
             books.present += there[1] == file  # the older version of the same file is what is left out
             self.table[row.key] = row, file
         else:
             books.present += 1
-            books.changed += there[1] != file and there[0] != row
+            is_older = self.updates and row.day < there[0].day
+            books.changed += there[1] != file and there[0] != row and not is_older
 
     def heal(self) -> Books:
         """The late owner has come; what becomes of the orphans."""
@@ -132,7 +134,7 @@ class Model:
         for row, file in self.orphans:
             if (*self.told(row), file) in brought:
                 books.duplicates += 1
-            elif self.refuses(row):
+            elif self.refuses(row, file):
                 books.rejected[Stage.LOAD] += 1
             else:
                 brought.add((*self.told(row), file))
