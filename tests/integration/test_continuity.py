@@ -148,7 +148,8 @@ def test_the_question_is_cheap(service: Service) -> None:
     """By the planner: an index scan for each mark, and no look at all rows."""
     service.run(
         "INSERT INTO pipeline_file_log (file_id, file_name, file_path, file_hash, file_size, file_type, "
-        "logical_name, source_table, status, spec_hash) SELECT n, file_name, file_path, md5(n::text), file_size, file_type, "
+        "logical_name, source_table, status, spec_hash) "
+        "SELECT n, file_name, file_path, md5(n::text), file_size, file_type, "
         "logical_name, source_table, status, spec_hash FROM pipeline_file_log l, "
         "generate_series(100, 20000) n; ANALYZE pipeline_file_log"
     )
