@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError, PipelineError
-from config.file_spec import FileSpec, foreign_key_columns
+from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
@@ -20,6 +20,7 @@ from datawarehouse.placeholders import Unneeded
 from datawarehouse.quarantine.desk import discard
 from datawarehouse.queries import query
 from datawarehouse.recount import missing_rows, settle_others
+from datawarehouse.references import children, refers
 from datawarehouse.schema.history_tables import is_known
 
 WHO = "pipeline"
@@ -207,15 +208,9 @@ class Corrector:
         return True
 
     def _dependants(self, key: tuple[Any, ...]) -> Iterator[bool]:
-        for child in {spec.table: spec for spec in self._config.files}.values():
-            for foreign_key in child.foreign_keys:
-                if self._config.by_logical_name[foreign_key.parent].table == self._spec.table:
-                    refers = key_sql.pairs(
-                        (sql.Identifier("c", mine.target), sql.Identifier("t", its.target))
-                        for mine, its in foreign_key_columns(child, foreign_key, self._spec)
-                    )
-                    names = {"child": sql.Identifier(child.table), "refers": refers}
-                    yield self._is("depends", key, **names)
+        for child, foreign_key in children(self._config, self._spec):
+            names = {"child": sql.Identifier(child.table), "refers": refers(child, foreign_key, self._spec)}
+            yield self._is("depends", key, **names)
 
     @property
     def _names(self) -> dict[str, Any]:

@@ -294,8 +294,9 @@ class Loader(ABC):
 
     def _stage_and_merge(self, rows: pa.Table) -> Loaded:
         self._stage(rows)
-        filled = self._fill_placeholders(rows) if self._has_placeholders else []
-        later = self._know_later(rows)
+        file_ids: list[int] = pc.unique(rows.column(FILE_ID)).to_pylist()
+        filled = self._fill_placeholders(file_ids) if self._has_placeholders else []
+        later = self._know_later(file_ids)
         self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
         looked = _Looked(*self._fetch_row())
         placed = self._to_place(rows, [*looked.settled, *filled])
@@ -305,10 +306,10 @@ class Loader(ABC):
         inserted += self._insert_new(rows.num_rows - len(filled) - looked.known - len(looked.duplicates))
         if looked.newer:
             self._update(looked.newer)
-            if self._know_later(rows) != later:  # while its rows were waited for
+            if self._know_later(file_ids) != later:  # while its rows were waited for
                 raise _Overtaken
         if self._timeline and placed:
-            self._timeline.place(placed, pc.unique(rows.column(FILE_ID)).to_pylist())
+            self._timeline.place(placed, file_ids)
             self._moved.note(self._timeline.table)
         updated = len(looked.newer) - looked.replaced
         return Loaded(
@@ -328,8 +329,8 @@ class Loader(ABC):
     def _has_placeholders(self) -> bool:
         return has_placeholders(self._tx, self._spec)
 
-    def _fill_placeholders(self, rows: pa.Table) -> list[int]:
-        """Put staged rows in the places of placeholders, and take them from the stage; returns their numbers."""
+    def _fill_placeholders(self, file_ids: list[int]) -> list[int]:
+        """Put staged rows in the places of placeholders and out of the stage; returns their numbers."""
         find = self._sql.statement("placeholders", there=self._sql.of_kind("there"))
         self._tx.execute(find)
         found = [number for (number,) in self._tx.fetchall()]
@@ -342,7 +343,7 @@ class Loader(ABC):
             raise LeftOut(LEFT_OUT) if self._tx.fetchall() else _Overtaken
         if self._timeline:
             self._timeline.lock(found)
-            self._timeline.place(found, pc.unique(rows.column(FILE_ID)).to_pylist())
+            self._timeline.place(found, file_ids)
             self._moved.note(self._timeline.table, filled=True)
         self._filled.note(self._sql.stage, self._sql.row, found)
         self._tx.execute(self._sql.statement("unstage", numbers=numbers))
@@ -356,11 +357,11 @@ class Loader(ABC):
         numbers: list[int] = rows.column(ROW).filter(pc.invert(is_settled)).to_pylist()
         return numbers
 
-    def _know_later(self, rows: pa.Table) -> dict[int, tuple[int, ...]]:
-        """Which files are later than those of `rows`, as far as they are loaded by now."""
+    def _know_later(self, file_ids: list[int]) -> dict[int, tuple[int, ...]]:
+        """Which files are later than `file_ids`, as far as they are loaded by now."""
         if not self._spec.keep.replaces:
             return {}
-        later = self._order.later_than(pc.unique(rows.column(FILE_ID)).to_pylist())
+        later = self._order.later_than(file_ids)
         self._sql.know_later(later)
         return later
 

@@ -7,7 +7,6 @@ merging (Loader). So the tables are the same whichever comes first.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from datawarehouse import key_sql
 from datawarehouse.db_errors import translated
 from datawarehouse.fk_checker import check_fk, keys_as_arrays
 from datawarehouse.queries import query
+from datawarehouse.references import children, refers
 from validation.batch import Batch
 from validation.key_values import key_types, parted, stored_keys, values_of
 
@@ -216,22 +216,6 @@ def waiting(tx: Cursor, spec: FileSpec) -> tuple[int, dt.datetime | None]:
     tx.execute(_block("waiting", spec))
     count, since = tx.fetchone() or (0, None)
     return count, since
-
-
-def children(config: PipelineConfig, parent: FileSpec) -> Iterator[tuple[FileSpec, ForeignKey]]:
-    """The types that refer to the table of `parent`, and by which foreign keys."""
-    for child in {spec.table: spec for spec in config.files}.values():
-        for key in child.foreign_keys:
-            if config.by_logical_name[key.parent].table == parent.table:
-                yield child, key
-
-
-def refers(child: FileSpec, key: ForeignKey, parent: FileSpec) -> sql.Composed:
-    """Does the row `c` of the child refer to the row `t` of the parent?"""
-    return key_sql.pairs(
-        (sql.Identifier("c", mine.target), sql.Identifier("t", its.target))
-        for mine, its in zip(child.schema.columns_of(key.key), parent.referred_by(key.to), strict=True)
-    )
 
 
 def _statement(name: str, spec: FileSpec, keys: pa.Array, **more: sql.Composable) -> sql.Composed:

@@ -10,7 +10,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, DataError
-from config.file_spec import FileSpec, foreign_key_columns
+from config.file_spec import FileSpec
 from config.jobs import Status
 from config.key import IfMissing
 from config.settings import PipelineConfig
@@ -21,6 +21,7 @@ from datawarehouse.placeholder_lookups import forget
 from datawarehouse.placeholders import Unneeded, turn_back
 from datawarehouse.queries import query
 from datawarehouse.recount import missing_rows, own_rows, settle_others
+from datawarehouse.references import children, refers
 from datawarehouse.schema.history_tables import is_known
 from datawarehouse.versions import MovedVersions
 
@@ -160,28 +161,22 @@ def _children(tx: Cursor, config: PipelineConfig, file_id: int) -> list[int]:
 def _dependants(tx: Cursor, config: PipelineConfig, spec: FileSpec, file_id: int) -> list[str]:
     """One line for each table and column that refers to rows of the file."""
     lines = []
-    for child in {s.table: s for s in config.files}.values():
-        for key in child.foreign_keys:
-            if key.if_missing is IfMissing.PLACEHOLDER:
-                continue  # they get one in the place of what they refer to
-            if config.by_logical_name[key.parent].table != spec.table:
-                continue
-            pairs = foreign_key_columns(child, key, spec)
-            statement = sql.SQL(query("repair", "dependants")).format(
-                child=sql.Identifier(child.table),
-                table=sql.Identifier(spec.table),
-                child_text=sql.Literal(child.table),
-                table_text=sql.Literal(spec.table),
-                key=key_sql.value_of([its for _, its in pairs], "p"),
-                matches=key_sql.pairs(
-                    (sql.Identifier("p", its.target), sql.Identifier("c", mine.target)) for mine, its in pairs
-                ),
-            )
-            tx.execute(statement, {"file_id": file_id})
-            count, keys, files = tx.fetchone() or (0, None, None)
-            if count:
-                column = ", ".join(mine.target for mine, _ in pairs)
-                lines.append(f"{child.table}: {count} rows of files {_some(files)}, by {column} {_some(keys)}")
+    for child, key in children(config, spec):
+        if key.if_missing is IfMissing.PLACEHOLDER:
+            continue  # they get one in the place of what they refer to
+        statement = sql.SQL(query("repair", "dependants")).format(
+            child=sql.Identifier(child.table),
+            table=sql.Identifier(spec.table),
+            child_text=sql.Literal(child.table),
+            table_text=sql.Literal(spec.table),
+            key=key_sql.value_of(spec.referred_by(key.to), "t"),
+            refers=refers(child, key, spec),
+        )
+        tx.execute(statement, {"file_id": file_id})
+        count, keys, files = tx.fetchone() or (0, None, None)
+        if count:
+            column = ", ".join(mine.target for mine in child.schema.columns_of(key.key))
+            lines.append(f"{child.table}: {count} rows of files {_some(files)}, by {column} {_some(keys)}")
     return lines
 
 

@@ -29,8 +29,8 @@ UPDATE true_orphan SET raw_data = %(raw)s WHERE quarantine_id = %(id)s
 -- Rows of {child} that refer to rows of {table} which the file brought. Words in braces are identifiers.
 SELECT count(*), (array_agg(DISTINCT {key}::text))[1:5], (array_agg(DISTINCT c._file_id))[1:5]
 FROM {child} c
-JOIN {table} p ON {matches}
-WHERE p._file_id = %(file_id)s AND (c._file_id <> p._file_id OR {child_text} <> {table_text})
+JOIN {table} t ON {refers}
+WHERE t._file_id = %(file_id)s AND (c._file_id <> t._file_id OR {child_text} <> {table_text})
 
 -- name: keys_of_rows
 SELECT (array_agg({key}::text ORDER BY {key}))[1:5], count(*) FROM {table} t WHERE t._file_id = %(file_id)s
