@@ -9,7 +9,8 @@ import pytest
 
 from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
-from tests.conftest import SETTINGS_FROM_OUTSIDE
+from tests.conftest import SETTINGS_FROM_OUTSIDE, fresh_database
+from tests.integration.changing import Stage, stage_of
 from tests.integration.putting_right import KEY, Site
 
 
@@ -27,3 +28,26 @@ def site(
     site.seed()
     yield site
     site.check_books()
+
+
+@pytest.fixture(scope="module")
+def database_of_kinds(embedded_url: str) -> Iterator[DatabaseConfig]:
+    """One database for the tables of all kinds."""
+    with fresh_database(embedded_url) as database:
+        yield database
+
+
+@pytest.fixture
+def stage(
+    request: pytest.FixtureRequest,
+    database_of_kinds: DatabaseConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Stage]:
+    """The tables of the kind that the test names, in a database with those of others."""
+    for name in SETTINGS_FROM_OUTSIDE:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", str(database_of_kinds.url))
+    with stage_of(request.param, database_of_kinds, tmp_path) as stage:
+        yield stage

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from config.settings import DatabaseConfig
 from tests.acceptance.oracle_files import File
-from tests.conftest import SETTINGS_FROM_OUTSIDE, fresh_database
-from tests.integration.changing import Stage, Trial, stage_of
+from tests.integration.changing import Stage, Trial
 from tests.integration.kinds_that_change import KINDS
 
 Told = tuple[int, int, list[str]]  # the hour of its folder, that of its last change, rows
@@ -106,25 +103,6 @@ def _file(kind: str, hour: int, changed: int, rows: Sequence[str], blank: int = 
     day = dt.datetime(2026, 1, 1)
     times = [day + dt.timedelta(hours=number) for number in (hour, changed)]
     return File(kind, times[0], times[1], f"{kind}.csv", "".join(f"{line}\n" for line in lines))
-
-
-@pytest.fixture(scope="module")
-def database(embedded_url: str) -> Iterator[DatabaseConfig]:
-    """One database for the tables of all kinds."""
-    with fresh_database(embedded_url) as database:
-        yield database
-
-
-@pytest.fixture
-def stage(
-    request: pytest.FixtureRequest, database: DatabaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stage]:
-    for name in SETTINGS_FROM_OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
-    monkeypatch.setenv("DATABASE_URL", str(database.url))
-    with stage_of(request.param, database, tmp_path) as stage:
-        yield stage
 
 
 @pytest.mark.parametrize(("stage", "story"), OF_KINDS, indirect=["stage"])

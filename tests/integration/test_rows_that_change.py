@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from config.settings import DatabaseConfig
 from tests.acceptance.oracle_files import Declared, File, Row, read
-from tests.conftest import SETTINGS_FROM_OUTSIDE, fresh_database
-from tests.integration.changing import Stage, Trial, stage_of
+from tests.integration.changing import Stage, Trial
 from tests.integration.kinds_that_change import KINDS
 
 HOURS = [dt.datetime(2026, 1, 1, 5), dt.datetime(2026, 1, 1, 6), dt.datetime(2026, 1, 2), dt.datetime(2026, 1, 3)]
@@ -82,25 +79,7 @@ def _scenes(draw: st.DrawFn, kind: str) -> Scene:
     return Scene(arrivals, draw(st.sampled_from([1, 2, 1000])), reprocessed, undone, draw(st.integers(0, 2)))
 
 
-@pytest.fixture(scope="module")
-def database(embedded_url: str) -> Iterator[DatabaseConfig]:
-    """One database for the tables of all kinds."""
-    with fresh_database(embedded_url) as database:
-        yield database
-
-
-@pytest.fixture(params=KINDS)
-def stage(
-    request: pytest.FixtureRequest, database: DatabaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stage]:
-    for name in SETTINGS_FROM_OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
-    monkeypatch.setenv("DATABASE_URL", str(database.url))
-    with stage_of(request.param, database, tmp_path) as stage:
-        yield stage
-
-
+@pytest.mark.parametrize("stage", KINDS, indirect=True)
 def test_whatever_files_come_in_whatever_order_the_rows_are_the_models(stage: Stage) -> None:
     @BOUNDED
     @given(scene=_scenes(stage.kind))
