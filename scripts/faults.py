@@ -116,7 +116,8 @@ def _with_copies(
     exact, other, bad_first = (np.arange(len(sources)) % 3 == kind for kind in range(3))
     donors = np.where(other, np.roll(sources, 1), sources)
     copies = {name: values[donors] for name, values in sheet.columns.items()}
-    copies[key] = sheet.columns[key][sources]
+    for name in {key, "updated_at"} & copies.keys():  # of another time it would be another version
+        copies[name] = sheet.columns[name][sources]
     verdicts = np.full(len(sources), DUPLICATE, dtype=object)
     _corrupt(table, copies, verdicts, np.flatnonzero(bad_first), rng)
 
