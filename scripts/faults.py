@@ -48,6 +48,16 @@ class Sheet:
         }
 
 
+def with_good(sheet: Sheet, more: Columns) -> Sheet:
+    """The sheet, and good rows behind its own."""
+    rows = len(next(iter(more.values())))
+    return Sheet(
+        {name: np.concatenate([values, more[name]]) for name, values in sheet.columns.items()},
+        np.concatenate([sheet.verdicts, verdicts_of(rows)]),
+        np.concatenate([sheet.heals, np.zeros(rows, dtype=bool)]),
+    )
+
+
 def verdicts_of(rows: int) -> npt.NDArray[np.object_]:
     """`rows` good verdicts."""
     return np.full(rows, GOOD, dtype=object)
