@@ -46,8 +46,7 @@ def loader_rights(config: PipelineConfig) -> list[Right]:
 
 
 def readable_tables(config: PipelineConfig) -> list[str]:
-    """What reports may read beside the views: facts, dimensions and their histories, calendar, the file log and the
-    broken contracts.
+    """What reports may read beside the views: facts, dimensions, histories, calendar, file log, broken contracts.
 
     Not quarantine and its kin: they hold whole records as the source wrote them.
     """
