@@ -108,7 +108,8 @@ def main(
     try:
         if as_yaml:
             source = Path(os.environ.get("FASTFEAST_CONFIG") or DEFAULT_CONFIG)
-            typer.echo(yaml.safe_dump(as_citus_takes_it(read_yaml(source)), sort_keys=False, allow_unicode=True))
+            said = read_yaml(source, "FASTFEAST_CONFIG names another file")
+            typer.echo(yaml.safe_dump(as_citus_takes_it(said), sort_keys=False, allow_unicode=True))
             return
         config = get_config()
     except PipelineError as problem:
