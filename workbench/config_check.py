@@ -98,6 +98,8 @@ def _show(found: dict[str, Any]) -> None:
     if database is None:
         say("The database was not asked.")
         return
+    if database["migrations"]:
+        say(f"The next start upgrades the pipeline's own tables: {', '.join(database['migrations'])}")
     for what, names in (("creates the tables", database["tables"]), ("adds the columns", database["columns"])):
         if names:
             say(f"The next start {what}: {', '.join(names)}")
@@ -107,5 +109,5 @@ def _show(found: dict[str, Any]) -> None:
         say("✗ A start is refused; change the database or the configuration:")
         for difference in database["differences"]:
             say(f"  - {difference}")
-    elif not (database["tables"] or database["columns"]):
+    elif not (database["migrations"] or database["tables"] or database["columns"]):
         say("✓ The tables are as configured.")
