@@ -1,8 +1,8 @@
 """What the configuration says of how files of a kind are loaded, value by value: what a fingerprint is made of.
 
-A file that failed is tried again when one of these values has changed. What has its default is left out, so that a key
-which is new in the code changes nothing where the YAML does not give it. A new key has to be listed here, or in the
-test that compares, as one that no file fails by.
+A file that failed is tried again when one of these values has changed. What has its default is left out, so that a
+key which is new in the code changes nothing where the YAML does not give it. A new key has to be listed here, or
+in the test that compares, as one that no file fails by.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -96,8 +97,7 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
         tx.execute(query("schema_init", "lock"))
         migrate.require_known(tx)
         migrations = migrate.pending(tx)
-        if migrations:
-            _require_right_to_migrate(tx)
+        _require_right_to_migrate(tx, migrations)
         migrate.run(tx, migrations)
         existing = columns_there(tx)
         todo = _plan(tx, config, metadata, existing)
@@ -149,10 +149,18 @@ def _begin_histories(tx: Cursor, config: PipelineConfig, existing: dict[str, dic
             bind_all(tx, binding)
 
 
-def _require_right_to_migrate(tx: Cursor) -> None:
+def require_rights_for(tx: Cursor, config: PipelineConfig, todo: Plan) -> None:
+    """Raises ConfigError when the role may not do what a start would do, or what loading needs."""
+    _require_right_to_migrate(tx, todo.migrations)
+    _require_ddl_rights(tx, todo)
+    if not (todo.migrations or todo.tables or todo.columns):  # what is new is the role's own
+        require_rights(tx, config)
+
+
+def _require_right_to_migrate(tx: Cursor, migrations: Sequence[object]) -> None:
     """Raises ConfigError when the pipeline's own tables are to be changed and are another role's."""
     tx.execute(query("rights", "owned"))
-    if migrate.OWN_TABLE not in {name for (name,) in tx}:
+    if migrations and migrate.OWN_TABLE not in {name for (name,) in tx}:
         raise ConfigError(
             "the pipeline's own tables are of an earlier version and are to be changed, and the database role "
             f"{current_role(tx)} may not do that; {ADVICE}"
