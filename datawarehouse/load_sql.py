@@ -8,12 +8,13 @@ from functools import cached_property
 from psycopg2 import sql
 
 from config.file_spec import FileSpec
+from config.model import GONE_COLUMN
 from config.schema import Column
 from datawarehouse import key_sql
 from datawarehouse.merge.merge import Merge
 from datawarehouse.queries import query
 
-_NOTHING = sql.SQL("")
+_NOTHING, _TRUE, _FALSE = sql.SQL(""), sql.SQL("true"), sql.SQL("false")
 
 
 class LoadSql:
@@ -48,6 +49,8 @@ class LoadSql:
         text = query("loader", name)
         if "{is_newer}" in text:
             more["is_newer"] = self._part("newer")
+        clears = self._spec.takes_away and not self._later
+        more["is_there_again"] = sql.SQL(f", {GONE_COLUMN} = NULL") if clears else _NOTHING
         return sql.SQL(text).format(**self._identifiers, **more)
 
     def of_kind(self, name: str, **more: sql.Composable) -> sql.Composed:
@@ -84,7 +87,16 @@ class LoadSql:
 
     def _part(self, name: str) -> sql.Composed:
         """A part that the way of merging has of its own."""
-        return sql.SQL(self._merge.part(name)).format(**self._identifiers, is_later=self._is_later())
+        is_gone = sql.SQL(f"(t.{GONE_COLUMN} IS NOT NULL)")
+        takes, is_late = self._spec.takes_away, bool(self._later)
+        parts = {
+            "is_later": self._is_later(),
+            # A late file's rows were perhaps gone since: that is seen when all of it is loaded
+            "came_back": is_gone if takes and not is_late else _FALSE,
+            # A row that is unchanged may begin a version where there is none
+            "may_begin": (_TRUE if is_late else is_gone) if takes else _FALSE,
+        }
+        return sql.SQL(self._merge.part(name)).format(**self._identifiers, **parts)
 
     def _is_later(self) -> sql.Composable:
         """Is the file of the staged row later than that of the row `t` that is there?"""
@@ -137,7 +149,7 @@ class LoadSql:
         """Do the rows `one` and `other` differ in a source column?"""
 
         def row(alias: str) -> sql.Composable:
-            return sql.SQL(", ").join([comparable(alias, column) for column in self._spec.schema.columns])
+            return sql.SQL(", ").join([comparable(alias, column) for column in self._spec.stored])
 
         return sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(row(one), row(other))
 

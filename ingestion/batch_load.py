@@ -10,10 +10,11 @@ import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
-from config.jobs import FileJob, FileOutcome, Status
+from config.jobs import FileJob, FileOutcome, Status, WentAway
 from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.loaded import Loaded
+from datawarehouse.merge.goings import Goings
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.loader import QuarantineText, RefusedRows
 from datawarehouse.row_load import RowLoad
@@ -88,6 +89,10 @@ class BatchLoad:
         self._tx = tx
         self._config = config
         self._pii = pii
+        self._goings: Goings | None = None
+        if spec.takes_away:
+            ((file_id, job),) = files.items()  # loaded alone
+            self._goings = Goings(tx, spec, config, file_id, job)
         self._rows = RowLoad(tx, spec, config, pii, list_rows=of_many, in_hand=files)
         self._erased = self._rows.erased
 
@@ -97,7 +102,15 @@ class BatchLoad:
         `file_ids` has one for each row of the batch; `more` says that other batches of the file may follow.
         """
         self._rows.find_parents(batch)
-        return self._rows.load(batch, file_ids, more=more)
+        loaded = self._rows.load(batch, file_ids, more=more)
+        if self._goings:
+            self._goings.note(batch)
+        return loaded
+
+    def take_away(self, inserted: int) -> WentAway:
+        """Take away what the file lacks, if it is a snapshot, once all batches are loaded, of which so many rows are
+        new. Raises TooManyGone."""
+        return self._goings.finish(inserted) if self._goings else WentAway()
 
     def finish(self) -> None:
         """To be called once all batches are loaded."""

@@ -12,7 +12,7 @@ from sqlalchemy.sql import quoted_name
 
 from config.file_spec import FileSpec
 from config.key import PLACEHOLDER_COLUMN
-from config.model import Dtype
+from config.model import GONE_COLUMN, Dtype
 from config.schema import Column
 from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
@@ -22,7 +22,7 @@ FOREVER = "infinity"
 
 def history_tables(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
     """Add both to `metadata`, for the types that keep history. `table` is the type's own."""
-    own = {spec.surrogate_key, "_loaded_at", PLACEHOLDER_COLUMN}
+    own = {spec.surrogate_key, "_loaded_at", PLACEHOLDER_COLUMN, GONE_COLUMN}
     columns = [column for column in table.columns if column.name not in own]
     key = [column.target for column in spec.schema.key_columns]
     versions = sa.Table(

@@ -11,7 +11,9 @@ from sqlalchemy.types import TypeEngine
 NOW = sa.text("now()")
 # CHECKs and unique keys of earlier versions, dropped where they are found. One that changes gets a new name:
 # PostgreSQL writes its text in a way of its own, which can't be compared.
-FORMER_CHECKS = frozenset(f"pipeline_file_log_{name}" for name in ("status", "parts", "counts", "content"))
+FORMER_CHECKS = frozenset(
+    f"pipeline_file_log_{name}" for name in ("status", "parts", "counts", "content", "valid")
+)
 
 
 def calendar_tables(metadata: sa.MetaData) -> None:
@@ -58,6 +60,9 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
             "updated_records",
             "changed_records",  # of already_present, how many had other values, and were not applied
             "stale_records",  # of already_present, how many were older than what is there
+            "delete_records",  # of valid_records, how many tell to delete
+            "gone_records",  # rows of the table that are gone by the file: marked, or removed
+            "removed_records",  # of gone_records, how many are not in the table any more
             "duplicate_count",
             "orphan_count",  # as found; resolved_orphans of them were loaded later
             "resolved_orphans",
@@ -96,9 +101,10 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.CheckConstraint("status IN ('success', 'failed', 'undone')", name="pipeline_file_log_states"),
         sa.CheckConstraint("total_records = valid_records + quarantined", name="pipeline_file_log_books"),
         sa.CheckConstraint(
-            "valid_records = inserted_records + already_present + updated_records",
-            name="pipeline_file_log_valid",
+            "valid_records = inserted_records + already_present + updated_records + delete_records",
+            name="pipeline_file_log_good",
         ),
+        sa.CheckConstraint("removed_records <= gone_records", name="pipeline_file_log_gone"),
         sa.CheckConstraint(
             "duplicate_count + orphan_count - resolved_orphans - resolved_records <= quarantined"
             " AND resolved_orphans <= orphan_count AND changed_records + stale_records <= already_present",

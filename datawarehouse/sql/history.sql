@@ -36,12 +36,20 @@ CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE {k_is_s} LIMIT 1 FOR NO KEY UP
 -- name: of_stage
 -- What the staged rows {numbers} say, and their keys.
 placed AS (SELECT {s_columns}, {at} AS seen_at FROM {stage} AS s WHERE s.{row} = ANY ({numbers})),
-keys AS (SELECT {key} FROM placed GROUP BY {key})
+keys AS (SELECT {key} FROM placed GROUP BY {key}),
+absent AS (SELECT {key}, 0::bigint AS _ended_by, NULL::timestamp AS valid_to FROM placed WHERE false)
 
 -- name: of_affected
 -- Nothing new of keys that are to be made anew.
 placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
-keys AS (SELECT {key} FROM {affected})
+keys AS (SELECT {key} FROM {affected}),
+absent AS (SELECT {key}, 0::bigint AS _ended_by, NULL::timestamp AS valid_to FROM placed WHERE false)
+
+-- name: of_going
+-- Keys that a file lacks.
+placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
+keys AS (SELECT {key} FROM {going} WHERE _gone_at IS NOT NULL),
+absent AS (SELECT {key}, {file_id}::bigint AS _ended_by, _gone_at AS valid_to FROM {going} WHERE _gone_at IS NOT NULL)
 
 -- name: gather
 -- All that was seen of the `keys`, with what is `placed` now, and what becomes of it. An end (`gone`) is seen as well,
@@ -58,6 +66,8 @@ WITH {given}, versions AS (
     SELECT {columns}, seen_at, NULL, false, false FROM placed
     UNION ALL
     SELECT {ended_columns}, valid_to, NULL, false, true FROM versions WHERE _ended_by IS NOT NULL
+    UNION ALL
+    SELECT {ended_columns}, valid_to, NULL, false, true FROM absent
 ), ordered AS (
     SELECT a.*, row_number() OVER (PARTITION BY {a_key}, seen_at ORDER BY f.as_of DESC, f.modified_at DESC,
                                    f.name DESC, f.md5 DESC, version_id NULLS LAST, is_seen DESC) = 1 AS counts,
