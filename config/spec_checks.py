@@ -31,8 +31,8 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
         if _of_table(first) != _of_table(spec):
             problems.append(
                 f"{where}: files of type {spec.name!r} must agree on table, kind, foreign_keys, indexes, "
-                "partition_by, keep, newer_by, track, rows, gone, operation, and on new_columns where that is keep or "
-                "add"
+                "partition_by, keep, newer_by, track, rows, gone, operation, and on new_columns where that is "
+                "keep or add"
             )
         if spec.partition_by is not None:
             problems += [f"{where}.partition_by{p}" for p in partition_problems(spec, spec.partition_by, specs)]

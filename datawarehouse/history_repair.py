@@ -70,13 +70,13 @@ class HistoryRepair:
         self._execute("restore", file_id=of_file)
         return dict(self._tx.fetchall())
 
-    def end(self, going: sql.Identifier, file_id: int) -> sql.Composable:
-        """End the versions of the keys in the table `going` that are gone by the file, since `_gone_at`.
+    def end(self, absent: sql.Identifier) -> sql.Composable:
+        """Make the versions of the keys in the table `absent` anew, which file `_ended_by` lacks at `valid_to`.
 
         Returns the temporary table with all that was seen of these keys.
         """
         self._timeline.make_room()
-        self._timeline.end(going, file_id)
+        self._timeline.end(absent)
         return self._timeline.table
 
     def has_said(self, file_id: int, key: tuple[Any, ...]) -> bool:

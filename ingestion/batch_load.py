@@ -10,7 +10,7 @@ import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
-from config.jobs import FileJob, FileOutcome, Status, WentAway
+from config.jobs import NOTHING_GONE, FileJob, FileOutcome, Status, WentAway
 from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.loaded import Loaded
@@ -108,9 +108,11 @@ class BatchLoad:
         return loaded
 
     def take_away(self, inserted: int) -> WentAway:
-        """Take away what the file lacks, if it is a snapshot, once all batches are loaded, of which so many rows are
-        new. Raises TooManyGone."""
-        return self._goings.finish(inserted) if self._goings else WentAway()
+        """Take away what the file lacks, if it is a snapshot, once all of its batches are loaded.
+
+        `inserted`: how many rows of the file are new. Raises TooManyGone.
+        """
+        return self._goings.finish(inserted) if self._goings else NOTHING_GONE
 
     def finish(self) -> None:
         """To be called once all batches are loaded."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +24,8 @@ from datawarehouse.queries import query
 from datawarehouse.references import children, refers
 from datawarehouse.versions import MovedVersions
 from validation.batch import Batch
+
+_COMMA = sql.SQL(", ")
 
 
 class Goings:
@@ -48,53 +52,82 @@ class Goings:
         for values in keys.columns[:-1]:
             is_read &= np.asarray(pc.is_valid(values))
         self._unreadable += len(batch.chunk.malformed) + int((~is_read).sum())
-        copy_rows(self._tx, self._held, {n: n for n in keys.column_names}, keys.filter(pa.array(is_read)))
+        copy_rows(self._tx, self._named("held"), {n: n for n in keys.column_names}, keys.filter(pa.array(is_read)))
 
     def finish(self, inserted: int) -> WentAway:
         """Take away what the file lacks, once all of it is loaded; `inserted` are the rows that it brought.
 
         Raises TooManyGone.
         """
-        gone = 0
+        later = self._order.in_order(self._order.later_than([self._file_id]).get(self._file_id, ()))
         self._execute("by_hash")
-        if not self._unreadable:
-            self._execute("find")
-            gone = int(self._tx.rowcount)
-            self._insist_on_share(gone, inserted)
-        self._execute("find_back")
+        self._execute("remember")
+        if later:
+            self._find_late(later)
+        else:
+            self._find(inserted)
         self._execute("by_index")
-        kept = self._apply()
+        self._execute("count_gone")
+        gone = self._number()
+        removed = self._remove() if self._spec.gone is Gone.DELETE else 0
+        self._execute("mark")
         if self._spec.keeps_history:
             self._end_versions()
-        return WentAway(gone, gone - kept if self._spec.gone is Gone.DELETE else 0, kept, self._unreadable)
+        return WentAway(gone, removed, gone - removed if removed else 0, self._unreadable)
 
-    def _insist_on_share(self, gone: int, inserted: int) -> None:
-        """Raise TooManyGone where the file lacks more of the rows that were there than it may."""
-        if not gone:
-            return
-        self._execute("count_alive")
-        before = self._number() - inserted
+    def _find(self, inserted: int) -> None:
+        """What the last of the files lacks, and what it has again."""
+        if not self._unreadable:
+            self._execute("find")
+            if gone := self._tx.rowcount:
+                self._execute("count_alive")
+                self._insist_on_share(gone, self._number() - inserted)
+        if self._spec.keeps_history:
+            self._execute("end_versions")
+            if self._spec.gone is Gone.DELETE:
+                self._execute("begun_again")
+        self._execute("find_back")
+
+    def _find_late(self, later: Sequence[int]) -> None:
+        """The same of a file after which others are loaded: what these say stands."""
+        names: dict[str, sql.Composable] = {"later_ids": sql.SQL("{}::bigint[]").format(sql.Literal([*later]))}
+        names["takes"] = sql.SQL("false" if self._unreadable else "true")
+        self._execute("create_asked")
+        self._execute("create_later", **names)
+        self._execute("ask_of_rows", **names)
+        if self._spec.keeps_history:
+            if not self._unreadable:
+                self._execute("count_alive_then")
+                before, gone = self._tx.fetchone() or (0, 0)
+                self._insist_on_share(gone, before)
+            self._execute("ask_of_versions", **names)
+        for file_id in later:
+            self._execute("ask", next=sql.Literal(file_id))
+        self._execute("find_late")
+        if self._spec.keeps_history:
+            self._execute("by_index")
+            self._execute("repeat_next", file_time=self._order.lookup("v"))
+            self._execute("end_late_versions")
+
+    def _insist_on_share(self, gone: int, before: int) -> None:
+        """Raise TooManyGone where the file lacks more of the rows that were there `before` than it may."""
         if gone * 100 > self._spec.gone_at_most_pct * before:
             raise TooManyGone(
                 f"too many rows would be gone: it lacks {gone:,} of the {before:,} rows that the table has, "
-                f"{100 * gone / before:.1f} %; at most {self._spec.gone_at_most_pct:g} % may be gone at once, and "
-                "nothing of it is loaded. If it is whole, accept it: `reprocess` with the file's number and "
-                f"--accept-gone, or a greater gone_at_most_pct for {self._spec.pattern}"
+                f"{100 * gone / max(before, 1):.1f} %; at most {self._spec.gone_at_most_pct:g} % may be gone at "
+                "once, and nothing of it is loaded. If it is whole, accept it: `reprocess` with the file's number "
+                f"and --accept-gone, or a greater gone_at_most_pct for {self._spec.pattern}"
             )
 
-    def _apply(self) -> int:
-        """Mark or delete; returns how many rows are marked that were to be deleted."""
-        kept = 0
-        if self._spec.gone is Gone.DELETE:
-            self._execute("lock")
-            self._find_referred()
-            self._execute("delete")
-            if self._spec.partition_by:
-                self._execute("delete_keys")
-        self._execute("mark")
-        if self._spec.gone is Gone.DELETE:
-            kept = self._number()
-        return kept
+    def _remove(self) -> int:
+        """Delete the rows to which no others refer; returns how many there were."""
+        self._execute("lock")
+        self._find_referred()
+        self._execute("delete")
+        removed = self._number()
+        if self._spec.partition_by:
+            self._execute("delete_keys")
+        return removed
 
     def _find_referred(self) -> None:
         self._execute("by_hash")
@@ -109,25 +142,22 @@ class Goings:
         repair = HistoryRepair(self._tx, self._spec, self._order)
         moved = MovedVersions(self._tx, self._spec, self._config)
         moved.make_room()
-        moved.note(repair.end(self._going, self._file_id))
+        moved.note(repair.end(self._named("absent")))
         moved.rebind()
 
     def _number(self) -> int:
         return int((self._tx.fetchone() or (0,))[0])
 
-    @property
-    def _held(self) -> sql.Identifier:
-        return sql.Identifier(f"held of {self._spec.table}"[:63])
-
-    @property
-    def _going(self) -> sql.Identifier:
-        return sql.Identifier(f"going of {self._spec.table}"[:63])
+    def _named(self, what: str) -> sql.Identifier:
+        """A temporary table's name: a blank is in no name of a user's table."""
+        return sql.Identifier(f"{what} of {self._spec.table}"[:63])
 
     def _execute(self, name: str, **more: sql.Composable) -> None:
         self._tx.execute(self._statement(name, **more))
 
     def _statement(self, name: str, **more: sql.Composable) -> sql.Composed:
-        return sql.SQL(query("gone", name)).format(**self._parts, **more)
+        unreadable = sql.Literal(self._unreadable)
+        return sql.SQL(query("gone", name)).format(**self._parts, **more, unreadable=unreadable)
 
     def _identifiers(self) -> dict[str, sql.Composable]:
         spec, key = self._spec, self._spec.schema.key_columns
@@ -136,19 +166,32 @@ class Goings:
             for number, column in enumerate(key)
         ]
         is_real = "NOT t._placeholder" if has_placeholders(self._tx, spec) else "true"
+        own = [*(column.target for column in spec.stored), *spec.derive]
+        columns = [*own, "_file_id"]
+        temporary = ("held", "going", "absent", "asked", "later", "staying")
         return {
+            **{what: self._named(what) for what in temporary},
             "table": sql.Identifier(spec.table),
             "keys": sql.Identifier(spec.key_table),
-            "held": self._held,
-            "going": self._going,
-            "staying": sql.Identifier(f"staying of {spec.table}"[:63]),
-            "held_columns": sql.SQL(", ").join(held_columns),
+            "history": sql.Identifier(spec.history_table),
+            "seen": sql.Identifier(spec.seen_table),
+            "held_columns": _COMMA.join(held_columns),
             "key": key_sql.listed(key),
-            "t_key": key_sql.listed(key, "t"),
+            **{f"{alias}_key": key_sql.listed(key, alias) for alias in ("t", "s", "b")},
+            **{f"{alias}_number": key_sql.number_of(key, alias) for alias in ("t", "s")},
+            "h_number": key_sql.number_of(key, "h", numbered=True),
+            "h_numbers": key_sql.numbered(key, "h"),
             "h_is_t": key_sql.is_numbered(key, "h", "t"),
             "t_is_g": key_sql.matching(key, "t", "g"),
+            "t_is_a": key_sql.matching(key, "t", "a"),
             "s_is_g": key_sql.matching(key, "s", "g"),
+            "o_is_b": key_sql.matching(key, "o", "b"),
             "t_found_by_g": key_sql.found_by_index(key, "t", "g"),
+            "columns": _COMMA.join(map(sql.Identifier, columns)),
+            "v_columns": _COMMA.join(
+                [*(sql.Identifier("v", name) for name in own), sql.Identifier("a", "next_file")]
+            ),
             "is_real": sql.SQL(is_real),
+            "file_id": sql.Literal(self._file_id),
             "at": sql.Literal(str(self._time.as_of)),
         }

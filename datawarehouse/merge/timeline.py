@@ -69,9 +69,9 @@ class Timeline:
         """Make the versions of the keys in the temporary table `affected` of what is left of what was seen."""
         self._make(self._statement("of_affected", affected=affected))
 
-    def end(self, going: sql.Identifier, file_id: int) -> None:
-        """End the versions of the keys in the table `going` that are gone by the file, since `_gone_at`."""
-        self._make(self._statement("of_going", going=going, file_id=sql.Literal(file_id)))
+    def end(self, absent: sql.Identifier) -> None:
+        """Make the versions of the keys in the table `absent` anew, which file `_ended_by` lacks at `valid_to`."""
+        self._make(self._statement("of_absent", absent=absent))
 
     def _make(self, given: sql.Composable) -> None:
         self._execute("empty")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB
 from sqlalchemy.types import TypeEngine
 
 NOW = sa.text("now()")
@@ -184,6 +184,15 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("changes", JSONB(), nullable=False, server_default="{}"),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Index("quarantine_history_row", "quarantine_id"),
+    )
+    # The keys that a snapshot held, as numbers (key_sql.number_of): what it lacks is gone, whenever it came.
+    sa.Table(
+        "file_keys",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("held", INT8MULTIRANGE(), nullable=False),  # of good records
+        sa.Column("refused", INT8MULTIRANGE(), nullable=False),  # of records of which none is good
+        sa.Column("unreadable", sa.BigInteger(), nullable=False),  # records whose keys can't be read
     )
     # Persons whose data is blanked in every file that brings them again.
     sa.Table(

@@ -67,6 +67,10 @@ JOIN pipeline_file_log l ON l.source_table = %(table)s AND l.status = 'success'
         > (a.as_of, a.modified_at, a.name COLLATE "C", a.md5 COLLATE "C")
 GROUP BY 1
 
+-- name: in_order
+SELECT file_id FROM pipeline_file_log WHERE file_id = ANY (%(ids)s::bigint[])
+ORDER BY as_of, modified_at, file_name COLLATE "C", file_hash COLLATE "C"
+
 -- name: times
 SELECT file_id, as_of::text FROM pipeline_file_log WHERE file_id = ANY (%(ids)s::bigint[])
 

@@ -45,11 +45,11 @@ placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
 keys AS (SELECT {key} FROM {affected}),
 absent AS (SELECT {key}, 0::bigint AS _ended_by, NULL::timestamp AS valid_to FROM placed WHERE false)
 
--- name: of_going
--- Keys that a file lacks.
+-- name: of_absent
+-- Keys that files lack, and those that are only to be made anew.
 placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
-keys AS (SELECT {key} FROM {going} WHERE _gone_at IS NOT NULL),
-absent AS (SELECT {key}, {file_id}::bigint AS _ended_by, _gone_at AS valid_to FROM {going} WHERE _gone_at IS NOT NULL)
+keys AS (SELECT {key} FROM {absent} GROUP BY {key}),
+absent AS (SELECT {key}, _ended_by, valid_to FROM {absent} WHERE valid_to IS NOT NULL)
 
 -- name: gather
 -- All that was seen of the `keys`, with what is `placed` now, and what becomes of it. An end (`gone`) is seen as well,
