@@ -14,7 +14,7 @@ from datawarehouse import key_sql
 from datawarehouse.merge.merge import Merge
 from datawarehouse.queries import query
 
-_NOTHING, _TRUE, _FALSE = sql.SQL(""), sql.SQL("true"), sql.SQL("false")
+_NOTHING, _FALSE = sql.SQL(""), sql.SQL("false")
 
 
 class LoadSql:
@@ -94,9 +94,18 @@ class LoadSql:
             # A late file's rows were perhaps gone since: that is seen when all of it is loaded
             "came_back": is_gone if takes and not is_late else _FALSE,
             # A row that is unchanged may begin a version where there is none
-            "may_begin": (_TRUE if is_late else is_gone) if takes else _FALSE,
+            "may_begin": self._follows_end(is_gone, is_late=is_late) if takes else _FALSE,
         }
         return sql.SQL(self._merge.part(name)).format(**self._identifiers, **parts)
+
+    def _follows_end(self, is_gone: sql.Composable, *, is_late: bool) -> sql.Composable:
+        """May there be no version at the time of a staged row? For a late file's, in the past too."""
+        if not (is_late and self._spec.keeps_history):
+            return is_gone
+        ended = sql.SQL("EXISTS (SELECT FROM {} AS h WHERE {} AND h._ended_by IS NOT NULL OFFSET 0)").format(
+            sql.Identifier(self._spec.history_table), key_sql.matching(self._spec.schema.key_columns, "h", "s")
+        )
+        return sql.SQL("({} OR {})").format(is_gone, ended)
 
     def _is_later(self) -> sql.Composable:
         """Is the file of the staged row later than that of the row `t` that is there?"""

@@ -137,7 +137,7 @@ def _versions(declared: Declared, life: Life) -> Iterable[Version]:
         changed = not starts or any(starts[-1][1][name] != row[name] for name in declared.tracked)
         if changed and time < life.end:
             starts.append((time, row))
-    ends = [time for time, _ in starts[1:]] + [life.end]
+    ends = [time for time, _ in starts[1:]] + [life.end] * bool(starts)
     for (begin, row), end in zip(starts, ends, strict=True):
         assert row.values is not None
         assert row.file is not None
