@@ -67,6 +67,11 @@ class FileSpec:
         return f"{self.table}_seen"
 
     @property
+    def deletes_table(self) -> str:
+        """Where the deletes are kept that files told of."""
+        return f"{self.table}_gone"
+
+    @property
     def tracked(self) -> tuple[Column, ...]:
         """The columns whose changes make a version."""
         return tuple(c for c in self.stored if (c.name in self.track if self.track else c.name != self.newer_by))

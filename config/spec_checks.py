@@ -25,6 +25,7 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
     problems = []
     tables: dict[str, str] = {}
     beside = {name: s.name for s in specs if s.keeps_history for name in (s.history_table, s.seen_table)}
+    beside |= {s.deletes_table: s.name for s in specs if s.operation}
     for spec in specs:
         where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
         first = by_name[spec.name]
@@ -39,7 +40,7 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
         if tables.setdefault(spec.table, spec.name) != spec.name:
             problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
         if spec.table in beside:
-            problems.append(f"{where}.table: {spec.table} is a table of versions of {beside[spec.table]!r}")
+            problems.append(f"{where}.table: {spec.table} is a table beside that of {beside[spec.table]!r}")
         for foreign_key in spec.foreign_keys:
             problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
             if parent := by_name.get(foreign_key.parent):

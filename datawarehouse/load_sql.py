@@ -49,8 +49,6 @@ class LoadSql:
         text = query("loader", name)
         if "{is_newer}" in text:
             more["is_newer"] = self._part("newer")
-        clears = self._spec.takes_away and not self._later
-        more["is_there_again"] = sql.SQL(f", {GONE_COLUMN} = NULL") if clears else _NOTHING
         return sql.SQL(text).format(**self._identifiers, **more)
 
     def of_kind(self, name: str, **more: sql.Composable) -> sql.Composed:
@@ -88,13 +86,15 @@ class LoadSql:
     def _part(self, name: str) -> sql.Composed:
         """A part that the way of merging has of its own."""
         is_gone = sql.SQL(f"(t.{GONE_COLUMN} IS NOT NULL)")
-        takes, is_late = self._spec.takes_away, bool(self._later)
+        away = sql.SQL(f"(t.{GONE_COLUMN} IS NOT NULL AND t._file_id <> s._file_id)")
+        is_late = bool(self._later)
+        by_file = self._spec.takes_away or (self._spec.loses_rows and not self._spec.newer_by)
         parts = {
             "is_later": self._is_later(),
             # A late file's rows were perhaps gone since: that is seen when all of it is loaded
-            "came_back": is_gone if takes and not is_late else _FALSE,
+            "came_back": away if by_file and not is_late else _FALSE,
             # A row that is unchanged may begin a version where there is none
-            "may_begin": self._follows_end(is_gone, is_late=is_late) if takes else _FALSE,
+            "may_begin": self._follows_end(is_gone, is_late=is_late) if by_file else _FALSE,
         }
         return sql.SQL(self._merge.part(name)).format(**self._identifiers, **parts)
 

@@ -10,7 +10,7 @@ import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
-from config.jobs import NOTHING_GONE, FileJob, FileOutcome, Status, WentAway
+from config.jobs import FileJob, FileOutcome, Status, WentAway
 from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.loaded import Loaded
@@ -32,6 +32,7 @@ class Books:
     by_stage: Counter[Stage] = field(default_factory=Counter)
     reasons: Counter[tuple[Stage, str, str]] = field(default_factory=Counter)
     duplicates: int = 0
+    deletes: int = 0
     placeholders: Counter[str] = field(default_factory=Counter)
     cut_loose: Counter[str] = field(default_factory=Counter)
 
@@ -43,6 +44,7 @@ class Books:
         self.loaded.already_present += loaded.already_present
         self.loaded.changed += loaded.changed
         self.loaded.stale += loaded.stale
+        self.deletes += len(loaded.deletes)
         self.placeholders.update({name: len(found) for name, found in loaded.placeholders.items()})
         self.cut_loose.update({label: len(found) for label, found in loaded.cut_loose.items()})
         self.by_stage.update(rejection.stage for rejection in rejections)
@@ -60,6 +62,7 @@ class Books:
             already_present=self.loaded.already_present,
             changed=self.loaded.changed,
             stale=self.loaded.stale,
+            deletes=self.deletes,
             updated=self.loaded.updated,
             rejected_by_stage=dict(self.by_stage),
             duplicates=self.duplicates,
@@ -108,11 +111,11 @@ class BatchLoad:
         return loaded
 
     def take_away(self, inserted: int) -> WentAway:
-        """Take away what the file lacks, if it is a snapshot, once all of its batches are loaded.
+        """Take away what the file lacks, or told to delete, once all of its batches are loaded.
 
         `inserted`: how many rows of the file are new. Raises TooManyGone.
         """
-        return self._goings.finish(inserted) if self._goings else NOTHING_GONE
+        return self._goings.finish(inserted) if self._goings else self._rows.take_away()
 
     def finish(self) -> None:
         """To be called once all batches are loaded."""

@@ -137,7 +137,11 @@ class Timeline:
         }
         lagged = [sql.SQL("lag({}) OVER w").format(value) for value in now]
         begins = sql.SQL(query("history", "begins")).format(now=_row(now), before=_row(lagged))
-        return {**parts, "begins": begins}
+        own_parts = {"key": parts["key"], "s_key": parts["s_key"], "h_is_s": parts["h_is_s"]}
+        deleted = sql.SQL(query("history", "deleted" if spec.operation else "nothing_deleted")).format(
+            **own_parts, deletes=sql.Identifier(spec.deletes_table)
+        )
+        return {**parts, "begins": begins, "deleted": deleted}
 
 
 def _row(values: Sequence[sql.Composable]) -> sql.Composed:

@@ -19,7 +19,7 @@ from config.model import GONE_COLUMN, Dtype
 from config.schema import Column
 from config.settings import PipelineConfig
 from config.sql_types import SqlType
-from datawarehouse.schema.history_tables import history_tables
+from datawarehouse.schema.history_tables import tables_beside
 from datawarehouse.schema.own_tables import NOW, calendar_tables, pipeline_tables
 
 _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
@@ -164,8 +164,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     for key, parent in checked.items():
         if key not in alone.values():
             table.append_constraint(_constraint(metadata, spec, key, parent))
-    if spec.keeps_history:
-        history_tables(metadata, spec, table)
+    tables_beside(metadata, spec, table)
 
 
 def _placeholder_column(spec: FileSpec) -> list[sa.schema.SchemaItem]:

@@ -5,12 +5,15 @@
 SELECT pg_advisory_xact_lock(hashtext('fastfeast goings'), hashtext(%(table)s))
 
 -- name: create
--- `held`: the keys of the file's records, good ones and refused ones. `going`: rows that are gone by what the file says,
--- or not any more. `absent`: which files lack the key, for its versions; or keys whose versions are made anew.
-CREATE TEMPORARY TABLE {held} ({held_columns}, is_good boolean) ON COMMIT DROP;
+-- `going`: rows that are gone by what files say, or not any more. `absent`: which files lack the key, for its versions; or
+-- keys whose versions are made anew.
 CREATE TEMPORARY TABLE {going} ON COMMIT DROP AS SELECT {key}, _gone_at, true AS was_there FROM {table} WITH NO DATA;
 CREATE TEMPORARY TABLE {absent} ON COMMIT DROP AS
 SELECT {key}, 0::bigint AS _ended_by, _gone_at AS valid_to FROM {table} WITH NO DATA
+
+-- name: create_held
+-- The keys of the file's records, good ones and refused ones.
+CREATE TEMPORARY TABLE {held} ({held_columns}, is_good boolean) ON COMMIT DROP
 
 -- name: remember
 -- What the file held: keys in a row as one range.

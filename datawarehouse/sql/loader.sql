@@ -123,7 +123,7 @@ SELECT {columns} FROM {stage} AS s WHERE ({s_key}) IN (SELECT {n_key} FROM new_k
 -- name: update
 -- ANY of an array of one: an equality that no join but the look-up by the index can use.
 WITH updated AS (
-    UPDATE {table} AS t SET {assignments}{is_there_again}, _loaded_at = now()
+    UPDATE {table} AS t SET {assignments}, _loaded_at = now()
     FROM {stage} AS s
     WHERE s.{row} = ANY ({numbers}) AND {t_found_by_s} AND {is_newer}
     RETURNING 1
@@ -144,7 +144,7 @@ WITH newer AS (
     CROSS JOIN LATERAL (SELECT {by} FROM {keys} AS k WHERE {k_is_s} LIMIT 1) AS p
     WHERE s.{row} = ANY ({numbers})
 ), updated AS (
-    UPDATE {table} AS t SET {assignments}{is_there_again}, _loaded_at = now()
+    UPDATE {table} AS t SET {assignments}, _loaded_at = now()
     FROM newer AS s
     WHERE {t_found_by_s} AND t.{by} = ANY (ARRAY[s.{before}]) AND {is_newer}
     RETURNING {t_key}, t.{by}
