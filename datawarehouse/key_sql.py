@@ -78,18 +78,6 @@ def text_of(columns: Sequence[Column], table: str) -> sql.Composable:
     return _as_text(columns[0], table) if len(columns) == 1 else value_of(columns, table)
 
 
-def number_of(columns: Sequence[Column], table: str, *, numbered: bool = False) -> sql.Composable:
-    """One whole number for the key of a row, below the greatest: of one number itself, else made of its text.
-
-    Two keys may have one number, and hardly ever do. `numbered`: the key's columns are k0, k1, as in numbered().
-    """
-    named = [c.model_copy(update={"stored_as": f"k{n}"}) if numbered else c for n, c in enumerate(columns)]
-    if len(named) == 1 and named[0].dtype is Dtype.INT:
-        return sql.SQL("least({}, 9223372036854775806)").format(_read(named[0], table))
-    form = "least(('x' || left(md5({}), 16))::bit(64)::bigint, 9223372036854775806)"
-    return sql.SQL(form).format(text_of(named, table))
-
-
 def _read(column: Column, table: str) -> sql.Composable:
     """A value as it is read: without the blanks that char(n) pads with, and times in UTC."""
     form = "{}::text" if column.dtype is Dtype.STR else "{}"

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2 import sql
@@ -18,6 +19,7 @@ from datawarehouse.copying import copy_rows
 from datawarehouse.derivations import DerivedColumns
 from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import rows_by_key
+from datawarehouse.key_traces import note
 from datawarehouse.load_sql import LoadSql
 from datawarehouse.loaded import Loaded
 from datawarehouse.merge.registry import merge_of
@@ -123,6 +125,8 @@ class Loader(ABC):
             loaded.duplicates += untried.column(ROW).to_pylist()
         if others.num_rows:  # they find what was loaded
             loaded.add(self._merge.merge(others, more=more))
+        for file_ids, numbers in loaded.traces:
+            note(self._tx, np.frombuffer(file_ids, ">i8"), np.frombuffer(numbers, ">i8"))
         return loaded
 
     def finish(self) -> None:

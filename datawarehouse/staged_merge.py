@@ -50,6 +50,9 @@ class _Looked(NamedTuple):
     stale: int  # older than the row that is there, or than one that the file has itself
     stale_rows: list[int]
     settled: list[int]  # that say nothing new to history
+    # Of rows that tell again what is there: their files, and what they tell of, each as a number of 8 bytes
+    files_of_traces: memoryview | None
+    traces: memoryview | None
 
 
 def within_savepoint(tx: Cursor, step: Callable[[], Loaded]) -> Loaded:
@@ -123,6 +126,7 @@ class StagedMerge:
         file_ids: list[int] = pc.unique(rows.column(FILE_ID)).to_pylist()
         filled = self._fill_placeholders(file_ids) if self._has_placeholders else []
         later = self._know_later(file_ids)
+        told_again = self._mark_told_again() if later else False
         self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
         looked = _Looked(*self._fetch_row())
         placed = self._to_place(rows, [*looked.settled, *filled])
@@ -132,9 +136,11 @@ class StagedMerge:
         inserted += self._insert_new(rows.num_rows - len(filled) - looked.known - len(looked.duplicates))
         if looked.newer:
             self._update(looked.newer)
-            if self._know_later(file_ids) != later:  # while its rows were waited for
-                raise _Overtaken
+        if (looked.newer or placed) and self._know_later(file_ids) != later:  # while its rows were waited for
+            raise _Overtaken
         if self._timeline and placed:
+            if told_again:
+                self._timeline.spell_out(self._sql.rows_told_again(), later)
             self._timeline.place(placed, file_ids)
             self._moved.note(self._timeline.table)
         updated = len(looked.newer) - looked.replaced
@@ -149,7 +155,12 @@ class StagedMerge:
             changed_rows=looked.changed_rows,
             stale=looked.stale,
             stale_rows=looked.stale_rows,
+            traces=[(looked.files_of_traces, looked.traces)] if looked.files_of_traces and looked.traces else [],
         )
+
+    def _mark_told_again(self) -> bool:
+        self._tx.execute(self._sql.mark_told_again())
+        return bool(self._tx.rowcount)
 
     @cached_property
     def _has_placeholders(self) -> bool:

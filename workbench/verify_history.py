@@ -30,8 +30,6 @@ def names_of(config: PipelineConfig, spec: FileSpec) -> dict[str, sql.Composable
     key, tracked = spec.schema.key_columns, spec.tracked
     time = spec.schema.by_name[spec.newer_by] if spec.newer_by else None
     told = sql.SQL("coalesce({}, '-infinity')").format(time_of(time, "h")) if time else sql.SQL("NULL::timestamp")
-    # An unchanged row of a snapshot that came late stands beside an earlier file's row
-    own = [] if spec.takes_away else ["_file_id"]
     has = build_metadata(config).tables[spec.table].columns
     marks = [sql.SQL(form).format(sql.Identifier(n)) for n, form in _WITHOUT_VERSION.items() if n in has]
     return {
@@ -51,12 +49,8 @@ def names_of(config: PipelineConfig, spec: FileSpec) -> dict[str, sql.Composable
         ),
         "t_tracked": _listed("t", tracked),
         "h_tracked": _listed("h", tracked),
-        **{
-            f"{alias}_columns": sql.SQL(", ").join(
-                [_listed(alias, spec.stored), *(sql.Identifier(alias, name) for name in own)]
-            )
-            for alias in ("t", "h", "s")
-        },
+        # Their values, not their files: one may have told the row, and others again after it.
+        **{f"{alias}_columns": _listed(alias, spec.stored) for alias in ("t", "h", "s")},
     }
 
 

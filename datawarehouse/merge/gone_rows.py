@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
 from config.model import Gone
+from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.file_order import FileOrder
 from datawarehouse.history_repair import HistoryRepair
+from datawarehouse.key_traces import key_number
 from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
 from datawarehouse.references import children, refers
@@ -104,8 +108,8 @@ class GoneRows:
             "held_columns": COMMA.join(held_columns),
             "key": key_sql.listed(key),
             **{f"{alias}_key": key_sql.listed(key, alias) for alias in ("t", "s", "b")},
-            **{f"{alias}_number": key_sql.number_of(key, alias) for alias in ("t", "s")},
-            "h_number": key_sql.number_of(key, "h", numbered=True),
+            **{f"{alias}_number": _number_of(key, alias) for alias in ("t", "s")},
+            "h_number": _number_of([c.model_copy(update={"stored_as": f"k{n}"}) for n, c in enumerate(key)], "h"),
             "h_numbers": key_sql.numbered(key, "h"),
             "h_is_t": key_sql.is_numbered(key, "h", "t"),
             "t_is_g": key_sql.matching(key, "t", "g"),
@@ -122,3 +126,8 @@ class GoneRows:
             ),
             "is_real": sql.SQL(is_real),
         }
+
+
+def _number_of(columns: Sequence[Column], table: str) -> sql.Composed:
+    """The number of a row's key, as a range can hold it: two keys may have one number, and hardly ever do."""
+    return sql.SQL("least({}, 9223372036854775806)").format(key_number(tuple(columns), table))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, INT8MULTIRANGE, JSONB
 from sqlalchemy.types import TypeEngine
 
 NOW = sa.text("now()")
@@ -185,14 +185,17 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Index("quarantine_history_row", "quarantine_id"),
     )
-    # The keys that a snapshot held, as numbers (key_sql.number_of): what it lacks is gone, whenever it came.
+    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row. And, in
+    # a row of its own, the keys that a snapshot held: what it lacks is gone, whenever it came (merge/goings.py).
     sa.Table(
         "file_keys",
         metadata,
-        sa.Column("file_id", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column("held", INT8MULTIRANGE(), nullable=False),  # of good records
-        sa.Column("refused", INT8MULTIRANGE(), nullable=False),  # of records of which none is good
-        sa.Column("unreadable", sa.BigInteger(), nullable=False),  # records whose keys can't be read
+        sa.Column("file_id", sa.BigInteger(), nullable=False),
+        sa.Column("unchanged", ARRAY(sa.BigInteger())),
+        sa.Column("held", INT8MULTIRANGE()),  # the keys of good records
+        sa.Column("refused", INT8MULTIRANGE()),  # of records of which none is good
+        sa.Column("unreadable", sa.BigInteger()),  # records whose keys can't be read
+        sa.Index("file_keys_file_id", "file_id"),
     )
     # Persons whose data is blanked in every file that brings them again.
     sa.Table(

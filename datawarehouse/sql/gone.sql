@@ -63,7 +63,7 @@ FROM {table} WITH NO DATA
 -- name: create_later
 -- The keys that any later snapshot held.
 CREATE TEMPORARY TABLE {later} ON COMMIT DROP AS
-SELECT coalesce(range_agg(r), '{{}}') AS held FROM file_keys AS k, unnest(k.held) AS r WHERE k.file_id = ANY ({later_ids})
+SELECT coalesce(range_agg(r), '{{}}') AS held FROM file_keys AS k, unnest(k.held) AS r WHERE k.held IS NOT NULL AND k.file_id = ANY ({later_ids})
 
 -- name: ask_of_rows
 INSERT INTO {asked}
@@ -86,7 +86,7 @@ FROM (SELECT {key}, false AS lacks FROM {history} WHERE _file_id = {file_id}
 -- What the file says of the keys of which none before it has said a word; a record that is refused says none.
 UPDATE {asked} AS a SET next_file = {next}, next_at = l.as_of, next_has = k.held @> a.number
 FROM (SELECT held + '{{}}' AS held, refused + '{{}}' AS refused, unreadable > 0 AS spares FROM file_keys
-      WHERE file_id = {next} OFFSET 0) AS k, pipeline_file_log AS l
+      WHERE file_id = {next} AND held IS NOT NULL OFFSET 0) AS k, pipeline_file_log AS l
 WHERE l.file_id = {next} AND a.next_file IS NULL
   AND (k.held @> a.number OR NOT (k.refused @> a.number OR k.spares))
 

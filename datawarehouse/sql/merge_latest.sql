@@ -31,7 +31,7 @@ t.{newer} IS NOT NULL AND (s.{newer} IS NULL OR s.{newer} < t.{newer})
 
 -- name: tells_nothing
 -- Of what was there at that time, to history.
-NOT ({changed}) AND NOT {may_begin}
+NOT ({changed}) AND ({is_later}) AND NOT {may_begin}
 
 -- name: time
 , s.{newer} AS version, t.{newer} AS version_there
