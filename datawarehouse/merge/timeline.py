@@ -60,15 +60,19 @@ class Timeline:
 
     def lock(self, numbers: Sequence[int]) -> None:
         """Let nobody else place rows with the keys of the staged rows `numbers`, until this transaction ends."""
-        self._execute("lock", numbers=sql.Literal(list(numbers)))
+        self._execute("lock", numbers=key_sql.row_numbers(numbers))
 
     def place(self, numbers: Sequence[int], file_ids: Sequence[int]) -> None:
         """Put what the staged rows `numbers` say, of the files `file_ids`, where it belongs by its time."""
-        self._make(self._statement("of_stage", numbers=sql.Literal(list(numbers)), at=self._at(file_ids)))
+        self._make(self._statement("of_stage", numbers=key_sql.row_numbers(numbers), at=self._at(file_ids)))
 
     def make_anew(self, affected: sql.Identifier) -> None:
         """Make the versions of the keys in the temporary table `affected` of what is left of what was seen."""
         self._make(self._statement("of_affected", affected=affected))
+
+    def end(self, absent: sql.Identifier) -> None:
+        """Make the versions of the keys in the table `absent` anew, which file `_ended_by` lacks at `valid_to`."""
+        self._make(self._statement("of_absent", absent=absent))
 
     def spell_out(self, told: sql.Composable, later: Mapping[int, tuple[int, ...]]) -> None:
         """Write into `TABLE_seen` what later files told again of what rows tell of; see key_traces.
@@ -156,7 +160,11 @@ class Timeline:
         }
         lagged = [sql.SQL("lag({}) OVER w").format(value) for value in now]
         begins = sql.SQL(query("history", "begins")).format(now=_row(now), before=_row(lagged))
-        return {**parts, "begins": begins}
+        own_parts = {"key": parts["key"], "s_key": parts["s_key"], "h_is_s": parts["h_is_s"]}
+        deleted = sql.SQL(query("history", "deleted" if spec.operation else "nothing_deleted")).format(
+            **own_parts, deletes=sql.Identifier(spec.deletes_table)
+        )
+        return {**parts, "begins": begins, "deleted": deleted}
 
 
 def _row(values: Sequence[sql.Composable]) -> sql.Composed:
