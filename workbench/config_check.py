@@ -69,12 +69,14 @@ def describe(config: PipelineConfig, todo: Plan | None, problems: list[str]) -> 
         for spec in config.files
     ]
     database = dataclasses.asdict(todo) if todo is not None else None
+    migrations = database.pop("migrations") if database is not None else ()
     warnings = [warning for warning in (without_pii_key(config),) if warning]
     source = str(config.source)
     return {
         "source": source,
         "load_order": order,
         "database": database,
+        "migrations": migrations,
         "problems": problems,
         "warnings": warnings,
     }
@@ -93,8 +95,8 @@ def _show(found: dict[str, Any]) -> None:
     if database is None:
         say("The database was not asked.")
         return
-    if database["migrations"]:
-        say(f"The next start upgrades the pipeline's own tables: {', '.join(database['migrations'])}")
+    if found["migrations"]:
+        say(f"The next start upgrades the pipeline's own tables: {', '.join(found['migrations'])}")
     for what, names in (("creates the tables", database["tables"]), ("adds the columns", database["columns"])):
         if names:
             say(f"The next start {what}: {', '.join(names)}")
@@ -106,5 +108,5 @@ def _show(found: dict[str, Any]) -> None:
         say("✗ A start is refused; change the database or the configuration:")
         for difference in database["differences"]:
             say(f"  - {difference}")
-    elif not (database["migrations"] or database["tables"] or database["columns"]):
+    elif not (found["migrations"] or database["tables"] or database["columns"]):
         say("✓ The tables are as configured.")
