@@ -30,6 +30,7 @@ from workbench import (
     explain,
     files,
     infer,
+    plan,
     quarantine,
     repairs,
     sql_shell,
@@ -81,6 +82,8 @@ def backfill(
 app.command()(check.check)
 app.add_typer(config_check.app, name="config")
 app.command()(infer.infer)
+app.command()(plan.plan)
+app.command()(plan.apply)
 app.command()(status.status)
 app.add_typer(files.app, name="files")
 app.command()(explain.explain)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.login import NoDatabaseYet
-from datawarehouse.schema_init import Plan, plan
+from datawarehouse.schema.plan import Plan, plan
 from workbench.output import AsJson, print_json, say
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command
 
@@ -64,10 +63,15 @@ def describe(config: PipelineConfig, todo: Plan | None) -> dict[str, Any]:
         }
         for spec in config.files
     ]
-    database = dataclasses.asdict(todo) if todo is not None else None
+    database = summary(todo) if todo is not None else None
     warnings = [warning for warning in (without_pii_key(config),) if warning]
     source = str(config.source)
     return {"source": source, "load_order": order, "database": database, "problems": [], "warnings": warnings}
+
+
+def summary(todo: Plan) -> dict[str, Any]:
+    """What a start would do, in a few words."""
+    return {name: list(getattr(todo, name)) for name in ("tables", "columns", "differences", "others")}
 
 
 def _plan(config: PipelineConfig) -> Plan:
