@@ -11,7 +11,8 @@ from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.login import NoDatabaseYet
-from datawarehouse.schema.plan import Plan, plan
+from datawarehouse.schema.plan import Plan, is_for_start, plan
+from datawarehouse.schema.steps import Kind
 from workbench.output import AsJson, print_json, say
 from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command
 
@@ -46,7 +47,7 @@ def check(
     if as_json:
         print_json(found)
     else:
-        _show(found)
+        _show(found, todo)
     return EXIT_FOUND if todo is not None and todo.differences else EXIT_OK
 
 
@@ -71,7 +72,7 @@ def describe(config: PipelineConfig, todo: Plan | None) -> dict[str, Any]:
 
 def summary(todo: Plan) -> dict[str, Any]:
     """What a start would do, in a few words."""
-    return {name: list(getattr(todo, name)) for name in ("tables", "columns", "differences", "others")}
+    return {name: list(getattr(todo, name)) for name in ("tables", "columns", "checks", "differences", "others")}
 
 
 def _plan(config: PipelineConfig) -> Plan:
@@ -89,7 +90,7 @@ def _plan(config: PipelineConfig) -> Plan:
         warehouse.close()
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], todo: Plan | None) -> None:
     order = found["load_order"]
     say(f"✓ {found['source']}: {len(order)} kinds of files; every parent is expected. Load order:")
     for file in order:
@@ -99,17 +100,23 @@ def _show(found: dict[str, Any]) -> None:
     for warning in found["warnings"]:
         say(f"! {warning}")
     database = found["database"]
-    if database is None:
+    if database is None or todo is None:
         say("The database was not asked.")
         return
     for what, names in (("creates the tables", database["tables"]), ("adds the columns", database["columns"])):
         if names:
             say(f"The next start {what}: {', '.join(names)}")
+    told = {Kind.CREATE_TABLE, Kind.ADD_COLUMN}
+    others = [step.sentence for step in todo.steps if step.kind not in told and is_for_start(step)]
+    if others:
+        say("The next start does beside that:")
+        for sentence in others:
+            say(f"  - {sentence}")
     if database["others"]:
         say(f"Only the tables have, and they are left alone: {', '.join(database['others'])}")
     if database["differences"]:
-        say("✗ A start is refused; change the database or the configuration:")
+        say("✗ A start is refused; `python main.py plan` shows what brings the tables to the YAML:")
         for difference in database["differences"]:
             say(f"  - {difference}")
-    elif not (database["tables"] or database["columns"]):
+    elif not todo.steps:
         say("✓ The tables are as configured.")

@@ -58,8 +58,8 @@ def apply(
         against = [step for step in steps if step.misfits is not None and step.misfits.count]
         if against:
             raise ConfigError(
-                f"{len(against)} of the steps can't be done while rows are against them. Nothing was changed: mend "
-                "these rows, or change the YAML"
+                f"{len(against)} of the steps can't be done while rows are against them. Nothing was changed: "
+                "mend these rows, or change the YAML"
             )
         if steps:
             ask(f"Do these {len(steps)} steps?", yes=yes)

@@ -68,7 +68,7 @@ _A_DAY = 24 * 3600.0
 def apply(
     warehouse: Warehouse, config: PipelineConfig, wanted: Sequence[Step], then: Callable[[Cursor], None]
 ) -> None:
-    """Do the `wanted` steps: those that PostgreSQL lets in one transaction, which ends with `then`; then the others.
+    """Do the `wanted` steps: in one transaction, which ends with `then`, but for those that are done beside loads.
 
     Locks are waited for in short spells, so that loads are held up for seconds at most; then it is tried again.
     Raises ConfigError where the plan is another by now, or rows are against a step; then nothing has changed.

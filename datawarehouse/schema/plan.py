@@ -47,6 +47,11 @@ class Plan:
         return tuple(f"{step.table}.{step.column}" for step in self.steps if step.kind is Kind.ADD_COLUMN)
 
     @property
+    def checks(self) -> tuple[tuple[str, str], ...]:
+        """Tables and the statements that bring their checks up to date."""
+        return tuple((step.table, step.sql[0]) for step in self.steps if step.kind is Kind.CHECK)
+
+    @property
     def differences(self) -> tuple[str, ...]:
         """For what a start is refused."""
         return (*self.refusals, *(step.sentence for step in self.steps if not is_for_start(step)))
