@@ -28,7 +28,11 @@ logger = get_logger(__name__)
 def execute(tx: Cursor, steps: Iterable[Step], config: PipelineConfig) -> None:
     """Do the steps, in this transaction. Raises ConfigError where rows came meanwhile that are against one."""
     steps = list(steps)
+    retyped = {step.table for step in steps if step.kind is Kind.CHANGE_TYPE}
+    views: list[str] | None = None
     for step in steps:
+        if views is None and retyped and step.kind not in {Kind.RENAME_TABLE, Kind.RENAME_COLUMN}:
+            views = _without_views(tx, retyped)
         _execute(tx, step, config)
         logger.info(f"[schema] {step.sentence}", extra={"table": step.table})
     added = {(step.table, step.column) for step in steps if step.kind is Kind.ADD_COLUMN}
@@ -36,6 +40,27 @@ def execute(tx: Cursor, steps: Iterable[Step], config: PipelineConfig) -> None:
         for binding in bindings_of(spec, config):
             if (binding.child.table, binding.column) in added:
                 bind_all(tx, binding)
+    for statement in views or ():
+        tx.execute(statement)
+
+
+def _without_views(tx: Cursor, tables: Iterable[str]) -> list[str]:
+    """Drop the views that read these tables: no column changes under them. Returns what brings them back.
+
+    Raises ConfigError where one is not this role's, or holds rows of its own.
+    """
+    tx.execute(query("changes", "readers"), {"tables": sorted(tables)})
+    found = tx.fetchall()
+    if others := [name for name, kind, is_own, *_ in found if kind != "v" or not is_own]:
+        raise ConfigError(
+            f"{', '.join(others)} read what is to change, and are materialized, or views of another role: drop "
+            "them, run this again, and make them anew"
+        )
+    back: list[str] = []
+    for name, _, _, definition, grants in found:
+        tx.execute(f"DROP VIEW {name}")
+        back[:0] = [f"CREATE VIEW {name} AS {definition}", *([grants] if grants else [])]
+    return back
 
 
 def _execute(tx: Cursor, step: Step, config: PipelineConfig) -> None:

@@ -38,20 +38,3 @@ ORDER BY 1, 2
 SELECT c.relname, CASE WHEN c.relkind = 'p' THEN -1 ELSE c.reltuples::bigint END
 FROM pg_class c
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
-
--- name: readers
--- Views that read a table, or views of it: dependants first. `definition` makes one anew.
-WITH RECURSIVE reading (oid, depth) AS (
-    SELECT r.ev_class, 1 FROM pg_depend d
-    JOIN pg_rewrite r ON r.oid = d.objid
-    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
-      AND d.refobjid = ANY (%(tables)s::regclass[]) AND r.ev_class <> d.refobjid
-    UNION
-    SELECT r.ev_class, reading.depth + 1 FROM reading
-    JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = reading.oid
-    JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass AND r.ev_class <> d.refobjid
-)
-SELECT v.oid::regclass::text, v.relkind::text, max(depth)
-FROM reading JOIN pg_class v ON v.oid = reading.oid
-GROUP BY v.oid, v.relkind
-ORDER BY 3 DESC, 1

@@ -30,3 +30,26 @@ SET LOCAL statement_timeout = 0
 
 -- name: lock
 LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE
+
+-- name: readers
+-- Views that read these tables, those that read other views first, with what makes them anew: no column changes under
+-- a view. `privileges` are the grants on it.
+WITH RECURSIVE reading (oid, depth) AS (
+    SELECT r.ev_class, 1 FROM pg_depend d
+    JOIN pg_rewrite r ON r.oid = d.objid
+    JOIN pg_class t ON t.oid = d.refobjid
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND r.ev_class <> d.refobjid
+      AND t.relname = ANY (%(tables)s) AND t.relnamespace = current_schema()::regnamespace
+    UNION
+    SELECT r.ev_class, reading.depth + 1 FROM reading
+    JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = reading.oid
+    JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass AND r.ev_class <> d.refobjid
+)
+SELECT v.oid::regclass::text, v.relkind::text, pg_has_role(v.relowner, 'USAGE'), pg_get_viewdef(v.oid),
+       coalesce((SELECT string_agg(format('GRANT %%s ON %%s TO %%s', a.privilege_type, v.oid::regclass,
+                                          CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(g.rolname) END), '; ')
+                 FROM aclexplode(v.relacl) AS a LEFT JOIN pg_roles g ON g.oid = a.grantee
+                 WHERE a.grantee <> v.relowner), '')
+FROM reading JOIN pg_class v ON v.oid = reading.oid
+GROUP BY v.oid, v.relkind, v.relowner, v.relacl
+ORDER BY max(depth) DESC, 1
