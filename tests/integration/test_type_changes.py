@@ -59,7 +59,7 @@ def test_every_type_becomes_every_other_value_for_value(warehouse: Warehouse, tm
         for n in range(8)
     ]
     assert small.load("thing", rows).quarantined == 0
-    before = [row[1:] for row in small.rows("SELECT * FROM dim_thing ORDER BY id")]
+    before = [row[1:-2] for row in small.rows("SELECT * FROM dim_thing ORDER BY id")]
     small.config = small.read(types_of(dict.fromkeys(sources, target)))
     todo = planned(small)
     assert todo.refusals == ()
@@ -71,7 +71,7 @@ def test_every_type_becomes_every_other_value_for_value(warehouse: Warehouse, tm
     lost = sum(
         a is not None and b is None
         for old, new in zip(before, kept, strict=True)
-        for a, b in zip(old, new[1:], strict=True)
+        for a, b in zip(old, new[1:-2], strict=True)
     )
     assert lost == sum(step.misfits.count for step in todo.steps if step.misfits is not None)
     todo = planned(small)
@@ -80,12 +80,12 @@ def test_every_type_becomes_every_other_value_for_value(warehouse: Warehouse, tm
     # What a fresh load makes of what the files said is there, wherever the value was not changed by its first type
     after = small.rows(f"SELECT {', '.join(f'{name}::text' for name in sources)} FROM dim_thing ORDER BY id")
     assert sum(value is not None for row in after for value in row) == sum(
-        value is not None for row in kept for value in row[1:]
+        value is not None for row in kept for value in row[1:-2]
     )
     small.rows("DROP TABLE dim_thing")
     fresh = Small(warehouse, tmp_path, types_of(dict.fromkeys(sources, target)))
     said = [
-        (row[0], *(None if value is None else rows[row[0]][at] for at, value in enumerate(row[1:], 1)))
+        (row[0], *(None if value is None else rows[row[0]][at] for at, value in enumerate(row[1:-2], 1)))
         for row in kept
     ]
     fresh.load("thing", said)
