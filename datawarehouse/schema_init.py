@@ -13,7 +13,7 @@ from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import ADVICE, current_role, require_rights
-from datawarehouse.schema import partitions
+from datawarehouse.schema import migrate, partitions
 from datawarehouse.schema.calendar import SATURDAY_AND_SUNDAY, grow_dates, set_weekend
 from datawarehouse.schema.changes import do_beside, execute
 from datawarehouse.schema.plan import Plan, plan
@@ -33,6 +33,10 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
     config = config or get_config()
     with warehouse.transaction() as tx:
         tx.execute(query("schema_init", "lock"))
+        migrate.require_known(tx)
+        migrations = migrate.pending(tx)
+        _require_right_to_migrate(tx, migrations)
+        migrate.run(tx, migrations)
         todo = plan(tx, config)
         refuse_differences(todo)
         if todo.others:
@@ -66,6 +70,7 @@ def bring_up(tx: Cursor, config: PipelineConfig) -> None:
     if tx.fetchone() == (False,):
         tx.execute(query("schema_init", "fill_times"))
     tx.execute(query("schema_init", "warehouse_id"))
+    migrate.record(tx)
     year = dt.datetime.now(dt.UTC).year
     weekend = config.calendar.weekend
     days = SATURDAY_AND_SUNDAY if weekend is None else tuple(day.iso for day in weekend)
@@ -80,6 +85,25 @@ def _make_indexes(warehouse: Warehouse, steps: Sequence[Step]) -> None:
         do_beside(warehouse, steps)
     except PipelineError as problem:
         logger.warning(f"[schema] an index is left for `python main.py apply`: {problem}")
+
+
+def require_rights_for(tx: Cursor, config: PipelineConfig, todo: Plan) -> None:
+    """Raises ConfigError when the role may not do what a start would do, or what loading needs."""
+    _require_right_to_migrate(tx, todo.migrations)
+    now = [step for step in todo.steps if not step.beside and step.kind is not Kind.MASK]
+    require_ddl_rights(tx, now)
+    if not (todo.migrations or now):  # what is new is the role's own
+        require_rights(tx, config)
+
+
+def _require_right_to_migrate(tx: Cursor, migrations: Sequence[object]) -> None:
+    """Raises ConfigError when the pipeline's own tables are to be changed and are another role's."""
+    tx.execute(query("rights", "owned"))
+    if migrations and migrate.OWN_TABLE not in {name for (name,) in tx}:
+        raise ConfigError(
+            "the pipeline's own tables are of an earlier version and are to be changed, and the database role "
+            f"{current_role(tx)} may not do that; {ADVICE}"
+        )
 
 
 def require_ddl_rights(tx: Cursor, steps: Sequence[Step]) -> None:

@@ -21,8 +21,9 @@ from datawarehouse.schema.steps import Cost, Misfits, Step
 from datawarehouse.schema_init import bring_up, require_ddl_rights
 from ingestion.start_checks import check_pii_key
 from validation.pii_handler import PiiHandler
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say
-from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command
+from workbench.session import checked_config, command
 from workbench.writing import Workplace, Yes, ask, workplace
 
 _MARKS = {Cost.SAFE: "safe  ", Cost.SLOW: "slow  ", Cost.LOSING: "losing"}

@@ -14,6 +14,7 @@ from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.db_errors import translated
 from datawarehouse.queries import query
+from datawarehouse.schema import migrate
 from datawarehouse.schema.ddl import quoted
 from datawarehouse.schema.plan import plan
 from datawarehouse.schema.steps import Kind, Step
@@ -96,16 +97,16 @@ def apply(
     """Do the `wanted` steps: in one transaction, which ends with `then`, but for those that are done beside loads.
 
     Locks are waited for in short spells, so that loads are held up for seconds at most; then it is tried again.
-    Raises ConfigError where the plan is another by now, or rows are against a step; then nothing has changed.
+    Of steps that somebody else has done meanwhile, none is repeated. Raises ConfigError where rows are against a
+    step; then nothing has changed.
     """
-    together = [step for step in wanted if not step.beside]
     for left in reversed(range(TRIES)):
         try:
             with warehouse.transaction(deadline_seconds=_A_DAY) as tx:
                 tx.execute(query("changes", "patience").format(seconds=LOCK_SECONDS))
                 tx.execute(query("schema_init", "lock"))
-                _insist_on_same(tx, config, wanted)
-                execute(tx, together, config)
+                migrate.run(tx, migrate.pending(tx))
+                execute(tx, [step for step in _still(tx, config, wanted) if not step.beside], config)
                 then(tx)
             break
         except WarehouseUnavailable as problem:
@@ -134,7 +135,7 @@ def do_beside(warehouse: Warehouse, steps: Iterable[Step]) -> None:
         logger.info(f"[schema] {step.sentence}", extra={"table": step.table})
 
 
-def _insist_on_same(tx: Cursor, config: PipelineConfig, wanted: Sequence[Step]) -> None:
-    now = {statement for step in plan(tx, config).steps for statement in step.sql}
-    if not all(statement in now for step in wanted for statement in step.sql):
-        raise ConfigError("the tables have changed since the plan was made; run the command again")
+def _still(tx: Cursor, config: PipelineConfig, wanted: Sequence[Step]) -> list[Step]:
+    """Those of the steps that the tables still need."""
+    now = {step.sql for step in plan(tx, config).steps}
+    return [step for step in wanted if step.sql in now]

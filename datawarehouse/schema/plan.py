@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
 from config.settings import PipelineConfig
-from datawarehouse.schema import partitions, user_triggers
+from datawarehouse.schema import migrate, partitions, user_triggers
 from datawarehouse.schema.catalog import Catalog
 from datawarehouse.schema.column_steps import column_steps, shown_columns
 from datawarehouse.schema.ddl import create_statements
@@ -29,12 +29,13 @@ _ORDER = {kind: number for number, kind in enumerate(Kind)}
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The steps; `refusals`: sentences, each on a difference that has no step; `others`: columns (`table.column`)
-    that only the tables have, and that are left alone.
+    that only the tables have, and that are left alone; `migrations`: of the pipeline's own tables, to run first.
     """
 
     steps: tuple[Step, ...] = ()
     refusals: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    migrations: tuple[str, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -70,6 +71,8 @@ def plan(tx: Cursor | None, config: PipelineConfig) -> Plan:
     metadata = build_metadata(config)
     if tx is None:
         return Plan(tuple(_creating(None, table, config) for table in metadata.sorted_tables))
+    if newer := migrate.too_new(tx):
+        return Plan(refusals=(newer,))
     catalog = Catalog(tx)
     if otherwise := tuple(partitions.differences(tx, config)):
         return Plan(refusals=otherwise)  # what differs beside these follows from them
@@ -95,7 +98,8 @@ class _Planner:
         real = {name: one.real for name, one in self._catalog.tables.items()}
         steps = [replace(step, now=real.get(step.table)) for step in steps]
         steps.sort(key=lambda step: _ORDER[step.kind])
-        return Plan(tuple(steps), tuple(refusals), tuple(self._others()))
+        migrations = tuple(one.name for one in migrate.pending(self._catalog.tx))
+        return Plan(tuple(steps), tuple(refusals), tuple(self._others()), migrations)
 
     def _rest(self) -> Iterator[Step | str]:
         there = self._catalog.tables
