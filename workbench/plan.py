@@ -63,7 +63,7 @@ def apply(
                 "mend these rows, or change the YAML"
             )
         if steps:
-            ask(f"Do these {len(steps)} steps?", yes=yes)
+            ask(f"Do these {len(steps)} steps?", yes=yes or safe)  # what is safe a start does unasked
             _apply(place, steps)
             say(f"✓ {len(steps)} steps are done. Start a service that runs now again: it has the former YAML.")
         left = len(todo.steps) - len(steps)
@@ -159,8 +159,11 @@ def _costs(step: Step) -> str:
 
 def _print_sql(todo: Plan) -> None:
     together = [step for step in todo.steps if not step.beside]
-    for step in together:
-        _print_step(step)
+    if together:
+        say("BEGIN;\n")
+        for step in together:
+            _print_step(step)
+        say("COMMIT;\n")
     for step in todo.steps:
         if step.beside:
             _print_step(step)
