@@ -92,7 +92,11 @@ _A_DAY = 24 * 3600.0
 
 
 def apply(
-    warehouse: Warehouse, config: PipelineConfig, wanted: Sequence[Step], then: Callable[[Cursor], None]
+    warehouse: Warehouse,
+    config: PipelineConfig,
+    wanted: Sequence[Step],
+    then: Callable[[Cursor], None],
+    tries: int = TRIES,
 ) -> None:
     """Do the `wanted` steps: in one transaction, which ends with `then`, but for those that are done beside loads.
 
@@ -100,7 +104,7 @@ def apply(
     Of steps that somebody else has done meanwhile, none is repeated. Raises ConfigError where rows are against a
     step; then nothing has changed.
     """
-    for left in reversed(range(TRIES)):
+    for left in reversed(range(tries)):
         try:
             with warehouse.transaction(deadline_seconds=_A_DAY) as tx:
                 tx.execute(query("changes", "patience").format(seconds=LOCK_SECONDS))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config.errors import ConfigError
+from config.errors import ConfigError, WarehouseUnavailable
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema.changes import apply
 from datawarehouse.schema.plan import Plan, plan
@@ -137,3 +140,81 @@ def test_keys_references_and_indexes_come_and_go(model: Model) -> None:
         model.apply()
     model.small.load("shop", [(7, "west")])
     model.apply()
+
+
+# ---------------------------------------------------------------- cut off, and beside loads
+
+MISHAP = """
+CREATE SCHEMA mishap;
+CREATE SEQUENCE mishap.step INCREMENT -1 MINVALUE -1000 MAXVALUE 1000;
+CREATE FUNCTION mishap.happens() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('mishap.step') = 0 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+END $$;
+CREATE EVENT TRIGGER mishap ON ddl_command_end EXECUTE FUNCTION mishap.happens();
+"""
+
+
+def test_an_apply_that_is_killed_at_any_step_is_done_or_not_begun_or_goes_on(model: Model) -> None:
+    small = model.small
+    model.change("shop", {"name": {"dtype": "str", "sql_type": "varchar(60)"}, "floor": "int"}, indexes=["name"])
+    wanted = changed(model.types, "sale", {"sum": {"dtype": "int", "sql_type": "bigint"}}, foreign_keys={})
+    types = changed(
+        wanted, "shop", {"name": {"dtype": "str", "was": "name", "stored_as": "title"}}, indexes=["name"]
+    )
+    small.config = small.read(types)
+    before = model.plan()
+    assert len(before.steps) >= 5
+    small.rows(MISHAP)
+    for step in range(1, 100):
+        small.rows(f"SELECT setval('mishap.step', {step}, false)")
+        at_start = model.plan()
+        try:
+            apply(small.warehouse, small.config, at_start.steps, lambda tx: bring_up(tx, small.config), tries=1)
+            break
+        except WarehouseUnavailable:
+            left = [one.kind for one in model.plan().steps]
+            assert left == [one.kind for one in at_start.steps] or set(left) <= {Kind.INDEX, Kind.DROP_INDEX}
+    assert step >= 5
+    small.rows("DROP EVENT TRIGGER mishap")
+    model.apply()
+    assert small.rows("SELECT id, title FROM dim_shop ORDER BY id") == [(1, "north"), (2, "south")]
+    assert small.rows("SELECT n, sum FROM fact_sale ORDER BY n") == [(1, 100), (2, 70000), (3, None)]
+
+
+def test_no_file_fails_while_apply_changes_its_table(model: Model) -> None:
+    """Loads by the former YAML go on, or wait; whoever waits goes on by the new one."""
+    small, done = model.small, threading.Event()
+    former, pauses, problems = small.config, [0.0], []
+
+    def load_steadily() -> None:
+        numbers = itertools.count(100)
+        while not done.is_set():
+            begun, n = time.monotonic(), next(numbers)
+            while True:
+                try:
+                    outcome = small.load("sale", f"n,shop,sum,at\n{n},1,1,\n")
+                    problems.extend([outcome.error] if outcome.inserted != 1 else [])
+                    break
+                except WarehouseUnavailable:
+                    time.sleep(0.05)
+            pauses.append(time.monotonic() - begun)
+
+    loads = threading.Thread(target=load_steadily)
+    loads.start()
+    try:
+        wanted = changed(model.types, "sale", {"sum": {"dtype": "int", "sql_type": "bigint"}}, indexes=["at"])
+        wanted["sale"]["columns"]["more"] = {"dtype": "int", "optional": True}
+        wanted["shop"]["columns"]["name"] = {"dtype": "str", "was": "name", "stored_as": "title"}
+        future = small.read(wanted)
+        with small.warehouse.transaction() as tx:
+            steps = plan(tx, future).steps
+        apply(small.warehouse, future, steps, lambda tx: bring_up(tx, future))
+        small.config = future
+    finally:
+        done.set()
+        loads.join()
+    assert problems == []
+    assert max(pauses) < 20
+    assert former is not future
+    assert model.plan().steps == ()
