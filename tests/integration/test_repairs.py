@@ -318,5 +318,8 @@ def test_a_role_that_does_not_own_the_tables_is_told_what_it_lacks(
     site.execute("CREATE ROLE visitor; GRANT SELECT ON ALL TABLES IN SCHEMA public TO visitor")
     monkeypatch.setenv("DATABASE_URL", f"{database.url}&options=-c%20role%3Dvisitor")
     said = site.run("quarantine", "discard", row, "--reason", "x", "--yes", expect=2)
-    words(said, ["needs the role that owns the tables, and visitor does not own pipeline_file_log, quarantine"])
+    words(
+        said,
+        ["needs the role that owns the tables, and visitor does not own pipeline_file_log, file_keys, quarantine"],
+    )
     site.execute("DROP OWNED BY visitor; DROP ROLE visitor")
