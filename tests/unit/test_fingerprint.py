@@ -83,6 +83,7 @@ def test_a_fingerprint_stays_when_the_code_changes(tmp_path: Path) -> None:
         (("columns", "rate"), {"dtype": "float", "rules": {"at_least": 1}}),
         (("columns", "day"), {"dtype": "str", "value": {"file": "name"}}),
         (("keep",), "latest"),
+        (("rows",), "snapshot"),
         (("table",), "dim_other"),
     ],
     ids=str,
