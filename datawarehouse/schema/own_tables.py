@@ -185,8 +185,8 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Index("quarantine_history_row", "quarantine_id"),
     )
-    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row. And the
-    # keys that a snapshot held, in a row of its own: what it lacks is gone, whenever it came (merge/goings.py).
+    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row. And,
+    # in a row of its own, the keys that a snapshot held: what it lacks is gone (merge/goings.py).
     sa.Table(
         "file_keys",
         metadata,
