@@ -88,7 +88,13 @@ STORIES: dict[str, tuple[Sequence[str], list[Told]]] = {
         [(5, 5, [f"D,1,,{T1}"]), (6, 6, [f"I,2,a,{T1}"])],
     ),
 }
-OF_KINDS = [(kind, story) for story, (kinds, _) in STORIES.items() for kind in kinds]
+# Not yet: a key that comes back, and is no newer than what was known of it before it went.
+NOT_YET = {"back by its own time", "back since its own time"}
+OF_KINDS = [
+    pytest.param(kind, story, marks=pytest.mark.xfail(strict=True) if story in NOT_YET else ())
+    for story, (kinds, _) in STORIES.items()
+    for kind in kinds
+]
 
 
 def _file(kind: str, hour: int, changed: int, rows: Sequence[str], blank: int = 0) -> File:
