@@ -69,12 +69,14 @@ def describe(config: PipelineConfig, todo: Plan | None, problems: list[str]) -> 
         for spec in config.files
     ]
     database = summary(todo) if todo is not None else None
+    migrations = database.pop("migrations") if database is not None else ()
     warnings = [warning for warning in (without_pii_key(config),) if warning]
     source = str(config.source)
     return {
         "source": source,
         "load_order": order,
         "database": database,
+        "migrations": migrations,
         "problems": problems,
         "warnings": warnings,
     }
@@ -99,8 +101,8 @@ def _show(found: dict[str, Any], todo: Plan | None) -> None:
     if database is None or todo is None:
         say("The database was not asked.")
         return
-    if database["migrations"]:
-        say(f"The next start upgrades the pipeline's own tables: {', '.join(database['migrations'])}")
+    if found["migrations"]:
+        say(f"The next start upgrades the pipeline's own tables: {', '.join(found['migrations'])}")
     for what, names in (("creates the tables", database["tables"]), ("adds the columns", database["columns"])):
         if names:
             say(f"The next start {what}: {', '.join(names)}")
@@ -115,5 +117,5 @@ def _show(found: dict[str, Any], todo: Plan | None) -> None:
         say("✗ A start is refused; `python main.py plan` shows what brings the tables to the YAML:")
         for difference in database["differences"]:
             say(f"  - {difference}")
-    elif not (database["migrations"] or todo.steps):
+    elif not (found["migrations"] or todo.steps):
         say("✓ The tables are as configured.")
