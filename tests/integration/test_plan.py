@@ -218,3 +218,40 @@ def test_no_file_fails_while_apply_changes_its_table(model: Model) -> None:
     assert max(pauses) < 20
     assert former is not future
     assert model.plan().steps == ()
+
+
+def test_views_that_read_a_column_are_made_anew_with_their_grants(model: Model) -> None:
+    small = model.small
+    small.rows(
+        "CREATE VIEW sums AS SELECT n, sum FROM fact_sale; CREATE VIEW most AS SELECT max(sum) FROM sums;"
+        "GRANT SELECT ON most TO PUBLIC"
+    )
+    model.change("sale", {"sum": {"dtype": "int", "sql_type": "bigint"}})
+    model.apply()
+    assert small.rows("SELECT * FROM most") == [(70000,)]
+    assert small.rows("SELECT has_table_privilege('pg_monitor', 'most', 'SELECT')") == [(True,)]
+    small.rows("DROP VIEW most; CREATE MATERIALIZED VIEW most AS SELECT max(sum) FROM sums")
+    model.change("sale", {"sum": {"dtype": "float", "sql_type": "numeric"}})
+    with pytest.raises(ConfigError, match="most read what is to change"):
+        model.apply()
+
+
+def test_a_history_follows_its_table(model: Model) -> None:
+    small = model.small
+    model.change("shop", keep="history")
+    assert kinds(model.apply()) == [("create table", "safe"), ("create table", "safe"), ("history", "safe")]
+    small.load("shop", [(1, "east")])
+    names = {"name": None, "title": {"dtype": "str", "was": "name", "sql_type": "varchar(60)"}}
+    model.change("shop", names, keep="history", table="dim_place", was="dim_shop")
+    model.apply()
+    small.load("shop", [(1, "west")])
+    assert small.rows("SELECT title FROM dim_place_history WHERE id = 1 ORDER BY valid_from") == [
+        ("north",),
+        ("east",),
+        ("west",),
+    ]
+    model.change(
+        "shop", {**names, "id": {"dtype": "int", "sql_type": "bigint"}}, keep="history", table="dim_place"
+    )
+    model.apply()
+    assert small.load("shop", [(1, "x"), (5_000_000_000, "y")]).quarantined == 0
