@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from config.after_load import AfterLoad
 from config.key import IfMissing
 from config.model import Feed, Keep, Model, Name
 from config.origins import SourceName
@@ -133,6 +134,7 @@ class ExpectedFile(Drift):
     contract: Contract | None = None
     read: ReadOptions = ReadOptions()
     partition_by: PartitionBy | None = None
+    after_load: AfterLoad = AfterLoad()
 
     @field_validator("missing_columns", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from config.after_load import AfterLoad
 from config.expected_file import Contract, Derivation, PartitionBy
 from config.key import ForeignKey, Key
 from config.model import Feed, Keep
@@ -33,6 +34,7 @@ class FileSpec:
     contract: Contract | None = None
     read: ReadOptions = field(default_factory=ReadOptions)
     partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
+    after_load: AfterLoad = field(default_factory=AfterLoad, repr=False)
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
     kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
     has_placeholders: bool = field(default=False, repr=False)  # other types may put them into the table

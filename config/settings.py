@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from config.after_load import AfterLoad
 from config.expected_file import ExpectedFile
 from config.file_spec import FileSpec
 from config.key import Key
@@ -76,6 +77,7 @@ class ReaderConfig(ReadOptions):
 
     chunk_rows: int = Field(25_000, ge=1)
     file_type_map: dict[str, str] = Field(default_factory=dict)  # default: the file's stem
+    after_load: AfterLoad = AfterLoad()
 
 
 class SchemaConfig(Model):

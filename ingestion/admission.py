@@ -11,6 +11,9 @@ from config.file_names import spec_for, why_unexpected
 from config.file_spec import FileSpec
 from config.jobs import Stamp
 from config.model import Feed
+from config.settings import PipelineConfig
+from ingestion.archived import archive_roots
+from ingestion.leaving import Leaving
 from ingestion.places.left_alone import is_ignored
 from ingestion.places.place import Found, Kind
 from ingestion.places.registry import path_of, place_of
@@ -28,8 +31,11 @@ class Finished(Protocol):
 class Admission:
     """Thread-safe. `report` is told of each path that is not admitted; again only for another kind or stamp."""
 
-    def __init__(self, specs: Iterable[FileSpec], tracker: Finished, report: Report) -> None:
-        self._specs = tuple(specs)
+    def __init__(self, config: PipelineConfig, tracker: Finished, report: Report, leaving: Leaving) -> None:
+        self._specs = config.files
+        self._archives = archive_roots(config)
+        self._leaving = leaving
+        self._puts_away = any(not spec.after_load.keeps_all for spec in config.files)
         self._tracker = tracker
         self._report = report
         self._lock = threading.Lock()  # guards _reported
@@ -46,8 +52,15 @@ class Admission:
         for found in entries:
             if found.kind is Kind.UNREADABLE:
                 self.report_once("unreadable", path_of(found.path), found.problem)
-            elif not self._tracker.is_current(found.path, *found.stamp) and not is_ignored(name := found.name):
+            elif not is_ignored(name := found.name) and not found.path.startswith(self._archives):
+                is_finished = self._tracker.is_current(found.path, *found.stamp)
+                if is_finished and not self._puts_away:
+                    continue
                 spec = spec_of(name) if spec_of else spec_for(self._specs, feed, name)
+                if is_finished:
+                    if spec is not None:
+                        self._leaving.add(path_of(found.path), spec)
+                    continue
                 folder = found.path.removesuffix(name) if feed is Feed.STREAM else ""
                 new.append(((folder, spec.level if spec else 0, name, found.path), found, spec))
         for _, found, spec in sorted(new, key=lambda item: item[0]):

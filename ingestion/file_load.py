@@ -26,12 +26,12 @@ from datawarehouse.continuation import NotCorrected
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine.loader import QuarantineText
+from ingestion.archived import content_of
 from ingestion.batch_load import BatchLoad, Books
 from ingestion.continuation import corrector_of, cut_records, replace_former
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import read_chunks
 from ingestion.places.open_file import OpenFile
-from ingestion.places.registry import opened
 from utils import metrics
 from utils.at_once import AtOnce
 from utils.logger import get_logger
@@ -112,7 +112,7 @@ class FileLoad:
     def _run(self, job: FileJob, *, only_tell: bool = False) -> FileOutcome:
         started = time.monotonic()
         try:
-            with opened(job.path) as file:
+            with content_of(job) as file:
                 job = job.as_of(file.stamp)
                 try:
                     try:

@@ -17,6 +17,7 @@ from config.jobs import FileJob, Stamp, Tries
 from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.admission import Admission, Finished, Report
+from ingestion.leaving import Leaving
 from ingestion.load_order import LoadOrder
 from ingestion.places.place import Found
 from ingestion.places.registry import input_folder, place_of
@@ -54,7 +55,8 @@ class Inbox:
         self._specs = config.files
         self._settle_seconds = config.watcher.settle_seconds
         self._tracker = tracker
-        self._admission = Admission(config.files, tracker, report)
+        self.leaving = Leaving()
+        self._admission = Admission(config, tracker, report, self.leaving)
         self._clock = clock
         self._changed = threading.Condition()  # guards all that follows
         self._ready: deque[FileJob] = deque()
@@ -154,6 +156,7 @@ class Inbox:
             if news and stamp and not self._tracker.is_current(str(job.path), *stamp):
                 self._take(job.path, news.spec, stamp, closed=news.closed and news.stamp == stamp)
             self._changed.notify_all()
+        self.leaving.add(job.path, job.spec)
 
     def retry_later(self, job: FileJob) -> None:
         """The file changed while it was read: look at it again, and wait for it to settle."""

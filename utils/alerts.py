@@ -40,6 +40,8 @@ class AlertKind(StrEnum):
     CLUSTER_EMPTY = "Cluster without workers"
     WORKERS_DIE = "Workers die"
     WORKER_UNFIT = "Worker unfit"
+    NOT_PUT_AWAY = "Files not put away"
+    PUT_AWAY_AGAIN = "Files put away again"
     LATE = "Late file"
     LATE_OVER = "Late file has come"
     SILENT = "Silent feed"
@@ -59,6 +61,7 @@ ENDS: dict[str, str] = {
     AlertKind.DATABASE_UNFIT: AlertKind.DATABASE_FIT,
     AlertKind.FOLDERS_AWAY: AlertKind.FOLDERS_BACK,
     AlertKind.CLUSTER_AWAY: AlertKind.CLUSTER_BACK,
+    AlertKind.NOT_PUT_AWAY: AlertKind.PUT_AWAY_AGAIN,
 }
 # The command that shows more; `{type}` is the logical name of the files.
 _OF_FILES = "python main.py files --type {type}"
