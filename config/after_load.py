@@ -38,8 +38,8 @@ class Fate:
     @property
     def root(self) -> str:
         """The part of the folder that is the same for all files."""
-        plain = self.folder.partition("{")[0]
-        return plain.rpartition("/")[0] if "{" in self.folder else plain.rstrip("/")
+        plain, brace, _ = self.folder.partition("{")
+        return (plain.rpartition("/")[0] if brace else plain.rstrip("/")) or plain[:1]
 
     def folder_of(self, type_name: str, as_of: dt.datetime, file_id: int) -> str:
         """The folder for one file; `as_of` in UTC."""
@@ -87,13 +87,13 @@ class AfterLoad(Model):
     @property
     def keeps_all(self) -> bool:
         """Does every file stay where it is?"""
-        return self.loaded.how is How.KEEP and self.failed.how is How.KEEP
+        return not self.fates
 
     @property
-    def archives(self) -> dict[str, Fate]:
-        """The fates that move files, by their key."""
-        fates = {"loaded": self.loaded, "failed": self.failed}
-        return {key: fate for key, fate in fates.items() if fate.how is How.MOVE}
+    def fates(self) -> dict[str, Fate]:
+        """What becomes of files that don't stay, by the key that says it."""
+        both = {"loaded": self.loaded, "failed": self.failed}
+        return {key: fate for key, fate in both.items() if fate.how is not How.KEEP}
 
     def over(self, defaults: AfterLoad) -> AfterLoad:
         """These where they were given, else `defaults`."""

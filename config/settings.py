@@ -104,6 +104,7 @@ class RetentionConfig(Model):
     logs_days: int | None = Field(90, ge=1)
     tracker_days: int | None = Field(90, ge=1)  # of files that are gone from their folders
     quarantine_days: int | None = Field(None, ge=1)
+    archive_days: int | None = Field(None, ge=1)  # of files that after_load has moved
 
 
 class ExecutionConfig(Model):

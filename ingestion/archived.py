@@ -77,11 +77,16 @@ def where_it_lies(file: Mapping[str, Any]) -> Path:
     if not file["lies_at"]:
         return found
     archived = path_of(file["lies_at"])
+    return archived if is_there(archived) else found  # where it was about to be moved from
+
+
+def is_there(path: Path) -> bool:
+    """Is anything there, as far as its place can tell now?"""
     try:
-        place_of(archived).stat(archived)
-    except (OSError, ValueError):  # it was about to be moved
-        return found
-    return archived
+        place_of(path).stat(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def was_deleted(file: Mapping[str, Any]) -> dt.datetime | None:
@@ -91,6 +96,6 @@ def was_deleted(file: Mapping[str, Any]) -> dt.datetime | None:
 
 def archive_roots(config: PipelineConfig) -> tuple[str, ...]:
     """The folders beneath which files are put away, each as paths in it begin, with a slash."""
-    fates = [fate for spec in config.files for fate in spec.after_load.archives.values()]
-    folders = {named_folder(config, fate.root) for fate in fates}
+    fates = [fate for spec in config.files for fate in spec.after_load.fates.values()]
+    folders = {named_folder(config, fate.root) for fate in fates if fate.folder}
     return tuple(sorted({f"{place_of(folder).real(folder)}/" for folder in folders}))

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
-
 from config.after_load import Fate, How
 from config.errors import FileChanged, FileRejected, PipelineError
 from config.file_names import storable
 from config.file_spec import FileSpec
 from config.jobs import Content, Stamp, Status
+from datawarehouse import reports
 from datawarehouse.queries import query
 from ingestion.archived import PACKING, content_at, packed, packs
 from ingestion.places.open_file import COPY_BYTES
@@ -106,9 +105,10 @@ class PutAway:
         target, is_there = self._target(path, content, spec, fate, row)
         self._note(row, spec, str(target))
         try:
-            if not is_there:
+            if is_there:
+                place_of(path).remove(path, stamp)
+            else:
                 self._bring(path, target, stamp, content)
-            place_of(path).remove(path, stamp)
         except FileNotFoundError:  # another process was first, and may have put it elsewhere
             self._note(row, spec, row["lies_at"] or str(target))
             return
@@ -142,7 +142,7 @@ class PutAway:
 
     @staticmethod
     def _bring(path: Path, target: Path, stamp: Stamp, content: Content) -> None:
-        """Let the file lie at `target`, whole. It may lie at `path` still."""
+        """Let the file lie at `target`, whole, and then at `path` no more."""
         here, there = place_of(path), place_of(target)
         is_packed = packs(path.name) and target.name.endswith(PACKING)
         if here is there and not is_packed:
@@ -164,15 +164,14 @@ class PutAway:
                 raise FileChanged(f"{path.name} changed while it was copied")
 
         there.put(target, packed(parts()) if is_packed else parts(), stamp)
+        here.remove(path, stamp)
 
     # ---------------------------------------------------------------- the file log
 
     def _row_of(self, path: Path, spec: FileSpec, content: Content) -> Row | None:
         wanted = {"logical_name": spec.name, "md5": content.md5, "size": content.size, "path": storable(str(path))}
         with self._warehouse.transaction() as tx:
-            tx.execute(query("put_away", "of_content"), wanted)
-            found = tx.fetchone()
-            return dict(zip(_columns(tx), found, strict=True)) if found else None
+            return next(iter(reports.rows_of(tx, "put_away", "of_content", **wanted)), None)
 
     def _note(self, row: Row, spec: FileSpec, lies_at: str | None) -> None:
         names = [spec.name, *(child.name for child in spec.children)]
@@ -231,7 +230,3 @@ def _in_words(problem: Exception) -> str:
         where = problem.filename2 or problem.filename
         return ": ".join(str(part) for part in (where, problem.strerror) if part) or type(problem).__name__
     return str(problem)
-
-
-def _columns(tx: Cursor) -> list[str]:
-    return [column.name for column in tx.description or ()]

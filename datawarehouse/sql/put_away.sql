@@ -13,3 +13,13 @@ LIMIT 1
 -- With it the types whose rows are in arrays of its records. `lies_at` is null where it was deleted.
 UPDATE pipeline_file_log SET lies_at = %(lies_at)s, put_away_at = now()
 WHERE file_path = %(path)s AND file_hash = %(md5)s AND file_size = %(size)s AND logical_name = ANY (%(names)s)
+
+-- name: moved_before
+SELECT DISTINCT lies_at, file_name, file_size FROM pipeline_file_log
+WHERE lies_at IS NOT NULL AND put_away_at < %(before)s
+
+-- name: removed
+UPDATE pipeline_file_log SET lies_at = NULL WHERE lies_at = %(lies_at)s
+
+-- name: moved
+SELECT file_id, file_name, file_path, lies_at FROM pipeline_file_log WHERE lies_at IS NOT NULL ORDER BY file_id
