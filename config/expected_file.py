@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from config.after_load import AfterLoad
+from config.complete_when import CompleteWhen
 from config.key import IfMissing
 from config.model import Feed, Keep, Model, Name
 from config.origins import SourceName
@@ -135,6 +136,7 @@ class ExpectedFile(Drift):
     read: ReadOptions = ReadOptions()
     partition_by: PartitionBy | None = None
     after_load: AfterLoad = AfterLoad()
+    complete_when: CompleteWhen | None = None
 
     @field_validator("missing_columns", mode="before")
     @classmethod

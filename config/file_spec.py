@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from config.after_load import AfterLoad
+from config.complete_when import CompleteWhen
 from config.expected_file import Contract, Derivation, PartitionBy
 from config.key import ForeignKey, Key
 from config.model import Feed, Keep
@@ -34,6 +35,7 @@ class FileSpec:
     contract: Contract | None = None
     read: ReadOptions = field(default_factory=ReadOptions)
     partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
+    complete_when: CompleteWhen | None = field(default=None, repr=False)
     after_load: AfterLoad = field(default_factory=AfterLoad, repr=False)
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
     kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
@@ -167,6 +169,8 @@ class FileSpec:
         text = repr(self)
         if self.schema.within or self.children:
             text += f" {self.schema.within!r} {[child.fingerprint for child in self.children]}"
+        if self.complete_when:
+            text += f" {self.complete_when!r}"
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -113,6 +113,7 @@ def _spec(
             contract=entry.contract,
             read=read,
             partition_by=entry.partition_by,
+            complete_when=entry.complete_when,
             after_load=entry.after_load.over(reader.after_load),
             kind=entry.kind,
         )

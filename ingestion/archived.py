@@ -32,6 +32,11 @@ def was_packed(name: str, archived: Path) -> bool:
     return packs(name) and archived.name.endswith(PACKING)
 
 
+def name_in_archive(name: str, archived: Path) -> str:
+    """What the file of this name is called where it lies, unpacked."""
+    return archived.name.removesuffix(PACKING) if was_packed(name, archived) else archived.name
+
+
 def packed(parts: Iterator[bytes]) -> Iterator[bytes]:
     """The parts, as gzip has them; the same bytes for the same parts."""
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)

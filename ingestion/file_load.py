@@ -31,6 +31,7 @@ from ingestion.batch_load import BatchLoad, Books
 from ingestion.continuation import corrector_of, cut_records, replace_former
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import read_chunks
+from ingestion.manifest import expected
 from ingestion.places.open_file import OpenFile
 from utils import metrics
 from utils.at_once import AtOnce
@@ -150,9 +151,13 @@ class FileLoad:
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return claim.earlier
+            if (said := expected(job)) is not None:
+                said.verify_content(job.md5)
             children = self._claim_children(tx, job)
             load = _Load(tx, file, aside, started, only_tell, roads=[])
             outcome = self._load_rows(load, job, claim.file_id, batches)
+            if said is not None:
+                said.verify(outcome.total)
             outcomes = [self._load_children(load, child, file_id) for child, file_id in children]
             for road in load.roads:
                 road.finish()

@@ -298,6 +298,8 @@ class Pipeline:
         logger.warning(f"[watcher] {name}: {message}", extra={"path": str(path), "kind": kind})
         if kind == "open":
             send_alert(AlertKind.FILE_OPEN, message, place=name, reason=message)
+        elif kind == "incomplete":
+            send_alert(AlertKind.FILE_INCOMPLETE, message, place=name, reason=message)
         elif kind != "unexpected":
             send_alert(AlertKind.FILE_REFUSED, message, place=name, reason=message)
 

@@ -8,6 +8,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from config.file_spec import FileSpec
 from config.jobs import Content, Stamp, Status
 from datawarehouse import reports
 from datawarehouse.queries import query
-from ingestion.archived import PACKING, content_at, packed, packs
+from ingestion.archived import PACKING, content_at, name_in_archive, packed, packs, was_packed
 from ingestion.places.open_file import COPY_BYTES
 from ingestion.places.place import Kind
 from ingestion.places.registry import named_folder, path_of, place_of
@@ -97,6 +98,7 @@ class PutAway:
             if row["file_path"] == storable(str(path)):
                 self._note(row, spec, row["lies_at"])
             place.remove(path, found.stamp)
+            self._take_along(path, spec, None)
             logger.info(f"[after_load] {self._config.shown(path)} deleted", extra={"path": str(path)})
         else:
             self._move(path, found.stamp, content, spec, fate, row)
@@ -108,11 +110,28 @@ class PutAway:
             if is_there:
                 place_of(path).remove(path, stamp)
             else:
-                self._bring(path, target, stamp, content)
+                self._bring(path, target, stamp, content.md5, pack=was_packed(path.name, target))
         except FileNotFoundError:  # another process was first, and may have put it elsewhere
             self._note(row, spec, row["lies_at"] or str(target))
             return
+        self._take_along(path, spec, target)
         logger.info(f"[after_load] {self._config.shown(path)} → {target}", extra={"path": str(path)})
+
+    def _take_along(self, path: Path, spec: FileSpec, target: Path | None) -> None:
+        """The file's own marker or manifest goes where it went."""
+        if spec.complete_when is None or not spec.complete_when.is_of_one:
+            return
+        marker = path.with_name(spec.complete_when.beside(path.name))
+        place = place_of(marker)
+        try:
+            stamp = place.stat(marker).stamp
+            if target is not None:
+                beside = spec.complete_when.beside(name_in_archive(path.name, target))
+                with suppress(FileExistsError):
+                    self._bring(marker, target.with_name(beside), stamp)
+            place.remove(marker, stamp)
+        except FileNotFoundError:
+            return
 
     def _target(self, path: Path, content: Content, spec: FileSpec, fate: Fate, row: Row) -> tuple[Path, bool]:
         """Where the file is to lie, and whether it does already: one content lies in the archive once."""
@@ -141,11 +160,10 @@ class PutAway:
             return False
 
     @staticmethod
-    def _bring(path: Path, target: Path, stamp: Stamp, content: Content) -> None:
-        """Let the file lie at `target`, whole, and then at `path` no more."""
+    def _bring(path: Path, target: Path, stamp: Stamp, md5: str = "", *, pack: bool = False) -> None:
+        """Let the file lie at `target`, whole, and then at `path` no more; `md5` is what it has to have."""
         here, there = place_of(path), place_of(target)
-        is_packed = packs(path.name) and target.name.endswith(PACKING)
-        if here is there and not is_packed:
+        if here is there and not pack:
             try:
                 here.move(path, target, stamp)
             except OSError as error:
@@ -160,10 +178,10 @@ class PutAway:
                 while part := stream.read(COPY_BYTES):
                     digest.update(part)
                     yield part
-            if digest.hexdigest() != content.md5:
+            if md5 and digest.hexdigest() != md5:
                 raise FileChanged(f"{path.name} changed while it was copied")
 
-        there.put(target, packed(parts()) if is_packed else parts(), stamp)
+        there.put(target, packed(parts()) if pack else parts(), stamp)
         here.remove(path, stamp)
 
     # ---------------------------------------------------------------- the file log

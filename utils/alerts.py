@@ -20,6 +20,7 @@ class AlertKind(StrEnum):
     FILE_FAILED = "File failed"
     FILE_REFUSED = "File refused"
     FILE_OPEN = "File open for long"
+    FILE_INCOMPLETE = "File incomplete for hours"
     FILE_CONTINUED = "File continued"
     COLUMNS_DIFFER = "Columns differ"
     NOTHING_LOADED = "Nothing loaded"

@@ -1,4 +1,4 @@
-"""Killed between the COMMIT and the moment when a file lies where it belongs, it is lost nowhere and loaded once."""
+"""Killed between the COMMIT and the archive, no file is lost, and none is loaded twice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance import samples
-from tests.acceptance.daemon import Product
+from tests.acceptance.daemon import Product, wait_until
 from tests.acceptance.faults import crash_driver, kills
 from tests.acceptance.faults.scenario import Bench, Tally
 
@@ -68,3 +68,23 @@ def assert_found(product: Product, fate: str) -> None:
         assert file["lies_at"] is None or Path(file["lies_at"]).exists()
     assert product.value("SELECT count(*) FROM fact_order") == 3 * len(files)
     assert product.run("verify").returncode == 0
+
+
+def test_of_two_services_on_one_folder_each_file_is_moved_once(bench: Bench) -> None:
+    product = bench.clone(reader={"after_load": FATES["move"]})
+    product.once(expect=0)
+    archived = contents(product.home / "archive")
+    daemons = [product.start().wait_for_banner() for _ in range(2)]
+    try:
+        for number in range(12):
+            product.stream(f"{number:02}", "orders.json", orders(number))
+            archived.append(samples.json_text(orders(number)))
+        wait_until(lambda: contents(product.home / "archive") == sorted(archived), "all are in the archive")
+        assert [daemon.stop() for daemon in daemons] == [0, 0]
+    finally:
+        for daemon in daemons:
+            daemon.kill()
+    assert contents(product.home / "data/input/stream") == []
+    assert product.value("SELECT count(*) FROM pipeline_file_log WHERE logical_name = 'orders'") == 12
+    lying = product.rows("SELECT lies_at FROM pipeline_file_log WHERE logical_name = 'orders'")
+    assert len({row["lies_at"] for row in lying if Path(row["lies_at"]).exists()}) == 12
