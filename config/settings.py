@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from config.after_load import AfterLoad
 from config.expected_file import ExpectedFile
 from config.file_spec import FileSpec
 from config.key import Key
-from config.model import Model, Name, as_list
-from config.read_options import ReadOptions
+from config.model import Model, Name, Weekday, as_list
+from config.read_options import ReadOptions, zone
 from config.schema import Column
 
 
@@ -50,6 +49,9 @@ class MasterConfig(Model):
 class BatchConfig(Model):
     dir: str = "data/input/batch"
     trigger_hour: int = Field(0, ge=0, le=23)
+    timezone: Annotated[str, AfterValidator(zone)] = (
+        "UTC"  # of trigger_hour, of the folders' days, and of contracts
+    )
     catch_up_days: int = Field(7, ge=0)
     expected_files: dict[str, ExpectedFile] = Field(default_factory=dict)
 
@@ -116,23 +118,6 @@ class ExecutionConfig(Model):
     engine: Literal["local", "dask"] = "local"
     workers: int = Field(1, ge=1)
     scheduler: str | None = None
-
-
-class Weekday(StrEnum):
-    """The days of dim_date, from ISO's first on."""
-
-    MON = "mon"
-    TUE = "tue"
-    WED = "wed"
-    THU = "thu"
-    FRI = "fri"
-    SAT = "sat"
-    SUN = "sun"
-
-    @property
-    def iso(self) -> int:
-        """1 for Monday to 7 for Sunday."""
-        return list(Weekday).index(self) + 1
 
 
 class CalendarConfig(Model):

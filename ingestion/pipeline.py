@@ -198,6 +198,7 @@ class Pipeline:
     # ----------------------------------------------------------------
 
     def _seed_master(self) -> None:
+        self._put_away.begin()
         self._scan(seed_master)
         self.runner.drain()
 

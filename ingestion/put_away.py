@@ -22,7 +22,7 @@ from datawarehouse.queries import query
 from ingestion.archived import PACKING, content_at, name_in_archive, packed, packs, was_packed
 from ingestion.places.open_file import COPY_BYTES
 from ingestion.places.place import Kind
-from ingestion.places.registry import named_folder, path_of, place_of
+from ingestion.places.registry import input_folder, named_folder, path_of, place_of
 from ingestion.service import Service
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
@@ -50,6 +50,15 @@ class PutAway:
         self._lock = threading.Lock()  # guards _put_off
         self._put_off: dict[Path, FileSpec] = {}
         self._told: dict[str, str] = {}  # why files of a type can't be put away, by its name
+
+    def begin(self) -> None:
+        """At a start: make good what a kill left."""
+        if all(spec.after_load.keeps_all for spec in self._config.files):
+            return
+        watcher = self._config.watcher
+        for named in (watcher.master.dir, watcher.batch.dir, watcher.stream.dir):
+            folder = input_folder(self._config, named)
+            place_of(folder).mend(folder)
 
     def turn(self) -> None:
         """Put away all that is finished. What can't be is told once a type, and tried again by `again`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from config.file_names import spec_for
 from config.model import Feed
@@ -48,10 +49,11 @@ def _all_below(config: PipelineConfig, root: Path) -> Iterator[Found]:
 
 
 def _is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:
-    """Today (`now` is in UTC) from `trigger_hour` on, and the `catch_up_days` before."""
-    if day == now.date():
-        return now.hour >= batch.trigger_hour
-    return dt.timedelta(0) < now.date() - day <= dt.timedelta(days=batch.catch_up_days)
+    """Today from `trigger_hour` on, and the `catch_up_days` before; `now` in any time zone."""
+    here = now.astimezone(ZoneInfo(batch.timezone))
+    if day == here.date():
+        return here.hour >= batch.trigger_hour
+    return dt.timedelta(0) < here.date() - day <= dt.timedelta(days=batch.catch_up_days)
 
 
 def scan_batch(config: PipelineConfig, inbox: Inbox, now: dt.datetime) -> None:

@@ -86,6 +86,10 @@ class Folder(Place):
         """Under a hidden name, so that what comes in its place meanwhile stays."""
         folder_files.remove(path, stamp)
 
+    def mend(self, folder: Path) -> None:
+        """Give files their names back."""
+        folder_files.give_back_all(folder)
+
     def scanner(self, folder: Path, recent_days: int) -> FolderScanner:  # noqa: ARG002  (all folders are asked)
         """One that knows by a folder's own time whether anything came into it."""
         return FolderScanner(folder)

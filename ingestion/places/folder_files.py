@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 from config.errors import FileChanged
 from config.jobs import Stamp
@@ -17,6 +16,7 @@ from ingestion.places.open_writers import stamp_of
 # File systems on which no file has two names.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 LONGEST_NAME = 240  # bytes, beside what a hidden name adds
+LEAVING = ".leaving.part"  # the end of a name that a file has while it is removed
 
 
 def give_second_name(path: Path, target: Path) -> None:
@@ -49,7 +49,7 @@ def remove(path: Path, stamp: Stamp) -> None:
 
     It is renamed first and looked at then: between a look and the removal its sender may send another.
     """
-    aside = path.with_name(f".{uuid4().hex}.part")
+    aside = path.with_name(f".{path.name}{LEAVING}")
     try:
         path.rename(aside)
     except FileNotFoundError:
@@ -57,7 +57,16 @@ def remove(path: Path, stamp: Stamp) -> None:
     if not is_still(aside, stamp):
         give_back(aside, path)
         raise FileChanged(f"{path.name} changed before it was removed")
-    aside.unlink()
+    aside.unlink(missing_ok=True)
+
+
+def give_back_all(folder: Path) -> None:
+    """Rename what kills left in the middle of `remove`, at any depth: it is removed once more then."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(LEAVING):
+                with suppress(OSError):
+                    give_back(Path(root, name), Path(root, name[1:].removesuffix(LEAVING)))
 
 
 def write(target: Path, parts: Iterable[bytes], mtime_ns: int) -> None:

@@ -131,6 +131,9 @@ class Place(ABC):
         """Remove the file of `stamp`, if it is there. Raises FileChanged when it is another one, OSError."""
         raise OSError(errno.EROFS, "nothing can be removed there", str(path))
 
+    def mend(self, folder: Path) -> None:  # noqa: B027  (in most places a removal is one step)
+        """Make good what kills left in the middle of `remove`, below `folder`."""
+
     # ------------------------------------------------------------ folders
 
     def unusable(self, folder: Path) -> str | None:

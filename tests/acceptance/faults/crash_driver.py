@@ -76,12 +76,10 @@ SEAMS: dict[str, Seam] = {
 NOTED = r"UPDATE pipeline_file_log SET lies_at"
 # What follows the load of files that are put away; not a part of each round, for most keep theirs.
 SEAMS_OF_FATES: dict[str, Seam] = {
-    "before it is written down where a file is to lie": Seam("sql", NOTED),
     "before that is committed": Seam("commit", NOTED),
     "after that is committed": Seam("commit", NOTED, "after"),
     "before the archive is written": Seam("audit", r"^open .*/archive/.*\.part writing"),
     "before a file has its name in the archive": Seam("audit", r"^os.link .*/archive/"),
-    "before the original is renamed": Seam("audit", r"^os.rename .*/data/input/"),
     "before the original is removed": Seam("audit", r"^os.remove .*/data/input/.*\.part"),
 }
 
