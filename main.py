@@ -6,40 +6,31 @@ from __future__ import annotations
 import datetime as dt
 import faulthandler
 import math
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from types import FrameType
-from typing import Annotated
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from config.errors import PipelineError
-from config.jobs import Status
-from config.settings import PipelineConfig
-from ingestion.file_report import Summary
-from ingestion.pipeline import Pipeline
-from utils import logger
-from workbench import (
-    check,
-    config_check,
-    drift,
-    explain,
-    files,
-    infer,
-    quarantine,
-    repairs,
-    sql_shell,
-    status,
-    verify,
-)
-from workbench.session import EXIT_CANNOT, EXIT_FOUND, EXIT_OK, checked_config
+from utils.signals import Asked
+from workbench.commands import COMMANDS, Commands
+from workbench.exit_codes import EXIT_CANNOT, EXIT_FOUND, EXIT_OK
+
+if TYPE_CHECKING:  # what does the work is imported when there is some: help does without
+    from config.settings import PipelineConfig
+    from ingestion.file_report import Summary
+    from ingestion.pipeline import Pipeline
 
 app = typer.Typer(
-    add_completion=True, no_args_is_help=False, help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False
+    cls=Commands,
+    add_completion=True,
+    no_args_is_help=False,
+    help=__doc__,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -47,7 +38,7 @@ app = typer.Typer(
 def service(context: typer.Context) -> None:
     """Watch the input folders and load what arrives, until Ctrl-C or SIGTERM."""
     if context.invoked_subcommand is None:
-        raise typer.Exit(_run(_watch, "👋 Pipeline stopped. Goodbye!", beside=_served))
+        raise typer.Exit(_run(_watch, "👋 Pipeline stopped. Goodbye!", beside=_served, reloads=True))
 
 
 Wait = Annotated[
@@ -77,22 +68,8 @@ def backfill(
     raise typer.Exit(_run(work, "Done.", patience=wait))
 
 
-# The operator's commands: a module of workbench each.
-app.command()(check.check)
-app.add_typer(config_check.app, name="config")
-app.command()(infer.infer)
-app.command()(status.status)
-app.add_typer(files.app, name="files")
-app.command()(explain.explain)
-app.command()(verify.verify)
-app.command()(sql_shell.sql)
-app.command(context_settings=sql_shell.PSQL_CONTEXT)(sql_shell.psql)
-app.add_typer(quarantine.app, name="quarantine")
-app.command()(drift.drift)
-app.command()(drift.adopt)
-app.command()(repairs.undo)
-app.command()(repairs.reprocess)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(repairs.erase)
+for name, later in COMMANDS.items():
+    app.command(name, help=later.summary)(later.stand_in)
 
 
 def _watch(pipeline: Pipeline) -> int:
@@ -105,12 +82,16 @@ def _turn(pipeline: Pipeline) -> int:
 
 
 def _verdict(summary: Summary) -> int:
+    from config.jobs import Status
+
     _say(summary)
     return EXIT_FOUND if summary.files[Status.FAILED] else EXIT_OK
 
 
 def _say(summary: Summary) -> None:
-    log.info("[main] summary", extra={"screen": summary.text()})
+    from utils import logger
+
+    logger.get_logger("main").info("[main] summary", extra={"screen": summary.text()})
 
 
 @contextmanager
@@ -131,27 +112,46 @@ def _run(
     *,
     beside: Callable[[PipelineConfig, Pipeline], AbstractContextManager[None]] | None = None,
     patience: float = math.inf,
+    reloads: bool = False,
 ) -> int:
     """Read the configuration, run `work` within a pipeline, say how it went; returns the exit code.
 
-    `beside` is a context around the pipeline; `patience` is its own.
+    `beside` is a context around the pipeline; `patience` is its own. With `reloads` a SIGHUP has another pipeline
+    follow, with the configuration as it is then.
     """
-    stop = threading.Event()
-    _stop_on_signals(stop)
+    asked = Asked()
+    asked.listen(reloads=reloads)
+    from config.errors import ConfigError, PipelineError
+    from ingestion.reload import Reload
+    from utils import logger
+    from workbench.session import checked_config
+
+    log = logger.get_logger("main")
     try:
         config = checked_config()
         logger.setup(config.path(config.logging.dir), config.logging.level)
     except PipelineError as problem:
         typer.echo(str(problem), err=True)
         return EXIT_CANNOT
+    former: PipelineConfig | None = None
     try:
-        pipeline = Pipeline(config, stop, patience)
-        with ExitStack() as around:
-            if beside:
-                around.enter_context(beside(config, pipeline))
-            with pipeline:
-                code = work(pipeline)
-                around.close()  # before the database, which it reads
+        while True:
+            reload = Reload(asked.reload, asked.stop, checked_config)
+            watching = reload.watching() if reloads else nullcontext()
+            try:
+                code = _within_pipeline(config, asked.stop, patience, work, watching, beside)
+            except ConfigError as problem:
+                if former is None:
+                    raise
+                log.error(f"[main] the service goes on as it was before the reload: {problem}")
+                reload.config, former = former, None
+            else:
+                former = config
+            if reload.config is None or asked.is_over:
+                break
+            config = reload.config
+            asked.begin_anew()
+            logger.setup(config.path(config.logging.dir), config.logging.level)
         log.info("[main] stopped", extra={"screen": farewell})
     except PipelineError as problem:
         log.error(f"[main] {problem}")
@@ -161,23 +161,26 @@ def _run(
     return code
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
-    """The first SIGINT or SIGTERM sets `stop`, a second one ends the process; nothing is lost either way."""
+def _within_pipeline(
+    config: PipelineConfig,
+    stop: threading.Event,
+    patience: float,
+    work: Callable[[Pipeline], int],
+    watching: AbstractContextManager[None],
+    beside: Callable[[PipelineConfig, Pipeline], AbstractContextManager[None]] | None,
+) -> int:
+    """What `work` returns."""
+    from ingestion.pipeline import Pipeline
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-        name = "Ctrl+C" if number == signal.SIGINT else signal.Signals(number).name
-        text = f"\n🛑 Stop signal received ({name}); finishing the file in hand...\n"
-        with suppress(OSError, ValueError):  # nobody may be reading
-            os.write(sys.stdout.fileno(), text.encode())
+    pipeline = Pipeline(config, stop, patience)
+    with ExitStack() as around:
+        if beside:
+            around.enter_context(beside(config, pipeline))
+        with pipeline, watching:
+            code = work(pipeline)
+            around.close()  # before the database, which it reads
+    return code
 
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
-
-
-log = logger.get_logger("main")
 
 if __name__ == "__main__":
     if sys.stderr is not None:  # prints what each thread is at, for when it seems to hang

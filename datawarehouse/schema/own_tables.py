@@ -1,17 +1,19 @@
-"""The pipeline's own tables as SQLAlchemy metadata, and the calendar's."""
+"""The pipeline's own tables as SQLAlchemy metadata, and the calendar's.
+
+A start adds the columns, CHECKs, unique keys and indexes that a table of an earlier version has not. A CHECK that
+changes gets a new name, and a file in `migrations/` drops the old one: PostgreSQL writes its text in a way of its
+own, which can't be compared.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
 NOW = sa.text("now()")
-# CHECKs and unique keys of earlier versions, dropped where they are found. One that changes gets a new name:
-# PostgreSQL writes its text in a way of its own, which can't be compared.
-FORMER_CHECKS = frozenset(f"pipeline_file_log_{name}" for name in ("status", "parts", "counts", "content"))
 
 
 def calendar_tables(metadata: sa.MetaData) -> None:
@@ -181,6 +183,14 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("changes", JSONB(), nullable=False, server_default="{}"),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Index("quarantine_history_row", "quarantine_id"),
+    )
+    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row.
+    sa.Table(
+        "file_keys",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), nullable=False),
+        sa.Column("unchanged", ARRAY(sa.BigInteger())),
+        sa.Index("file_keys_file_id", "file_id"),
     )
     # Persons whose data is blanked in every file that brings them again.
     sa.Table(
