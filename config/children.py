@@ -124,6 +124,10 @@ def _entry_problems(entry: Entry, child: FromChild) -> Iterator[str]:
         yield f"{entry.where}: with from_child it is no file; call it by the name of its type"
     if entry.file.read.model_fields_set or entry.file.read.of_format:
         yield f"{entry.where}.read: it is read as the files of {child.of} are; leave read out"
+    if entry.file.after_load.model_fields_set:
+        yield f"{entry.where}.after_load: it has no file of its own; say it of {child.of}"
+    if entry.file.complete_when:
+        yield f"{entry.where}.complete_when: it has no file of its own; say it of {child.of}"
     contract = entry.file.contract
     if contract is not None and (contract.expected_by or contract.expected_every):
         key = "expected_by" if contract.expected_by else "expected_every"

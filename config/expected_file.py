@@ -6,12 +6,15 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from config.after_load import AfterLoad
+from config.complete_when import CompleteWhen
+from config.holidays import country
 from config.key import IfMissing
-from config.model import Feed, Gone, Keep, Model, Name, as_list
+from config.model import Feed, Gone, Keep, Model, Name, Weekday, as_list
 from config.origins import SourceName
-from config.read_options import ReadOptions
+from config.read_options import ReadOptions, zone
 from config.schema import Drift
 
 
@@ -49,7 +52,7 @@ class Derivation(Model):
 def _time_of_day(value: Any) -> dt.time:
     match = re.fullmatch(r"(\d\d?):(\d\d)", value) if isinstance(value, str) else None
     if match is None or int(match[1]) > 23 or int(match[2]) > 59:
-        raise ValueError("a time of day (UTC) is written HH:MM, as in 06:30")
+        raise ValueError("a time of day is written HH:MM, as in 06:30")
     return dt.time(int(match[1]), int(match[2]))
 
 
@@ -61,10 +64,16 @@ def _length_of_time(value: Any) -> dt.timedelta:
 
 
 class Contract(Model):
-    """What an expected file is held to; a key that is left out asks for nothing."""
+    """What an expected file is held to; a key that is left out asks for nothing.
 
-    expected_by: Annotated[dt.time, BeforeValidator(_time_of_day)] | None = None  # UTC
+    On other days than `days`, and on `holidays`, none is expected. Times and days are those of `timezone`.
+    """
+
+    expected_by: Annotated[dt.time, BeforeValidator(_time_of_day)] | None = None
     expected_every: Annotated[dt.timedelta, BeforeValidator(_length_of_time)] | None = None
+    days: tuple[Weekday, ...] = ()  # all
+    holidays: Annotated[str, AfterValidator(country)] | None = None
+    timezone: Annotated[str, AfterValidator(zone)] | None = None  # watcher.batch.timezone
     min_rows: int | None = Field(None, ge=0)
     max_rows: int | None = Field(None, ge=0)
     rows_band_pct: float | None = Field(None, gt=0)
@@ -159,6 +168,8 @@ class ExpectedFile(Drift):
     contract: Contract | None = None
     read: ReadOptions = ReadOptions()
     partition_by: PartitionBy | None = None
+    after_load: AfterLoad = AfterLoad()
+    complete_when: CompleteWhen | None = None
 
     @field_validator("missing_columns", mode="before")
     @classmethod

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from config.after_load import AfterLoad
+from config.complete_when import CompleteWhen
 from config.expected_file import Contract, Derivation, Operation, PartitionBy
 from config.fingerprint import fingerprint_of
 from config.key import ForeignKey, Key
@@ -37,6 +39,8 @@ class FileSpec:
     contract: Contract | None = None
     read: ReadOptions = field(default_factory=ReadOptions)
     partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
+    complete_when: CompleteWhen | None = field(default=None, repr=False)
+    after_load: AfterLoad = field(default_factory=AfterLoad, repr=False)
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
     kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
     has_placeholders: bool = field(default=False, repr=False)  # other types may put them into the table

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from config.children import as_children, child_problems, unnamed_persons, with_children, with_columns_of_parents
 from config.distribution import distribution_problems
-from config.expected_file import Entry, ExpectedFile
+from config.expected_file import Contract, Entry, ExpectedFile
 from config.file_names import logical_stem, ties
 from config.file_spec import FileSpec
 from config.gone_checks import gone_of
@@ -33,7 +33,8 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
     configs = with_columns_of_parents(entries, file.schemas)
     schemas = {name: read_schema(name, schema, problems) for name, schema in configs.items()}
     problems += child_problems(entries, schemas)
-    specs = [spec for entry in entries for spec in _spec(entry, file.reader, schemas, problems)]
+    zone = file.watcher.batch.timezone
+    specs = [spec for entry in entries for spec in _spec(entry, file.reader, zone, schemas, problems)]
     known_patterns = {spec.pattern for spec in specs}
     problems += [
         f"reader.file_type_map.{pattern}: no such expected file"
@@ -54,7 +55,7 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
             "and neither is more exact; say more of the name in one of them"
             for one, other in ties(specs)
         ]
-        problems += contract_problems(specs, file.watcher.batch.trigger_hour)
+        problems += contract_problems(specs, file.watcher.batch.trigger_hour, file.watcher.batch.timezone)
         problems += distribution_problems(specs) if file.database.distributed else ()
     if problems:
         return (), problems
@@ -74,7 +75,7 @@ def _entries(file: ConfigFile) -> list[Entry]:
 
 
 def _spec(
-    expected: Entry, reader: ReaderConfig, schemas: dict[str, Schema], problems: list[str]
+    expected: Entry, reader: ReaderConfig, zone: str, schemas: dict[str, Schema], problems: list[str]
 ) -> Iterator[FileSpec]:
     feed, pattern, entry, name = expected
     where, table = expected.where, entry.table.lower()
@@ -115,12 +116,21 @@ def _spec(
             gone_at_most_pct=entry.gone_at_most_pct,
             operation=entry.operation,
             indexes=entry.indexes,
-            contract=entry.contract,
+            contract=_in_zone(entry.contract, zone),
             read=read,
             partition_by=entry.partition_by,
+            complete_when=entry.complete_when,
+            after_load=entry.after_load.over(reader.after_load),
             kind=entry.kind,
             was=entry.was.lower() if entry.was else None,
         )
+
+
+def _in_zone(contract: Contract | None, zone: str) -> Contract | None:
+    """The contract with a time zone, by default that of the batch folders."""
+    if contract is None or contract.timezone is not None:
+        return contract
+    return contract.model_copy(update={"timezone": zone})
 
 
 def _held_to(schema: Schema, entry: ExpectedFile) -> Schema:

@@ -70,6 +70,7 @@ def listed(spec: FileSpec) -> dict[str, Any]:
         "operation": _given(spec.operation) if spec.operation else None,
         "contract": _given(spec.contract) if spec.contract else None,
         "read": {**_given(spec.read), **spec.read.of_format},
+        "manifest": spec.complete_when.manifest if spec.complete_when else None,
         "children": [listed(child) for child in spec.children],
     }
     return {name: value for name, value in values.items() if value}

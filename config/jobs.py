@@ -62,6 +62,7 @@ class FileJob:
     inode: int = 0
     ctime_ns: int = 0
     former: Content | None = None
+    lies_at: Path | None = None  # where its content is, when it was put away: `path` stays where it came from
 
     @classmethod
     def of(cls, path: Path, spec: FileSpec, stamp: Stamp, tries: Tries = Tries()) -> FileJob:

@@ -21,6 +21,23 @@ def as_list(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+class Weekday(StrEnum):
+    """The days of dim_date, from ISO's first on."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+    @property
+    def iso(self) -> int:
+        """1 for Monday to 7 for Sunday."""
+        return list(Weekday).index(self) + 1
+
+
 class Feed(StrEnum):
     """Where a file comes from. Master files follow the batch rules; they are read before the watchers start."""
 

@@ -34,7 +34,8 @@ def _date_formats(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def _zone(value: str) -> str:
+def zone(value: str) -> str:
+    """An IANA name, as it is; raises ValueError for any other."""
     if problem := zone_problem(value):
         raise ValueError(f"{value!r} {problem}")
     return value
@@ -70,7 +71,7 @@ class ReadOptions(NullWords):
     thousands: Annotated[str, AfterValidator(_thousands)] | None = None
     currency: bool = False
     dates: Annotated[DateFormats, AfterValidator(_date_formats)] = ()
-    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(zone)] = "UTC"
 
     @cached_property
     def has_plain_numbers(self) -> bool:

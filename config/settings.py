@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
+from config.after_load import AfterLoad
 from config.expected_file import ExpectedFile
 from config.file_spec import FileSpec
 from config.key import Key
-from config.model import Model, Name, as_list
-from config.read_options import ReadOptions
+from config.model import Model, Name, Weekday, as_list
+from config.read_options import ReadOptions, zone
 from config.schema import Column
 
 
@@ -49,6 +49,9 @@ class MasterConfig(Model):
 class BatchConfig(Model):
     dir: str = "data/input/batch"
     trigger_hour: int = Field(0, ge=0, le=23)
+    timezone: Annotated[str, AfterValidator(zone)] = (
+        "UTC"  # of trigger_hour, of the folders' days, and of contracts
+    )
     catch_up_days: int = Field(7, ge=0)
     expected_files: dict[str, ExpectedFile] = Field(default_factory=dict)
 
@@ -76,6 +79,7 @@ class ReaderConfig(ReadOptions):
 
     chunk_rows: int = Field(25_000, ge=1)
     file_type_map: dict[str, str] = Field(default_factory=dict)  # default: the file's stem
+    after_load: AfterLoad = AfterLoad()
 
 
 class SchemaConfig(Model):
@@ -102,6 +106,7 @@ class RetentionConfig(Model):
     logs_days: int | None = Field(90, ge=1)
     tracker_days: int | None = Field(90, ge=1)  # of files that are gone from their folders
     quarantine_days: int | None = Field(None, ge=1)
+    archive_days: int | None = Field(None, ge=1)  # of files that after_load has moved
 
 
 class ExecutionConfig(Model):
@@ -113,23 +118,6 @@ class ExecutionConfig(Model):
     engine: Literal["local", "dask"] = "local"
     workers: int = Field(1, ge=1)
     scheduler: str | None = None
-
-
-class Weekday(StrEnum):
-    """The days of dim_date, from ISO's first on."""
-
-    MON = "mon"
-    TUE = "tue"
-    WED = "wed"
-    THU = "thu"
-    FRI = "fri"
-    SAT = "sat"
-    SUN = "sun"
-
-    @property
-    def iso(self) -> int:
-        """1 for Monday to 7 for Sunday."""
-        return list(Weekday).index(self) + 1
 
 
 class CalendarConfig(Model):

@@ -113,13 +113,14 @@ def _of_table(spec: FileSpec) -> tuple[object, ...]:
     return spec.table, spec.is_fact, set(spec.foreign_keys), spec.indexes, spec.partition_by, takes_new, merging
 
 
-def contract_problems(specs: list[FileSpec], trigger_hour: int) -> list[str]:
+def contract_problems(specs: list[FileSpec], trigger_hour: int, timezone: str) -> list[str]:
     """The file log tells files by feed and type: whatever has a contract has these to itself."""
     problems = []
     for spec in specs:
         if spec.contract is not None:
             where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}.contract"
-            problems += [f"{where}{problem}" for problem in _unfit_contract(spec, spec.contract, trigger_hour)]
+            hour = trigger_hour if spec.contract.timezone == timezone else 0
+            problems += [f"{where}{problem}" for problem in _unfit_contract(spec, spec.contract, hour)]
             same = [s.pattern for s in specs if (s.feed, s.name) == (spec.feed, spec.name) and s is not spec]
             problems += [f"{where}: {other} is of type {spec.name!r} too; only one may be" for other in same]
     return problems

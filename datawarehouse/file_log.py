@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -151,4 +152,6 @@ def _row(outcome: FileOutcome, pii_key_id: str | None) -> tuple[Any, ...]:
         outcome.quarantined == 0,
         time.as_of,
         time.modified_at,
+        storable(str(job.lies_at)) if job.lies_at else None,
+        dt.datetime.now(dt.UTC) if job.lies_at else None,
     )

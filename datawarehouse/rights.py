@@ -130,7 +130,7 @@ def _pipeline_rights() -> Iterator[Right]:
     }
     columns = {
         "pipeline_meta": ("value",),
-        "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written"),
+        "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written", "lies_at", "put_away_at"),
         "quarantine": QUARANTINE_RESOLVE,
         "contract_breach": ("resolved_at",),
         "drift": ("looks_like", "last_seen_at", "files", "rows", "first_file", "last_file"),

@@ -11,6 +11,10 @@ from config.file_names import spec_for, why_unexpected
 from config.file_spec import FileSpec
 from config.jobs import Stamp
 from config.model import Feed
+from config.settings import PipelineConfig
+from ingestion.archived import archive_roots
+from ingestion.completeness import Completeness
+from ingestion.leaving import Leaving
 from ingestion.places.left_alone import is_ignored
 from ingestion.places.place import Found, Kind
 from ingestion.places.registry import path_of, place_of
@@ -28,8 +32,19 @@ class Finished(Protocol):
 class Admission:
     """Thread-safe. `report` is told of each path that is not admitted; again only for another kind or stamp."""
 
-    def __init__(self, specs: Iterable[FileSpec], tracker: Finished, report: Report) -> None:
-        self._specs = tuple(specs)
+    def __init__(
+        self,
+        config: PipelineConfig,
+        tracker: Finished,
+        report: Report,
+        leaving: Leaving,
+        clock: Callable[[], float],
+    ) -> None:
+        self._specs = config.files
+        self._archives = archive_roots(config)
+        self._leaving = leaving
+        self.completeness = Completeness(config, clock)
+        self._puts_away = any(not spec.after_load.keeps_all for spec in config.files)
         self._tracker = tracker
         self._report = report
         self._lock = threading.Lock()  # guards _reported
@@ -46,17 +61,31 @@ class Admission:
         for found in entries:
             if found.kind is Kind.UNREADABLE:
                 self.report_once("unreadable", path_of(found.path), found.problem)
-            elif not self._tracker.is_current(found.path, *found.stamp) and not is_ignored(name := found.name):
+            elif not is_ignored(name := found.name) and not found.path.startswith(self._archives):
+                is_finished = self._tracker.is_current(found.path, *found.stamp)
+                if is_finished and not self._puts_away:
+                    continue
                 spec = spec_of(name) if spec_of else spec_for(self._specs, feed, name)
+                if is_finished:
+                    if spec is not None:
+                        self._leaving.add(path_of(found.path), spec)
+                    continue
                 folder = found.path.removesuffix(name) if feed is Feed.STREAM else ""
                 new.append(((folder, spec.level if spec else 0, name, found.path), found, spec))
         for _, found, spec in sorted(new, key=lambda item: item[0]):
             path = path_of(found.path)
+            if self._may_mark(spec, path) and self.completeness.is_marker(path, feed):
+                continue
             if (why := why_not(self._specs, path, found, spec, feed)) is not None:
                 kind, message, stamp = why
                 self.report_once(kind, path, message, stamp)
-            elif spec is not None:
+            elif spec is not None and self.completeness.is_complete(path, spec):
                 yield path, spec, found.stamp
+
+    @staticmethod
+    def _may_mark(spec: FileSpec | None, path: Path) -> bool:
+        """May the name be that of a marker? A glob may take it for a file, too."""
+        return spec is None or (spec.complete_when is not None and spec.complete_when.fits(path.name))
 
     def report_once(self, kind: str, path: Path, message: str, stamp: Stamp | None = None) -> None:
         """Report a path that is not loaded; again only for another `kind` or `stamp`."""

@@ -11,13 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
+from zoneinfo import ZoneInfo
 
 from config.errors import FileRejected
 from config.expected_file import Contract
 from config.file_spec import FileSpec
+from config.holidays import is_holiday
 from config.jobs import Status
 from config.model import Stage
 
+LONGEST_BREAK_DAYS = 35  # that a deadline is looked for, weekends and holidays
 MIN_HISTORY = 3  # files that a median needs, to be one
 TOO_DIRTY = "too many refused records"  # how the error of a file begins that `abort` refused
 
@@ -82,14 +85,25 @@ def kinds(contract: Contract) -> set[Kind]:
 # ---------------------------------------------------------------- did it come?
 
 
+def is_expected(contract: Contract, day: dt.date) -> bool:
+    """Is a file expected on this day, of the contract's time zone?"""
+    if contract.days and day.isoweekday() not in {one.iso for one in contract.days}:
+        return False
+    return contract.holidays is None or not is_holiday(contract.holidays, day)
+
+
 def days_due(contract: Contract, now: dt.datetime, since: dt.datetime) -> set[dt.date]:
-    """The day whose deadline passed last; none when that was before `since`, when the pipeline first loaded."""
+    """The expected day whose deadline passed last; none when that was before `since`, when the pipeline first
+    loaded.
+    """
     if contract.expected_by is None:
         return set()
-    deadline = _deadline(contract.expected_by, now.date())
-    if deadline > now:
-        deadline -= dt.timedelta(days=1)
-    return {deadline.date()} if deadline >= since else set()
+    today = now.astimezone(_zone(contract)).date()
+    for day in (today - dt.timedelta(days=ago) for ago in range(LONGEST_BREAK_DAYS)):
+        deadline = _deadline(contract, day)
+        if deadline <= now and is_expected(contract, day):
+            return {day} if deadline >= since else set()
+    return set()
 
 
 def judge_days(
@@ -102,10 +116,10 @@ def judge_days(
         name = f"{spec.pattern} of {day}"
         come = [arrival.at for arrival in arrivals if day.isoformat() in PurePath(arrival.path).parts]
         if come:
-            after = _length(min(come) - _deadline(contract.expected_by, day))
+            after = _length(min(come) - _deadline(contract, day))
             yield Finding(Kind.LATE, broken=False, day=day, detail=f"{name} has come, {after} late")
         else:
-            expected = f"it was expected by {contract.expected_by:%H:%M} UTC"
+            expected = f"it was expected by {contract.expected_by:%H:%M} {contract.timezone or 'UTC'}"
             yield Finding(Kind.LATE, broken=True, day=day, detail=f"{name} is not loaded; {expected}")
 
 
@@ -116,7 +130,7 @@ def judge_silence(
     if contract.expected_every is None:
         return
     last = max((arrival.at for arrival in arrivals), default=since)
-    broken = now - last > contract.expected_every
+    broken = _expected_time(contract, last, now) > contract.expected_every
     if broken:
         every = _length(contract.expected_every)
         detail = f"{spec.pattern}: nothing was loaded since {_minute(last)}; expected every {every}"
@@ -125,8 +139,29 @@ def judge_silence(
     yield Finding(Kind.SILENT, broken, now.date(), detail)
 
 
-def _deadline(expected_by: dt.time, day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, expected_by, dt.UTC)
+def _zone(contract: Contract) -> ZoneInfo:
+    return ZoneInfo(contract.timezone or "UTC")
+
+
+def _deadline(contract: Contract, day: dt.date) -> dt.datetime:
+    """In UTC. A time that the clocks leave out that day is as much later, one that comes twice is the first."""
+    assert contract.expected_by is not None  # noqa: S101
+    return dt.datetime.combine(day, contract.expected_by, _zone(contract)).astimezone(dt.UTC)
+
+
+def _expected_time(contract: Contract, since: dt.datetime, until: dt.datetime) -> dt.timedelta:
+    """How much of the time between is of days on which files are expected."""
+    if not contract.days and contract.holidays is None:
+        return until - since
+    zone, time = _zone(contract), dt.timedelta()
+    day = since.astimezone(zone).date()
+    while (begin := dt.datetime.combine(day, dt.time(), zone).astimezone(dt.UTC)) < until:
+        next_day = day + dt.timedelta(days=1)
+        end = dt.datetime.combine(next_day, dt.time(), zone).astimezone(dt.UTC)
+        if is_expected(contract, day):
+            time += max(min(end, until) - max(begin, since), dt.timedelta())
+        day = next_day
+    return time
 
 
 def _minute(moment: dt.datetime) -> str:

@@ -26,12 +26,13 @@ from datawarehouse.continuation import NotCorrected
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine.loader import QuarantineText
+from ingestion.archived import content_of
 from ingestion.batch_load import BatchLoad, Books
 from ingestion.continuation import corrector_of, cut_records, replace_former
 from ingestion.contract import refuse_if_dirty
 from ingestion.file_reader import read_chunks
+from ingestion.manifest import expected
 from ingestion.places.open_file import OpenFile
-from ingestion.places.registry import opened
 from utils import metrics
 from utils.at_once import AtOnce
 from utils.logger import get_logger
@@ -112,7 +113,7 @@ class FileLoad:
     def _run(self, job: FileJob, *, only_tell: bool = False) -> FileOutcome:
         started = time.monotonic()
         try:
-            with opened(job.path) as file:
+            with content_of(job) as file:
                 job = job.as_of(file.stamp)
                 try:
                     try:
@@ -150,9 +151,13 @@ class FileLoad:
             claim = file_log.claim(tx, job, again=self._again)
             if claim.earlier:
                 return claim.earlier
+            if (said := expected(job)) is not None:
+                said.verify_content(job.md5)
             children = self._claim_children(tx, job)
             load = _Load(tx, file, aside, started, only_tell, roads=[])
             outcome = self._load_rows(load, job, claim.file_id, batches)
+            if said is not None:
+                said.verify(outcome.total)
             outcomes = [self._load_children(load, child, file_id) for child, file_id in children]
             for road in load.roads:
                 road.finish()

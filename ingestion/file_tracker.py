@@ -113,6 +113,11 @@ class FileTracker:
         file = self._known.get(path)
         return Content(file.md5, file.size) if file is not None and file.status == DONE else None
 
+    def md5_of(self, path: str, stamp: Stamp) -> str | None:
+        """The content's MD5, where exactly this file is finished; else None. No I/O."""
+        file = self._known.get(path)
+        return file.md5 if file is not None and is_same(Stamp(*file[:4]), stamp) else None
+
     def is_processed(self, file_path: Path, file_hash: str) -> bool:
         """Is content with this hash known as done, under this name or any other? No I/O, never blocks."""
         here = self._known.get(str(file_path))

@@ -17,12 +17,14 @@ from config.jobs import FileJob, Stamp, Tries
 from config.model import Feed
 from config.settings import PipelineConfig
 from ingestion.admission import Admission, Finished, Report
+from ingestion.leaving import Leaving
 from ingestion.load_order import LoadOrder
 from ingestion.places.place import Found
 from ingestion.places.registry import input_folder, place_of
 from ingestion.settling import Settling, stamp_now
 
 LONG_OPEN_SECONDS = 300.0  # a writer that takes longer than this for a file is worth a word
+ALONE_LOOK_SECONDS = 60.0  # between two looks for files without their marker
 LOOK_AHEAD = 1000  # files that wait for others: behind so many, none is looked for while someone works
 TOGETHER_BYTES = 1 << 20  # of files that are loaded together
 MOST_TRIED = 10_000  # files whose tries are kept; the oldest go first
@@ -54,8 +56,10 @@ class Inbox:
         self._specs = config.files
         self._settle_seconds = config.watcher.settle_seconds
         self._tracker = tracker
-        self._admission = Admission(config.files, tracker, report)
+        self.leaving = Leaving()
+        self._admission = Admission(config, tracker, report, self.leaving, clock)
         self._clock = clock
+        self._look_for_alone_at = 0.0
         self._changed = threading.Condition()  # guards all that follows
         self._ready: deque[FileJob] = deque()
         self._held: dict[Path, Stamp] = {}  # queued or in hand
@@ -154,6 +158,7 @@ class Inbox:
             if news and stamp and not self._tracker.is_current(str(job.path), *stamp):
                 self._take(job.path, news.spec, stamp, closed=news.closed and news.stamp == stamp)
             self._changed.notify_all()
+        self.leaving.add(job.path, job.spec)
 
     def retry_later(self, job: FileJob) -> None:
         """The file changed while it was read: look at it again, and wait for it to settle."""
@@ -188,6 +193,10 @@ class Inbox:
         """The files that are queued or settling, as they were found; nothing is taken."""
         with self._changed:
             return [*self._ready, *self._settling.jobs()]
+
+    def incomplete(self) -> list[tuple[Path, str]]:
+        """The files that wait for their marker or manifest, and for which."""
+        return self._admission.completeness.waiting()
 
     def any_tried(self, wanted: Callable[[Tries], bool]) -> bool:
         """Is there a file, queued, in hand or settling, whose tries are as `wanted`?"""
@@ -276,6 +285,10 @@ class Inbox:
             if now - since >= LONG_OPEN_SECONDS:
                 text = "somebody has it open for writing for minutes; it is loaded when its writer closes it"
                 self.report_once("open", path, text)
+        if now >= self._look_for_alone_at:
+            self._look_for_alone_at = now + ALONE_LOOK_SECONDS
+            for path, text in self._admission.completeness.alone():
+                self.report_once("incomplete", path, text)
 
     def _release(self, path: Path) -> None:
         self._held.pop(path, None)

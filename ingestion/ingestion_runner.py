@@ -113,7 +113,10 @@ class IngestionRunner:
         unknown_size = is_packed(job.path.name) or place_of(job.path).is_remote
         trouble = job.tries.held_up or job.tries.by_itself
         former = self._tracker.former(str(job.path))
-        return not (job.size > SMALL_BYTES or unknown_size or trouble or (former and former.size < job.size))
+        has_counts = job.spec.complete_when is not None and job.spec.complete_when.manifest is not None
+        return not (
+            job.size > SMALL_BYTES or unknown_size or has_counts or trouble or (former and former.size < job.size)
+        )
 
     def _prepared(self, job: FileJob) -> FileJob:
         """The job with all that a worker needs to know, wherever it is."""

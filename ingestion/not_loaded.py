@@ -51,6 +51,8 @@ def look_through(config: PipelineConfig, tracker: Finished | None = None) -> Fou
     written = {path for path, _ in inbox.in_the_making()}
     for path in sorted(written):
         note("open", path, WRITTEN)
+    for path, why in inbox.incomplete():
+        note("incomplete", path, why)
     return Found([job for job in inbox.waiting() if job.path not in written], left)
 
 

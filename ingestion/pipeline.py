@@ -32,6 +32,7 @@ from ingestion.maintenance import maintain, maintenance_loop
 from ingestion.master_seeder import seed_master
 from ingestion.places.registry import place_of
 from ingestion.presence import announced
+from ingestion.put_away import PutAway, put_away_loop
 from ingestion.retention import Retention
 from ingestion.scans import scan_days, scan_everything, what_is_wrong
 from ingestion.service import Service
@@ -101,6 +102,7 @@ class Pipeline:
             service = Service(config, self.warehouse, self._tracker, self.inbox, self._stop)
             self.runner = IngestionRunner(service, self._patience, engine=engine)
             self.runner.continuity.begin()
+            self._put_away = PutAway(service)
             self._retention = Retention(config, self.warehouse, self._tracker, self.runner.aftermath.backup)
             self._exit = stack.pop_all()
         self._is_open = True
@@ -196,12 +198,14 @@ class Pipeline:
     # ----------------------------------------------------------------
 
     def _seed_master(self) -> None:
+        self._put_away.begin()
         self._scan(seed_master)
         self.runner.drain()
 
     def _drain(self) -> None:
         """Process what there is, and say what is left to its writers."""
         self.runner.drain()
+        self._put_away.turn()
         for path, _ in self.inbox.in_the_making():
             text = "is being written by somebody; not loaded"
             logger.warning(f"[pipeline] {path}: {text}", extra={"screen": f"… {path}: {text}"})
@@ -228,6 +232,8 @@ class Pipeline:
                 "sla-updater",
                 lambda: sla_scheduler_loop(self._stop, self.warehouse.engine(), self._views, every),
             )
+        again = self._config.quarantine.retry_minutes * 60
+        self._start("after-load", lambda: put_away_loop(self._stop, self._put_away, again))
         self._start(
             "maintenance", lambda: maintenance_loop(self._stop, self.runner, self._config, self._retention)
         )
@@ -293,6 +299,8 @@ class Pipeline:
         logger.warning(f"[watcher] {name}: {message}", extra={"path": str(path), "kind": kind})
         if kind == "open":
             send_alert(AlertKind.FILE_OPEN, message, place=name, reason=message)
+        elif kind == "incomplete":
+            send_alert(AlertKind.FILE_INCOMPLETE, message, place=name, reason=message)
         elif kind != "unexpected":
             send_alert(AlertKind.FILE_REFUSED, message, place=name, reason=message)
 

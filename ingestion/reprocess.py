@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,9 +27,10 @@ from datawarehouse.quarantine.settlement import Settled, Settlement
 from datawarehouse.queries import query
 from datawarehouse.recount import Moves, recount
 from datawarehouse.row_load import LOADED, UPDATED, RowLoad, verdicts
+from ingestion.archived import content_at, content_of, was_deleted, where_it_lies
 from ingestion.file_reader import read_chunks
 from ingestion.places.open_file import OpenFile
-from ingestion.places.registry import opened, path_of
+from ingestion.places.registry import path_of
 from validation.batch import Batch, Rejection
 from validation.conversions import convert
 from validation.key_values import joined, stored_keys
@@ -59,11 +61,15 @@ def job_of(config: PipelineConfig, file: Mapping[str, Any]) -> FileJob:
     if spec is None:
         raise ConfigError(f"the configuration has no file type {file['logical_name']} any more")
     try:
-        with opened(path) as handle:
+        where = where_it_lies(file)
+        with content_at(path.name, where) as handle:
             found = FileJob.of(path, spec, handle.stamp).evolve(md5=handle.md5())
+            found = found.evolve(lies_at=where if where != path else None)
     except (FileChanged, FileRejected) as problem:
         reason = problem if isinstance(problem, FileRejected) else "it is not there any more"
-        raise ConfigError(f"{path} can't be read again: {reason}; put it back first") from None
+        if (deleted := was_deleted(file)) is not None:
+            reason = f"after_load deleted it at {deleted.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+        raise ConfigError(f"{where} can't be read again: {reason}; put it back first") from None
     if (found.md5, found.size) != (file["file_hash"], file["file_size"]):
         raise ConfigError(
             f"{path} has other content by now than file {file['file_id']} had; it is loaded as a file of its own. "
@@ -83,7 +89,7 @@ def reprocess(
     (back) to quarantine. Raises FileRejected, FileChanged, or ConfigError when it has other records than it had.
     """
     reprocessing = _Reprocessing(tx, config, pii, job, file, who)
-    with opened(job.path) as content:
+    with content_of(job) as content:
         if content.md5() != job.md5:
             raise FileRejected(f"{job.path.name} changed meanwhile")
         reprocessing.run(content)

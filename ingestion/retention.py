@@ -11,6 +11,7 @@ from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.queries import query
+from ingestion.archive_retention import prune_archive
 from ingestion.file_tracker import FileTracker
 from utils.logger import get_logger
 
@@ -41,6 +42,7 @@ class Retention:
             ("log files", days.logs_days, self._prune_logs),
             ("tracker rows of files that are gone", days.tracker_days, self._tracker.forget_vanished),
             ("quarantine rows", days.quarantine_days, self._prune_quarantine),
+            ("archived files", days.archive_days, lambda before: prune_archive(self.warehouse, before)),
             ("quarantine backup files", days.quarantine_days, self._mend_backup),
         ):
             if limit is not None:

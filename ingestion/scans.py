@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from config.file_names import spec_for
 from config.model import Feed
 from config.origins import day_of_folder
 from config.settings import BatchConfig, PipelineConfig
+from ingestion.archived import archive_roots
 from ingestion.inbox import Inbox
 from ingestion.master_seeder import offer_master, seed_master
 from ingestion.places.left_alone import is_left_alone
@@ -24,8 +26,11 @@ def what_is_wrong(problem: OSError) -> str:
 
 def _offer_days(config: PipelineConfig, inbox: Inbox, root: Path, wanted: Callable[[dt.date], bool]) -> None:
     """Offer the files of `wanted` folders YYYY-MM-DD below `root`, day by day; report whatever else is there."""
+    archives = archive_roots(config)
     for found in sorted(_top(root), key=lambda found: found.name):
         day, path = day_of_folder(found.name), path_of(found.path)
+        if f"{found.path}/".startswith(archives):
+            continue
         if day is None:
             inbox.report_once("unexpected", path, "is not a folder YYYY-MM-DD; it is not read")
         elif found.kind is not Kind.FOLDER:
@@ -44,10 +49,11 @@ def _all_below(config: PipelineConfig, root: Path) -> Iterator[Found]:
 
 
 def _is_due(day: dt.date, now: dt.datetime, batch: BatchConfig) -> bool:
-    """Today (`now` is in UTC) from `trigger_hour` on, and the `catch_up_days` before."""
-    if day == now.date():
-        return now.hour >= batch.trigger_hour
-    return dt.timedelta(0) < now.date() - day <= dt.timedelta(days=batch.catch_up_days)
+    """Today from `trigger_hour` on, and the `catch_up_days` before; `now` in any time zone."""
+    here = now.astimezone(ZoneInfo(batch.timezone))
+    if day == here.date():
+        return here.hour >= batch.trigger_hour
+    return dt.timedelta(0) < here.date() - day <= dt.timedelta(days=batch.catch_up_days)
 
 
 def scan_batch(config: PipelineConfig, inbox: Inbox, now: dt.datetime) -> None:

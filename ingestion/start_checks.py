@@ -16,7 +16,7 @@ from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from ingestion.engines.registry import connections_elsewhere
-from ingestion.places.registry import named_folder, place_of
+from ingestion.places.registry import input_folder, named_folder, place_of
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
 
@@ -32,6 +32,8 @@ def check_folders(config: PipelineConfig, *, make: bool = True) -> None:
 
     Where it is not to `make` them, it lists those that could not be made.
     """
+    if archives := sorted(set(_archive_problems(config))):
+        raise ConfigError("after_load can't be done:\n" + "\n".join(f"  - {problem}" for problem in archives))
     problems = list(_folder_problems(config, make=make))
     if problems:
         user = f"user id {os.geteuid()}"
@@ -127,6 +129,28 @@ def _folder_problems(config: PipelineConfig, *, make: bool) -> Iterator[str]:
             problem = _not_writable(folder) if key in written else place_of(folder).unusable(folder)
         if problem:
             yield f"{key}: {folder}: {problem}"
+
+
+def _archive_problems(config: PipelineConfig) -> Iterator[str]:
+    """What no rights and no free space would mend; those may change while it runs, and are told then."""
+    watcher = config.watcher
+    named = {"master": watcher.master.dir, "batch": watcher.batch.dir, "stream": watcher.stream.dir}
+    inputs = {f"watcher.{name}.dir": input_folder(config, folder) for name, folder in named.items()}
+    for spec in config.files:
+        feed = inputs[f"watcher.{spec.feed.value}.dir"]
+        for key, fate in spec.after_load.fates.items():
+            where = f"{key} of {spec.pattern}: {fate.folder or fate}"
+            root = named_folder(config, fate.root) if fate.folder else feed
+            place = place_of(root)
+            taken = [name for name, folder in inputs.items() if folder.is_relative_to(place.real(root))]
+            if fate.folder and taken:
+                yield f"{where}: {taken[0]} is this folder or below it; put them into another one, as in archive"
+            elif place.is_remote and (problem := place.unusable(root)):
+                yield f"{where}: {problem}"
+            elif (fate.folder and spec.after_load.compress and not place.writes) or (
+                (not fate.folder or place is not place_of(feed)) and not (place.writes and place_of(feed).writes)
+            ):
+                yield f"{where}: files there can only be read, and moved within it; name another folder, or keep"
 
 
 def _not_to_be_made(folder: Path) -> str | None:

@@ -20,6 +20,7 @@ class AlertKind(StrEnum):
     FILE_FAILED = "File failed"
     FILE_REFUSED = "File refused"
     FILE_OPEN = "File open for long"
+    FILE_INCOMPLETE = "File incomplete for hours"
     FILE_CONTINUED = "File continued"
     COLUMNS_DIFFER = "Columns differ"
     NOTHING_LOADED = "Nothing loaded"
@@ -41,6 +42,8 @@ class AlertKind(StrEnum):
     CLUSTER_EMPTY = "Cluster without workers"
     WORKERS_DIE = "Workers die"
     WORKER_UNFIT = "Worker unfit"
+    NOT_PUT_AWAY = "Files not put away"
+    PUT_AWAY_AGAIN = "Files put away again"
     LATE = "Late file"
     LATE_OVER = "Late file has come"
     SILENT = "Silent feed"
@@ -61,6 +64,7 @@ ENDS: dict[str, str] = {
     AlertKind.DATABASE_UNFIT: AlertKind.DATABASE_FIT,
     AlertKind.FOLDERS_AWAY: AlertKind.FOLDERS_BACK,
     AlertKind.CLUSTER_AWAY: AlertKind.CLUSTER_BACK,
+    AlertKind.NOT_PUT_AWAY: AlertKind.PUT_AWAY_AGAIN,
 }
 # The command that shows more; `{type}` is the logical name of the files.
 _OF_FILES = "python main.py files --type {type}"

@@ -182,6 +182,7 @@ def _origin(tx: Cursor, config: PipelineConfig, spec: FileSpec, row: Row, refusa
         "named": dict(place.named),
         "file_id": file["file_id"],
         "file_path": file["file_path"],
+        "lies_at": file["lies_at"],
         "row_number": place.number,
         "note": place.note,
         "loaded_at": row["_loaded_at"],
@@ -236,6 +237,8 @@ def _show(found: Row, spec: FileSpec) -> None:
         place = f"row {origin['row_number']}" if origin["row_number"] else "row unknown"
         note = f" ({origin['note']})" if origin["note"] else ""
         say(f"{name} was loaded from {origin['file_path']}, {place}{note}, file {origin['file_id']}.")
+        if origin["lies_at"]:
+            say(f"The file lies at {origin['lies_at']} now.")
         show_record(found["row"], as_json=False, grouped=False)
         for title, rows in (("Derived", found["derived"]), ("Refers to", found["refers_to"])):
             if rows:

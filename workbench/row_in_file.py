@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from config.errors import FileChanged, FileRejected
 from config.file_spec import FileSpec
 from config.settings import PipelineConfig
+from ingestion.archived import content_at, where_it_lies
 from ingestion.file_reader import read_chunks
-from ingestion.places.registry import opened, path_of
+from ingestion.places.registry import path_of
 from validation.batch import Chunk
 from validation.conversions import as_mask, convert
 from validation.key_values import joined, joined_value
@@ -39,7 +40,7 @@ def place_in_file(config: PipelineConfig, spec: FileSpec, row: Row, file: Row, r
     """
     path = path_of(file["file_path"])
     try:
-        with opened(path) as source:
+        with content_at(path.name, where_it_lies(file)) as source:
             if source.md5() != file["file_hash"]:
                 return PlaceInFile(None, "the file has other content now")
             rows = config.reader.chunk_rows

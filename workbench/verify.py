@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.jobs import Status
 from config.settings import PipelineConfig
+from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.placeholders import has_placeholders
 from datawarehouse.quarantine.backup import QuarantineBackup
@@ -22,6 +23,7 @@ from datawarehouse.schema.partitions import names_of, partitioned
 from datawarehouse.schema.tables import build_metadata
 from datawarehouse.streaming import stream
 from datawarehouse.versions import wrong
+from ingestion.archived import is_there, where_it_lies
 from ingestion.tracker_view import counted_as_done
 from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say, show_rows
@@ -70,13 +72,14 @@ def run_checks(warehouse: Warehouse, config: PipelineConfig) -> list[Check]:
     with warehouse.transaction() as tx:
         tx.execute(query("verify", "snapshot"))
         checks = [*_of_tables(tx, config), _done_files(tx, done)]
+        moved = reports.rows_of(tx, "put_away", "moved")
     backup = Check("CSV backup equals quarantine")
     for day in QuarantineBackup(config.path(config.quarantine.dir), warehouse).compare():
         backup.compared += 1
         if day.missing or day.extra:
             row = _difference(file_name=day.path.name, what=f"rows of {day.path}")
             backup.differences.append(row | {"expected": day.rows, "found": day.rows - day.missing + day.extra})
-    return [*checks, backup]
+    return [*checks, *_archive(moved), backup]
 
 
 def _done_files(tx: Cursor, done: dict[str, set[str]]) -> Check:
@@ -90,6 +93,17 @@ def _done_files(tx: Cursor, done: dict[str, set[str]]) -> Check:
         row = _difference(file_name=Path(path).name, what=f"not in the file log: {path}")
         check.differences.append(row | {"expected": 1, "found": 0})
     return check
+
+
+def _archive(moved: list[Row]) -> Iterator[Check]:
+    """Where files were put away: do they lie where the file log says?"""
+    if moved:
+        check = Check("archived files are where they were put", len(moved))
+        for file in moved:
+            if not is_there(where_it_lies(file)):
+                row = _difference(file_name=file["file_name"], what=f"no file is there: {file['lies_at']}")
+                check.differences.append(row | {"file_id": file["file_id"], "expected": 1, "found": 0})
+        yield check
 
 
 def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:

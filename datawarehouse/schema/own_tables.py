@@ -97,6 +97,9 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("as_of", sa.DateTime(), nullable=False, server_default="-infinity"),
         sa.Column("modified_at", sa.DateTime(), nullable=False, server_default="-infinity"),
         sa.Column("processed_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
+        # Where it was put after the load, and when; a file that was deleted lies nowhere.
+        sa.Column("lies_at", sa.Text()),
+        sa.Column("put_away_at", sa.DateTime(timezone=True)),
         sa.UniqueConstraint("logical_name", "file_hash", "file_size", "as_of", name="pipeline_file_log_contents"),
         sa.CheckConstraint("status IN ('success', 'failed', 'undone')", name="pipeline_file_log_states"),
         sa.CheckConstraint("total_records = valid_records + quarantined", name="pipeline_file_log_books"),

@@ -47,8 +47,8 @@ DELETE FROM pipeline_file_log WHERE file_id = %(file_id)s AND status IN ('failed
 INSERT INTO pipeline_file_log (
     file_id, file_name, file_path, file_hash, file_size, file_type, logical_name, source_table, status,
     total_records, valid_records, quarantined, inserted_records, already_present, updated_records, changed_records,
-    stale_records, delete_records, gone_records, removed_records, duplicate_count, orphan_count, rejection_stage, error, duration_ms, pii_key_id, spec_hash,
-    backup_written, as_of, modified_at)
+    stale_records, delete_records, gone_records, removed_records, duplicate_count, orphan_count, rejection_stage,
+    error, duration_ms, pii_key_id, spec_hash, backup_written, as_of, modified_at, lies_at, put_away_at)
 OVERRIDING SYSTEM VALUE
 VALUES %s
 
@@ -155,8 +155,8 @@ SET status = 'undone', error = %(error)s, total_records = 0, valid_records = 0, 
 WHERE file_id = %(file_id)s
 
 -- name: lock_file
-SELECT file_id, file_name, file_path, file_hash, file_size, file_type, logical_name, source_table, status,
-       total_records, quarantined, inserted_records, updated_records, resolved_orphans, resolved_records
+SELECT file_id, file_name, file_path, lies_at, put_away_at, file_hash, file_size, file_type, logical_name,
+       source_table, status, total_records, quarantined, inserted_records, updated_records, resolved_orphans, resolved_records
 FROM pipeline_file_log
 WHERE file_id = %(file_id)s
 FOR UPDATE

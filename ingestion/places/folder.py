@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from config.errors import FileChanged, FileRejected
+from config.jobs import Stamp
+from ingestion.places import folder_files
 from ingestion.places.folder_watch import FolderWatch
 from ingestion.places.left_alone import is_ignored_folder
 from ingestion.places.open_file import OpenFile
@@ -64,11 +66,29 @@ class Folder(Place):
         """Of a regular file; for what has to be one version, there is `open`."""
         return path.open("rb")
 
-    def move(self, path: Path, target: Path) -> None:
-        """By a second name, which takes the place of no other: killed in between, it has both."""
+    writes = True
+
+    def move(self, path: Path, target: Path, stamp: Stamp) -> None:
+        """By a second name, which takes the place of no other."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.hardlink_to(path)
-        path.unlink()
+        folder_files.give_second_name(path, target)
+        if not folder_files.is_still(target, stamp):
+            folder_files.give_back(target, path)
+            raise FileChanged(f"{path.name} changed before it was moved")
+        folder_files.remove(path, stamp)
+
+    def put(self, target: Path, parts: Iterable[bytes], stamp: Stamp) -> None:
+        """Under a hidden name first; on the disk before it has its own."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder_files.write(target, parts, stamp.mtime_ns)
+
+    def remove(self, path: Path, stamp: Stamp) -> None:
+        """Under a hidden name, so that what comes in its place meanwhile stays."""
+        folder_files.remove(path, stamp)
+
+    def mend(self, folder: Path) -> None:
+        """Give files their names back."""
+        folder_files.give_back_all(folder)
 
     def scanner(self, folder: Path, recent_days: int) -> FolderScanner:  # noqa: ARG002  (all folders are asked)
         """One that knows by a folder's own time whether anything came into it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -109,8 +110,29 @@ class Place(ABC):
         """The file's bytes as a stream. Raises OSError."""
 
     @abstractmethod
-    def move(self, path: Path, target: Path) -> None:
-        """Move a file within the place, and make folders. Raises OSError; FileExistsError for the `target`."""
+    def move(self, path: Path, target: Path, stamp: Stamp) -> None:
+        """Move the file of `stamp` within the place, and make folders. Killed in between, it is at both places.
+
+        Raises FileExistsError for the `target`, FileChanged when another file lies at `path`, OSError.
+        """
+
+    # ------------------------------------------------------------ what some kinds have
+
+    writes = False  # are there `put` and `remove`?
+
+    def put(self, target: Path, parts: Iterable[bytes], stamp: Stamp) -> None:
+        """Write a file, whole or not at all, and make folders; with the time of change of `stamp`, if it can.
+
+        Raises FileExistsError, OSError, and what `parts` raises.
+        """
+        raise OSError(errno.EROFS, "nothing can be written there", str(target))
+
+    def remove(self, path: Path, stamp: Stamp) -> None:
+        """Remove the file of `stamp`, if it is there. Raises FileChanged when it is another one, OSError."""
+        raise OSError(errno.EROFS, "nothing can be removed there", str(path))
+
+    def mend(self, folder: Path) -> None:  # noqa: B027  (in most places a removal is one step)
+        """Make good what kills left in the middle of `remove`, below `folder`."""
 
     # ------------------------------------------------------------ folders
 

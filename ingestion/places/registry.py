@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, NoReturn
 
+from config.jobs import Stamp
 from config.settings import PipelineConfig
 from ingestion.places.folder import Folder
 from ingestion.places.open_file import OpenFile
@@ -37,7 +38,7 @@ class _Unknown(Place):
     def read(self, path: Path) -> AbstractContextManager[IO[bytes]]:
         self._refuse(path)
 
-    def move(self, path: Path, target: Path) -> None:  # noqa: ARG002
+    def move(self, path: Path, target: Path, stamp: Stamp) -> None:  # noqa: ARG002
         self._refuse(path)
 
     def _refuse(self, path: Path) -> NoReturn:

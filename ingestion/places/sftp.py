@@ -6,12 +6,14 @@ import asyncio
 import errno
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
+from config.errors import FileChanged
 from config.jobs import Stamp
 from ingestion.places.place import EverythingScanner, Found, Kind, Place
 from ingestion.places.recent_scanner import RecentScanner
@@ -73,21 +75,63 @@ class Sftp(Place):
         """The file's bytes as they come."""
         yield cast("IO[bytes]", _Stream(path))
 
-    def move(self, path: Path, target: Path) -> None:
+    writes = True
+
+    def move(self, path: Path, target: Path, stamp: Stamp) -> None:
         """By SFTP's rename, which takes the place of no other file."""
-        to = Address.of(target).path
+        self._verify(path, stamp)
+        _ask(path, lambda client, name: _renamed(client, name, Address.of(target).path))
 
-        async def moved(client: asyncssh.SFTPClient, name: str) -> None:
-            if await client.lexists(to):
-                raise FileExistsError(errno.EEXIST, "there is such a file already", str(target))
-            await client.makedirs(to.rpartition("/")[0], exist_ok=True)
-            await client.rename(name, to)
+    def put(self, target: Path, parts: Iterable[bytes], stamp: Stamp) -> None:
+        """Under a hidden name first, part by part; what a lost connection leaves, the next try writes over."""
+        draft = target.with_name(f".{target.name}.part")
 
-        _ask(path, moved)
+        async def begun(client: asyncssh.SFTPClient, name: str) -> None:
+            await client.makedirs(name.rpartition("/")[0], exist_ok=True)
+            async with client.open(name, "wb"):
+                pass
+
+        _ask(draft, begun)
+        position = 0
+        for part in parts:
+            position = _ask(draft, partial(_written, data=part, position=position))
+        seconds = stamp.mtime_ns // 1_000_000_000
+        if _in_seconds(stamp):
+            _ask(draft, lambda client, name: client.utime(name, (seconds, seconds)))
+        _ask(draft, lambda client, name: _renamed(client, name, Address.of(target).path))
+
+    def remove(self, path: Path, stamp: Stamp) -> None:
+        """As far as a look just before can tell that it is this file."""
+        with suppress(FileNotFoundError):
+            self._verify(path, stamp)
+            _ask(path, lambda client, name: client.remove(name))
+
+    def _verify(self, path: Path, stamp: Stamp) -> None:
+        if self.stat(path).stamp != stamp:
+            raise FileChanged(f"{path.name} changed before it was put away")
 
     def scanner(self, folder: Path, recent_days: int) -> RecentScanner:
         """With a watermark."""
         return RecentScanner(folder, recent_days, self.list, lambda day: EverythingScanner(self, day).entries())
+
+
+async def _renamed(client: asyncssh.SFTPClient, name: str, to: str) -> None:
+    if await client.lexists(to):
+        raise FileExistsError(errno.EEXIST, "there is such a file already", to)
+    await client.makedirs(to.rpartition("/")[0], exist_ok=True)
+    await client.rename(name, to)
+
+
+async def _written(client: asyncssh.SFTPClient, name: str, *, data: bytes, position: int) -> int:
+    """Where the next part begins."""
+    async with client.open(name, "r+b") as file:
+        await file.write(data, position)
+    return position + len(data)
+
+
+def _in_seconds(stamp: Stamp) -> bool:
+    """Does it hold a time, and no version?"""
+    return stamp.ctime_ns != 0
 
 
 class Address(NamedTuple):

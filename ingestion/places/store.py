@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import hashlib
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+from config.errors import FileChanged
 from config.jobs import Stamp
 from ingestion.places.left_alone import is_in_ignored_folder
 from ingestion.places.place import Found, Kind, Place, UrlPath
@@ -53,14 +55,36 @@ class ObjectStore(Place):
         with _translated(), _file_system(str(path)).open(str(path), "rb", cache_type="readahead") as stream:
             yield cast("IO[bytes]", stream)
 
-    def move(self, path: Path, target: Path) -> None:
-        """A copy, and then the removal: killed in between, both are there."""
+    writes = True
+
+    def move(self, path: Path, target: Path, stamp: Stamp) -> None:
+        """A copy, and then the removal."""
         with _translated():
             store = _file_system(str(path))
-            with suppress(FileNotFoundError):
-                store.info(str(target), refresh=True)
-                raise FileExistsError(errno.EEXIST, "there is such an object already", str(target))
-            store.mv(str(path), str(target))
+            _insist_on_none(store, target)
+            store.cp_file(str(path), str(target))
+        self.remove(path, stamp)
+
+    def put(self, target: Path, parts: Iterable[bytes], stamp: Stamp) -> None:  # noqa: ARG002  (it has no times)
+        """All of it is here before any of it is sent."""
+        with tempfile.NamedTemporaryFile(prefix="fastfeast-") as copy:
+            for part in parts:
+                copy.write(part)
+            copy.flush()
+            with _translated():
+                store = _file_system(str(target))
+                _insist_on_none(store, target)
+                store.put_file(copy.name, str(target))
+
+    def remove(self, path: Path, stamp: Stamp) -> None:
+        """As far as a request can tell that it is this version."""
+        try:
+            if self.stat(path).stamp != stamp:
+                raise FileChanged(f"{path.name} changed before it was removed")
+        except FileNotFoundError:
+            return
+        with _translated(), suppress(FileNotFoundError):
+            _file_system(str(path)).rm_file(str(path))
 
     def scanner(self, folder: Path, recent_days: int) -> StoreScanner:
         """With a watermark."""
@@ -87,6 +111,12 @@ def _translated() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001  (each store has errors of its own)
         raise OSError(errno.EIO, f"the object store did not answer as expected ({type(error).__name__})") from None
+
+
+def _insist_on_none(store: Any, target: Path) -> None:
+    with suppress(FileNotFoundError):
+        store.info(str(target), refresh=True)
+        raise FileExistsError(errno.EEXIST, "there is such an object already", str(target))
 
 
 def _file_system(url: str) -> Any:

@@ -51,7 +51,7 @@ class Shelf(Place):
     def read(self, path: Path) -> io.BytesIO:
         return io.BytesIO(self.files[str(path)])
 
-    def move(self, path: Path, target: Path) -> None:
+    def move(self, path: Path, target: Path, stamp: Stamp) -> None:  # noqa: ARG002
         self.files[str(target)] = self.files.pop(str(path))
 
     def _below(self, folder: Path) -> Iterator[str]:

@@ -10,9 +10,9 @@ import pytest
 
 from config.errors import ConfigError
 from config.file_spec import FileSpec
-from config.model import Dtype
+from config.model import Dtype, Weekday
 from config.schema import Column, Schema
-from config.settings import CalendarConfig, PipelineConfig, Weekday
+from config.settings import CalendarConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.schema.calendar import grow_dates
 from datawarehouse.schema_init import init_schema

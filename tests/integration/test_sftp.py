@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import FileChanged
+from config.jobs import Stamp
 from config.settings import DatabaseConfig, PipelineConfig
 from ingestion.pipeline import Pipeline
 from ingestion.places.place import Kind
@@ -100,7 +101,7 @@ def test_what_a_server_has_is_listed_looked_at_read_and_moved(server: Server, tm
         put(tmp_path, "large", "other")
         with pytest.raises(FileChanged, match="changed while it was read"):
             file.verify_unchanged()
-    place.move(root / "b é.csv", root / "done" / "c.csv")
+    place.move(root / "b é.csv", root / "done" / "c.csv", place.stat(root / "b é.csv").stamp)
 
     assert found == {"a": Kind.FOLDER, "b é.csv": Kind.FILE, "large": Kind.FILE, "link": Kind.OTHER}
     assert (tmp_path / "done" / "c.csv").read_text() == "id\n1\n"
@@ -108,7 +109,7 @@ def test_what_a_server_has_is_listed_looked_at_read_and_moved(server: Server, tm
     with pytest.raises(FileNotFoundError):
         place.stat(root / "b é.csv")
     with pytest.raises(FileExistsError):
-        place.move(root / "large", root / "done" / "c.csv")
+        place.move(root / "large", root / "done" / "c.csv", place.stat(root / "large").stamp)
 
 
 def test_a_connection_that_is_cut_is_made_anew(server: Server, tmp_path: Path) -> None:
@@ -178,3 +179,22 @@ def test_an_address_that_can_not_be_used_is_refused_at_the_start() -> None:
     assert unusable("sftp://user@host:22/in") is None
     assert unusable("sftp://user:secret@host/in") == "an address holds no password: use a key, as ssh does"
     assert unusable("sftp://host:ssh/in") == "its port is no number"
+
+
+def test_a_file_is_put_and_removed_as_long_as_it_is_the_one_that_is_meant(server: Server, tmp_path: Path) -> None:
+    root = path_of(f"sftp://exports{tmp_path}")
+    place, target = place_of(root), root / "archive" / "a.csv"
+    stamp = Stamp(6, 1_000_000_000_000_000_000, 0, 1)
+    place.put(target, iter([b"abc", b"def"]), stamp)
+    with opened_file(target) as file:
+        assert file.handle.read() == b"abcdef"
+    there = place.stat(target).stamp
+    assert there[:2] == stamp[:2]
+    with pytest.raises(FileExistsError):
+        place.put(target, iter([b"x"]), stamp)
+    with pytest.raises(FileChanged):
+        place.remove(target, there._replace(size=7))
+    place.remove(target, there)
+    place.remove(target, there)
+    with pytest.raises(FileNotFoundError):
+        place.stat(target)

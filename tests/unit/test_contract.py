@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import holidays
 import pytest
+from pydantic import ValidationError
 
 from config.config_loader import DEFAULT_CONFIG, get_config
 from config.errors import FileRejected
@@ -22,6 +26,8 @@ from ingestion.contract import (
     judge_silence,
     refuse_if_dirty,
 )
+from ingestion.inbox import Inbox
+from ingestion.scans import scan_batch
 
 LONG_AGO = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 TODAY, YESTERDAY = dt.date(2026, 3, 10), dt.date(2026, 3, 9)
@@ -60,6 +66,73 @@ def logged(
 )
 def test_the_deadline_that_passed_last_is_judged(clock: str, since: dt.datetime, due: set[dt.date]) -> None:
     assert days_due(contract(expected_by="06:30"), at(clock), since) == due
+
+
+def test_a_year_of_days_has_weekends_holidays_and_both_changes_of_the_clocks() -> None:
+    """Cairo: Friday and Saturday are free; the clocks go forward on 2026-04-24, and back on 2026-10-30."""
+    cairo = ZoneInfo("Africa/Cairo")
+    asked = contract(
+        expected_by="00:30", days=["sun", "mon", "tue", "wed", "thu"], holidays="EG", timezone=cairo.key
+    )
+    first, free = dt.date(2026, 1, 1), 0
+    due_in_turn: list[dt.date] = []
+    for day in (first + dt.timedelta(days=n) for n in range(365)):
+        is_free = day.isoweekday() in {5, 6} or day in holidays.country_holidays("EG")
+        free += is_free
+        before, after = (
+            dt.datetime.combine(day, dt.time(0, minute), cairo).astimezone(dt.UTC) for minute in (29, 31)
+        )
+        assert (day in days_due(asked, after, LONG_AGO - dt.timedelta(days=60))) == (not is_free), day
+        assert day not in days_due(asked, before, LONG_AGO - dt.timedelta(days=60)), day
+        due_in_turn += days_due(asked, after, LONG_AGO - dt.timedelta(days=60))
+    assert 104 < free < 130
+    assert due_in_turn == sorted(due_in_turn), "a day that is over is not due again"
+    left_out = contract(expected_by="00:30", timezone=cairo.key)
+    forward = dt.datetime(2026, 4, 23, 22, 30, tzinfo=dt.UTC)  # 00:30 is not: it is 01:30 then
+    assert days_due(left_out, forward, LONG_AGO) == {dt.date(2026, 4, 24)}
+    assert days_due(left_out, forward - dt.timedelta(minutes=1), LONG_AGO) == {dt.date(2026, 4, 23)}
+
+
+def test_a_silence_is_counted_on_days_on_which_files_are_expected(spec: FileSpec) -> None:
+    asked = contract(expected_every="20h", days=["mon", "tue", "wed", "thu", "fri"], timezone="Europe/Berlin")
+    friday = dt.datetime(2026, 3, 27, 17, tzinfo=dt.UTC)  # 18:00; on Sunday the clocks go forward
+    for now, broken in (
+        (dt.datetime(2026, 3, 29, 20, tzinfo=dt.UTC), False),
+        (dt.datetime(2026, 3, 30, 11, 59, tzinfo=dt.UTC), False),  # 6 hours of Friday, and 14 of Monday: 13:59
+        (dt.datetime(2026, 3, 30, 12, 1, tzinfo=dt.UTC), True),
+    ):
+        (found,) = judge_silence(spec, asked, [Arrival("x", friday)], now, LONG_AGO)
+        assert found.broken is broken, now
+
+
+def test_the_hour_of_the_batch_is_that_of_its_time_zone(tmp_path: Path) -> None:
+    for name in ("2026-03-09", "2026-03-10", "2026-03-11"):
+        (tmp_path / "batch" / name).mkdir(parents=True)
+        (tmp_path / "batch" / name / "customers.csv").write_text("x")
+    config = get_config(DEFAULT_CONFIG)
+    batch = config.watcher.batch.model_copy(
+        update={"dir": str(tmp_path / "batch"), "trigger_hour": 6, "timezone": "Africa/Cairo", "catch_up_days": 0}
+    )
+    config = config.model_copy(update={"watcher": config.watcher.model_copy(update={"batch": batch})})
+    for clock, days in (("03:59", set()), ("04:00", {"2026-03-10"}), ("22:30", set())):
+        inbox = Inbox(config, Forgetful(), report=lambda *_: None)
+        scan_batch(config, inbox, at(clock))
+        assert {job.path.parent.name for job in inbox.waiting()} == days, clock
+
+
+class Forgetful:
+    """Knows no file."""
+
+    def is_current(self, path: str, size: int, mtime_ns: int, inode: int = 0, ctime_ns: int = 0) -> bool:  # noqa: ARG002
+        return False
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"holidays": "XX"}, {"holidays": "US-XX"}, {"timezone": "Cairo"}, {"days": ["x"]}]
+)
+def test_a_calendar_that_nobody_knows_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"by its two letters|name of a time zone|mon"):
+        contract(**wrong)
 
 
 def test_a_day_is_come_when_a_file_of_its_folder_is_loaded(spec: FileSpec) -> None:

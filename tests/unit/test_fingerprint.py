@@ -19,9 +19,9 @@ from tests.integration.small import settings_of
 # No file fails by these, or they follow from what is listed.
 NOT_LISTED = {
     "Column": {"personal"},
-    "Contract": {"expected_by", "expected_every"},
+    "Contract": {"expected_by", "expected_every", "days", "holidays", "timezone"},
     "Schema": {"name", "beside"},
-    "FileSpec": {"unique", "track", "indexes", "partition_by", "level", "kind", "has_placeholders"},
+    "FileSpec": {"unique", "track", "indexes", "partition_by", "level", "kind", "has_placeholders", "after_load"},
 }
 TYPES: dict[str, Any] = {
     "zones": {"key": "id", "columns": {"id": "int", "code": "str"}},
@@ -61,7 +61,7 @@ def test_every_key_of_the_configuration_is_listed_or_named_here() -> None:
         assert {*names} | NOT_LISTED.get(kind.__name__, set()) == {*kind.model_fields}, kind
     known = {
         *("name", "feed", "pattern", "table", "schema", "foreign_keys", "derive", "keep", "newer_by", "contract"),
-        *("read", "children", "is_snapshot", "gone", "gone_at_most_pct", "operation"),
+        *("read", "children", "is_snapshot", "gone", "gone_at_most_pct", "operation", "complete_when"),
     }
     assert known | NOT_LISTED["FileSpec"] == {field.name for field in fields(FileSpec)}
     assert {"primary_key", "columns", "drift", "within"} | NOT_LISTED["Schema"] == {*Schema.model_fields}

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import main
 from config.errors import FileChanged, FileRejected
-from config.jobs import FileJob
+from config.jobs import FileJob, Stamp
 from config.settings import PipelineConfig
 from ingestion.file_tracker import FileTracker
 from ingestion.places.place import Found, Kind, Place
@@ -156,14 +156,14 @@ def test_of_what_is_not_there_every_place_says_so(root: Path) -> None:
 def test_a_file_is_moved_into_a_new_folder_and_in_the_place_of_no_other(root: Path) -> None:
     path, target = put(root / "orders.json", "[1]"), root / "archive" / "2026" / "orders.json"
     place = place_of(path)
-    place.move(path, target)
+    place.move(path, target, place.stat(path).stamp)
     with opened(target) as file:
         assert file.handle.read() == b"[1]"
     with pytest.raises(FileNotFoundError):
         place.stat(path)
     put(path, "[2]")
     with pytest.raises(FileExistsError):
-        place.move(path, target)
+        place.move(path, target, place.stat(path).stamp)
     with opened(path) as left, opened(target) as there:
         assert (left.handle.read(), there.handle.read()) == (b"[2]", b"[1]"), "nothing is lost"
 
@@ -190,7 +190,7 @@ class Refusing(Place):
     def read(self, path: Path) -> io.BytesIO:
         raise PermissionError(errno.EACCES, "no", str(path))
 
-    def move(self, path: Path, target: Path) -> None:
+    def move(self, path: Path, target: Path, stamp: Stamp) -> None:  # noqa: ARG002
         raise PermissionError(errno.EACCES, "no", str(path), None, str(target))
 
 

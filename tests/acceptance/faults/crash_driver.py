@@ -79,6 +79,16 @@ SEAMS: dict[str, Seam] = {
     "in the retry, after COMMIT": Seam("commit", HEALED_BOOKS, "after"),
 }
 
+NOTED = r"UPDATE pipeline_file_log SET lies_at"
+# What follows the load of files that are put away; not a part of each round, for most keep theirs.
+SEAMS_OF_FATES: dict[str, Seam] = {
+    "before that is committed": Seam("commit", NOTED),
+    "after that is committed": Seam("commit", NOTED, "after"),
+    "before the archive is written": Seam("audit", r"^open .*/archive/.*\.part writing"),
+    "before a file has its name in the archive": Seam("audit", r"^os.link .*/archive/"),
+    "before the original is removed": Seam("audit", r"^os.remove .*/data/input/.*\.part"),
+}
+
 
 class Trap:
     """Counts matching events and kills the process at the n-th."""
@@ -152,6 +162,8 @@ def set_traps(trap: Trap) -> None:
         if event == "open" and isinstance(args[0], str):
             writing = args[2] & (os.O_WRONLY | os.O_RDWR | os.O_APPEND) if isinstance(args[2], int) else False
             trap.pass_by("audit", "before", f"open {args[0]} {'writing' if writing else 'reading'}")
+        elif event in {"os.link", "os.rename", "os.remove"}:
+            trap.pass_by("audit", "before", f"{event} {' '.join(map(str, args[:2]))}")
         elif event == "smtplib.connect":
             trap.pass_by("audit", "before", f"smtplib.connect {args[1]} {args[2]}")
 
@@ -236,10 +248,15 @@ def _text(query: Any, cursor: Any) -> str:
     return str(query.as_string(cursor))
 
 
+def seam_of(name: str) -> Seam:
+    """The point of this name."""
+    return SEAMS.get(name) or SEAMS_OF_FATES[name]
+
+
 def main() -> None:
     """Set the trap of the command line and become the program it names."""
     name, count, report, program, *rest = sys.argv[1:]
-    set_traps(Tracer(Path(report)) if name == "trace" else Trap(SEAMS[name], int(count), Path(report)))
+    set_traps(Tracer(Path(report)) if name == "trace" else Trap(seam_of(name), int(count), Path(report)))
     sys.argv = [program, *rest]
     sys.path.insert(0, str(Path(program).parent))
     runpy.run_path(program, run_name="__main__")
