@@ -7,7 +7,16 @@ from collections.abc import Iterator
 _LONGEST_NAME = 63  # bytes, PostgreSQL cuts what is longer
 RESERVED_TABLES = frozenset(
     {
-        *("dim_date", "dim_time", "quarantine", "quarantine_history", "orphan_wait", "true_orphan"),
+        *(
+            "dim_date",
+            "dim_time",
+            "quarantine",
+            "quarantine_history",
+            "orphan_wait",
+            "true_orphan",
+            "file_warning",
+            "warned_row",
+        ),
         *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased", "drift"),
     }
 )

@@ -119,6 +119,8 @@ def _pipeline_rights() -> Iterator[Right]:
         "quarantine": "SELECT INSERT DELETE",
         "orphan_wait": "SELECT INSERT DELETE",
         "true_orphan": "SELECT INSERT DELETE",
+        "file_warning": "SELECT INSERT DELETE",
+        "warned_row": "SELECT INSERT DELETE",
         "contract_breach": "SELECT INSERT",
         "drift": "SELECT INSERT",
         "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
@@ -130,6 +132,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_meta": ("value",),
         "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written"),
         "quarantine": QUARANTINE_RESOLVE,
+        "file_warning": ("rows", "says"),
         "contract_breach": ("resolved_at",),
         "drift": ("looks_like", "last_seen_at", "files", "rows", "first_file", "last_file"),
     }
