@@ -7,17 +7,9 @@ from collections.abc import Iterator
 _LONGEST_NAME = 63  # bytes, PostgreSQL cuts what is longer
 RESERVED_TABLES = frozenset(
     {
-        *(
-            "dim_date",
-            "dim_time",
-            "quarantine",
-            "quarantine_history",
-            "orphan_wait",
-            "true_orphan",
-            "file_warning",
-            "warned_row",
-        ),
-        *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased", "drift"),
+        *("dim_date", "dim_time", "quarantine", "quarantine_history", "orphan_wait", "true_orphan"),
+        *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased", "drift", "file_keys"),
+        *("file_warning", "warned_row"),
     }
 )
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # PostgreSQL's, on every table

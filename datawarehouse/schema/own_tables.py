@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
 NOW = sa.text("now()")
@@ -199,6 +199,14 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("check_name", sa.Text(), primary_key=True),
         sa.Column("column_name", sa.Text(), primary_key=True),
         sa.Column("row_number", sa.BigInteger(), primary_key=True, autoincrement=False),
+    )
+    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row.
+    sa.Table(
+        "file_keys",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), nullable=False),
+        sa.Column("unchanged", ARRAY(sa.BigInteger())),
+        sa.Index("file_keys_file_id", "file_id"),
     )
     # Persons whose data is blanked in every file that brings them again.
     sa.Table(
