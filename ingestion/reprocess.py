@@ -16,6 +16,7 @@ from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_spec import FileSpec
 from config.jobs import FileJob
 from config.settings import PipelineConfig
+from datawarehouse import warnings
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.quarantine import loader as quarantine_loader
@@ -31,6 +32,8 @@ from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Rejection
 from validation.conversions import convert
+from validation.earlier_rows import EarlierRows
+from validation.findings import FileFindings
 from validation.key_values import joined, stored_keys
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
@@ -131,14 +134,16 @@ class _Reprocessing:
     def run(self, content: OpenFile) -> None:
         self._read_quarantine()
         most = self._config.reader.chunk_rows
-        path = self._job.path
+        path, earlier, findings = self._job.path, EarlierRows(), FileFindings()
         for chunk in read_chunks(content, path.name, self._spec.schema, most, self._spec.read, path):
-            batch = validate(chunk, self._spec, self._config.validation.dates)
+            batch = validate(chunk, self._spec, self._config.validation.dates, earlier, of_file=False)
             self._records += batch.records
             self._road.find_parents(batch, among=~np.isin(chunk.numbers, list(self._closed)))
             lost = self._load_standing(batch)
             self._load_open(batch)
             self._refuse(batch, lost)
+            judged = ~np.isin(chunk.numbers, list(self._closed))
+            findings.add(batch.findings, batch.chunk.numbers, batch.good & judged)
         if self._records != self._file["total_records"]:
             raise ConfigError(
                 f"file {self._file_id} has {self._records} records as it is read today, and had "
@@ -148,6 +153,7 @@ class _Reprocessing:
         self._replay_edited()
         self._road.finish()
         self._close_books()
+        warnings.write_anew(self._tx, self._file_id, findings)
 
     def _read_quarantine(self) -> None:
         self._tx.execute(query("repair", "rows_of_file"), {"file_id": self._file_id})
