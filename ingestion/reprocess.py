@@ -139,11 +139,12 @@ class _Reprocessing:
             batch = validate(chunk, self._spec, self._config.validation.dates, earlier, of_file=False)
             self._records += batch.records
             self._road.find_parents(batch, among=~np.isin(chunk.numbers, list(self._closed)))
+            passing = batch.good  # to the loader rows that are there already are duplicates
             lost = self._load_standing(batch)
             self._load_open(batch)
             self._refuse(batch, lost)
-            judged = ~np.isin(chunk.numbers, list(self._closed))
-            findings.add(batch.findings, batch.chunk.numbers, batch.good & judged)
+            refused = [*self._closed, *(row.number for row in lost), *self._still_open(batch)]
+            findings.add(batch.findings, chunk.numbers, passing & ~np.isin(chunk.numbers, refused))
         if self._records != self._file["total_records"]:
             raise ConfigError(
                 f"file {self._file_id} has {self._records} records as it is read today, and had "
@@ -247,6 +248,10 @@ class _Reprocessing:
         loaded = self._road.load(batch, self._file_ids(batch), among=rows, more=True)
         done = verdicts(batch, loaded, rows)
         self._settlement.close((self._open[number], how) for number, how in done.items())
+
+    def _still_open(self, batch: Batch) -> set[int]:
+        """The numbers of open rows that are refused again."""
+        return self._open.keys() & set(batch.chunk.numbers[~batch.good].tolist())
 
     def _file_ids(self, batch: Batch) -> np.ndarray:
         return np.full(len(batch.chunk.numbers), self._file_id)
