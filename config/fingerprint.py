@@ -18,6 +18,7 @@ from config.key import Key
 from config.origins import Origin
 from config.read_options import ReadOptions
 from config.schema import Column, Drift
+from config.severity import RuleUse
 
 if TYPE_CHECKING:
     from config.file_spec import FileSpec
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LISTED: dict[type[BaseModel], tuple[str, ...]] = {
     Column: (
         *("name", "dtype", "nullable", "allowed_values", "sql_type", "pii", "stored_as", "round", "format"),
-        *("sources", "optional", "default", "value", "rules"),
+        *("sources", "optional", "default", "value", "uses"),
     ),
     Origin: ("file", "path", "constant", "parent", "element"),
     Drift: ("new_columns", "missing_columns"),
@@ -38,6 +39,9 @@ LISTED: dict[type[BaseModel], tuple[str, ...]] = {
     Contract: ("min_rows", "max_rows", "rows_band_pct", "band_days", "max_reject_pct", "abort"),
     ReadOptions: ("null_values", "format", "trim", "decimal", "thousands", "currency", "dates", "timezone"),
 }
+
+
+_SAID = {"uses": "rules"}  # keys that have another name in the code
 
 
 def fingerprint_of(spec: FileSpec) -> str:
@@ -82,7 +86,19 @@ def _given(section: BaseModel) -> dict[str, Any]:
     fields = kind.model_fields
     values = {name: getattr(section, name) for name in LISTED[kind]}
     return {
-        name: _given(value) if isinstance(value, BaseModel) else value
+        _SAID.get(name, name): _given(value) if isinstance(value, BaseModel) else _rules_said(value)
         for name, value in values.items()
         if value != fields[name].get_default(call_default_factory=True)
     }
+
+
+def _rules_said(value: Any) -> Any:
+    """Rules as the YAML has them: the parameter alone, where nothing else is said. Any other value as it is."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _said(use) if isinstance(use, RuleUse) else use for name, use in value.items()}
+
+
+def _said(use: RuleUse) -> Any:
+    more = use.model_dump(exclude={"parameter"}, exclude_defaults=True)
+    return {**more, "value": use.parameter} if more else use.parameter

@@ -139,6 +139,7 @@ def _row(outcome: FileOutcome, pii_key_id: str | None) -> tuple[Any, ...]:
         outcome.updated,
         outcome.changed,
         outcome.stale,
+        outcome.warned,
         outcome.deletes,
         outcome.gone.rows,
         outcome.gone.removed,

@@ -15,7 +15,7 @@ from datawarehouse.queries import query
 
 FILE_LOG_HEAL = (
     *("valid_records", "quarantined", "inserted_records", "already_present", "updated_records"),
-    *("resolved_orphans", "orphan_count", "duplicate_count"),
+    *("resolved_orphans", "orphan_count", "duplicate_count", "warned_records"),
 )
 QUARANTINE_RESOLVE = (
     *("resolution", "resolved_at", "retry_count"),
@@ -120,6 +120,8 @@ def _pipeline_rights() -> Iterator[Right]:
         "quarantine": "SELECT INSERT DELETE",
         "orphan_wait": "SELECT INSERT DELETE",
         "true_orphan": "SELECT INSERT DELETE",
+        "file_warning": "SELECT INSERT DELETE",
+        "warned_row": "SELECT INSERT DELETE",
         "contract_breach": "SELECT INSERT",
         "drift": "SELECT INSERT",
         "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
@@ -132,6 +134,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_meta": ("value",),
         "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written", "lies_at", "put_away_at"),
         "quarantine": QUARANTINE_RESOLVE,
+        "file_warning": ("rows", "says"),
         "contract_breach": ("resolved_at",),
         "drift": ("looks_like", "last_seen_at", "files", "rows", "first_file", "last_file"),
     }

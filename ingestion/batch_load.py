@@ -20,6 +20,7 @@ from datawarehouse.quarantine.loader import QuarantineText, RefusedRows
 from datawarehouse.row_load import RowLoad
 from utils import metrics
 from validation.batch import Batch, Rejection
+from validation.findings import FileFindings
 from validation.pii_handler import PiiHandler
 
 
@@ -35,6 +36,7 @@ class Books:
     deletes: int = 0
     placeholders: Counter[str] = field(default_factory=Counter)
     cut_loose: Counter[str] = field(default_factory=Counter)
+    findings: FileFindings = field(default_factory=FileFindings)
 
     def add(self, rows: int, loaded: Loaded, rejections: Sequence[Rejection]) -> None:
         """Count `rows` records: those of `loaded` and those of `rejections`."""
@@ -70,6 +72,8 @@ class Books:
             seconds=seconds,
             placeholders=dict(+self.placeholders),
             without_parent=dict(+self.cut_loose),
+            warned=self.findings.warned,
+            warnings={check: tally.loaded for check, tally in self.findings.warnings.items()},
         )
 
 

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from config.drift import Change
 from config.errors import FileChanged, FileRejected, PipelineError
+from config.file_spec import FileSpec
 from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
-from datawarehouse import file_log
+from datawarehouse import file_log, warnings
 from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loaded import Loaded
@@ -31,6 +32,8 @@ from ingestion.places.registry import opened
 from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
+from validation.earlier_rows import looks_at_earlier_rows
+from validation.findings import of_files
 from validation.key_values import key_of
 from validation.met_columns import MetColumns
 from validation.pii_handler import PiiHandler
@@ -84,9 +87,7 @@ class GroupLoad:
 
         Raises what FileLoad.run raises, and whatever else comes up; nothing was loaded then.
         """
-        # A row of one may be the parent of another's; children come after all rows of their own file; and what is
-        # gone by one may be there again by the next
-        if any(job.spec.self_references or job.spec.children or job.spec.loses_rows for job in jobs):
+        if any(_comes_alone(job.spec) for job in jobs):
             return Together([], [])
         started = time.monotonic()
         held: list[FileJob] = []
@@ -149,13 +150,19 @@ class GroupLoad:
             load.quarantine(load.quarantine_text(*texts))
             shares = _shares(loaded, [m.records - len(r) for m, r in zip(members, refused, strict=True)], ends)
             outcomes, unfit = [], []
+            found = of_files(batch.findings, batch.numbers_in_file, batch.good, owners)
             seconds = (time.monotonic() - started) / len(members)
-            for member, file_id, rows, share in zip(members, ids, refused, shares, strict=True):
+            for position, (member, file_id, rows, share) in enumerate(
+                zip(members, ids, refused, shares, strict=True)
+            ):
                 books = Books()
                 books.add(member.records, share, rows)
+                books.findings = found.get(position, books.findings)
                 try:
                     member.file.verify_unchanged()
                     refuse_if_dirty(spec, books.total, books.by_stage)
+                    books.findings.refuse_if_too_many(books.total)
+                    warnings.write(tx, file_id, books.findings)
                 except (FileChanged, FileRejected):
                     unfit.append(member)
                 outcomes.append(replace(books.outcome(member.job, file_id, seconds), drift=self._met(member)))
@@ -169,6 +176,16 @@ class GroupLoad:
         met = MetColumns(member.job.spec, self._pii.hidden)
         met.note(member.chunk)
         return met.changes()
+
+
+def _comes_alone(spec: FileSpec) -> bool:
+    """Can its files not be loaded together?
+
+    A row of one may be the parent of another's; children come after all rows of their own file; what is gone by
+    one may be there again by the next; and each file has earlier rows of its own.
+    """
+    related = bool(spec.self_references or spec.children)
+    return related or spec.loses_rows or looks_at_earlier_rows(spec.schema)
 
 
 def _leave_out(members: Sequence[_Member], held: Sequence[_Member] = ()) -> None:

@@ -36,6 +36,7 @@ OWNED = (
         "true_orphan",
         "erased",
     ),
+    *("file_warning", "warned_row"),
 )
 _SHOWN_PROBLEMS = 10
 

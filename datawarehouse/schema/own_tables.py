@@ -67,6 +67,7 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
             "orphan_count",  # as found; resolved_orphans of them were loaded later
             "resolved_orphans",
             "resolved_records",  # the same of other refused records, by `quarantine replay`
+            "warned_records",  # of valid_records, how many a check warns of
         )
     ]
     sa.Table(
@@ -188,8 +189,28 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Index("quarantine_history_row", "quarantine_id"),
     )
-    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py); a chunk has a row. And
-    # what keys a snapshot held, in a row of its own: what it lacks is gone, whenever it came (merge/goings.py).
+    # What checks warn of: how many loaded rows of a file, and which, the first thousand of each check.
+    sa.Table(
+        "file_warning",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("check_name", sa.Text(), primary_key=True),
+        sa.Column("column_name", sa.Text(), primary_key=True),  # '' where the check is of a row, or of the file
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("says", sa.Text()),
+        sa.Column("warned_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
+        sa.Index("file_warning_warned_at", "warned_at"),
+    )
+    sa.Table(
+        "warned_row",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("check_name", sa.Text(), primary_key=True),
+        sa.Column("column_name", sa.Text(), primary_key=True),
+        sa.Column("row_number", sa.BigInteger(), primary_key=True, autoincrement=False),
+    )
+    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row. And
+    # the keys that a snapshot held, in a row of its own: what it lacks is gone, whenever that came (goings.py).
     sa.Table(
         "file_keys",
         metadata,
