@@ -165,6 +165,8 @@ class FileSpec:
         text = repr(self)
         if self.schema.within or self.children:
             text += f" {self.schema.within!r} {[child.fingerprint for child in self.children]}"
+        if self.schema.checks:
+            text += f" {self.schema.checks!r}"
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -17,7 +17,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from ingestion.formats import registry as formats
 from utils.channels import registry as channels
-from validation import defaults, rules
+from validation import checks, defaults, rules
 
 P = ParamSpec("P")
 
@@ -28,7 +28,7 @@ EXIT_CANNOT = 2  # configuration, database, arguments: it could not do its work
 
 
 # Of a start, beside the YAML's own.
-CHECKS = (rules.problems, defaults.problems, views.problems, formats.problems, channels.problems)
+CHECKS = (rules.problems, checks.problems, defaults.problems, views.problems, formats.problems, channels.problems)
 
 
 def checked_config() -> PipelineConfig:
