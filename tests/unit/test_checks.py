@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import pytest
-
 from config.checks import Check
 from config.file_spec import FileSpec
 from config.model import Dtype, Stage

@@ -150,6 +150,11 @@ class _Compiler:
 
     def _any(self, node: exp.Expr) -> Value:
         name = type(node).__name__
+        unknown = (
+            {key for key, said in node.args.items() if said} - _ARGUMENTS - _OWN_ARGUMENTS.get(name, frozenset())
+        )
+        if unknown:
+            raise ExpressionError(f"is not offered in a check like this ({', '.join(sorted(unknown))})")
         for signs, operator in ((_COMPARISONS, operators.compare), (_CALCULATIONS, operators.calculate)):
             if type(node) in signs:
                 return operator(signs[type(node)], self.compile(node.this), self.compile(node.expression))
@@ -219,11 +224,12 @@ class _Compiler:
 
     def _is(self, node: exp.Expr) -> Value:
         value, wanted = self.compile(node.this), node.expression
+        no = "NOT " if node.args.get("negate") else ""
         if isinstance(wanted, exp.Null):
-            return Value(f"({operators.settled(value).sql} IS NULL)", BOOL, value.can_fail)
+            return Value(f"({operators.settled(value).sql} IS {no}NULL)", BOOL, value.can_fail)
         if not isinstance(wanted, exp.Boolean):
             raise ExpressionError("IS is followed by NULL, TRUE, FALSE or DISTINCT FROM")
-        return Value(f"({operators.truth(value).sql} IS {wanted.sql()})", BOOL, value.can_fail)
+        return Value(f"({operators.truth(value).sql} IS {no}{wanted.sql()})", BOOL, value.can_fail)
 
     def _between(self, node: exp.Expr) -> Value:
         if node.args.get("symmetric"):
@@ -242,6 +248,8 @@ class _Compiler:
 
     def _case(self, node: exp.Expr) -> Value:
         subject = node.args.get("this")
+        if subject is not None and self.compile(subject).kind.family is Family.UNKNOWN:
+            raise ExpressionError("CASE of a constant is not offered; write CASE WHEN")
         default = node.args.get("default")
         whens, results = [], []
         for branch in node.args["ifs"]:
@@ -277,6 +285,36 @@ class _Compiler:
         value = functions.like(self.compile(node.this), node.expression, any_case=any_case)
         return Value(f"(NOT {value.sql})", BOOL, value.can_fail) if node.args.get("negate") else value
 
+
+# What sqlglot says of a part beside its own parts; an argument that nobody reads would change the meaning unseen.
+_ARGUMENTS = frozenset({"this", "expression", "expressions"})
+_OWN_ARGUMENTS = {
+    name: frozenset(arguments.split())
+    for name, arguments in {
+        "Is": "negate",
+        "Like": "negate",
+        "ILike": "negate",
+        "Between": "low high symmetric",
+        "Literal": "is_string",
+        "Column": "table",
+        "Cast": "to",
+        "Case": "ifs default",
+        "Interval": "unit fraction_in_string",
+        "Div": "typed",
+        "DPipe": "safe",
+        "In": "query",
+        "Trim": "position",
+        "Substring": "start length",
+        "Round": "decimals",
+        "Trunc": "decimals",
+        "Greatest": "ignore_nulls",
+        "Least": "ignore_nulls",
+        "SplitPart": "delimiter part_index",
+        "TimestampTrunc": "unit",
+        "Replace": "replacement",
+        "StrPosition": "substr",
+    }.items()
+}
 
 _Handler = Callable[[_Compiler, exp.Expr], Value]
 _NODES: dict[type[exp.Expr], _Handler] = {
