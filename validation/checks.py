@@ -108,8 +108,13 @@ def _inputs(batch: Batch, checks: Sequence[RowCheck]) -> pa.Table:
 def problems(config: PipelineConfig) -> Iterator[str]:
     """What is wrong with the checks in the configuration, each with its key's path and the place in it."""
     for spec in {spec.name: spec for spec in config.files}.values():
-        for name, check in spec.schema.checks.items():
-            yield from (f"schemas.{spec.name}.checks.{name}{found}" for found in _problems(spec, name, check))
+        yield from spec_problems(spec)
+
+
+def spec_problems(spec: FileSpec) -> Iterator[str]:
+    """What is wrong with the checks of one kind of file."""
+    for name, check in spec.schema.checks.items():
+        yield from (f"schemas.{spec.name}.checks.{name}{found}" for found in _problems(spec, name, check))
 
 
 def _problems(spec: FileSpec, name: str, check: Check) -> Iterator[str]:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
 
 from config.checks import Check
 from config.file_spec import FileSpec
 from config.model import Dtype, Stage
 from config.schema import Column
 from tests.unit.test_validation import judge, make_spec
+from validation.checks import spec_problems
+from validation.expressions.functions import OFFERED
 
 COLUMNS = (
     Column(name="count", dtype=Dtype.INT),
@@ -62,3 +68,57 @@ def test_a_value_that_its_schema_refuses_is_no_matter_of_the_checks() -> None:
     spec = spec_with({"it": Check(row="count > 0 and small > 0")})
     refused = judge(spec, {"id": "1", "count": "x", "small": "40000"}).rejections()
     assert [(r.rule, r.column) for r in refused[0].reasons] == [("dtype", "count"), ("out_of_range", "small")]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "way_out"),
+    [
+        ("count >", "near its character", "something is missing"),
+        ("count > 1; drop table x", "", "without a semicolon"),
+        ("counts > 1", "at character 1, counts", "it has id, count"),
+        ("1 < pg_read_file('/etc/passwd')", "at character 5, pg_read_file", "docs/checks.md"),
+        ("count > (select 1)", "at character 9, (select 1)", "other tables are for foreign keys"),
+        ("count in (select 1)", "", "other tables are for foreign keys"),
+        ("begin < now()", "", "must not change with the day"),
+        ("price / count > 1", "at character 1, price / count", "Multiply instead"),
+        ("count / 2 > 1 and price / 3 > 1", "at character 19, price / 3", "Multiply instead"),
+        ("state > 'm'", "", 'COLLATE "C"'),
+        ("lower(state) = 'a'", "at character 1, lower(state)", 'COLLATE "C"'),
+        ("state ilike 'a'", "", 'COLLATE "C"'),
+        ("state = 1", "", "text and integer are not compared"),
+        ("count = '1'", "", "has no quotes"),
+        ("day = '31.01.2026'", "at character 7, '31.01.2026'", "'2026-01-31'"),
+        ("finish - begin < interval '2 fortnights'", "", "'2 hours'"),
+        ("state ~ '[0-9'", "", "at its character 1"),
+        (r"state ~ '^\d+$'", "", "[0-9]"),
+        ("state like state", "", "written out"),
+        ("more = '{}'", "at character 1, more", "only IS NULL"),
+        ("count", "", "where a condition is wanted"),
+        ("state::int > 1", "", "dtype"),
+        ("'a' || repeat('x', 9) = state", "at character 8, repeat", "docs/checks.md"),
+        ("count(*) > 1", "at character 1, count(*)", "docs/checks.md"),
+        ("count > 1 from things", "", "one condition"),
+        ("things.count > 1", "", "without its table"),
+        ("count = 1 = is_new", "", "in parentheses"),
+        ("(" * 3000 + "is_new" + ")" * 3000, "", "nested too deeply"),
+    ],
+)
+def test_an_expression_that_is_not_offered_is_told_with_its_place_and_the_way_out(
+    text: str, place: str, way_out: str
+) -> None:
+    spec = spec_with({"it": Check(row=text)})
+    (found,) = spec_problems(spec)
+    assert found.startswith("schemas.things.checks.it.row: ")
+    assert place in found
+    assert way_out in found
+
+
+def test_columns_may_have_names_with_capitals_and_blanks_and_only_null_is_asked_of_others() -> None:
+    assert broken(Check(row='"Strange Name" <> state'), {"Strange Name": "a", "state": "a"}) == [1]
+    assert broken(Check(row="more is null and COUNT = 1"), {"more": "{}", "count": "1"}) == [1]
+
+
+def test_the_documentation_lists_what_may_be_called() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "checks.md").read_text()
+    table = text.partition("| function |")[2].partition("## ")[0]
+    assert set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)) == set(OFFERED)

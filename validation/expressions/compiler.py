@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import sqlglot
 from sqlglot import exp
@@ -82,6 +82,7 @@ _TYPES = {
     "UUID": Kind(Family.UUID),
     "INTERVAL": SPAN,
 }
+_LISTED = "docs/checks.md lists what is"
 _WAYS_OUT = {
     "CurrentTimestamp": "what a row is judged by must not change with the day: the rule not_in_future looks at it",
     "CurrentDate": "what a row is judged by must not change with the day: the rule not_in_future looks at it",
@@ -110,28 +111,33 @@ def compile_condition(text: str, columns: Columns) -> Condition:
     return Condition(value.sql, frozenset(compiler.named))
 
 
+_SELECT = "SELECT "
+
+
 def parse(text: str) -> exp.Expr:
     """The tree of an expression. Raises ExpressionError where it is none."""
     try:
-        found = sqlglot.parse(text, read="postgres")
+        found = sqlglot.parse(_SELECT + text, read="postgres")
     except SqlglotError as error:
         place = (getattr(error, "errors", None) or [{}])[0]
-        where = f"near its character {place['col']}" if place.get("col") else "somewhere"
+        where = f"near its character {max(place['col'] - len(_SELECT), 1)}" if place.get("col") else "somewhere"
         raise ExpressionError(f"is no SQL expression: {where} something is missing or too much") from None
-    if len(found) != 1 or found[0] is None:
+    select = found[0]
+    parts = [key for key, said in select.args.items() if said] if isinstance(select, exp.Select) else []
+    if len(found) != 1 or parts != ["expressions"] or len(select.expressions) != 1:
         raise ExpressionError("is not one expression; a check is one condition, without a semicolon")
-    return found[0]
+    return cast("exp.Expr", select.expressions[0])
 
 
 def _with_place(error: ExpressionError, text: str) -> str:
-    """The message with where in `text` it is about."""
-    if not error.part or error.part == text:
+    """The message with where in `text` it is about, and that part of it as it is written."""
+    wanted = re.findall(r"\S", error.part.lower())
+    if not wanted or error.part == text:
         return error.message
-    wanted = re.sub(r"\s+", "", error.part).lower()
-    for at in range(len(text)):
-        if re.sub(r"\s+", "", text[at:]).lower().startswith(wanted) and not text[at].isspace():
-            return f"at character {at + 1}, {error.part}: {error.message}"
-    return f"in {error.part}: {error.message}"
+    found = re.search(r"\s*".join(map(re.escape, wanted)), text, re.IGNORECASE)
+    if found is None:
+        return f"in {error.part}: {error.message}"
+    return f"at character {found.start() + 1}, {found[0]}: {error.message}"
 
 
 class _Compiler:
@@ -155,16 +161,22 @@ class _Compiler:
         )
         if unknown:
             raise ExpressionError(f"is not offered in a check like this ({', '.join(sorted(unknown))})")
-        for signs, operator in ((_COMPARISONS, operators.compare), (_CALCULATIONS, operators.calculate)):
-            if type(node) in signs:
-                return operator(signs[type(node)], self.compile(node.this), self.compile(node.expression))
         made = _NODES.get(type(node))
-        if made is not None:
-            return made(self, node)
-        if name in functions.FUNCTIONS:
-            return functions.FUNCTIONS[name](node, self.compile)
-        way_out = _WAYS_OUT.get(name, "docs/checks.md lists what is")
-        raise ExpressionError(f"is not offered in a check; {way_out}")
+        if made is None and name not in functions.FUNCTIONS:
+            raise ExpressionError(f"is not offered in a check; {_WAYS_OUT.get(name, _LISTED)}")
+        said = {key for key, value in node.args.items() if value}
+        if unread := said - _ARGUMENTS - _OWN_ARGUMENTS.get(name, frozenset()):
+            raise ExpressionError(f"is not offered in a check with {', '.join(sorted(unread))}; {_LISTED}")
+        return made(self, node) if made else functions.FUNCTIONS[name](node, self.compile)
+
+    def _comparison(self, node: exp.Expr) -> Value:
+        if {type(node.this), type(node.expression)} & _COMPARISONS.keys():
+            raise ExpressionError("compares what is compared already; put one of the comparisons in parentheses")
+        return operators.compare(_COMPARISONS[type(node)], self.compile(node.this), self.compile(node.expression))
+
+    def _calculation(self, node: exp.Expr) -> Value:
+        sign = _CALCULATIONS[type(node)]
+        return operators.calculate(sign, self.compile(node.this), self.compile(node.expression))
 
     def _column(self, node: exp.Expr) -> Value:
         given = node.this.this if isinstance(node.this, exp.Identifier) else ""
@@ -318,6 +330,8 @@ _OWN_ARGUMENTS = {
 
 _Handler = Callable[[_Compiler, exp.Expr], Value]
 _NODES: dict[type[exp.Expr], _Handler] = {
+    **dict.fromkeys(_COMPARISONS, _Compiler._comparison),
+    **dict.fromkeys(_CALCULATIONS, _Compiler._calculation),
     exp.Column: _Compiler._column,
     exp.Literal: _Compiler._literal,
     exp.Paren: lambda compiler, node: compiler._any(node.this),
