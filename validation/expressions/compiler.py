@@ -156,11 +156,6 @@ class _Compiler:
 
     def _any(self, node: exp.Expr) -> Value:
         name = type(node).__name__
-        unknown = (
-            {key for key, said in node.args.items() if said} - _ARGUMENTS - _OWN_ARGUMENTS.get(name, frozenset())
-        )
-        if unknown:
-            raise ExpressionError(f"is not offered in a check like this ({', '.join(sorted(unknown))})")
         made = _NODES.get(type(node))
         if made is None and name not in functions.FUNCTIONS:
             raise ExpressionError(f"is not offered in a check; {_WAYS_OUT.get(name, _LISTED)}")
