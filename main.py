@@ -13,33 +13,25 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from config.errors import PipelineError
-from config.jobs import Status
-from config.settings import PipelineConfig
-from ingestion.file_report import Summary
-from ingestion.pipeline import Pipeline
-from utils import logger
-from workbench import (
-    check,
-    config_check,
-    drift,
-    explain,
-    files,
-    infer,
-    quarantine,
-    repairs,
-    sql_shell,
-    status,
-    verify,
-)
-from workbench.session import EXIT_CANNOT, EXIT_FOUND, EXIT_OK, checked_config
+from workbench.commands import COMMANDS, Commands
+from workbench.exit_codes import EXIT_CANNOT, EXIT_FOUND, EXIT_OK
+
+if TYPE_CHECKING:  # what does the work is imported when there is some: help does without
+    from config.settings import PipelineConfig
+    from ingestion.file_report import Summary
+    from ingestion.pipeline import Pipeline
 
 app = typer.Typer(
-    add_completion=True, no_args_is_help=False, help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False
+    cls=Commands,
+    add_completion=True,
+    no_args_is_help=False,
+    help=__doc__,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -77,22 +69,8 @@ def backfill(
     raise typer.Exit(_run(work, "Done.", patience=wait))
 
 
-# The operator's commands: a module of workbench each.
-app.command()(check.check)
-app.add_typer(config_check.app, name="config")
-app.command()(infer.infer)
-app.command()(status.status)
-app.add_typer(files.app, name="files")
-app.command()(explain.explain)
-app.command()(verify.verify)
-app.command()(sql_shell.sql)
-app.command(context_settings=sql_shell.PSQL_CONTEXT)(sql_shell.psql)
-app.add_typer(quarantine.app, name="quarantine")
-app.command()(drift.drift)
-app.command()(drift.adopt)
-app.command()(repairs.undo)
-app.command()(repairs.reprocess)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(repairs.erase)
+for name, later in COMMANDS.items():
+    app.command(name, help=later.summary)(later.stand_in)
 
 
 def _watch(pipeline: Pipeline) -> int:
@@ -105,12 +83,16 @@ def _turn(pipeline: Pipeline) -> int:
 
 
 def _verdict(summary: Summary) -> int:
+    from config.jobs import Status
+
     _say(summary)
     return EXIT_FOUND if summary.files[Status.FAILED] else EXIT_OK
 
 
 def _say(summary: Summary) -> None:
-    log.info("[main] summary", extra={"screen": summary.text()})
+    from utils import logger
+
+    logger.get_logger("main").info("[main] summary", extra={"screen": summary.text()})
 
 
 @contextmanager
@@ -138,6 +120,12 @@ def _run(
     """
     stop = threading.Event()
     _stop_on_signals(stop)
+    from config.errors import PipelineError
+    from ingestion.pipeline import Pipeline
+    from utils import logger
+    from workbench.session import checked_config
+
+    log = logger.get_logger("main")
     try:
         config = checked_config()
         logger.setup(config.path(config.logging.dir), config.logging.level)
@@ -176,8 +164,6 @@ def _stop_on_signals(stop: threading.Event) -> None:
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
 
-
-log = logger.get_logger("main")
 
 if __name__ == "__main__":
     if sys.stderr is not None:  # prints what each thread is at, for when it seems to hang

@@ -8,7 +8,7 @@ _LONGEST_NAME = 63  # bytes, PostgreSQL cuts what is longer
 RESERVED_TABLES = frozenset(
     {
         *("dim_date", "dim_time", "quarantine", "quarantine_history", "orphan_wait", "true_orphan"),
-        *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased", "drift"),
+        *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased", "drift", "file_keys"),
     }
 )
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # PostgreSQL's, on every table

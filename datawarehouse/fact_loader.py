@@ -24,8 +24,3 @@ class FactLoader(Loader):
             columns = [column.name for column in self._spec.schema.key_columns]
             self._copy(self._sql.keys, rows, {name: self._names[name] for name in (*columns, by.column)})
         return self._copy(self._sql.table, rows)
-
-    def _stage(self, rows: pa.Table) -> None:
-        super()._stage(rows)
-        if self._spec.partition_by and (self._spec.keep.replaces or self._has_placeholders):
-            self._tx.execute(self._sql.statement("lock_keys"))

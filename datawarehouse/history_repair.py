@@ -10,6 +10,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.file_spec import FileSpec
 from datawarehouse import key_sql
 from datawarehouse.file_order import FileOrder
+from datawarehouse.load_sql import comparable
 from datawarehouse.merge.timeline import Timeline
 from datawarehouse.queries import query
 
@@ -50,6 +51,8 @@ class HistoryRepair:
         else:
             self._execute("one_key", values=_COMMA.join(map(sql.Literal, key)))
         self._execute("lock")
+        told = sql.SQL(query("key_traces", "rows_withdrawn")).format(**self._parts, file_id=of_file)
+        self._timeline.spell_out(told, self._order.later_than([file_id]))
         self._execute("withdraw", file_id=of_file)
         return self._put_in_force(of_file)
 
@@ -94,6 +97,10 @@ class HistoryRepair:
     def _execute(self, name: str, **more: sql.Composable) -> None:
         self._tx.execute(sql.SQL(query("history_repair", name)).format(**self._parts, **more))
 
+    def _values(self, alias: str, columns: list[str]) -> sql.Composed:
+        stored = [comparable(alias, column) for column in self._spec.stored if column.target in columns]
+        return sql.SQL("ROW({})").format(_COMMA.join(stored))
+
     def _identifiers(self, columns: list[str]) -> dict[str, sql.Composable]:
         spec, key = self._spec, self._spec.schema.key_columns
         own = {column.target for column in key}
@@ -107,8 +114,12 @@ class HistoryRepair:
             "former": sql.Identifier(f"former of {spec.table}"[:63]),
             "by": sql.Identifier(spec.partition_column or ""),
             "columns": _COMMA.join(map(sql.Identifier, columns)),
+            "h_columns": _COMMA.join([sql.Identifier("h", name) for name in columns]),
             "a_columns": _COMMA.join([sql.Identifier("a", name) for name in columns]),
             "assignments": _COMMA.join([sql.SQL("{0} = n.{0}").format(name) for name in assigned]),
+            "differs": sql.SQL("({}) IS DISTINCT FROM ({})").format(
+                *(self._values(alias, columns) for alias in "tn")
+            ),
             "key": key_sql.listed(key),
             "a_key": key_sql.listed(key, "a"),
             **{f"{alias}_is_a": key_sql.matching(key, alias, "a") for alias in ("k", "h", "v")},

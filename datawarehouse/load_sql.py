@@ -10,6 +10,7 @@ from psycopg2 import sql
 from config.file_spec import FileSpec
 from config.schema import Column
 from datawarehouse import key_sql
+from datawarehouse.key_traces import is_among, later_traces, told_number
 from datawarehouse.merge.merge import Merge
 from datawarehouse.queries import query
 
@@ -34,6 +35,7 @@ class LoadSql:
         self.stage = sql.Identifier(f"stage of {spec.table}"[:63])
         self.seen = sql.Identifier(f"seen of {spec.table}"[:63])
         self.row = self._free_name("_row")  # of the stage: the row's number
+        self.told_again = self._free_name("_told_again")  # of the stage: by a later file, as it was before the row
         self._looks: dict[tuple[bool, bool], sql.Composed] = {}
         self._later: dict[int, tuple[int, ...]] = {}
 
@@ -80,6 +82,8 @@ class LoadSql:
             list_rows=sql.SQL("true" if list_rows else "false"),
             list_settled=sql.SQL("true" if self._spec.keeps_history else "false"),
             tells_nothing=self._part("tells_nothing"),
+            trace=self.statement("trace") if self._spec.keep.replaces else _NOTHING,
+            traces=self.statement("traces") if self._spec.keep.replaces else sql.SQL("NULL, NULL"),
         )
 
     def _part(self, name: str) -> sql.Composed:
@@ -95,7 +99,21 @@ class LoadSql:
         if not files:
             return sql.SQL("true")
         cases = [sql.SQL("WHEN {} THEN {}").format(sql.Literal(file_id), test) for file_id, test in files.items()]
-        return sql.SQL("(CASE s._file_id {} ELSE true END)").format(sql.SQL(" ").join(cases))
+        is_later = sql.SQL("(CASE s._file_id {} ELSE true END AND s.{} IS NULL)")
+        return is_later.format(sql.SQL(" ").join(cases), self.told_again)
+
+    def mark_told_again(self) -> sql.Composed:
+        """Mark the staged rows of which a later file has said that nothing had changed before it."""
+        return sql.SQL(query("key_traces", "mark_told_again")).format(
+            stage=self.stage,
+            told_again=self.told_again,
+            later_traces=later_traces(self._later),
+            is_among=is_among(told_number(self._spec, "s"), "f.bounds"),
+        )
+
+    def rows_told_again(self) -> sql.Composed:
+        """A SELECT of the rows that are marked."""
+        return sql.SQL(query("key_traces", "rows_staged")).format(stage=self.stage, told_again=self.told_again)
 
     @cached_property
     def _identifiers(self) -> dict[str, sql.Composable]:
@@ -109,6 +127,8 @@ class LoadSql:
             "stage": self.stage,
             "seen": self.seen,
             "row": self.row,
+            "told_again": self.told_again,
+            "told_number": told_number(self._spec, "s") if self._spec.keep.replaces else _NOTHING,
             "before": self._free_name("_before"),
             "key": key_sql.listed(key),
             **{f"{alias}_key": key_sql.listed(key, alias) for alias in ("s", "t", "n")},

@@ -1,12 +1,12 @@
-"""Rows → table: new keys by COPY, known ones staged and merged; the database counts. Generic over file specs."""
+"""Rows → table: which rows first; new keys by COPY, known ones through a merge. Generic over file specs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg2 import sql
@@ -16,50 +16,23 @@ from config.errors import DataError
 from config.file_spec import FileSpec
 from config.settings import PipelineConfig
 from datawarehouse.copying import copy_rows
-from datawarehouse.db_errors import translated
 from datawarehouse.derivations import DerivedColumns
 from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import rows_by_key
+from datawarehouse.key_traces import note
 from datawarehouse.load_sql import LoadSql
-from datawarehouse.loaded import Loaded, Refused
+from datawarehouse.loaded import Loaded
 from datawarehouse.merge.registry import merge_of
 from datawarehouse.merge.timeline import Timeline
-from datawarehouse.placeholder_lookups import Filled
-from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
 from datawarehouse.related import rows_without_parent
 from datawarehouse.schema.tables import self_reference
 from datawarehouse.schema.user_triggers import of_load
-from datawarehouse.versions import MovedVersions
+from datawarehouse.staged_merge import LEFT_OUT, LeftOut, StagedMerge, within_savepoint
 from validation.batch import FILE_ID, MAY_REPEAT, ROW
 from validation.key_values import key_of_rows
 
 MOST_TRIES = 10  # of one key, when the database refuses the row that comes first, the next, and so on
-LEFT_OUT = "not_inserted: a trigger or rule of the table left the row out"
-
-
-class _Overtaken(DataError):
-    """Another transaction brought or took keys between the look at the table and the merge: look again."""
-
-
-class LeftOut(DataError):
-    """Rows were to be written, and are not there: a trigger or a rule of the table's own has left them out."""
-
-
-class _Looked(NamedTuple):
-    """What `look` of sql/loader.sql says of the staged rows. Lists are of row numbers."""
-
-    known: int  # keys that are in the table, or that the file brought before
-    changed: int  # of them, those with other values than an earlier file's row, which stays
-    duplicates: list[int]  # the file has brought the same before
-    newer: list[int]  # than the row that is there
-    present_rows: list[int]  # that find their key there; this and the next two only where rows are listed
-    updated_rows: list[int]  # that take the place of an earlier file's row
-    changed_rows: list[int]
-    replaced: int  # of `newer`, those that take the place of an older row of the same file
-    stale: int  # older than the row that is there, or than one that the file has itself
-    stale_rows: list[int]
-    settled: list[int]  # that say nothing new to history
 
 
 class Loader(ABC):
@@ -81,7 +54,6 @@ class Loader(ABC):
         list_present: bool = False,
     ) -> None:
         self._tx = tx
-        self._order = order
         self._spec = spec
         self._list_present = list_present
         self._merging = merge_of(spec)
@@ -89,11 +61,10 @@ class Loader(ABC):
         self._timeline = (
             Timeline(tx, spec, order, self._names, self._sql.stage, self._sql.row) if spec.keeps_history else None
         )
-        self._moved = MovedVersions(tx, spec, config)
-        self._filled = Filled(tx, spec, config)
+        self._merge = StagedMerge(
+            tx, spec, config, self._sql, self._names, order, self._timeline, list_present=list_present
+        )
         self._file_ids: set[int] = set()
-        self._has_stage = False
-        self._remembers = False
         self._asks_for_all: bool | None = None  # the first chunk shows it
         first, last = self._settle_constraints(config)
         self._derived = DerivedColumns(tx, spec, config, range(first, last + 1))
@@ -116,7 +87,7 @@ class Loader(ABC):
         triggers = sql.SQL("SELECT 1") if self._spec.keep.replaces and self._spec.unique else own
         settings = sql.SQL(query("loader", "settings"))
         self._tx.execute(settings.format(may=sql.SQL(may if grantable else "false"), triggers=triggers))
-        first, last, *_ = self._fetch_row()
+        first, last, *_ = self._tx.fetchone() or ()
         for key in self._spec.self_references:  # in the end every row has its parent, if not at each step
             name = sql.Identifier(self_reference(self._spec, key))
             self._tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(name))
@@ -153,14 +124,15 @@ class Loader(ABC):
             untried, others = self._of_keys(others, rows, [row.row for row in part.refused])
             loaded.duplicates += untried.column(ROW).to_pylist()
         if others.num_rows:  # they find what was loaded
-            loaded.add(self._merge(others, more=more))
+            loaded.add(self._merge.merge(others, more=more))
+        for file_ids, numbers in loaded.traces:
+            note(self._tx, np.frombuffer(file_ids, ">i8"), np.frombuffer(numbers, ">i8"))
         return loaded
 
     def finish(self) -> None:
         """Once all rows are loaded: bind them, and those of others, to the versions that there are now."""
         self._derived.finish(self._file_ids)
-        self._moved.rebind()
-        self._filled.finish()
+        self._merge.finish()
 
     def _without_related(self, others: pa.Table, rows: pa.Table, part: Loaded, loaded: Loaded) -> pa.Table:
         """`others` without rows of the keys that wait for a parent, which wait with them."""
@@ -180,7 +152,7 @@ class Loader(ABC):
         """Load rows of distinct keys."""
         if not self._spec.self_references:
             return self._load_in_parts(rows, more=more)
-        self._make_room(more=more)  # what is made in a savepoint is gone with it
+        self._merge.make_room(more=more)  # what is made in a savepoint is gone with it
         result = Loaded()
         while True:
             self._tx.execute("SAVEPOINT related")
@@ -204,7 +176,7 @@ class Loader(ABC):
         if known is None:
             return self._add(rows, more=more)
         loaded = self._add(rows.filter(pc.invert(known)), more=more)
-        loaded.add(self._merge(rows.filter(known), more=more))
+        loaded.add(self._merge.merge(rows.filter(known), more=more))
         return loaded
 
     def _keys_of(self, rows: pa.Table) -> pa.Array:
@@ -237,22 +209,10 @@ class Loader(ABC):
         if rows.num_rows == 0:
             return Loaded()
         try:
-            return self._within_savepoint(lambda: self._add_all(rows))
+            return within_savepoint(self._tx, lambda: self._add_all(rows))
         except DataError:
             self._asks_for_all = True
-            return self._merge(rows, more=more)
-
-    def _within_savepoint(self, step: Callable[[], Loaded]) -> Loaded:
-        """What `step` returns; if it raises DataError, nothing of it is left."""
-        self._tx.execute("SAVEPOINT chunk")
-        try:
-            with translated():
-                loaded = step()
-        except DataError:
-            self._tx.execute("ROLLBACK TO SAVEPOINT chunk")
-            raise
-        self._tx.execute("RELEASE SAVEPOINT chunk")
-        return loaded
+            return self._merge.merge(rows, more=more)
 
     def _add_all(self, rows: pa.Table) -> Loaded:
         inserted = self._copy_new(rows)
@@ -272,138 +232,3 @@ class Loader(ABC):
         derived = {DerivedColumns.name(name): name for name in self._spec.derive}
         own = {column.name: column.target for column in self._spec.schema.key_columns}
         return stored | derived | {FILE_ID: "_file_id"} | own
-
-    # ------------------------------------------------------------ rows with known keys
-
-    def _merge(self, rows: pa.Table, *, more: bool) -> Loaded:
-        """Merge rows by way of the stage; halve them on a data error until the guilty ones are alone."""
-        if rows.num_rows == 0:
-            return Loaded()
-        self._make_room(more=more)
-        try:
-            return self._within_savepoint(lambda: self._stage_and_merge(rows))
-        except _Overtaken:
-            return self._merge(rows, more=more)
-        except DataError as error:
-            if rows.num_rows == 1:
-                return Loaded(refused=[Refused(rows.column(ROW)[0].as_py(), error.args[0])])
-        half = rows.num_rows // 2
-        loaded = self._merge(rows.slice(0, half), more=more)
-        loaded.add(self._merge(rows.slice(half), more=more))
-        return loaded
-
-    def _stage_and_merge(self, rows: pa.Table) -> Loaded:
-        self._stage(rows)
-        file_ids: list[int] = pc.unique(rows.column(FILE_ID)).to_pylist()
-        filled = self._fill_placeholders(file_ids) if self._has_placeholders else []
-        later = self._know_later(file_ids)
-        self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
-        looked = _Looked(*self._fetch_row())
-        placed = self._to_place(rows, [*looked.settled, *filled])
-        if self._timeline and placed:
-            self._timeline.lock(placed)
-        inserted = len(filled)
-        inserted += self._insert_new(rows.num_rows - len(filled) - looked.known - len(looked.duplicates))
-        if looked.newer:
-            self._update(looked.newer)
-            if self._know_later(file_ids) != later:  # while its rows were waited for
-                raise _Overtaken
-        if self._timeline and placed:
-            self._timeline.place(placed, file_ids)
-            self._moved.note(self._timeline.table)
-        updated = len(looked.newer) - looked.replaced
-        return Loaded(
-            inserted=inserted,
-            updated=updated,
-            already_present=looked.known - updated,
-            changed=looked.changed,
-            duplicates=looked.duplicates,
-            present_rows=looked.present_rows,
-            updated_rows=looked.updated_rows,
-            changed_rows=looked.changed_rows,
-            stale=looked.stale,
-            stale_rows=looked.stale_rows,
-        )
-
-    @cached_property
-    def _has_placeholders(self) -> bool:
-        return has_placeholders(self._tx, self._spec)
-
-    def _fill_placeholders(self, file_ids: list[int]) -> list[int]:
-        """Put staged rows in the places of placeholders and out of the stage; returns their numbers."""
-        find = self._sql.statement("placeholders", there=self._sql.of_kind("there"))
-        self._tx.execute(find)
-        found = [number for (number,) in self._tx.fetchall()]
-        if not found:
-            return []
-        numbers = sql.Literal(found)
-        self._tx.execute(self._sql.of_kind("fill", numbers=numbers))
-        if len(self._tx.fetchall()) != len(found):
-            self._tx.execute(find)
-            raise LeftOut(LEFT_OUT) if self._tx.fetchall() else _Overtaken
-        if self._timeline:
-            self._timeline.lock(found)
-            self._timeline.place(found, file_ids)
-            self._moved.note(self._timeline.table, filled=True)
-        self._filled.note(self._sql.stage, self._sql.row, found)
-        self._tx.execute(self._sql.statement("unstage", numbers=numbers))
-        return found
-
-    def _to_place(self, rows: pa.Table, settled: Sequence[int]) -> list[int]:
-        """The numbers of the staged rows that say something new to history."""
-        if self._timeline is None:
-            return []
-        is_settled = pc.is_in(rows.column(ROW), pa.array(settled, pa.int64()))
-        numbers: list[int] = rows.column(ROW).filter(pc.invert(is_settled)).to_pylist()
-        return numbers
-
-    def _know_later(self, file_ids: list[int]) -> dict[int, tuple[int, ...]]:
-        """Which files are later than `file_ids`, as far as they are loaded by now."""
-        if not self._spec.keep.replaces:
-            return {}
-        later = self._order.later_than(file_ids)
-        self._sql.know_later(later)
-        return later
-
-    def _stage(self, rows: pa.Table) -> None:
-        self._tx.execute(self._sql.statement("empty_stage"))
-        self._copy(self._sql.stage, rows, {ROW: self._sql.row.string} | self._names)
-
-    def _insert_new(self, wanted: int) -> int:
-        """Insert the staged rows whose keys are not there, which are `wanted`; returns how many."""
-        if wanted == 0:
-            return 0
-        self._tx.execute(self._sql.of_kind("insert"))
-        inserted = len(self._tx.fetchall()) if self._tx.description else int(self._tx.rowcount)
-        if inserted != wanted:
-            self._explain_missing()
-        return inserted
-
-    def _update(self, numbers: list[int]) -> None:
-        """Put the staged rows `numbers` in the places of the older ones with their keys."""
-        self._tx.execute(self._sql.of_kind("update", numbers=sql.Literal(numbers)))
-        if self._fetch_row()[0] != len(numbers):
-            self._explain_missing()
-
-    def _explain_missing(self) -> NoReturn:
-        """Fewer rows were written than were to be: raise what became of the others."""
-        self._tx.execute(self._sql.statement("left_out"))
-        raise LeftOut(LEFT_OUT) if self._fetch_row()[0] else _Overtaken
-
-    def _fetch_row(self) -> tuple[Any, ...]:
-        row = self._tx.fetchone()
-        assert row is not None  # noqa: S101  (an aggregate always gives a row)
-        return row
-
-    def _make_room(self, *, more: bool) -> None:
-        """The temporary tables that a merge needs, with the table's own column types, for this transaction."""
-        if not self._has_stage:
-            self._tx.execute(self._sql.statement("create_stage"))
-            self._filled.make_room()
-            if self._timeline:
-                self._timeline.make_room()
-                self._moved.make_room()
-            self._has_stage = True
-        if more and not self._remembers:
-            self._tx.execute(self._sql.create_seen())
-            self._remembers = True

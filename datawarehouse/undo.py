@@ -14,7 +14,7 @@ from config.file_spec import FileSpec
 from config.jobs import Status
 from config.key import IfMissing
 from config.settings import PipelineConfig
-from datawarehouse import key_sql
+from datawarehouse import key_sql, key_traces
 from datawarehouse.db_errors import translated
 from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.placeholder_lookups import forget
@@ -75,6 +75,7 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     unneeded = Unneeded(tx, config, spec, sql.SQL("c._file_id = {}").format(sql.Literal(file_id)))
     missing = missing_rows(tx, spec.table)
     restored = _put_former_in_force(tx, spec, file_id) if has_history else {}
+    key_traces.forget(tx, file_id)
     if found := list(_dependants(tx, config, spec, file_id)):
         raise ConfigError(
             f"file {file_id} can't be undone: other rows depend on what it brought. Undo their files first:\n"

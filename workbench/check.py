@@ -38,10 +38,11 @@ from validation.orphan_validator import Keys, KnownParents, ParentLookup
 from validation.pii_handler import MALFORMED, PiiHandler
 from validation.validation_runner import settle, validate
 from workbench.arguments import insist_on
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say, show_rows
 from workbench.report_html import page
 from workbench.seen_keys import REMEMBERED_KEYS, SeenKeys
-from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+from workbench.session import checked_config, command, open_warehouse
 
 LONGEST_VALUE = 100  # characters of an example
 

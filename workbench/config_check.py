@@ -13,8 +13,9 @@ from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.login import NoDatabaseYet
 from datawarehouse.schema_init import Plan, plan
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say
-from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command
+from workbench.session import checked_config, command
 
 app = typer.Typer(help="The configuration.", no_args_is_help=True, rich_markup_mode=None)
 

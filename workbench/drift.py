@@ -18,9 +18,10 @@ from datawarehouse.adoption import back_fill, give_column
 from datawarehouse.schema.differences import Found, columns_there
 from ingestion.drift_report import what_became
 from workbench.arguments import spec_of_table
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.naming import tidy
 from workbench.output import AsJson, say, show_rows
-from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+from workbench.session import checked_config, command, open_warehouse
 from workbench.writing import Workplace, Yes, ask, workplace
 from workbench.yaml_edit import in_flow, replace_text, text_of, with_column
 

@@ -21,11 +21,12 @@ from datawarehouse import reports
 from validation.conversions import convert
 from validation.pii_handler import PiiHandler
 from workbench.arguments import spec_of_table
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.explain_history import LOADED_LATE, seen_of_key, show_history
 from workbench.explain_parents import is_key, parents
 from workbench.output import AsJson, print_json, say, show_record, show_rows
 from workbench.row_in_file import PlaceInFile, place_in_file
-from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+from workbench.session import checked_config, command, open_warehouse
 
 Row = dict[str, Any]
 

@@ -10,8 +10,9 @@ from config.errors import ConfigError
 from config.model import Feed
 from datawarehouse import reports
 from workbench.arguments import FileId, Since, moment, spec_of_table
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say, show_record, show_rows
-from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+from workbench.session import checked_config, command, open_warehouse
 from workbench.status import told_apart
 
 app = typer.Typer(help="What became of the files.", invoke_without_command=True, rich_markup_mode=None)

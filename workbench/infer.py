@@ -26,6 +26,7 @@ from ingestion.places.registry import opened, path_of
 from validation.conversions import convert
 from workbench.arguments import insist_on
 from workbench.column_guess import guess_columns
+from workbench.exit_codes import EXIT_OK
 from workbench.infer_keys import add_foreign_keys
 from workbench.infer_proof import put_to_the_proof
 from workbench.infer_write import write_types
@@ -34,7 +35,7 @@ from workbench.naming import tidy
 from workbench.output import AsJson, print_json, say
 from workbench.proposal import Proposal, as_yaml, flow, together
 from workbench.samples import ALL_ROWS, Sample, take_sample
-from workbench.session import EXIT_OK, checked_config, command, open_warehouse
+from workbench.session import checked_config, command, open_warehouse
 from workbench.value_tests import blanked
 
 ROWS = 10_000  # to judge by

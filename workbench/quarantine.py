@@ -22,8 +22,9 @@ from datawarehouse.quarantine.settlement import Settled
 from validation.pii_handler import PiiHandler
 from workbench import spreadsheet
 from workbench.arguments import RowId, RowIds, Since, moment, spec_of_table
+from workbench.exit_codes import EXIT_FOUND
 from workbench.output import AsJson, say, show_record, show_rows
-from workbench.session import EXIT_FOUND, checked_config, command, open_warehouse
+from workbench.session import checked_config, command, open_warehouse
 from workbench.writing import DryRun, Workplace, Yes, ask, workplace
 
 R = TypeVar("R")

@@ -22,9 +22,10 @@ from ingestion.reprocess import Reprocessed, job_of
 from ingestion.reprocess import reprocess as reprocess_file
 from validation.pii_handler import PiiHandler
 from workbench.arguments import FileId
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.key_guess import singular
 from workbench.output import say
-from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command
+from workbench.session import checked_config, command
 from workbench.writing import DryRun, Workplace, Yes, ask, workplace
 
 

@@ -18,13 +18,9 @@ from datawarehouse.queries import query
 from ingestion.formats import registry as formats
 from utils.channels import registry as channels
 from validation import checks, defaults, rules
+from workbench.exit_codes import EXIT_CANNOT, EXIT_OK
 
 P = ParamSpec("P")
-
-# The exit codes of every command; docs/operations.md lists them.
-EXIT_OK = 0
-EXIT_FOUND = 1  # it did its work, and the answer is bad: failed files, refused rows, a difference
-EXIT_CANNOT = 2  # configuration, database, arguments: it could not do its work
 
 
 # Of a start, beside the YAML's own.

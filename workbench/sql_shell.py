@@ -21,14 +21,13 @@ from psycopg2.extras import register_default_json, register_default_jsonb
 from config.errors import ConfigError, PipelineError
 from config.settings import PipelineConfig
 from datawarehouse.embedded_server import EmbeddedServer
+from workbench.exit_codes import EXIT_OK
 from workbench.output import AsJson, say, show_rows
-from workbench.session import EXIT_OK, checked_config, command, open_warehouse
+from workbench.session import checked_config, command, open_warehouse
 
 SCREEN_ROWS = 1000
 _OF_THE_STATEMENT = ("42", "0A", "25", "2B")  # SQLSTATE classes whose messages name no values
 _PG_VARIABLES = {"user": "PGUSER", "dbname": "PGDATABASE", "connect_timeout": "PGCONNECT_TIMEOUT"}
-
-PSQL_CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 @command

@@ -19,8 +19,9 @@ from ingestion.places.registry import input_folder, opened, place_of
 from ingestion.presence import running
 from utils.alerts import printable
 from workbench.attention import Unread, attention
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say, show_record, show_rows
-from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+from workbench.session import checked_config, command, open_warehouse
 
 LAST_FILES = 5
 _SHOWN = ("file_id", "processed_at", "file", "status", "total_records", "inserted_records", "quarantined")

@@ -23,8 +23,9 @@ from datawarehouse.schema.tables import build_metadata
 from datawarehouse.streaming import stream
 from datawarehouse.versions import wrong
 from ingestion.tracker_view import counted_as_done
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say, show_rows
-from workbench.session import EXIT_FOUND, EXIT_OK, checked_config, command, open_warehouse
+from workbench.session import checked_config, command, open_warehouse
 from workbench.verify_history import QUERIES, with_history
 from workbench.verify_history import names_of as names_of_history
 

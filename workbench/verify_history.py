@@ -49,12 +49,8 @@ def names_of(config: PipelineConfig, spec: FileSpec) -> dict[str, sql.Composable
         ),
         "t_tracked": _listed("t", tracked),
         "h_tracked": _listed("h", tracked),
-        **{
-            f"{alias}_columns": sql.SQL(", ").join(
-                [_listed(alias, spec.stored), sql.Identifier(alias, "_file_id")]
-            )
-            for alias in ("t", "h", "s")
-        },
+        # Their values, not their files: one may have told the row, and others again after it.
+        **{f"{alias}_columns": _listed(alias, spec.stored) for alias in ("t", "h", "s")},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +13,7 @@ from config.file_spec import FileSpec
 from datawarehouse import key_sql
 from datawarehouse.copying import copy_rows
 from datawarehouse.file_order import FileOrder
+from datawarehouse.key_traces import is_among, later_traces, told_number
 from datawarehouse.load_sql import comparable
 from datawarehouse.queries import query
 from datawarehouse.schema.history_tables import time_of
@@ -69,6 +70,27 @@ class Timeline:
         """Make the versions of the keys in the temporary table `affected` of what is left of what was seen."""
         self._make(self._statement("of_affected", affected=affected))
 
+    def spell_out(self, told: sql.Composable, later: Mapping[int, tuple[int, ...]]) -> None:
+        """Write into `TABLE_seen` what later files told again of what rows tell of; see key_traces.
+
+        `told` is a SELECT of the rows, with the columns of the table; `later` are the files later than theirs.
+        """
+        if not later:
+            return
+        by_time = self._spec.newer_by is not None
+        statement = sql.SQL(query("key_traces", "spell_out")).format(
+            **self._parts,
+            told=told,
+            told_at=self._at([]) if by_time else sql.SQL("NULL::timestamp"),
+            later_traces=later_traces(later),
+            is_among=is_among(told_number(self._spec, "s"), "f.bounds"),
+            seen_at=sql.SQL("a.seen_at" if by_time else "o.as_of"),
+            is_of_its_time=sql.SQL("a.seen_at = n.told_at" if by_time else "true"),
+            time_of_n=self._order.lookup("n"),
+            time_of_a=self._order.lookup("a"),
+        )
+        self._tx.execute(statement)
+
     def _make(self, given: sql.Composable) -> None:
         self._execute("empty")
         self._execute("gather", given=given, file_time=self._order.lookup("a"))
@@ -121,6 +143,7 @@ class Timeline:
             "columns": listed(sql.Identifier),
             "s_columns": listed(lambda name: sql.Identifier("s", name)),
             "h_columns": listed(lambda name: sql.Identifier("h", name)),
+            "former_columns": listed(lambda name: sql.Identifier("n" if name == "_file_id" else "w", name)),
             "ended_columns": listed(
                 lambda name: ends.get(name, sql.Identifier(name) if name in own else sql.SQL("NULL"))
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
 NOW = sa.text("now()")
@@ -178,6 +178,14 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("changes", JSONB(), nullable=False, server_default="{}"),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Index("quarantine_history_row", "quarantine_id"),
+    )
+    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row.
+    sa.Table(
+        "file_keys",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), nullable=False),
+        sa.Column("unchanged", ARRAY(sa.BigInteger())),
+        sa.Index("file_keys_file_id", "file_id"),
     )
     # Persons whose data is blanked in every file that brings them again.
     sa.Table(

@@ -61,12 +61,13 @@ DELETE FROM {former} WHERE ended_at < 'infinity' OR _file_id = {file_id}
 -- name: move_keys
 -- A row that goes to another partition; it follows its key, or goes there with its values.
 UPDATE {keys} AS k SET {by} = n.{by} FROM {former} AS n, {table} AS t
-WHERE {k_is_n} AND {t_is_n} AND t._file_id = {file_id} AND k.{by} <> n.{by}
+WHERE {k_is_n} AND {t_is_n} AND (t._file_id = {file_id} OR {differs}) AND k.{by} <> n.{by}
 
 -- name: restore
+-- Rows of the file, and those of which it had told again what an earlier file has in the table.
 WITH restored AS (
     UPDATE {table} AS t SET {assignments}, _loaded_at = now() FROM {former} AS n
-    WHERE {t_is_n} AND t._file_id = {file_id}
+    WHERE {t_is_n} AND (t._file_id = {file_id} OR {differs})
     RETURNING n._file_id
 )
 SELECT _file_id, count(*) FROM restored GROUP BY 1

@@ -16,7 +16,7 @@ SELECT (SELECT min(date_key) / 10000 FROM dim_date), (SELECT max(date_key) / 100
            set_config('session_replication_role', 'replica', true) END
 
 -- name: create_stage
-CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS SELECT 0::bigint AS {row}, {columns} FROM {table} WITH NO DATA
+CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS SELECT 0::bigint AS {row}, false AS {told_again}, {columns} FROM {table} WITH NO DATA
 
 -- name: empty_stage
 TRUNCATE {stage}
@@ -28,7 +28,7 @@ TRUNCATE {stage}
 WITH found AS (
     SELECT s.{row} AS number, {staged_key}, t._file_id = s._file_id AS own, {repeats} {or_seen} AS repeats,
            {newer_than_there} AS newer, {changed} AS changed, {older} AS older,
-           {tells_nothing} AS tells_nothing{time}
+           {tells_nothing} AS tells_nothing{time}{trace}
     FROM {stage} AS s
     {there} {seen_join}
 ){remember}
@@ -43,8 +43,17 @@ SELECT count(*) FILTER (WHERE NOT repeats),
        count(*) FILTER (WHERE NOT repeats AND newer AND own),
        count(*) FILTER (WHERE NOT repeats AND (older OR (newer AND own))),
        coalesce(array_agg(number) FILTER (WHERE NOT repeats AND (older OR (newer AND own)) AND {list_rows}), '{{}}'),
-       coalesce(array_agg(number) FILTER (WHERE {list_settled} AND (repeats OR tells_nothing)), '{{}}')
+       coalesce(array_agg(number) FILTER (WHERE {list_settled} AND (repeats OR tells_nothing)), '{{}}'),
+       {traces}
 FROM found
+
+-- name: trace
+, {told_number} AS told_number, s._file_id AS file_id
+
+-- name: traces
+-- Rows that tell again what is there, and are not from there: files, and what their rows tell of, as numbers.
+string_agg(int8send(file_id), ''::bytea) FILTER (WHERE NOT repeats AND NOT own AND NOT newer AND tells_nothing),
+       string_agg(int8send(told_number), ''::bytea) FILTER (WHERE NOT repeats AND NOT own AND NOT newer AND tells_nothing)
 
 -- name: or_seen_distributed
 OR k.k0 IS NOT NULL

@@ -29,7 +29,7 @@ t.{newer} IS NOT NULL AND (s.{newer} IS NULL OR s.{newer} < t.{newer})
 
 -- name: tells_nothing
 -- Of what was there at that time, to history.
-NOT ({changed})
+NOT ({changed}) AND ({is_later})
 
 -- name: time
 , s.{newer} AS version, t.{newer} AS version_there

@@ -180,10 +180,19 @@ class EverythingScanner:
         self._place = place
 
     def entries(self, *, full: bool = False) -> Iterator[Found]:
-        """Everything that is no folder."""
+        """Everything that is no folder, and the folders that can't be listed."""
         pending = [self.root]
         while pending:
-            for found in self._place.list(pending.pop()):
+            folder = pending.pop()
+            try:
+                listed = [*self._place.list(folder)]
+            except (FileNotFoundError, PermissionError) as error:
+                if folder == self.root:
+                    raise
+                if isinstance(error, PermissionError):
+                    yield Found(str(folder), Kind.UNREADABLE, problem=f"can't list the folder: {error.strerror}")
+                continue
+            for found in listed:
                 if found.kind is not Kind.FOLDER:
                     yield found
                 elif not is_ignored_folder(found.name):

@@ -11,12 +11,14 @@ from config.settings import PipelineConfig
 from ingestion.places.folder import Folder
 from ingestion.places.open_file import OpenFile
 from ingestion.places.place import Found, Place, UrlPath
+from ingestion.places.sftp import Sftp
 from ingestion.places.store import ObjectStore
 
 _THIS_MACHINE = Folder()
 # A new kind of storage has a line here, and a file of its own.
 PLACES: dict[str, Place] = {
     **dict.fromkeys(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"), ObjectStore()),
+    "sftp": Sftp(),
 }
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from config.jobs import Stamp
-from ingestion.places.left_alone import is_ignored_folder, is_in_ignored_folder
+from ingestion.places.left_alone import is_in_ignored_folder
 from ingestion.places.place import Found, Kind, Place, UrlPath
+from ingestion.places.recent_scanner import RecentScanner
 
-FULL_LISTING_SECONDS = 3600.0  # between two listings of everything, old days too
 ADVICE = "install what it needs, for s3:// with: pip install -r requirements-object-storage.txt"
 
 
@@ -67,37 +67,15 @@ class ObjectStore(Place):
         return StoreScanner(folder, recent_days)
 
 
-class StoreScanner:
-    """Lists the objects below `root`. Folders called by a day are listed again only while the day is recent.
-
-    The watermark is the newest such folder less `recent_days`; what comes later into an older one is found by the
-    full listings, at the start and every hour. `now` gives seconds.
-    """
+class StoreScanner(RecentScanner):
+    """Lists the objects below `root`, each folder of a day by one request."""
 
     def __init__(self, root: Path, recent_days: int, now: Callable[[], float] = time.monotonic) -> None:
-        self.root = root
-        self._recent = dt.timedelta(recent_days)
-        self._now = now
-        self._listed_all: float | None = None
+        super().__init__(root, recent_days, lambda folder: _listing(folder, deep=False), self._objects, now)
 
-    def entries(self, *, full: bool = False) -> Iterator[Found]:
-        """All objects, or those that may be new. Raises OSError."""
-        now = self._now()
-        due = self._listed_all is None or now - self._listed_all > FULL_LISTING_SECONDS
-        top = _listing(self.root, deep=False)
-        days = [day for found in top if (day := _day(found.name)) is not None and found.kind is Kind.FOLDER]
-        watermark = None if full or due or not days else max(days) - self._recent
-        for found in top:
-            day = _day(found.name)
-            if found.kind is not Kind.FOLDER:
-                yield found
-            elif is_ignored_folder(found.name):
-                continue
-            elif watermark is None or day is None or day >= watermark:
-                below = _listing(UrlPath(found.path), deep=True)
-                yield from (one for one in below if not is_in_ignored_folder(UrlPath(one.path), self.root))
-        if watermark is None:
-            self._listed_all = now
+    def _objects(self, folder: Path) -> Iterator[Found]:
+        below = _listing(folder, deep=True)
+        return (one for one in below if not is_in_ignored_folder(UrlPath(one.path), self.root))
 
 
 @contextmanager
@@ -144,9 +122,3 @@ def _found(url: str, info: dict[str, Any]) -> Found:
         version = version.timestamp()
     digest = hashlib.md5(str(version).encode(), usedforsecurity=False).digest()
     return Found(url, Kind.FILE, Stamp(int(info.get("size") or 0), int.from_bytes(digest[:7])))
-
-
-def _day(name: str) -> dt.date | None:
-    with suppress(ValueError):
-        return dt.date.fromisoformat(name) if len(name) == 10 else None
-    return None

@@ -58,7 +58,7 @@ class Stage:
     def empty(self) -> None:
         """As it was before any file came."""
         names = ", ".join(self._tables)
-        self.rows(f"TRUNCATE {names}, pipeline_file_log, quarantine, orphan_wait, true_orphan CASCADE")
+        self.rows(f"TRUNCATE {names}, pipeline_file_log, file_keys, quarantine, orphan_wait, true_orphan CASCADE")
 
     @cached_property
     def _tables(self) -> list[str]:

@@ -20,8 +20,9 @@ from ingestion.inbox import Inbox
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.master_seeder import seed_master
 from ingestion.places.place import UrlPath
+from ingestion.places.recent_scanner import FULL_LISTING_SECONDS
 from ingestion.places.registry import opened, path_of, place_of
-from ingestion.places.store import FULL_LISTING_SECONDS, StoreScanner
+from ingestion.places.store import StoreScanner
 from ingestion.scans import scan_everything
 from ingestion.service import Service
 from ingestion.start_checks import check_folders

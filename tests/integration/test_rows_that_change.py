@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.acceptance.oracle_files import Declared, File, Row, read
+from tests.acceptance.oracle_files import File
 from tests.integration.changing import Stage, Trial
 from tests.integration.kinds_that_change import KINDS
 
@@ -29,7 +28,6 @@ VALUES: dict[str, list[str]] = {
     "op": ["I", "U", "D"],
 }
 IN_THEIR_ORDER = {"snapshot_guarded"}  # what would lose too much depends on what came before
-UNDO = False  # not yet
 BOUNDED = settings(
     max_examples=int(os.environ.get("CHANGES_EXAMPLES", "10")),
     deadline=None,
@@ -75,7 +73,7 @@ def _scenes(draw: st.DrawFn, kind: str) -> Scene:
         else:
             arrivals.append([file])
     reprocessed = draw(st.lists(st.integers(0, 4), max_size=2))
-    undone = draw(st.lists(st.integers(0, 4), max_size=2)) if UNDO and given.get("keep") == "history" else []
+    undone = draw(st.lists(st.integers(0, 4), max_size=2)) if given.get("keep") == "history" else []
     return Scene(arrivals, draw(st.sampled_from([1, 2, 1000])), reprocessed, undone, draw(st.integers(0, 2)))
 
 
@@ -89,26 +87,7 @@ def test_whatever_files_come_in_whatever_order_the_rows_are_the_models(stage: St
     compare()
 
 
-def _lands_in_a_repetition(declared: Declared, files: Sequence[File]) -> bool:
-    """Does a row come late, between two that say the same? That the second said so is not remembered yet."""
-    known: dict[Any, list[Row]] = {}
-    repeated: list[tuple[Row, Row]] = []
-    for file in files:
-        for row in read(declared, file, {}).good:
-            if any(
-                a.key == row.key and a.order < row.order < b.order and a.values != row.values for a, b in repeated
-            ):
-                return True
-            told = known.setdefault(row.key, [])
-            before = max((r for r in told if r.order < row.order), key=lambda r: r.order, default=None)
-            if before is not None and before.values == row.values:
-                repeated.append((before, row))
-            told.append(row)
-    return False
-
-
 def _play(stage: Stage, scene: Scene) -> None:
-    assume(not _lands_in_a_repetition(stage.declared, [file for files in scene.arrivals for file in files]))
     trial = Trial(stage)
     for files in scene.arrivals:
         trial.load(*files, chunk_rows=scene.chunk_rows)
