@@ -9,16 +9,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.errors import FileRejected
 from config.file_spec import FileSpec
 from config.jobs import FileJob, FileOutcome, Status
 from config.model import Stage
 from config.settings import PipelineConfig
+from datawarehouse.file_checks import broken_checks
 from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.loader import QuarantineText, RefusedRows
 from datawarehouse.row_load import RowLoad
 from utils import metrics
 from validation.batch import Batch, Rejection
+from validation.checks import Figures
 from validation.pii_handler import PiiHandler
 
 
@@ -90,6 +93,7 @@ class BatchLoad:
         self._pii = pii
         self._rows = RowLoad(tx, spec, config, pii, list_rows=of_many, in_hand=files)
         self._erased = self._rows.erased
+        self._figures = Figures(spec)
 
     def load(self, batch: Batch, file_ids: np.ndarray, *, more: bool = False) -> Loaded:
         """Judge what needs the warehouse, and load the good rows; then the batch has all of its rejections.
@@ -97,7 +101,15 @@ class BatchLoad:
         `file_ids` has one for each row of the batch; `more` says that other batches of the file may follow.
         """
         self._rows.find_parents(batch)
-        return self._rows.load(batch, file_ids, more=more)
+        loaded = self._rows.load(batch, file_ids, more=more)
+        self._figures.note(batch, file_ids)
+        return loaded
+
+    def refuse_if_broken(self, file_id: int) -> None:
+        """Raises FileRejected where a file, all of which was loaded, breaks a check of files."""
+        broken = [f"{check.name} ({check.says})" for check in broken_checks(self._tx, self._figures, file_id)]
+        if broken:
+            raise FileRejected(f"breaks {'; '.join(broken)}; nothing of it is loaded or quarantined")
 
     def finish(self) -> None:
         """To be called once all batches are loaded."""

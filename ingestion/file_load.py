@@ -204,6 +204,7 @@ class FileLoad:
             part.close(road, books)
         file.verify_unchanged()
         refuse_if_dirty(job.spec, books.total, books.by_stage)
+        road.refuse_if_broken(file_id)
         if corrector:
             corrector.verify()
             told = corrector.result.told

@@ -155,6 +155,7 @@ class GroupLoad:
                 try:
                     member.file.verify_unchanged()
                     refuse_if_dirty(spec, books.total, books.by_stage)
+                    load.refuse_if_broken(file_id)
                 except (FileChanged, FileRejected):
                     unfit.append(member)
                 outcomes.append(replace(books.outcome(member.job, file_id, seconds), drift=self._met(member)))

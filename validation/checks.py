@@ -1,14 +1,15 @@
-"""The checks that a schema has beside the rules of its columns: conditions over the columns of a row.
+"""The checks that a schema has beside the rules of its columns: conditions on the rows of a file, and on the file.
 
 What they need (sqlglot, DuckDB) is imported once a type has checks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from config.checks import Check
@@ -19,14 +20,16 @@ from config.settings import PipelineConfig
 from validation.batch import Batch
 
 if TYPE_CHECKING:
+    from validation.expressions.aggregates import FileCondition
     from validation.expressions.compiler import Condition
 
 # What a row can be refused for beside its checks
 _TAKEN = frozenset({"duplicate", "parent_missing", "masked"})
+_OWNER = "file id"  # a column beside those of the file, which begin with c_
 
 
 class RowCheck(NamedTuple):
-    """A check that was read: where it counts, and what has to hold."""
+    """A check of rows that was read: what has to hold, and for which rows."""
 
     name: str
     condition: Condition
@@ -45,23 +48,72 @@ class RowCheck(NamedTuple):
         return f"CASE WHEN {self.when.sql} THEN {self.condition.sql} ELSE TRUE END"
 
 
+class FileCheck(NamedTuple):
+    """A check of files that was read: what has to hold, and how that is said to the sender."""
+
+    name: str
+    condition: FileCondition
+    says: str
+
+
+class Checks(NamedTuple):
+    """The checks of a schema."""
+
+    of_rows: tuple[RowCheck, ...] = ()
+    of_file: tuple[FileCheck, ...] = ()
+
+
 def row_checks(batch: Batch) -> None:
     """Hold against the rows of `batch` what they break; a row for which a check can't be worked out breaks it."""
-    checks = compiled(batch.spec.schema)
+    checks = compiled(batch.spec.schema).of_rows
     if not checks or not len(batch.chunk.numbers):
         return
     from validation.expressions import engine
 
-    rows = _inputs(batch, checks)
+    rows = _inputs(batch, [check.columns for check in checks])
     for check, found in zip(checks, engine.judge([check.sql for check in checks], rows), strict=True):
         if (broken := found != engine.HOLDS).any():
             batch.reject(broken, Stage.RECORDS, check.name)
 
 
-def compiled(schema: Schema) -> tuple[RowCheck, ...]:
+class Figures:
+    """What the checks of files need to know of files, as it adds up over their chunks."""
+
+    def __init__(self, spec: FileSpec) -> None:
+        self.checks = compiled(spec.schema).of_file
+        self._figures: dict[tuple[int, str], list[Any] | None] = {}  # None: they can't be worked out
+
+    def note(self, batch: Batch, file_ids: np.ndarray) -> None:
+        """Add the good rows of a batch; `file_ids` has one for each of its rows."""
+        if not self.checks or not batch.good.any():
+            return
+        from validation.expressions import engine
+
+        rows = _inputs(batch, [check.condition.columns for check in self.checks])
+        rows = rows.append_column(_OWNER, pa.array(file_ids, pa.int64())).filter(pa.array(batch.good))
+        for check in self.checks:
+            found = engine.figures([one.sql for one in check.condition.aggregates], _OWNER, rows)
+            for file_id in set(file_ids.tolist()) if found is None else found:
+                self._add(file_id, check, None if found is None else found[file_id])
+
+    def of(self, file_id: int, check: FileCheck) -> list[Any] | None:
+        """Of a file a figure an aggregate; None where they can't be worked out. A count of nothing is 0."""
+        nothing = [0 if one.sql.startswith("count(") else None for one in check.condition.aggregates]
+        return self._figures.get((file_id, check.name), nothing)
+
+    def _add(self, file_id: int, check: FileCheck, found: Sequence[Any] | None) -> None:
+        known = self.of(file_id, check)
+        if known is None or found is None:
+            self._figures[file_id, check.name] = None
+            return
+        parts = zip(check.condition.aggregates, known, found, strict=True)
+        self._figures[file_id, check.name] = [one.joined(before, more) for one, before, more in parts]
+
+
+def compiled(schema: Schema) -> Checks:
     """The checks of `schema`, which problems() has found to be well."""
     if not schema.checks:
-        return ()
+        return Checks()
     return _compiled(tuple(schema.checks.items()), tuple(_shape(column) for column in schema.columns))
 
 
@@ -79,25 +131,28 @@ def _shape(column: Column) -> _Shape:
 
 
 @lru_cache(maxsize=200)
-def _compiled(checks: Sequence[tuple[str, Check]], shapes: Sequence[_Shape]) -> tuple[RowCheck, ...]:
+def _compiled(checks: Sequence[tuple[str, Check]], shapes: Sequence[_Shape]) -> Checks:
+    from validation.expressions.aggregates import compile_file_condition
     from validation.expressions.columns import sources
     from validation.expressions.compiler import compile_condition
 
     columns = sources(shapes)
-    return tuple(
-        RowCheck(
-            name,
-            compile_condition(check.row, columns),
-            None if check.when is None else compile_condition(check.when, columns),
-        )
-        for name, check in checks
-    )
+    of_rows, of_file = [], []
+    for name, check in checks:
+        if check.row is not None:
+            when = None if check.when is None else compile_condition(check.when, columns)
+            of_rows.append(RowCheck(name, compile_condition(check.row, columns), when))
+        elif check.file is not None:
+            condition = compile_file_condition(check.file, columns, check.when)
+            of_file.append(FileCheck(name, condition, check.says or check.file))
+    return Checks(tuple(of_rows), tuple(of_file))
 
 
-def _inputs(batch: Batch, checks: Sequence[RowCheck]) -> pa.Table:
+def _inputs(batch: Batch, columns: Iterable[frozenset[str]]) -> pa.Table:
+    """The columns that are looked at, as DuckDB gets them."""
     from validation.expressions.columns import input_of
 
-    names = sorted(frozenset[str]().union(*(check.columns for check in checks)))
+    names = sorted(frozenset[str]().union(*columns))
     shapes: Mapping[str, _Shape] = {column.name: _shape(column) for column in batch.spec.schema.columns}
     found = [input_of(shapes[name], batch.values[name], batch.output[name]) for name in names]
     if not found:  # a condition without a column
@@ -118,6 +173,7 @@ def spec_problems(spec: FileSpec) -> Iterator[str]:
 
 
 def _problems(spec: FileSpec, name: str, check: Check) -> Iterator[str]:
+    from validation.expressions.aggregates import compile_file_condition
     from validation.expressions.columns import sources
     from validation.expressions.compiler import compile_condition
     from validation.expressions.kinds import ExpressionError
@@ -125,9 +181,11 @@ def _problems(spec: FileSpec, name: str, check: Check) -> Iterator[str]:
     if name in _TAKEN:
         yield ": rows are refused for something else by that name; take another one"
     columns = sources([_shape(column) for column in spec.schema.columns])
-    for key, text in (("row", check.row), ("when", check.when)):
+    readers = {"row": compile_condition, "file": compile_file_condition, "when": compile_condition}
+    for key, read in readers.items():
+        text = getattr(check, key)
         try:
             if text is not None:
-                compile_condition(text, columns)
+                read(text, columns)
         except ExpressionError as error:
             yield f".{key}: {error.message} (given: {text!r})"

@@ -139,7 +139,7 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
 def _hidden_checks(spec: FileSpec) -> list[RowCheck]:
     """The checks that look at sensitive columns, which are hashes now."""
     sensitive = {column.name for column in spec.schema.columns if column.pii is not None}
-    return [check for check in compiled(spec.schema) if check.columns & sensitive]
+    return [check for check in compiled(spec.schema).of_rows if check.columns & sensitive]
 
 
 def _hidden(spec: FileSpec, column: Column) -> dict[str, frozenset[str]]:

@@ -7,7 +7,8 @@ is put together from kinds, names and constants; no part of the expression's own
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 import sqlglot
@@ -101,14 +102,21 @@ _WAYS_OUT = {
 
 def compile_condition(text: str, columns: Columns) -> Condition:
     """The condition `text` over `columns`, by name. Raises ExpressionError with a message that names the place."""
-    compiler = _Compiler(columns)
-    try:
+    compiler = Compiler(columns)
+    with placed(text):
         value = operators.settled(operators.truth(compiler.compile(parse(text))))
+    return Condition(value.sql, frozenset(compiler.named))
+
+
+@contextmanager
+def placed(text: str) -> Iterator[None]:
+    """Within, an ExpressionError gets the place in `text` that it is about."""
+    try:
+        yield
     except RecursionError:
         raise ExpressionError("is nested too deeply; make several checks of it") from None
     except ExpressionError as error:
         raise ExpressionError(_with_place(error, text)) from None
-    return Condition(value.sql, frozenset(compiler.named))
 
 
 _SELECT = "SELECT "
@@ -140,7 +148,7 @@ def _with_place(error: ExpressionError, text: str) -> str:
     return f"at character {found.start() + 1}, {found[0]}: {error.message}"
 
 
-class _Compiler:
+class Compiler:
     """Compiles the tree of one expression; `named` are the columns that it met."""
 
     def __init__(self, columns: Columns) -> None:
@@ -323,33 +331,28 @@ _OWN_ARGUMENTS = {
     }.items()
 }
 
-_Handler = Callable[[_Compiler, exp.Expr], Value]
+_Handler = Callable[[Compiler, exp.Expr], Value]
 _NODES: dict[type[exp.Expr], _Handler] = {
-    **dict.fromkeys(_COMPARISONS, _Compiler._comparison),
-    **dict.fromkeys(_CALCULATIONS, _Compiler._calculation),
-    exp.Column: _Compiler._column,
-    exp.Literal: _Compiler._literal,
+    **dict.fromkeys(_COMPARISONS, Compiler._comparison),
+    **dict.fromkeys(_CALCULATIONS, Compiler._calculation),
+    exp.Column: Compiler._column,
+    exp.Literal: Compiler._literal,
     exp.Paren: lambda compiler, node: compiler._any(node.this),
     exp.Null: lambda _, __: Value("NULL", UNKNOWN),
     exp.Boolean: lambda _, node: Value("TRUE" if node.this else "FALSE", BOOL),
     exp.Neg: lambda compiler, node: operators.negative(compiler.compile(node.this)),
-    exp.Interval: _Compiler._interval,
-    exp.Cast: _Compiler._cast,
-    exp.And: _Compiler._and,
-    exp.Or: _Compiler._or,
-    exp.Not: _Compiler._not,
-    exp.Is: _Compiler._is,
-    exp.Between: _Compiler._between,
-    exp.In: _Compiler._in,
-    exp.Case: _Compiler._case,
-    exp.Collate: _Compiler._collate,
-    exp.DPipe: _Compiler._joined,
-    exp.Like: _Compiler._like,
-    exp.ILike: _Compiler._like,
+    exp.Interval: Compiler._interval,
+    exp.Cast: Compiler._cast,
+    exp.And: Compiler._and,
+    exp.Or: Compiler._or,
+    exp.Not: Compiler._not,
+    exp.Is: Compiler._is,
+    exp.Between: Compiler._between,
+    exp.In: Compiler._in,
+    exp.Case: Compiler._case,
+    exp.Collate: Compiler._collate,
+    exp.DPipe: Compiler._joined,
+    exp.Like: Compiler._like,
+    exp.ILike: Compiler._like,
     exp.RegexpLike: lambda compiler, node: functions.matches(compiler.compile(node.this), node.expression),
 }
-
-
-def needed(conditions: Iterable[Condition]) -> list[str]:
-    """The columns that `conditions` look at, in the order of their names."""
-    return sorted(frozenset[str]().union(*(condition.columns for condition in conditions)))

@@ -46,21 +46,31 @@ class Engine:
             self._connection.execute(setting)
         self._prepared: dict[tuple[str, pa.Schema], tuple[str, _Rows]] = {}
 
-    def run(self, select: str, rows: pa.Table) -> dict[str, np.ndarray]:
+    def columns(self, select: str, rows: pa.Table) -> dict[str, np.ndarray]:
         """The columns of SELECT `select` FROM `rows`. Raises duckdb.Error."""
+        with self._executed(select, rows, "") as found:
+            columns: dict[str, Any] = found.fetchnumpy()
+            return columns
+
+    def rows(self, select: str, rows: pa.Table, more: str) -> list[tuple[Any, ...]]:
+        """The rows of SELECT `select` FROM `rows` `more`. Raises duckdb.Error."""
+        with self._executed(select, rows, more) as found:
+            return found.fetchall()
+
+    @contextmanager
+    def _executed(self, select: str, rows: pa.Table, more: str) -> Iterator[duckdb.DuckDBPyConnection]:
         key = (select, rows.schema)
         if key not in self._prepared:
             if len(self._prepared) >= _MOST_PREPARED:
                 self._forget()
             name, source = f"rows_{len(self._prepared)}", _Rows(rows)
             self._connection.register(name, source)
-            self._connection.execute(f"PREPARE of_{name} AS SELECT {select} FROM {name}")
+            self._connection.execute(f"PREPARE of_{name} AS SELECT {select} FROM {name} {more}")
             self._prepared[key] = (name, source)
         name, source = self._prepared[key]
         source.rows = rows
         try:
-            found: dict[str, Any] = self._connection.execute(f"EXECUTE of_{name}").fetchnumpy()
-            return found
+            yield self._connection.execute(f"EXECUTE of_{name}")
         finally:
             source.rows = rows.slice(0, 0)
 
@@ -95,11 +105,23 @@ def judge(conditions: Sequence[str], rows: pa.Table) -> list[np.ndarray]:
     cases = [f"CASE WHEN NOT {condition} THEN {BROKEN} ELSE {HOLDS} END" for condition in conditions]
     with borrowed() as engine:
         try:
-            found = engine.run(_listed(cases), rows)
+            found = engine.columns(_listed(cases), rows)
         except duckdb.Error:  # of one row: then one by one
-            found = engine.run(_listed([f"coalesce(TRY({case}), {FAILED})" for case in cases]), rows)
+            found = engine.columns(_listed([f"coalesce(TRY({case}), {FAILED})" for case in cases]), rows)
     return [np.asarray(found[f"check_{n}"]) for n in range(len(conditions))]
 
 
 def _listed(cases: Sequence[str]) -> str:
     return ", ".join(f"CAST({case} AS UTINYINT) AS check_{n}" for n, case in enumerate(cases))
+
+
+def figures(aggregates: Sequence[str], owner: str, rows: pa.Table) -> dict[int, tuple[Any, ...]] | None:
+    """The aggregates of the rows of each owner, a column of whole numbers; None where they can't be worked out."""
+    names = [f"a_{n}" for n in range(len(aggregates))]
+    listed = ", ".join(f"{sql} AS {name}" for sql, name in zip(aggregates, names, strict=True))
+    with borrowed() as engine:
+        try:
+            found = engine.rows(f'"{owner}", {listed}', rows, f'GROUP BY "{owner}"')
+        except duckdb.Error:
+            return None
+    return {int(first): tuple(rest) for first, *rest in found}
