@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from psycopg2 import Error, sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -16,6 +16,12 @@ def broken_checks(tx: Cursor, figures: Figures, file_id: int) -> Iterator[FileCh
         found = figures.of(file_id, check)
         if found is None or _holds(tx, check, found) is False:
             yield check
+
+
+def told(broken: Iterable[FileCheck]) -> str:
+    """Why a file fails that breaks checks."""
+    named = "; ".join(f"{check.name} ({check.says})" for check in broken)
+    return f"breaks {named}; nothing of it is loaded or quarantined"
 
 
 def _holds(tx: Cursor, check: FileCheck, figures: list[object]) -> bool | None:

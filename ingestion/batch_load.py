@@ -14,7 +14,7 @@ from config.file_spec import FileSpec
 from config.jobs import FileJob, FileOutcome, Status
 from config.model import Stage
 from config.settings import PipelineConfig
-from datawarehouse.file_checks import broken_checks
+from datawarehouse.file_checks import broken_checks, told
 from datawarehouse.loaded import Loaded
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.loader import QuarantineText, RefusedRows
@@ -107,9 +107,8 @@ class BatchLoad:
 
     def refuse_if_broken(self, file_id: int) -> None:
         """Raises FileRejected where a file, all of which was loaded, breaks a check of files."""
-        broken = [f"{check.name} ({check.says})" for check in broken_checks(self._tx, self._figures, file_id)]
-        if broken:
-            raise FileRejected(f"breaks {'; '.join(broken)}; nothing of it is loaded or quarantined")
+        if broken := list(broken_checks(self._tx, self._figures, file_id)):
+            raise FileRejected(told(broken))
 
     def finish(self) -> None:
         """To be called once all batches are loaded."""

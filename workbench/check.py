@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
 import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -24,12 +25,14 @@ from config.key import ForeignKey, IfMissing
 from config.model import Feed, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
+from datawarehouse.file_checks import broken_checks, told
 from datawarehouse.fk_checker import check_fk
 from ingestion.drift_report import what_would_become
 from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Reason
+from validation.checks import Figures
 from validation.drift import told_name
 from validation.fault_handler import quarantine_row
 from validation.key_values import key_of
@@ -212,7 +215,7 @@ class Checker:
     def _judge(self, result: FileCheck, file: OpenFile, path: Path, spec: FileSpec) -> None:
         lookup = partial(check_fk, self._tx, self._config, lock=False) if self._tx else _every_parent
         parents = KnownParents(lookup)
-        seen = SeenKeys(spec)
+        seen, figures = SeenKeys(spec), Figures(spec)
         met = MetColumns(spec, self._pii.hidden)
         reasons: dict[Reason, ReasonCount] = {}
         by_stage: Counter[Stage] = Counter()
@@ -223,6 +226,7 @@ class Checker:
             batch = validate(chunk, spec, self._config.validation.dates)
             settle(batch, parents)
             seen.reject(batch)
+            figures.note(batch, np.zeros(len(chunk.numbers), np.int64))
             result.total += len(chunk.numbers) + len(chunk.malformed)
             result.good += int(batch.good.sum())
             if self._tx is not None:
@@ -238,9 +242,19 @@ class Checker:
             + ("they will refer to nothing." if key.if_missing is IfMissing.NULL else "it will be a placeholder.")
             for key, count in (+without).items()
         ]
+        self._judge_file(result, figures)
         result.drift = _drift(spec, met.changes())
         if seen.full:
             result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")
+
+    def _judge_file(self, result: FileCheck, figures: Figures) -> None:
+        """What the checks of whole files say, which PostgreSQL works out."""
+        if self._tx is None:
+            if figures.checks:
+                result.notes.append("Without --database the checks of the whole file were not worked out.")
+            return
+        if broken := list(broken_checks(self._tx, figures, 0)):
+            result.error = told(broken)
 
     def _present(self, batch: Batch, lookup: ParentLookup) -> int:
         spec = batch.spec

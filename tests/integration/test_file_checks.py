@@ -1,4 +1,4 @@
-"""Checks of whole files: what their figures amount to is PostgreSQL's matter, whatever roads and chunks they took."""
+"""Checks of whole files: what their figures amount to is worked out by PostgreSQL, alone or in a group."""
 
 from __future__ import annotations
 

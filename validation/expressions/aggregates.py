@@ -95,7 +95,8 @@ class _FileCompiler(Compiler):
         if not isinstance(found, (*_SIMPLE, exp.Avg, exp.Count)):
             if isinstance(node, exp.Column):
                 raise ExpressionError("a column stands within sum(…), count(…) or the like, in a check of a file")
-            return super()._any(node)
+            value = super()._any(node)
+            return replace(value, kind=DOUBLE) if value.kind.family is Family.NUMERIC else value
         if {key for key, value in found.args.items() if value} - {"this", "big_int"}:
             raise ExpressionError("takes one value, and nothing beside it")
         value, figure = self._figure(found, self._where(condition))
@@ -123,7 +124,7 @@ class _FileCompiler(Compiler):
             kind = "double precision" if value.kind == DOUBLE else "numeric"
             total = self._added(f"sum({value.sql}){where}", "sum", kind)
             count = self._added(f"count({value.sql}){where}", "sum", kind)
-            return Value("", DOUBLE), exp.Paren(this=exp.Div(this=total, expression=_or_null(count)))
+            return Value("", DOUBLE), exp.Paren(this=exp.Div(this=total, expression=_or_null(count), typed=True))
         how = _SIMPLE[type(node)]
         if how in {"bool_and", "bool_or"}:
             _insist(value, (Family.BOOL,))
