@@ -52,7 +52,7 @@ def _with_columns_of(parent: SchemaConfig, config: SchemaConfig) -> SchemaConfig
 
 def _taken(column: Column) -> Column:
     """The parent's column as the child has it."""
-    gone = {"sources": (), "optional": False, "default": None, "rules": {}, "allowed_values": None}
+    gone = {"sources": (), "optional": False, "default": None, "uses": {}, "allowed_values": None}
     said = {name: getattr(column, name) for name in Column.model_fields}
     return Column(**{**said, **gone, "value": Origin(parent=column.name)})
 

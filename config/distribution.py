@@ -24,4 +24,7 @@ def distribution_problems(specs: Iterable[FileSpec]) -> Iterator[str]:
         if any(key.if_missing is IfMissing.PLACEHOLDER for key in spec.foreign_keys):
             yield f"{where}.if_parent_missing: placeholder does not go with database.distributed"
         if spec.keep.replaces:
-            yield f"{where}.on_conflict: update_if_newer does not go with database.distributed"
+            yield (
+                f"{where}.keep: {spec.keep.value} does not go with database.distributed, and on_conflict: "
+                "update_if_newer is the same as latest; leave it out, with newer_by and track"
+            )

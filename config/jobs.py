@@ -118,6 +118,8 @@ class FileOutcome:
     drift: tuple[Change, ...] = ()  # in what its columns differ from its schema's
     placeholders: dict[str, int] = field(default_factory=dict)  # made for its rows, by the parents' logical name
     without_parent: dict[str, int] = field(default_factory=dict)  # rows with a foreign key that is null for that
+    warned: int = 0  # loaded rows that a check warns of
+    warnings: dict[tuple[str, str], int] = field(default_factory=dict)  # (check, column): loaded rows
     healed: int | None = None  # orphans that were healed with it; None: nobody looked yet
     children: tuple[FileOutcome, ...] = ()  # of the types whose rows are in arrays of its records
 
@@ -145,6 +147,14 @@ class FileOutcome:
         if not self.reasons:
             return ""
         _, rule, column = max(self.reasons, key=self.reasons.__getitem__)
+        return f"{column}: {rule}" if column else rule
+
+    @property
+    def top_warning(self) -> str:
+        """What most of the warned rows are warned of, as `column: rule`; '' without warnings."""
+        if not self.warnings:
+            return ""
+        rule, column = max(self.warnings, key=self.warnings.__getitem__)
         return f"{column}: {rule}" if column else rule
 
     @property

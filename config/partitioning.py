@@ -26,7 +26,7 @@ def partition_problems(spec: FileSpec, by: PartitionBy, specs: Iterable[FileSpec
         yield f".column: {by.column!r} is not a column of schemas.{spec.name}"
     elif column.dtype is not Dtype.DATETIME:
         yield f".column: {by.column!r} is {column.dtype.value}, not datetime"
-    elif column.nullable and column.rules.get("required") is not True:
+    elif column.nullable and not column.refuses_null:
         yield f".column: {by.column!r} may be null; give it nullable: false, or the rule required: true"
     elif column.personal:
         yield f".column: {by.column!r} is personal: it would be blanked, and its row would belong nowhere"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -12,17 +13,18 @@ from config.key import FILE_ID, FILE_ROW, ROW_COLUMN, Key
 from config.model import Dtype, Model, Name, PiiKind
 from config.origins import Constant, Origin, Sources
 from config.read_options import DateFormats
+from config.severity import PLAIN, RuleUse, Severity, Then, read_use
 from config.sql_types import SQL_TYPES_OF_DTYPE, SqlType
 
 
 class Column(Model):
     """One column of a source file and of its table.
 
-    `sql_type` defaults by dtype; `stored_as` is the table's name for it where that differs; `rules` are
-    the record rules by name, as in `{required: true, at_least: 0}`. `personal`: it tells of a person, and is
-    blanked when that person is erased; what is `pii` is so in any case. `round`: decimals beyond the scale of
-    numeric(p,s), or below a microsecond, are rounded half up and not refused. `format`: how its dates are written,
-    where that is not as `read.dates` says.
+    `sql_type` defaults by dtype; `stored_as` is the table's name for it where that differs; `uses` (`rules` in the
+    YAML) are the record rules by name, as in `{required: true, at_least: {value: 0, then: warn}}`. `personal`: it
+    tells of a person, and is blanked when that person is erased; what is `pii` is so in any case. `round`:
+    decimals beyond the scale of numeric(p,s), or below a microsecond, are rounded half up and not refused.
+    `format`: how its dates are written, where that is not as `read.dates` says.
 
     `sources` (`from` in the YAML) are the names that files give it, its own by default; in JSON they may be paths
     to it. A file may lack it if it is `optional`; `default` stands where a file has no value. A column that has a
@@ -45,7 +47,26 @@ class Column(Model):
     optional: bool = False
     default: Constant | list[Any] | dict[str, Any] = None
     value: Origin | None = None
-    rules: dict[str, Any] = Field(default_factory=dict)
+    uses: dict[str, Annotated[RuleUse, BeforeValidator(read_use)]] = Field(default_factory=dict, alias="rules")
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The parameters of its rules, by their names."""
+        return {name: use.parameter for name, use in self.uses.items()}
+
+    def severity(self, rule: str) -> Severity:
+        """What becomes of rows that break the rule."""
+        return self.uses.get(rule, PLAIN)
+
+    def with_rules(self, names: Collection[str]) -> Column:
+        """The same with these of its rules alone."""
+        return self.model_copy(update={"uses": {name: use for name, use in self.uses.items() if name in names}})
+
+    @property
+    def refuses_null(self) -> bool:
+        """Do its rules refuse each row without a value?"""
+        use = self.uses.get("required")
+        return use is not None and use.parameter is True and use.then is Then.REFUSE and use.when is None
 
     @property
     def target(self) -> str:
@@ -65,7 +86,7 @@ class Column(Model):
     @property
     def can_be_missing(self) -> bool:
         """Is a row without it a good one, as far as the column itself goes?"""
-        return self.default is not None or (self.nullable and not self.rules.get("required"))
+        return self.default is not None or (self.nullable and not self.refuses_null)
 
     @cached_property
     def sql(self) -> SqlType:

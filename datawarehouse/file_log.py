@@ -138,6 +138,7 @@ def _row(outcome: FileOutcome, pii_key_id: str | None) -> tuple[Any, ...]:
         outcome.updated,
         outcome.changed,
         outcome.stale,
+        outcome.warned,
         outcome.duplicates,
         outcome.orphans,
         stages[0].value if stages else None,

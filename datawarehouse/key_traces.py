@@ -81,3 +81,8 @@ def bounds_of(numbers: np.ndarray) -> np.ndarray:
 def forget(tx: Cursor, file_id: int) -> None:
     """The file has told nothing: it is taken back."""
     tx.execute(query("key_traces", "forget"), {"file_id": file_id})
+
+
+def forget_table(tx: Cursor, table: str) -> None:
+    """The keys of the table have other values now."""
+    tx.execute(query("key_traces", "forget_table"), {"table": table})

@@ -46,12 +46,13 @@ def loader_rights(config: PipelineConfig) -> list[Right]:
 
 
 def readable_tables(config: PipelineConfig) -> list[str]:
-    """What reports may read beside the views: facts, dimensions, calendar, the file log and the broken contracts.
+    """What reports may read beside the views: facts, dimensions, histories, calendar, file log, broken contracts.
 
     Not quarantine and its kin: they hold whole records as the source wrote them.
     """
     loaded = dict.fromkeys(spec.table for spec in config.files)
-    return [*loaded, "dim_date", "dim_time", "pipeline_file_log", "contract_breach"]
+    histories = dict.fromkeys(spec.history_table for spec in config.files if spec.keeps_history)
+    return [*loaded, *histories, "dim_date", "dim_time", "pipeline_file_log", "contract_breach"]
 
 
 def require_rights(tx: Cursor, config: PipelineConfig) -> None:
@@ -119,6 +120,8 @@ def _pipeline_rights() -> Iterator[Right]:
         "quarantine": "SELECT INSERT DELETE",
         "orphan_wait": "SELECT INSERT DELETE",
         "true_orphan": "SELECT INSERT DELETE",
+        "file_warning": "SELECT INSERT DELETE",
+        "warned_row": "SELECT INSERT DELETE",
         "contract_breach": "SELECT INSERT",
         "drift": "SELECT INSERT",
         "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
@@ -131,6 +134,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_meta": ("value",),
         "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written"),
         "quarantine": QUARANTINE_RESOLVE,
+        "file_warning": ("rows", "says"),
         "contract_breach": ("resolved_at",),
         "drift": ("looks_like", "last_seen_at", "files", "rows", "first_file", "last_file"),
     }

@@ -50,8 +50,9 @@ class _Looked(NamedTuple):
     stale: int  # older than the row that is there, or than one that the file has itself
     stale_rows: list[int]
     settled: list[int]  # that say nothing new to history
-    files_of_traces: bytes | None  # of rows that tell again what is there: their files, and what they tell of
-    traces: memoryview | None  # each as a number of 8 bytes; None where there are none
+    # Of rows that tell again what is there: their files, and what they tell of, each as a number of 8 bytes
+    files_of_traces: memoryview | None
+    traces: memoryview | None
 
 
 def within_savepoint(tx: Cursor, step: Callable[[], Loaded]) -> Loaded:

@@ -14,7 +14,7 @@ from config.file_spec import FileSpec
 from config.jobs import Status
 from config.key import IfMissing
 from config.settings import PipelineConfig
-from datawarehouse import key_sql, key_traces
+from datawarehouse import key_sql, key_traces, warnings
 from datawarehouse.db_errors import translated
 from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.placeholder_lookups import forget
@@ -99,6 +99,7 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     for name in ("waits", "true_orphans", "history", "quarantine"):
         tx.execute(query("repair", f"take_back_{name}"), parameters)
     quarantined = tx.rowcount
+    warnings.forget(tx, [file_id])
     tx.execute(query("repair", "later_files"), {**parameters, "table": spec.table})
     later = int((tx.fetchone() or (0,))[0])
     former = sum(restored.values())

@@ -22,6 +22,7 @@ from datawarehouse.row_load import RowLoad
 from utils import metrics
 from validation.batch import Batch, Rejection
 from validation.checks import Figures
+from validation.findings import FileFindings
 from validation.pii_handler import PiiHandler
 
 
@@ -36,6 +37,7 @@ class Books:
     duplicates: int = 0
     placeholders: Counter[str] = field(default_factory=Counter)
     cut_loose: Counter[str] = field(default_factory=Counter)
+    findings: FileFindings = field(default_factory=FileFindings)
 
     def add(self, rows: int, loaded: Loaded, rejections: Sequence[Rejection]) -> None:
         """Count `rows` records: those of `loaded` and those of `rejections`."""
@@ -69,6 +71,8 @@ class Books:
             seconds=seconds,
             placeholders=dict(+self.placeholders),
             without_parent=dict(+self.cut_loose),
+            warned=self.findings.warned,
+            warnings={check: tally.loaded for check, tally in self.findings.warnings.items()},
         )
 
 
@@ -105,10 +109,17 @@ class BatchLoad:
         self._figures.note(batch, file_ids)
         return loaded
 
-    def refuse_if_broken(self, file_id: int) -> None:
-        """Raises FileRejected where a file, all of which was loaded, breaks a check of files."""
-        if broken := list(broken_checks(self._tx, self._figures, file_id)):
-            raise FileRejected(told(broken))
+    def judge_file(self, file_id: int, findings: FileFindings) -> None:
+        """Hold a file, all of which was loaded, to the checks of files; what only warns goes to `findings`.
+
+        Raises FileRejected where it breaks another.
+        """
+        broken = list(broken_checks(self._tx, self._figures, file_id))
+        for check in broken:
+            if check.severity.warns:
+                findings.tally(check.name, "", check.severity).broken += 1
+        if fatal := [check for check in broken if not check.severity.warns]:
+            raise FileRejected(told(fatal))
 
     def finish(self) -> None:
         """To be called once all batches are loaded."""

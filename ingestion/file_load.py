@@ -20,7 +20,7 @@ from config.file_spec import FileSpec
 from config.jobs import FileJob, FileOutcome, Status
 from config.model import Dtype
 from config.settings import PipelineConfig
-from datawarehouse import file_log
+from datawarehouse import file_log, warnings
 from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.continuation import NotCorrected
 from datawarehouse.db_connection import Warehouse
@@ -38,6 +38,7 @@ from utils.logger import get_logger
 from utils.metrics import CommitTimer
 from utils.read_ahead import read_ahead
 from validation.batch import Batch, Chunk, Rejection
+from validation.earlier_rows import EarlierRows
 from validation.key_memory import KeyMemory
 from validation.met_columns import MetColumns
 from validation.pii_handler import PiiHandler
@@ -195,6 +196,7 @@ class FileLoad:
             self._go_on(job)
             file_ids = np.full(len(batch.chunk.numbers), file_id)
             loaded = road.load(batch, file_ids, more=batch.may_repeat is not None)
+            books.findings.add(batch.findings, batch.chunk.numbers, batch.good)
             parts.append(_Part(batch.records, loaded, load.aside.submit(road.refused_text, batch, job, file_id)))
             if len(parts) > 1:
                 parts.popleft().close(road, books)
@@ -204,7 +206,9 @@ class FileLoad:
             part.close(road, books)
         file.verify_unchanged()
         refuse_if_dirty(job.spec, books.total, books.by_stage)
-        road.refuse_if_broken(file_id)
+        road.judge_file(file_id, books.findings)
+        books.findings.refuse_if_too_many(books.total)
+        warnings.write(tx, file_id, books.findings)
         if corrector:
             corrector.verify()
             told = corrector.result.told
@@ -223,12 +227,12 @@ class FileLoad:
             raise Stopped(f"{job.path.name} was rolled back; it is loaded at the next start")
 
     def _judged(self, job: FileJob, file: OpenFile, met: MetColumns | None = None) -> Iterator[Batch]:
-        most, memory = self._config.reader.chunk_rows, None
+        most, memory, earlier = self._config.reader.chunk_rows, None, EarlierRows()
         chunks = read_chunks(file, job.path.name, job.spec.schema, most, job.spec.read, job.path)
         for chunk in metrics.timed("read", chunks):
             if met is not None:
                 met.note(chunk)
-            batch = judged(chunk, job.spec, self._config)
+            batch = judged(chunk, job.spec, self._config, earlier)
             if batch.records >= most:  # else it is the last one
                 memory = memory or KeyMemory()
             if memory is not None:
@@ -250,11 +254,11 @@ def record_failure(
     return outcome
 
 
-def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig) -> Batch:
+def judged(chunk: Chunk, spec: FileSpec, config: PipelineConfig, earlier: EarlierRows | None = None) -> Batch:
     """The chunk, judged by all that needs no warehouse, in an order that its index likes."""
     first, *rest = spec.schema.key_columns
     with metrics.stage("validate"):
         if first.dtype is Dtype.STR:  # numbers come in order anyway
             # Other columns may write one value in several ways: of rows with one key the first must stay the first
             chunk = chunk.ordered_by([first.name, *(column.name for column in rest if column.dtype is Dtype.STR)])
-        return validate(chunk, spec, config.validation.dates)
+        return validate(chunk, spec, config.validation.dates, earlier)

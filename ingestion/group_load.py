@@ -17,7 +17,7 @@ from config.drift import Change
 from config.errors import FileChanged, FileRejected, PipelineError
 from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
-from datawarehouse import file_log
+from datawarehouse import file_log, warnings
 from datawarehouse.added_columns import ColumnsToAdd, add_columns
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.loaded import Loaded
@@ -31,6 +31,8 @@ from ingestion.places.registry import opened
 from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
+from validation.earlier_rows import looks_at_earlier_rows
+from validation.findings import FileFindings
 from validation.key_values import key_of
 from validation.met_columns import MetColumns
 from validation.pii_handler import PiiHandler
@@ -84,8 +86,11 @@ class GroupLoad:
 
         Raises what FileLoad.run raises, and whatever else comes up; nothing was loaded then.
         """
-        # A row of one may be the parent of another's; and children come after all rows of their own file
-        if any(job.spec.self_references or job.spec.children for job in jobs):
+        # A row of one may be the parent of another's; children come after all rows of their own file; and each
+        # file has earlier rows of its own
+        if any(
+            job.spec.self_references or job.spec.children or looks_at_earlier_rows(job.spec.schema) for job in jobs
+        ):
             return Together([], [])
         started = time.monotonic()
         held: list[FileJob] = []
@@ -149,13 +154,18 @@ class GroupLoad:
             shares = _shares(loaded, [m.records - len(r) for m, r in zip(members, refused, strict=True)], ends)
             outcomes, unfit = [], []
             seconds = (time.monotonic() - started) / len(members)
-            for member, file_id, rows, share in zip(members, ids, refused, shares, strict=True):
+            for position, (member, file_id, rows, share) in enumerate(
+                zip(members, ids, refused, shares, strict=True)
+            ):
                 books = Books()
                 books.add(member.records, share, rows)
+                _note_findings(books.findings, batch, owners == position)
                 try:
                     member.file.verify_unchanged()
                     refuse_if_dirty(spec, books.total, books.by_stage)
-                    load.refuse_if_broken(file_id)
+                    load.judge_file(file_id, books.findings)
+                    books.findings.refuse_if_too_many(books.total)
+                    warnings.write(tx, file_id, books.findings)
                 except (FileChanged, FileRejected):
                     unfit.append(member)
                 outcomes.append(replace(books.outcome(member.job, file_id, seconds), drift=self._met(member)))
@@ -169,6 +179,12 @@ class GroupLoad:
         met = MetColumns(member.job.spec, self._pii.hidden)
         met.note(member.chunk)
         return met.changes()
+
+
+def _note_findings(found: FileFindings, batch: Batch, own: np.ndarray) -> None:
+    """Count what checks found in the rows of one file, its `own`."""
+    findings = [replace(finding, broken=finding.broken[own]) for finding in batch.findings]
+    found.add(findings, batch.numbers_in_file[own], batch.good[own])
 
 
 def _leave_out(members: Sequence[_Member], held: Sequence[_Member] = ()) -> None:

@@ -41,6 +41,7 @@ class Retention:
             ("log files", days.logs_days, self._prune_logs),
             ("tracker rows of files that are gone", days.tracker_days, self._tracker.forget_vanished),
             ("quarantine rows", days.quarantine_days, self._prune_quarantine),
+            ("warnings of files", days.quarantine_days, self._prune_warnings),
             ("quarantine backup files", days.quarantine_days, self._mend_backup),
         ):
             if limit is not None:
@@ -65,6 +66,11 @@ class Retention:
         """Rows first: whatever ends this halfway, the backup is mended from the table in a later turn."""
         with self.warehouse.transaction() as tx:
             tx.execute(query("retention", "prune_quarantine"), {"before": before})
+            return int((tx.fetchone() or (0,))[0])
+
+    def _prune_warnings(self, before: dt.datetime) -> int:
+        with self.warehouse.transaction() as tx:
+            tx.execute(query("retention", "prune_warnings"), {"before": before})
             return int((tx.fetchone() or (0,))[0])
 
     def _mend_backup(self, before: dt.datetime) -> int:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+import yaml
 
 if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config.config_loader import get_config
+from config.config_loader import DEFAULT_CONFIG, get_config
 from config.errors import PipelineError
 from config.file_spec import FileSpec
 from config.settings import PipelineConfig
+from config.yaml_file import read_yaml
 from datawarehouse.queries import query
 from datawarehouse.schema.tables import build_metadata
 
@@ -39,6 +44,19 @@ def statements(config: PipelineConfig) -> list[str]:
         *_foreign_keys(facts, config, "add_foreign_key", distributed=True),
         "COMMIT",
     ]
+
+
+def as_citus_takes_it(raw: dict[str, Any]) -> dict[str, Any]:
+    """A YAML for Citus: rows keep their first values, and facts are bound to no versions."""
+    changed = copy.deepcopy(raw)
+    changed.setdefault("database", {})["distributed"] = True
+    for feed in ("batch", "stream"):
+        for entry in changed["watcher"].get(feed, {}).get("expected_files", {}).values():
+            for key in ("keep", "on_conflict", "newer_by", "track", "partition_by"):
+                entry.pop(key, None)
+            if "derive" in entry:
+                entry["derive"] = {name: how for name, how in entry["derive"].items() if "version_of" not in how}
+    return changed
 
 
 def _foreign_keys(
@@ -83,9 +101,16 @@ def _literal(text: str) -> str:
     return "'{}'".format(text.replace("'", "''"))
 
 
-def main() -> None:
+def main(
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the configuration as Citus takes it.")] = False,
+) -> None:
     """Print the SQL that distributes the tables of the configuration. Nothing is changed, no server is asked."""
     try:
+        if as_yaml:
+            source = Path(os.environ.get("FASTFEAST_CONFIG") or DEFAULT_CONFIG)
+            said = read_yaml(source, "FASTFEAST_CONFIG names another file")
+            typer.echo(yaml.safe_dump(as_citus_takes_it(said), sort_keys=False, allow_unicode=True))
+            return
         config = get_config()
     except PipelineError as problem:
         typer.echo(problem, err=True)

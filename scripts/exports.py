@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import hashlib
 import io
 import json
@@ -37,7 +38,8 @@ class Folders:
 class Metadata:
     """What later files must know of the master: the highest ids, its seed and sizes, and the ids it lost.
 
-    The rows of a batch are worked out again from `seed`; `refused` holds the ids whose only row is bad.
+    The rows of a batch are worked out again from `seed`; `refused` holds the ids whose only row is bad, and
+    `first_batch` is the day of the first batch, from which on people change.
     """
 
     max_customer_id: int
@@ -45,11 +47,16 @@ class Metadata:
     seed: int
     sizes: dict[str, int]
     refused: dict[str, list[int]] = field(default_factory=dict)
+    first_batch: str | None = None
 
     @property
     def highest(self) -> dict[str, int]:
         """The highest id of each table of people."""
         return {**self.sizes, "customers": self.max_customer_id, "drivers": self.max_driver_id}
+
+    def days_at(self, day: dt.date) -> int:
+        """Days from the first batch to `day`; -1 before there is one."""
+        return (day - dt.date.fromisoformat(self.first_batch)).days if self.first_batch else -1
 
     @classmethod
     def read(cls, folders: Folders) -> Metadata:

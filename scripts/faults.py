@@ -48,6 +48,16 @@ class Sheet:
         }
 
 
+def with_good(sheet: Sheet, more: Columns) -> Sheet:
+    """The sheet, and good rows behind its own."""
+    rows = len(next(iter(more.values())))
+    return Sheet(
+        {name: np.concatenate([values, more[name]]) for name, values in sheet.columns.items()},
+        np.concatenate([sheet.verdicts, verdicts_of(rows)]),
+        np.concatenate([sheet.heals, np.zeros(rows, dtype=bool)]),
+    )
+
+
 def verdicts_of(rows: int) -> npt.NDArray[np.object_]:
     """`rows` good verdicts."""
     return np.full(rows, GOOD, dtype=object)
@@ -116,7 +126,8 @@ def _with_copies(
     exact, other, bad_first = (np.arange(len(sources)) % 3 == kind for kind in range(3))
     donors = np.where(other, np.roll(sources, 1), sources)
     copies = {name: values[donors] for name, values in sheet.columns.items()}
-    copies[key] = sheet.columns[key][sources]
+    for name in {key, "updated_at"} & copies.keys():  # of another time it would be another version
+        copies[name] = sheet.columns[name][sources]
     verdicts = np.full(len(sources), DUPLICATE, dtype=object)
     _corrupt(table, copies, verdicts, np.flatnonzero(bad_first), rng)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ def generate_batch(
     Bad rows are planted among people whom the master has, so that each of them is in the warehouse anyway.
     """
     known = cli.read_metadata(folders)
+    if known.first_batch is None or str(day) < known.first_batch:
+        known = replace(known, first_batch=str(day))
+        known.write(folders)
     seed = known.seed if seed is None else seed
     sheets = lookup_sheets(seed, bad, str(day))
     for table in PEOPLE:
@@ -56,7 +60,8 @@ def batch_file(folders: Folders, day: dt.date, table: str) -> Path:
 
 def rows_to_date(table: str, known: Metadata, day: dt.date) -> Columns:
     """Everyone up to the highest id, as of `day`, without those who were bad in the master."""
-    return drift(table, PEOPLE[table](known.seed, ids_of(table, known)), known.seed, day)
+    first = dt.date.fromisoformat(known.first_batch) if known.first_batch else day
+    return drift(table, PEOPLE[table](known.seed, ids_of(table, known)), known.seed, first, day)
 
 
 def ids_of(table: str, known: Metadata) -> Ids:

@@ -17,6 +17,9 @@ Ids = npt.NDArray[np.int64]
 Times = npt.NDArray[np.datetime64]
 
 SIZES = {"customers": 400, "restaurants": 60, "drivers": 80, "agents": 24}  # at scale 1
+SHARE_OF_CHANGES = 0.3  # of all people and restaurants, within so many days from the first batch
+DAYS_OF_CHANGES = 10
+NEVER = 1_000_000_000
 
 _MALE = ("Ahmed", "Mohamed", "Mahmoud", "Omar", "Youssef", "Karim", "Hassan", "Tarek", "Sherif", "Khaled")
 _FEMALE = ("Mona", "Nour", "Salma", "Yasmin", "Heba", "Aya", "Mariam", "Dina", "Rania", "Fatma")
@@ -94,8 +97,12 @@ def customers(seed: int, ids: Ids) -> Columns:
     }
 
 
-def region_of_customer(seed: int, ids: Ids) -> Ids:
-    return Dice(seed, "customers", ids).whole("region_id", 1, REGION_COUNT)
+def region_of_customer(seed: int, ids: Ids, days: int = -1) -> Ids:
+    """Where customers live so many days after the first batch; before it by default."""
+    first = Dice(seed, "customers", ids).whole("region_id", 1, REGION_COUNT)
+    moves = Dice(seed, "customers/moves", ids).whole("by", 1, REGION_COUNT - 1)
+    moved: Ids = (first - 1 + np.where(change_days(seed, "customers", ids) <= days, moves, 0)) % REGION_COUNT + 1
+    return moved
 
 
 def restaurants(seed: int, ids: Ids) -> Columns:
@@ -172,19 +179,26 @@ PEOPLE: dict[str, Callable[[int, Ids], Columns]] = {
 }
 
 
-def drift(table: str, columns: Columns, seed: int, day: dt.date) -> Columns:
-    """A twentieth of the drivers, restaurants and agents as they were changed by `day`; others unchanged."""
-    rated = {"drivers": "rating_avg", "restaurants": "rating_avg", "agents": "csat_score"}.get(table)
-    if rated is None:
+def change_days(seed: int, table: str, ids: Ids) -> Ids:
+    """How many days after the first batch a row changes; NEVER for most."""
+    dice = Dice(seed, f"{table}/changes", ids)
+    return np.where(dice.chance("changes", SHARE_OF_CHANGES), dice.whole("day", 0, DAYS_OF_CHANGES - 1), NEVER)
+
+
+def drift(table: str, columns: Columns, seed: int, first: dt.date, day: dt.date) -> Columns:
+    """The rows as of `day`, where batches began with `first`: customers move, others are rated otherwise."""
+    ids = next(iter(columns.values()))
+    days = change_days(seed, table, ids)
+    changed = days <= (day - first).days
+    moments = np.datetime64(first, "s") + np.where(changed, days, 0).astype("timedelta64[D]")
+    columns = {**columns, "updated_at": np.where(changed, stamps(moments), columns["updated_at"]).astype(object)}
+    dice = Dice(seed, f"{table}/changes", ids)
+    if table == "customers":
+        columns["region_id"] = region_of_customer(seed, ids, (day - first).days)
         return columns
-    dice = Dice(seed, f"{table}/{day}", next(iter(columns.values())))
-    changed = dice.chance("changed", 0.05)
+    rated = "csat_score" if table == "agents" else "rating_avg"
     moved = (columns[rated] + dice.real("moved", -0.3, 0.3, 2)).clip(0, 5).round(2)
-    columns = {
-        **columns,
-        rated: np.where(changed, moved, columns[rated]),
-        "updated_at": np.where(changed, f"{day} 00:00:00", columns["updated_at"]).astype(object),
-    }
+    columns[rated] = np.where(changed, moved, columns[rated])
     if table == "drivers":
         columns["completed_deliveries"] = columns["completed_deliveries"] + changed * dice.whole("done", 1, 20)
     return columns

@@ -40,6 +40,7 @@ class Known:
     ids: dict[str, Ids]  # customers, drivers, restaurants, agents
     refused: dict[str, Ids]
     highest: dict[str, int]  # customers, drivers
+    days: int = -1  # since the first batch: customers move
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,15 @@ class _Fates:
         return {"verdicts": verdicts, "heals": self.heals}
 
 
-def hour_of_traffic(
-    known: Known, start: dt.datetime, rows: int, share: float, rng: np.random.Generator
-) -> dict[str, Sheet]:
+@dataclass(frozen=True)
+class Hour:
+    """The sheets of an hour, and what the next hour exports again of its tickets, with their new events."""
+
+    sheets: dict[str, Sheet]
+    settled: dict[str, Columns]
+
+
+def hour_of_traffic(known: Known, start: dt.datetime, rows: int, share: float, rng: np.random.Generator) -> Hour:
     """Orders, tickets and ticket events of the hour from `start` (UTC); `rows` orders, duplicates included."""
     counts = quota(rows, share)
     orders, created, delivered = _orders(known, start, rows - counts[1], rng)
@@ -84,7 +91,8 @@ def hour_of_traffic(
         rng,
         **fates[of_ticket].orphans(),
     )
-    return {"orders": orders_sheet, "tickets": tickets_sheet, "ticket_events": events_sheet}
+    sheets = {"orders": orders_sheet, "tickets": tickets_sheet, "ticket_events": events_sheet}
+    return Hour(sheets, _settled(tickets, times, loads, rng))
 
 
 def _orders(known: Known, start: dt.datetime, rows: int, rng: np.random.Generator) -> tuple[Columns, Times, Times]:
@@ -101,7 +109,7 @@ def _orders(known: Known, start: dt.datetime, rows: int, rng: np.random.Generato
         "customer_id": customers,
         "restaurant_id": rng.choice(known.ids["restaurants"], rows),
         "driver_id": rng.choice(known.ids["drivers"], rows),
-        "region_id": region_of_customer(known.seed, customers),
+        "region_id": region_of_customer(known.seed, customers, known.days),
         "order_amount": amount.round(2),
         "delivery_fee": fee,
         "discount_amount": discount,
@@ -169,6 +177,24 @@ def _tickets(orders: Columns, begun: Times, known: Known, rng: np.random.Generat
         "sla_resolve_due_at": stamps(created + _seconds(final)),
     }
     return columns, times
+
+
+def _settled(tickets: Columns, times: list[Times], loads: Mask, rng: np.random.Generator) -> dict[str, Columns]:
+    """Every second one of the tickets that load and are open, resolved an hour later, and the events of it."""
+    is_open = loads & np.isin(tickets["status"], ("Open", "InProgress"))
+    chosen = np.flatnonzero(is_open)[::2]
+    told = np.array([len(_STEPS[status]) for status in tickets["status"][chosen]], dtype=np.int64)
+    _, answered, resolved, _ = times = [moments[chosen] for moments in times]
+    again: Columns = {
+        **{name: values[chosen] for name, values in tickets.items()},
+        "status": np.full(len(chosen), "Resolved", dtype=object),
+        "first_response_at": stamps(answered),
+        "resolved_at": stamps(resolved),
+    }
+    events, of_ticket = _events(again, times, rng)
+    steps = len(_STEPS["Resolved"])
+    new = np.arange(len(of_ticket)) % steps >= told[of_ticket]
+    return {"tickets": again, "ticket_events": {name: values[new] for name, values in events.items()}}
 
 
 def _events(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 from config.file_spec import FileSpec
 from config.key import FILE_ID, FILE_ROW, ForeignKey
 from config.model import Stage
+from config.severity import Then
 from validation.columns import changed, rows_of
+from validation.findings import Finding
 
 __all__ = ["FILE_ID", "FILE_ROW"]
 
@@ -96,7 +98,8 @@ class Batch:
 
     `may_repeat` (boolean, one a row) is of a chunk among many: an earlier one may have the key of the row.
     `file_rows` are the rows' numbers in their files, where the chunk's numbers are others. `key` is what
-    key_values.key_of() has made of the columns of the key, for who asks next.
+    key_values.key_of() has made of the columns of the key, for who asks next. `of_file`: its rows come with their
+    file, which a check may fail; of rows that come later, such a check refuses those that break it.
     """
 
     spec: FileSpec
@@ -106,6 +109,8 @@ class Batch:
     may_repeat: np.ndarray | None = None
     file_rows: np.ndarray | None = None
     key: pa.Array | None = None
+    of_file: bool = True
+    findings: list[Finding] = field(default_factory=list)  # of checks that do more than refuse rows
     _against: dict[int, list[Reason]] = field(default_factory=dict)  # by position in the chunk
     _missing: dict[int, list[MissingParent]] = field(default_factory=dict)
     # Boolean, one a row: rows that are loaded without their parent, by foreign key
@@ -125,6 +130,24 @@ class Batch:
             mask = mask & ~unfit
         for position in np.flatnonzero(mask).tolist():
             self._against.setdefault(position, []).append(Reason(stage, rule, column))
+
+    def note(self, finding: Finding) -> None:
+        """Note what a check says of the rows: reasons against them where it refuses rows, and for the file's books
+        what may warn, or fail the file."""
+        severity = finding.severity
+        if severity.only_refuses:
+            self.reject(finding.broken, Stage.RECORDS, finding.name, finding.column)
+            return
+        unfit = self._unfit.get(finding.column)
+        broken = finding.broken if unfit is None else finding.broken & ~unfit
+        tolerated = severity.then is Then.FAIL and severity.at_most_pct is not None
+        if severity.then is Then.REFUSE or (severity.then is Then.FAIL and not self.of_file and not tolerated):
+            self.reject(broken, Stage.RECORDS, finding.name, finding.column)
+        self.findings.append(replace(finding, broken=broken))
+
+    def warnings(self, position: int) -> list[Finding]:
+        """What warns of the row at `position`."""
+        return [finding for finding in self.findings if finding.severity.warns and finding.broken[position]]
 
     def held(self, rule: str) -> np.ndarray:
         """Boolean mask of the rows that `rule` is held against, and nothing else."""

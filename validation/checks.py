@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from config.checks import Check
 from config.file_spec import FileSpec
-from config.model import Stage
 from config.schema import Column, Schema
 from config.settings import PipelineConfig
+from config.severity import Severity
 from validation.batch import Batch
+from validation.findings import Finding
 
 if TYPE_CHECKING:
     from validation.expressions.aggregates import FileCondition
@@ -34,6 +35,7 @@ class RowCheck(NamedTuple):
     name: str
     condition: Condition
     when: Condition | None
+    severity: Severity
 
     @property
     def columns(self) -> frozenset[str]:
@@ -53,6 +55,7 @@ class FileCheck(NamedTuple):
 
     name: str
     condition: FileCondition
+    severity: Severity
     says: str
 
 
@@ -64,7 +67,7 @@ class Checks(NamedTuple):
 
 
 def row_checks(batch: Batch) -> None:
-    """Hold against the rows of `batch` what they break; a row for which a check can't be worked out breaks it."""
+    """Note which rows of `batch` break a check; one for which it can't be worked out breaks it."""
     checks = compiled(batch.spec.schema).of_rows
     if not checks or not len(batch.chunk.numbers):
         return
@@ -73,7 +76,8 @@ def row_checks(batch: Batch) -> None:
     rows = _inputs(batch, [check.columns for check in checks])
     for check, found in zip(checks, engine.judge([check.sql for check in checks], rows), strict=True):
         if (broken := found != engine.HOLDS).any():
-            batch.reject(broken, Stage.RECORDS, check.name)
+            where = f"schemas.{batch.spec.schema.name}.checks.{check.name}"
+            batch.note(Finding(check.name, "", check.severity, broken, where))
 
 
 class Figures:
@@ -141,10 +145,10 @@ def _compiled(checks: Sequence[tuple[str, Check]], shapes: Sequence[_Shape]) -> 
     for name, check in checks:
         if check.row is not None:
             when = None if check.when is None else compile_condition(check.when, columns)
-            of_rows.append(RowCheck(name, compile_condition(check.row, columns), when))
+            of_rows.append(RowCheck(name, compile_condition(check.row, columns), when, check.severity))
         elif check.file is not None:
             condition = compile_file_condition(check.file, columns, check.when)
-            of_file.append(FileCheck(name, condition, check.says or check.file))
+            of_file.append(FileCheck(name, condition, check.severity, check.says or check.file))
     return Checks(tuple(of_rows), tuple(of_file))
 
 

@@ -12,7 +12,8 @@ from config.model import Dtype, Stage
 from config.schema import Column
 from validation.batch import Batch
 from validation.conversions import as_mask
-from validation.rules import RULES
+from validation.findings import Finding
+from validation.rules import RULES, applies
 from validation.times import TIMESTAMP
 
 Dates = tuple[dt.date, dt.date]
@@ -31,8 +32,14 @@ def check_columns(batch: Batch, checks: Sequence[ColumnCheck], dates: Dates) -> 
 def column_rules(batch: Batch, column: Column, _dates: Dates) -> None:
     """The rules that the YAML gives the column."""
     values = batch.values[column.name]
-    for name, parameter in column.rules.items():
-        _hold(batch, RULES[name].broken(values, parameter, batch.values), name, column)
+    for name, use in column.uses.items():
+        if RULES[name].of_file:
+            continue
+        broken = RULES[name].broken(values, use.parameter, batch.values)
+        if use.when is not None:
+            broken = pc.and_(broken, applies(use.when, batch))
+        if pc.any(broken).as_py():
+            batch.note(Finding.of_rule(batch.spec.schema, column, name, as_mask(broken)))
 
 
 def dates_in_range(batch: Batch, column: Column, dates: Dates) -> None:

@@ -15,12 +15,14 @@ from config.file_spec import FileSpec
 from config.former_rules import todays_rule
 from config.model import Stage
 from config.schema import Column
+from config.severity import Then
 from validation.batch import Batch, Chunk, Reason
 from validation.checks import RowCheck, compiled
 from validation.conversions import convert
 from validation.extra import in_todays_columns
+from validation.findings import Finding
 from validation.pii_handler import MALFORMED
-from validation.rules import RULES
+from validation.rules import RULES, columns_beside
 from validation.strays import is_hidden
 from validation.validation_runner import validate
 
@@ -58,7 +60,7 @@ def judge_again(
     kept = [n for n in range(len(rows)) if n not in unread]
     judged = [rows[n] for n in kept]
     columns = {column.name: _texts(judged, column) for column in spec.schema.columns}
-    batch = validate(Chunk(np.array(kept, dtype=np.int64), columns), _for_hashes(spec), dates)
+    batch = validate(Chunk(np.array(kept, dtype=np.int64), columns), _for_hashes(spec), dates, of_file=False)
     batch.spec = spec
     held = {(todays_rule(reason.rule), reason.column) for row in judged for reason in row.reasons}
     for column in spec.schema.columns:
@@ -70,7 +72,8 @@ def judge_again(
             stray = [is_hidden(value or "") for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
     for check in _hidden_checks(spec):
-        _hold_check(batch, check, judged)
+        if not check.severity.warns:
+            _hold_check(batch, check, judged)
     return batch, unread
 
 
@@ -83,9 +86,9 @@ def value_problem(spec: FileSpec, column: Column, text: str) -> str | None:
         return "nul_character"
     if column.allowed_values is not None and values[0].as_py() not in column.allowed_values:
         return "allowed_values"
-    for name, parameter in column.rules.items():
-        found = RULES[name]
-        if not found.across and found.broken(values, parameter, {})[0].as_py():
+    for name, use in column.uses.items():
+        judges_it_alone = use.then is Then.REFUSE and not RULES[name].of_file and not columns_beside(column, name)
+        if judges_it_alone and RULES[name].broken(values, use.parameter, {})[0].as_py():
             return name
     return None
 
@@ -126,9 +129,9 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
         hidden = _hidden(spec, column)
         rules = {name: parameter for name, parameter in column.rules.items() if name not in hidden}
         if column.pii is None:
-            return column.model_copy(update={"rules": rules}) if hidden else column
+            return column.with_rules(rules) if hidden else column
         rules = {name: parameter for name, parameter in rules.items() if name in _OF_NULLS}
-        return column.model_copy(update={"rules": rules, "allowed_values": None})
+        return column.with_rules(rules).model_copy(update={"allowed_values": None})
 
     schema = spec.schema.with_columns(tuple(map(judged, spec.schema.columns)))
     hidden_checks = {check.name for check in _hidden_checks(spec)}
@@ -143,10 +146,13 @@ def _hidden_checks(spec: FileSpec) -> list[RowCheck]:
 
 
 def _hidden(spec: FileSpec, column: Column) -> dict[str, frozenset[str]]:
-    """Rules of the column that look at sensitive columns, which are hashes now; and which columns these are."""
+    """Rules of the column that can't be judged of a row alone, and the sensitive columns, hashes now, by which.
+
+    They look at such columns, or at other rows of the file.
+    """
     sensitive = {other.name for other in spec.schema.columns if other.pii is not None}
-    found = {name: sensitive.intersection(RULES[name].refers_to(given)) for name, given in column.rules.items()}
-    return {name: frozenset(others) for name, others in found.items() if others}
+    found = {name: sensitive & columns_beside(column, name) for name in column.uses}
+    return {name: frozenset(others) for name, others in found.items() if others or RULES[name].of_file}
 
 
 def _that_stand(column: Column, rules: set[str], hidden: Collection[str]) -> set[str]:
@@ -174,8 +180,10 @@ def _hold(
         and any((todays_rule(r.rule), r.column) == (rule, column.name) for r in row.reasons)
         for n, row in enumerate(rows)
     ]
-    stage = Stage.SCHEMA if rule in _SCHEMA_RULES else Stage.RECORDS
-    batch.reject(np.array(mask, dtype=bool), stage, rule, column.name)
+    if rule in _SCHEMA_RULES:
+        batch.reject(np.array(mask, dtype=bool), Stage.SCHEMA, rule, column.name)
+    else:
+        batch.note(Finding(rule, column.name, column.severity(rule), np.array(mask, dtype=bool)))
 
 
 def _hold_check(batch: Batch, check: RowCheck, rows: Sequence[Refused]) -> None:

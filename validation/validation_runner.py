@@ -7,6 +7,7 @@ from config.model import Feed
 from validation.batch import Batch, Chunk
 from validation.batch_records_validator import validate_batch_records
 from validation.duplicates import reject_duplicates
+from validation.earlier_rows import EarlierRows
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.record_checks import Dates
 from validation.schema_validator import validate_schema
@@ -15,11 +16,19 @@ from validation.stream_records_validator import validate_stream_records
 RECORDS = {Feed.BATCH: validate_batch_records, Feed.STREAM: validate_stream_records}
 
 
-def validate(chunk: Chunk, spec: FileSpec, dates: Dates) -> Batch:
-    """Judge a chunk by all that needs no warehouse: stages schema and records. Pure."""
-    batch = Batch(spec, chunk)
+def validate(
+    chunk: Chunk, spec: FileSpec, dates: Dates, earlier: EarlierRows | None = None, *, of_file: bool = True
+) -> Batch:
+    """Judge a chunk by all that needs no warehouse: stages schema and records.
+
+    `earlier` is what rules remember of the file's chunks before this one; without, rules that look at other rows
+    are left out. `of_file`: may a check fail the file for its rows?
+    """
+    batch = Batch(spec, chunk, of_file=of_file)
     validate_schema(batch)
     RECORDS[spec.feed](batch, dates)
+    if earlier is not None:
+        earlier.judge(batch)
     return batch
 
 

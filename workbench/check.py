@@ -253,8 +253,10 @@ class Checker:
             if figures.checks:
                 result.notes.append("Without --database the checks of the whole file were not worked out.")
             return
-        if broken := list(broken_checks(self._tx, figures, 0)):
-            result.error = told(broken)
+        broken = list(broken_checks(self._tx, figures, 0))
+        result.notes += [f"Warning: it breaks {c.name} ({c.says})." for c in broken if c.severity.warns]
+        if fatal := [check for check in broken if not check.severity.warns]:
+            result.error = told(fatal)
 
     def _present(self, batch: Batch, lookup: ParentLookup) -> int:
         spec = batch.spec

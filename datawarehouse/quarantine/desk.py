@@ -26,7 +26,18 @@ from validation.rejudge import Refused, value_problem
 from validation.strays import is_stray
 
 REPLAYED, DISCARDED, TRUE_ORPHAN = "replayed", "discarded", "true_orphan"  # quarantine.resolution
-OWNED = ("pipeline_file_log", "quarantine", "quarantine_history", "orphan_wait", "true_orphan", "erased")
+OWNED = (
+    *(
+        "pipeline_file_log",
+        "file_keys",
+        "quarantine",
+        "quarantine_history",
+        "orphan_wait",
+        "true_orphan",
+        "erased",
+    ),
+    *("file_warning", "warned_row"),
+)
 _SHOWN_PROBLEMS = 10
 
 

@@ -19,6 +19,7 @@ from config.file_spec import FileSpec
 from config.schema import EXTRA, Column
 from config.settings import PipelineConfig
 from datawarehouse.history_repair import HistoryRepair, tables_beside
+from datawarehouse.key_traces import forget_table
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role
 from datawarehouse.schema.differences import columns_there
@@ -141,7 +142,10 @@ class _Table:
         """Hash the clear values of `columns` in the table and in its versions; returns how many values."""
         count = 0
         for column in columns:
-            count += self._replace("clear_values", column.target, partial(self._hash_of, column))
+            of_column = self._replace("clear_values", column.target, partial(self._hash_of, column))
+            if of_column and any(column.name in spec.schema.primary_key.columns for spec in self._specs.values()):
+                forget_table(self._tx, self._table)  # hashes of keys in clear
+            count += of_column
         return count
 
     def mask_new_columns(self) -> int:

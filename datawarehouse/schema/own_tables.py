@@ -62,6 +62,7 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
             "orphan_count",  # as found; resolved_orphans of them were loaded later
             "resolved_orphans",
             "resolved_records",  # the same of other refused records, by `quarantine replay`
+            "warned_records",  # of valid_records, how many a check warns of
         )
     ]
     sa.Table(
@@ -178,6 +179,26 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("changes", JSONB(), nullable=False, server_default="{}"),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Index("quarantine_history_row", "quarantine_id"),
+    )
+    # What checks warn of: how many loaded rows of a file, and which, the first thousand of each check.
+    sa.Table(
+        "file_warning",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("check_name", sa.Text(), primary_key=True),
+        sa.Column("column_name", sa.Text(), primary_key=True),  # '' where the check is of a row, or of the file
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("says", sa.Text()),
+        sa.Column("warned_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
+        sa.Index("file_warning_warned_at", "warned_at"),
+    )
+    sa.Table(
+        "warned_row",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("check_name", sa.Text(), primary_key=True),
+        sa.Column("column_name", sa.Text(), primary_key=True),
+        sa.Column("row_number", sa.BigInteger(), primary_key=True, autoincrement=False),
     )
     # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row.
     sa.Table(

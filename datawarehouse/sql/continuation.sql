@@ -13,7 +13,8 @@ SELECT has_table_privilege(%(table)s, 'DELETE') AND has_table_privilege('quarant
 
 -- name: may_undo
 SELECT bool_and(has_table_privilege(name, 'DELETE')) AND has_table_privilege('pipeline_file_log', 'UPDATE')
-FROM unnest(ARRAY[%(table)s, 'quarantine', 'quarantine_history', 'true_orphan', 'orphan_wait']) AS name
+FROM unnest(ARRAY[%(table)s, 'quarantine', 'quarantine_history', 'true_orphan', 'orphan_wait', 'file_warning',
+                  'warned_row']) AS name
 
 -- name: refused
 SELECT quarantine_id, resolution FROM quarantine WHERE file_id = %(file_id)s AND row_number = %(number)s

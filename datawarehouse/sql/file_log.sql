@@ -45,7 +45,7 @@ DELETE FROM pipeline_file_log WHERE file_id = %(file_id)s AND status IN ('failed
 INSERT INTO pipeline_file_log (
     file_id, file_name, file_path, file_hash, file_size, file_type, logical_name, source_table, status,
     total_records, valid_records, quarantined, inserted_records, already_present, updated_records, changed_records,
-    stale_records, duplicate_count, orphan_count, rejection_stage, error, duration_ms, pii_key_id, spec_hash,
+    stale_records, warned_records, duplicate_count, orphan_count, rejection_stage, error, duration_ms, pii_key_id, spec_hash,
     backup_written, as_of, modified_at)
 OVERRIDING SYSTEM VALUE
 VALUES %s
@@ -143,7 +143,8 @@ WHERE l.file_id = n.file_id AND n.rows > 0
 -- file's, when it was reprocessed.
 UPDATE pipeline_file_log
 SET status = 'undone', error = %(error)s, total_records = 0, valid_records = 0, quarantined = 0,
-    inserted_records = 0, already_present = 0, updated_records = 0, changed_records = 0, stale_records = 0, duplicate_count = 0,
+    inserted_records = 0, already_present = 0, updated_records = 0, changed_records = 0, stale_records = 0,
+    warned_records = 0, duplicate_count = 0,
     orphan_count = 0, resolved_orphans = 0, resolved_records = 0, backup_written = false,
     processed_at = coalesce(%(refused_at)s, processed_at)
 WHERE file_id = %(file_id)s

@@ -8,6 +8,9 @@ INSERT INTO file_keys (file_id, unchanged) VALUES (%(file_id)s, %(bounds)s::bigi
 -- name: forget
 DELETE FROM file_keys WHERE file_id = %(file_id)s
 
+-- name: forget_table
+DELETE FROM file_keys f USING pipeline_file_log l WHERE l.file_id = f.file_id AND l.source_table = %(table)s
+
 -- name: later_traces
 -- What files told again that are later than one that is told of.
 SELECT a.earlier, f.file_id AS _file_id, f.unchanged || '{{}}'::bigint[] AS bounds

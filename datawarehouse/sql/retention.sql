@@ -1,3 +1,13 @@
+-- name: prune_warnings
+-- warned_records of the file log stays: how many there were.
+WITH pruned AS (
+    DELETE FROM file_warning WHERE warned_at < %(before)s RETURNING file_id, check_name, column_name
+), rows AS (
+    DELETE FROM warned_row r USING pruned p
+    WHERE (r.file_id, r.check_name, r.column_name) = (p.file_id, p.check_name, p.column_name)
+)
+SELECT count(*) FROM pruned
+
 -- name: prune_quarantine
 -- Open orphans stay: they may heal yet. Those given up go with their copies in true_orphan. The backup files of the days that keep some are marked to be written anew.
 WITH pruned AS (

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import hmac
 import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,15 @@ import psycopg2
 from psycopg2 import sql
 
 from tests.acceptance.daemon import Product
+from tests.acceptance.histories import history_differences
 from tests.acceptance.oracle import FileBook, Oracle, Row
-from tests.acceptance.oracle_rules import Column, Spec, rounded
+from tests.acceptance.oracle_rules import Spec, stored_value
 
 Log = dict[str, Any]
 COUNTS = {
     "total_records": "total",
     "inserted_records": "inserted",
+    "updated_records": "updated",
     "already_present": "already_present",
     "quarantined": "quarantined",
     "duplicate_count": "duplicates",
@@ -91,7 +91,7 @@ class Audit:
             self.differences.append(f"{path}: no version of it ever had the logged hash")
         if len(data) != log["file_size"]:
             self.differences.append(f"{path}: {len(data)} bytes, logged as {log['file_size']}")
-        book = self.oracle.load(content, spec, log["file_id"])
+        book = self.oracle.load(path, spec, log["file_id"], content)
         self.oracle.heal()
         assert book is not None, f"{path}: the same content has two rows in the file log"
         return log, book
@@ -104,6 +104,7 @@ class Audit:
         self._compare_quarantine()
         self._compare_orphans()
         self._compare_folders()
+        self.differences += history_differences(self.product, self.oracle)
         self.differences += csv_differences(self.product)
         self.differences += tracker_differences(self.product)
         return self.differences
@@ -217,48 +218,21 @@ def value_differences(audit: Audit, hash_key: str | None = None) -> list[str]:
         spec = next(spec for spec in audit.oracle.specs if spec.table == table)
         query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))
         stored = {stored_key(spec, row): row for row in _rows(audit.product, query)}
-        for log, book in audit.books:
-            for row in book.rows:
-                if book.spec.table != table or row.fate != "loaded":
-                    continue
-                found = stored[audit.oracle.key_of(book, row)]
-                if found["_file_id"] != log["file_id"]:
-                    differences.append(f"{table} {book.path.name} row {row.number}: another file's _file_id")
-                for column in spec.columns:
-                    value = stored_value(column, row.values[column.name], hash_key)
-                    if found[column.target] != value:
-                        kind = "a hash" if column.pii else f"{found[column.target]!r}"
-                        differences.append(f"{table} {book.path.name} row {row.number} {column.name}: {kind}")
+        for key, (book, row) in audit.oracle.loaded[table].items():
+            found = stored[key]
+            if found["_file_id"] != book.number:
+                differences.append(f"{table} {book.path.name} row {row.number}: another file's _file_id")
+            for column in spec.columns:
+                value = stored_value(column, row.values[column.name], hash_key)
+                if found[column.target] != value:
+                    kind = "a hash" if column.pii else f"{found[column.target]!r}"
+                    differences.append(f"{table} {book.path.name} row {row.number} {column.name}: {kind}")
     return differences
 
 
 def stored_key(spec: Spec, row: dict[str, Any]) -> tuple[Any, ...]:
     """The key of a row of a table; its file and number where rows have none."""
     return tuple(row[spec.stored(name)] for name in spec.key) or (row["_file_id"], row["_row"])
-
-
-def stored_value(column: Column, value: Any, hash_key: str | None) -> Any:
-    """A judged value as its table's column holds it."""
-    if value is None:
-        return None
-    if column.pii is not None:
-        return hashed(canonical(column.pii, value), hash_key)
-    if isinstance(value, Decimal):
-        return rounded(value, column.sql[2]) if column.sql[0] == "numeric" else float(value)
-    return value
-
-
-def canonical(kind: str, text: str) -> str:
-    """The one way of writing that is hashed: e-mail in lower case, a mobile number with its 11 digits."""
-    if kind == "email":
-        return text.strip().lower()
-    return text.strip().removesuffix(".0").zfill(11) if kind == "phone" else text.strip()
-
-
-def hashed(text: str, key: str | None) -> str:
-    if key is None:
-        return hashlib.sha256(text.encode()).hexdigest()
-    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def csv_differences(product: Product) -> list[str]:

@@ -123,7 +123,7 @@ class Product:
     def keep(self, path: Path) -> None:
         copy = self.kept(path, hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest())
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        shutil.copy2(path, copy)  # with its time, which may tell which file is newer
 
     def kept(self, path: Path, md5: str) -> Path:
         return self.archive / md5 / path.name

@@ -48,6 +48,10 @@ class Row:
     kept: dict[str, Any] = field(default_factory=dict)
 
 
+Key = tuple[Any, ...]
+Place = tuple[dt.datetime, dt.datetime, bytes, str]  # of a file among those of its table
+
+
 @dataclass(slots=True)
 class FileBook:
     """What became of one file: `error` for one that failed as a whole. `number` tells it from the others."""
@@ -55,6 +59,7 @@ class FileBook:
     path: Path
     spec: Spec
     number: int
+    place: Place
     rows: list[Row] = field(default_factory=list)
     error: str | None = None
 
@@ -99,7 +104,6 @@ class FileBook:
         return sum(row.fate == fate for row in self.rows)
 
 
-Key = tuple[Any, ...]
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -109,15 +113,13 @@ def _version(row: Row, spec: Spec) -> dt.datetime:
     return time if isinstance(time, dt.datetime) else dt.datetime.min
 
 
-def _place(book: FileBook) -> tuple[Any, ...]:
-    """A file's place among those of its table: by its folders' date and hour, else by its time of change."""
-    data = book.path.read_bytes()
-    changed = _EPOCH + dt.timedelta(microseconds=book.path.stat().st_mtime_ns // 1000)
-    day = re.search(r"/(\d{4}-\d{2}-\d{2})(?:/(\d{2}))?/[^/]*$", str(book.path))
-    time = changed
-    if day:
-        time = dt.datetime.fromisoformat(f"{day[1]}T{day[2] or '00'}:00:00+00:00")
-    return time, changed, book.path.name.encode(), hashlib.md5(data, usedforsecurity=False).hexdigest()
+def _place_of(path: Path, content: Path) -> Place:
+    """By its folders' date and hour, else by its time of change."""
+    data = content.read_bytes()
+    changed = _EPOCH + dt.timedelta(microseconds=content.stat().st_mtime_ns // 1000)
+    day = re.search(r"/(\d{4}-\d{2}-\d{2})(?:/(\d{2}))?/[^/]*$", str(path))
+    time = dt.datetime.fromisoformat(f"{day[1]}T{day[2] or '00'}:00:00+00:00") if day else changed
+    return time, changed, path.name.encode(), hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 class Oracle:
@@ -131,7 +133,7 @@ class Oracle:
         self.dates = (dt.datetime.combine(first, dt.time.min), dt.datetime.combine(last, dt.time.max))
         self.loaded: dict[str, dict[Key, tuple[FileBook, Row]]] = {spec.table: {} for spec in self.specs}
         self.books: list[FileBook] = []
-        self._seen: set[tuple[str, str, int]] = set()
+        self._seen: set[tuple[Any, ...]] = set()
 
     def spec_for(self, path: Path, feed: str) -> Spec | None:
         """The spec of a file of `feed`: batch, stream, or master (by the stem, else as a batch file)."""
@@ -149,23 +151,28 @@ class Oracle:
             return self.spec_for(path, "batch")
         return max(found, key=lambda pair: pair[0])[1] if found else None
 
-    def load(self, path: Path, spec: Spec, number: int | None = None) -> FileBook | None:
+    def load(
+        self, path: Path, spec: Spec, number: int | None = None, content: Path | None = None
+    ) -> FileBook | None:
         """Judge the file and load its good rows; None when the same content was loaded before.
 
-        `number` is what the file has for a number elsewhere, else it is its place among the files.
+        `number` is what the file has for a number elsewhere, else it is its place among the files. `content` is
+        where its bytes are by now, if not at `path`. Where the later file is newer, the same content of another
+        time is another file.
         """
-        data = path.read_bytes()
-        identity = (spec.name, hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data))
+        content = content or path
+        place = _place_of(path, content)
+        identity = (spec.name, place[-1], content.stat().st_size, place[0] if spec.goes_by_file else None)
         if identity in self._seen:
             return None
         self._seen.add(identity)
-        book = FileBook(path, spec, len(self.books) + 1 if number is None else number)
+        book = FileBook(path, spec, len(self.books) + 1 if number is None else number, place)
         self.books.append(book)
         try:
             names = [column.name for column in spec.columns]
             optional = [c.name for c in spec.columns if c.nullable and not c.rules.get("required")]
             fits = partial(typed_values, spec)
-            records = read_records(path, names, fits, spec.delimiter, optional, spec.origins)
+            records = read_records(content, names, fits, spec.delimiter, optional, spec.origins)
         except UnreadableFileError as error:
             book.error = str(error)
             return book
@@ -234,7 +241,7 @@ class Oracle:
         mine, its = _version(row, book.spec), _version(other, book.spec)
         if mine != its or not book.spec.replaces or owner is book or row.values == other.values:
             return mine > its
-        return _place(book) > _place(owner)
+        return book.place > owner.place
 
     def heal(self) -> int:
         """Load the orphans whose parents are all there by now, theirs after them; returns how many left.

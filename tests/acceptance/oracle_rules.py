@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import hmac
 import math
 import re
 import unicodedata
@@ -61,6 +63,16 @@ class ForeignKey:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionOf:
+    """A derived column: which version of `parent` was in force at the row's time."""
+
+    column: str
+    parent: str
+    by: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """One kind of file. `key` is empty where rows have none. `keys` are the columns that are of any key."""
 
@@ -79,6 +91,14 @@ class Spec:
     delimiter: str = ","
     newer_by: str | None = None  # where newer rows replace older ones
     replaces: bool = False  # so they do; without a time of their own, those of later files
+    keeps_history: bool = False
+    track: tuple[str, ...] = ()
+    versions: tuple[VersionOf, ...] = ()
+
+    @property
+    def goes_by_file(self) -> bool:
+        """Is the later file newer?"""
+        return self.replaces and self.newer_by is None
 
     def stored(self, column: str) -> str:
         return next(item.target for item in self.columns if item.name == column)
@@ -208,6 +228,30 @@ def rounded(value: Decimal, scale: int) -> Decimal:
         return value.quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP)
 
 
+def stored_value(column: Column, value: Any, hash_key: str | None) -> Any:
+    """A judged value as its table's column holds it."""
+    if value is None:
+        return None
+    if column.pii is not None:
+        return hashed(canonical(column.pii, value), hash_key)
+    if isinstance(value, Decimal):
+        return rounded(value, column.sql[2]) if column.sql[0] == "numeric" else float(value)
+    return value
+
+
+def canonical(kind: str, text: str) -> str:
+    """The one way of writing that is hashed: e-mail in lower case, a mobile number with its 11 digits."""
+    if kind == "email":
+        return text.strip().lower()
+    return text.strip().removesuffix(".0").zfill(11) if kind == "phone" else text.strip()
+
+
+def hashed(text: str, key: str | None) -> str:
+    if key is None:
+        return hashlib.sha256(text.encode()).hexdigest()
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
 def _int(text: str) -> int:
     if not INT.fullmatch(text):
         raise ValueError
@@ -284,6 +328,13 @@ def read_specs(config: dict[str, Any]) -> list[Spec]:
                     columns=columns,
                     newer_by=entry.get("newer_by") if _replaces(entry) else None,
                     replaces=_replaces(entry),
+                    keeps_history=entry.get("keep") == "history",
+                    track=tuple(entry.get("track", ())),
+                    versions=tuple(
+                        VersionOf(name, how["version_of"], how["by"], how["at"])
+                        for name, how in entry.get("derive", {}).items()
+                        if "version_of" in how
+                    ),
                     foreign_keys=references[name],
                     keys=frozenset({*_key(schema), *(c for r in references[name] for c in r.columns)}).union(
                         *_unique(name, schema, references)

@@ -390,11 +390,16 @@ def test_every_column_is_documented_with_its_type(loaded: Product) -> None:
         (table, *cells[:3]) for table, cells in table_rows(WAREHOUSE, "| column | type | null | meaning |")
     ]
     real = []
+    there = {(row["table"], row["column"], row["type"]) for row in loaded.rows(COLUMNS)}
     for table, column, type_name, nullable in (tuple(row.values()) for row in loaded.rows(COLUMNS)):
+        beside = re.fullmatch(r"(dim_\w+|fact_\w+)(_history|_seen)", table)
+        if beside and (beside[1], column, type_name) in there:
+            continue  # as in its table
         for long, short in SHORT_TYPES.items():
             type_name = type_name.replace(long, short)  # noqa: PLW2901
         of_all = column in LINEAGE
-        real.append(("What holds for every table" if of_all else table, column, type_name, nullable))
+        heading = f"…{beside[2]}" if beside else "What holds for every table" if of_all else table
+        real.append((heading, column, type_name, nullable))
     assert sorted(documented) == sorted(set(real))
 
 

@@ -8,9 +8,10 @@ import psycopg2
 import pytest
 
 from tests.acceptance import samples
-from tests.acceptance.books import Audit, hashed, value_differences
+from tests.acceptance.books import Audit, value_differences
 from tests.acceptance.conftest import MakeProduct
 from tests.acceptance.daemon import Product
+from tests.acceptance.oracle_rules import hashed
 
 COUPONS: dict[str, Any] = {
     "watcher": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,12 @@ def test_a_known_key_is_valid_and_already_present(oracle: Oracle, tmp_path: Path
 def test_the_same_content_is_loaded_once_whatever_its_name(oracle: Oracle, tmp_path: Path) -> None:
     load(oracle, tmp_path / "orders.json", [samples.order(1)])
     again = samples.write(tmp_path / "13" / "orders.json", [samples.order(1)])
+    os.utime(again, ns=(0, (tmp_path / "orders.json").stat().st_mtime_ns))
     assert oracle.load(again, oracle.by_name["orders"]) is None
+    later = samples.write(tmp_path / "2026-02-20" / "13" / "orders.json", [samples.order(1)])
+    assert oracle.load(later, oracle.by_name["orders"]), (
+        "where the later file is newer, another hour is another file"
+    )
 
 
 def test_healing_cascades_from_customer_to_event(oracle: Oracle, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance import samples
-from tests.acceptance.books import hashed
 from tests.acceptance.conftest import MakeProduct
 from tests.acceptance.daemon import Product
+from tests.acceptance.oracle_rules import hashed
 from tests.acceptance.test_new_file_type import COUPONS, coupon
 
 KEY = "a-key-of-more-than-16-characters"

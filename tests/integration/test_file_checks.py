@@ -10,6 +10,7 @@ import pytest
 
 from config.checks import Check
 from config.settings import PipelineConfig
+from config.severity import Then
 from datawarehouse.db_connection import Warehouse
 from tests.acceptance import samples
 from tests.conftest import with_files
@@ -44,6 +45,7 @@ def test_a_file_that_breaks_a_check_fails_as_a_whole_and_costs_no_neighbour(
         config,
         chunk_rows,
         mostly_card=Check(file="avg((payment_method = 'card')::int) >= 2 / 3.0", says="two of three pay by card"),
+        some_cash=Check(file="count(*) filter (where payment_method = 'cash') = 0", then=Then.WARN),
         known_sum=Check(file="sum(order_amount) filter (where payment_method = 'cash') < 10000"),
     )
     site.put("0", orders(0, CARD, CARD, CARD, CASH, BAD))
@@ -54,6 +56,7 @@ def test_a_file_that_breaks_a_check_fails_as_a_whole_and_costs_no_neighbour(
     assert told == "breaks mostly_card (two of three pay by card); nothing of it is loaded or quarantined"
     assert site.one("SELECT count(*) FROM fact_order") == 7
     assert site.one("SELECT count(*) FROM quarantine") == 1
+    assert site.one("SELECT array_agg(check_name || rows) FROM file_warning") == ["some_cash0", "some_cash0"]
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ PETS = "watcher/batch/expected_files/pets.csv"
         (
             "schemas/people/columns/1/rules",
             {"nope": 1},
-            r"columns.name.rules.nope: no such rule; there are at_least",
+            r"columns.name.rules.nope: no such rule; there are ascii",
         ),
         ("schemas/people/columns/1/rules", {"at_least": 1}, "at_least: does not judge dtype str"),
         ("schemas/people/columns/1/rules", {"exact_length": "x"}, r"rules.length: .* \(given: 'x'\)"),

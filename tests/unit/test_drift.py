@@ -21,7 +21,7 @@ KEY = Column(name="id", dtype=Dtype.INT, nullable=False)
 A = Column(name="a", dtype=Dtype.STR)
 OPTIONAL = Column(name="o", dtype=Dtype.STR, optional=True)
 NEEDED = Column(name="n", dtype=Dtype.STR, nullable=False)
-REQUIRED = Column(name="r", dtype=Dtype.STR, rules={"required": True})
+REQUIRED = Column(name="r", dtype=Dtype.STR, uses={"required": True})
 DEFAULT = Column(name="d", dtype=Dtype.INT, nullable=False, default=7)
 RENAMED = Column(name="new", dtype=Dtype.STR, sources=("Old Name", "old"))
 

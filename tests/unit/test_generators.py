@@ -266,20 +266,60 @@ def test_ids_that_orders_name_too_early_come_with_the_next_days_batch(day: Path)
     assert Metadata.read(folders_in(day)).max_customer_id == SIZES["customers"] + LATER
 
 
-def test_a_days_batch_repeats_the_master_with_small_changes(tmp_path: Path) -> None:
+def test_a_days_batch_repeats_the_master_with_changes_that_stay(tmp_path: Path) -> None:
+    folders = folders_in(tmp_path)
+    generate_master(folders, 1, 1, 0.0)
+    later = [DAY + dt.timedelta(days=days) for days in (3, 30, 60)]
+    for day in (DAY, *later):
+        generate_batch(folders, day, 0.0)
+    for table in SIZES:
+        suffix = "json" if table == "restaurants" else "csv"
+        days = [folders.batch / str(day) / f"{table}.{suffix}" for day in (DAY, *later)]
+        master, *states = [read_rows(path) for path in (folders.master / f"{table}.csv", *days)]
+        changed = [
+            {
+                number
+                for number, (before, after) in enumerate(zip(master, state, strict=True))
+                if before["updated_at"] != after["updated_at"]
+            }
+            for state in states
+        ]
+        assert 0 <= len(changed[0]) < SIZES[table] / 8
+        assert changed[0] <= changed[1] < changed[2] == changed[3]
+        assert states[2] == states[3]
+        if table == "customers":
+            moved = {
+                n
+                for n, (a, b) in enumerate(zip(master, states[3], strict=True))
+                if a["region_id"] != b["region_id"]
+            }
+            assert moved == changed[3]
+
+
+def test_an_hour_exports_open_tickets_of_the_hour_before_again_resolved(tmp_path: Path) -> None:
     folders = folders_in(tmp_path)
     generate_master(folders, 1, 1, 0.0)
     generate_batch(folders, DAY, 0.0)
-    changed = {}
-    for table in SIZES:
-        master = read_rows(folders.master / f"{table}.csv")
-        suffix = "json" if table == "restaurants" else "csv"
-        batch = read_rows(folders.batch / str(DAY) / f"{table}.{suffix}")
-        texts = [{name: str(value) for name, value in row.items()} for row in batch]
-        changed[table] = sum(before != after for before, after in zip(master, texts, strict=True))
-    assert changed["customers"] == 0
-    assert 0 < changed["drivers"] < SIZES["drivers"] / 4
-    assert 0 < changed["restaurants"] < SIZES["restaurants"] / 4
+    hours = [dt.datetime.combine(DAY, dt.time(hour), dt.UTC) for hour in (9, 10, 11)]
+    for hour in hours:
+        generate_hour(folders, hour, 300, 0.05)
+    first, second, third = [
+        {
+            row["ticket_id"]: row["status"]
+            for row in read_rows(folders.stream / f"{hour:%Y-%m-%d}" / f"{hour:%H}" / "tickets.csv")
+        }
+        for hour in hours
+    ]
+    for before, after in ((first, second), (second, third)):
+        again = before.keys() & after.keys()
+        assert again
+        assert {after[ticket] for ticket in again} == {"Resolved"}
+        assert {before[ticket] for ticket in again} <= {"Open", "InProgress"}
+    (folders.stream / str(DAY) / "09" / "tickets.csv").write_text("of others")
+    bare = generate_hour(folders, hours[1], 300, 0.05)
+    assert sum(entry["total"] for path, entry in bare.items() if path.name == "tickets.csv") == len(second) - len(
+        first.keys() & second.keys()
+    )
 
 
 def test_newcomers_follow_the_rows_to_date_and_raise_the_highest_id(tmp_path: Path) -> None:

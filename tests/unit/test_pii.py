@@ -21,7 +21,7 @@ SPEC = spec_of(
     "people",
     "dim_person",
     Column(name="email", dtype=Dtype.STR, pii=PiiKind.EMAIL),
-    Column(name="phone", dtype=Dtype.STR, pii=PiiKind.PHONE, rules={"phone": MOBILE}),
+    Column(name="phone", dtype=Dtype.STR, pii=PiiKind.PHONE, uses={"phone": MOBILE}),
 )
 
 

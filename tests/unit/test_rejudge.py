@@ -16,7 +16,7 @@ from validation.rejudge import Refused, judge_again
 
 SPEC = make_spec(
     Column(name="phone", dtype=Dtype.STR, pii=PiiKind.TEXT),
-    Column(name="note", dtype=Dtype.STR, rules={"required_when": {"phone": ["1"]}}),
+    Column(name="note", dtype=Dtype.STR, uses={"required_when": {"phone": ["1"]}}),
 )
 BROKEN = (Reason(Stage.RECORDS, "required_when", "note"),)
 

@@ -31,7 +31,7 @@ COLUMNS = (
     Column(name="at", dtype=Dtype.DATETIME),
     Column(name="yes", dtype=Dtype.BOOL),
     Column(name="note", dtype=Dtype.STR),
-    Column(name="code", dtype=Dtype.STR, rules={"matches": "[A-Z]{2}[0-9]{10}"}),
+    Column(name="code", dtype=Dtype.STR, uses={"matches": "[A-Z]{2}[0-9]{10}"}),
     Column(name="phone", dtype=Dtype.STR, pii=PiiKind.PHONE),
     Column(name="email", dtype=Dtype.STR, pii=PiiKind.EMAIL),
 )

@@ -90,9 +90,9 @@ KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
 ]
 COLUMNS = [
     Column(name="v", dtype=Dtype.INT),
-    Column(name="v", dtype=Dtype.INT, sql_type="smallint", nullable=False, rules={"at_least": 0}),
+    Column(name="v", dtype=Dtype.INT, sql_type="smallint", nullable=False, uses={"at_least": 0}),
     Column(name="v", dtype=Dtype.INT, sql_type="bigint", default=7),
-    Column(name="v", dtype=Dtype.FLOAT, sql_type="numeric(10,2)", rules={"at_most": 500}),
+    Column(name="v", dtype=Dtype.FLOAT, sql_type="numeric(10,2)", uses={"at_most": 500}),
     Column(name="v", dtype=Dtype.FLOAT, sql_type="numeric(10,2)", round=True),
     Column(name="v", dtype=Dtype.FLOAT, sql_type="numeric(20,6)"),
     Column(name="v", dtype=Dtype.FLOAT, sql_type="numeric"),
@@ -208,7 +208,7 @@ def test_text_is_made_once_and_of_the_rows_that_are_asked_for() -> None:
         asked.append(len(values))
         return values.cast(pa.string())
 
-    spec = spec_of(Column(name="v", dtype=Dtype.INT, rules={"at_least": 0}), ReadOptions())
+    spec = spec_of(Column(name="v", dtype=Dtype.INT, uses={"at_least": 0}), ReadOptions())
     typed = chunk_of(pa.int64(), [1, -1, None, 2], spec).columns
     parts = {name: TypedColumn(part.values, as_text) for name, part in parts_of(typed).items()}
     columns = type(typed)(parts)  # type: ignore[call-arg]

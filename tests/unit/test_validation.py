@@ -65,11 +65,11 @@ def reasons(rejection: Rejection) -> list[str]:
             "schema/out_of_range/c",
         ),
         (Column(name="c", dtype=Dtype.FLOAT), "1e308", "1e999", "schema/out_of_range/c"),
-        (Column(name="c", dtype=Dtype.STR, rules={"required": True}), "x", " ", "records/required/c"),
-        (Column(name="c", dtype=Dtype.FLOAT, rules={"at_least": 0}), "0", "-0.01", "records/at_least/c"),
-        (Column(name="c", dtype=Dtype.FLOAT, rules={"at_most": 5}), "5.00", "5.5", "records/at_most/c"),
-        (Column(name="c", dtype=Dtype.STR, rules={"length": 3}), "abc", "ab", "records/length/c"),
-        (Column(name="c", dtype=Dtype.STR, rules={"matches": "[A-Z]+"}), "AB", "AB1", "records/matches/c"),
+        (Column(name="c", dtype=Dtype.STR, uses={"required": True}), "x", " ", "records/required/c"),
+        (Column(name="c", dtype=Dtype.FLOAT, uses={"at_least": 0}), "0", "-0.01", "records/at_least/c"),
+        (Column(name="c", dtype=Dtype.FLOAT, uses={"at_most": 5}), "5.00", "5.5", "records/at_most/c"),
+        (Column(name="c", dtype=Dtype.STR, uses={"length": 3}), "abc", "ab", "records/length/c"),
+        (Column(name="c", dtype=Dtype.STR, uses={"matches": "[A-Z]+"}), "AB", "AB1", "records/matches/c"),
         (Column(name="c", dtype=Dtype.DATETIME), "2100-12-31 23:59", "2101-01-01", "records/date_in_range/c"),
         (Column(name="c", dtype=Dtype.DATETIME), "2000-01-01", "1999-12-31", "records/date_in_range/c"),
         (Column(name="c", dtype=Dtype.STR, pii=PiiKind.TEXT), "x" * 500, "x\0", "schema/nul_character/c"),
@@ -147,7 +147,7 @@ def test_a_bound_is_exact_for_whole_numbers_of_any_size(rule: str, bound: float,
 def test_required_when_looks_at_another_column() -> None:
     spec = make_spec(
         Column(name="status", dtype=Dtype.STR),
-        Column(name="at", dtype=Dtype.DATETIME, rules={"required_when": {"status": ["Delivered"]}}),
+        Column(name="at", dtype=Dtype.DATETIME, uses={"required_when": {"status": ["Delivered"]}}),
     )
     batch = judge(
         spec,
@@ -160,8 +160,8 @@ def test_required_when_looks_at_another_column() -> None:
 
 def test_a_row_gets_all_its_reasons_and_the_verdict_of_the_first_stage() -> None:
     spec = make_spec(
-        Column(name="n", dtype=Dtype.INT, rules={"required": True}),
-        Column(name="m", dtype=Dtype.FLOAT, rules={"at_least": 0}),
+        Column(name="n", dtype=Dtype.INT, uses={"required": True}),
+        Column(name="m", dtype=Dtype.FLOAT, uses={"at_least": 0}),
     )
     (refused,) = judge(spec, {"id": "1", "n": "x", "m": "-1"}).rejections()
     assert refused.stage is Stage.SCHEMA

@@ -90,7 +90,7 @@ def test_a_number_or_a_date_may_be_a_word_for_null(dtype: Dtype, text: str) -> N
 
 
 def test_a_required_column_refuses_what_means_null_and_what_is_blank() -> None:
-    column = Column(name="c", dtype=Dtype.STR, rules={"required": True})
+    column = Column(name="c", dtype=Dtype.STR, uses={"required": True})
     texts = ("x", "NA", "", "  ", None)
     assert stored(spec_of(column), "c", *texts) == ["x", "NA", *[("required",)] * 3]
     assert stored(spec_of(column, read=SHIPPED), "c", *texts) == ["x", *[("required",)] * 4]
@@ -230,7 +230,7 @@ def test_every_number_is_stored_as_postgresql_would_or_refused(
 
 def test_rules_judge_the_rounded_number() -> None:
     column = Column(
-        name="c", dtype=Dtype.FLOAT, sql_type="numeric(4,2)", round=True, rules={"at_most": 5, "at_least": 0}
+        name="c", dtype=Dtype.FLOAT, sql_type="numeric(4,2)", round=True, uses={"at_most": 5, "at_least": 0}
     )
     assert stored(spec_of(column), "c", "5.004", "-0.004", "5.006") == ["5.00", "0.00", ("at_most",)]
 
@@ -290,7 +290,7 @@ MOBILE = {"phone": {"region": "EG", "kind": "mobile"}}
 def test_a_sensitive_value_is_judged_however_it_is_written(
     pii: PiiKind, rules: dict[str, Any], texts: list[str], good: bool
 ) -> None:
-    column = Column(name="c", dtype=Dtype.STR, pii=pii, rules=rules)
+    column = Column(name="c", dtype=Dtype.STR, pii=pii, uses=rules)
     spec = spec_of(column)
     assert judge(spec, "c", *texts).good.tolist() == [good] * len(texts)
     assert [value_problem(spec, column, text) is None for text in texts] == [good] * len(texts)
