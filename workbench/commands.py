@@ -39,6 +39,7 @@ _TAKES_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 COMMANDS = {
     "check": Later("check:check", "Check files by the pipeline's own rules; load nothing."),
+    "try-rule": Later("try_rule:try_rule", "What a check would have refused, before it counts."),
     "infer": Later("infer:infer", "Propose the YAML of new kinds of files, tried on them."),
     "status": Later("status:status", "What needs attention, and whether all is up."),
     "explain": Later("explain:explain", "Where a row came from, or where it waits."),

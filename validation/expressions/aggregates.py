@@ -121,9 +121,9 @@ class _FileCompiler(Compiler):
         value = self._of_row(node.this)
         if isinstance(node, exp.Avg):
             _insist(value, NUMBERS)
-            kind = "double precision" if value.kind == DOUBLE else "numeric"
-            total = self._added(f"sum({value.sql}){where}", "sum", kind)
-            count = self._added(f"count({value.sql}){where}", "sum", kind)
+            exact = "double precision" if value.kind == DOUBLE else "numeric"
+            total = self._added(f"sum({value.sql}){where}", "sum", exact)
+            count = self._added(f"count({value.sql}){where}", "sum", exact)
             return Value("", DOUBLE), exp.Paren(this=exp.Div(this=total, expression=_or_null(count), typed=True))
         how = _SIMPLE[type(node)]
         if how in {"bool_and", "bool_or"}:

@@ -131,10 +131,10 @@ def parse(text: str) -> exp.Expr:
         where = f"near its character {max(place['col'] - len(_SELECT), 1)}" if place.get("col") else "somewhere"
         raise ExpressionError(f"is no SQL expression: {where} something is missing or too much") from None
     select = found[0]
-    parts = [key for key, said in select.args.items() if said] if isinstance(select, exp.Select) else []
-    if len(found) != 1 or parts != ["expressions"] or len(select.expressions) != 1:
-        raise ExpressionError("is not one expression; a check is one condition, without a semicolon")
-    return cast("exp.Expr", select.expressions[0])
+    if isinstance(select, exp.Select) and len(found) == 1 and len(select.expressions) == 1:
+        if [key for key, said in select.args.items() if said] == ["expressions"]:
+            return cast("exp.Expr", select.expressions[0])
+    raise ExpressionError("is not one expression; a check is one condition, without a semicolon")
 
 
 def _with_place(error: ExpressionError, text: str) -> str:
