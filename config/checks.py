@@ -16,17 +16,22 @@ class Check(Severity):
 
     `row` is a condition on the columns of a row, in PostgreSQL's words; `file` one on the sums and counts of all
     good rows of a file, which fails where it is false. What is null holds. `when`, another condition on a row,
-    says for which rows it counts.
+    says for which rows it counts. `warehouse` is a SELECT that finds no row after a load, or it is told.
     """
 
     row: str | None = Field(None, min_length=1)
     file: str | None = Field(None, min_length=1)
+    warehouse: str | None = Field(None, min_length=1)
     when: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _is_of_one_thing(self) -> Self:
-        if (self.row is None) == (self.file is None):
-            raise ValueError("say what it looks at: row or file, one of them")
+        if [self.row, self.file, self.warehouse].count(None) != 2:
+            raise ValueError("say what it looks at: row, file or warehouse, one of them")
+        if self.warehouse is not None and self.model_fields_set - {"warehouse", "says", "then"}:
+            raise ValueError("a check of the warehouse has says beside it, and nothing else")
+        if self.warehouse is not None and self.then is not Then.WARN and "then" in self.model_fields_set:
+            raise ValueError("a check of the warehouse is asked after the load; it can but warn")
         if self.file is None:
             return self
         if self.at_most_pct is not None:

@@ -5,7 +5,7 @@ What they need (sqlglot, DuckDB) is imported once a type has checks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -179,13 +179,18 @@ def spec_problems(spec: FileSpec) -> Iterator[str]:
 def _problems(spec: FileSpec, name: str, check: Check) -> Iterator[str]:
     from validation.expressions.aggregates import compile_file_condition
     from validation.expressions.columns import sources
-    from validation.expressions.compiler import compile_condition
+    from validation.expressions.compiler import Columns, compile_condition, insist_on_select
     from validation.expressions.kinds import ExpressionError
 
     if name in _TAKEN:
         yield ": rows are refused for something else by that name; take another one"
     columns = sources([_shape(column) for column in spec.schema.columns])
-    readers = {"row": compile_condition, "file": compile_file_condition, "when": compile_condition}
+    readers: dict[str, Callable[[str, Columns], object]] = {
+        "row": compile_condition,
+        "file": compile_file_condition,
+        "when": compile_condition,
+        "warehouse": lambda text, _: insist_on_select(text),
+    }
     for key, read in readers.items():
         text = getattr(check, key)
         try:

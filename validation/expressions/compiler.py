@@ -130,11 +130,21 @@ def parse(text: str) -> exp.Expr:
         place = (getattr(error, "errors", None) or [{}])[0]
         where = f"near its character {max(place['col'] - len(_SELECT), 1)}" if place.get("col") else "somewhere"
         raise ExpressionError(f"is no SQL expression: {where} something is missing or too much") from None
-    select = found[0]
-    if isinstance(select, exp.Select) and len(found) == 1 and len(select.expressions) == 1:
-        if [key for key, said in select.args.items() if said] == ["expressions"]:
-            return cast("exp.Expr", select.expressions[0])
+    select = cast("exp.Select", found[0])
+    said = [key for key, part in select.args.items() if part] if isinstance(select, exp.Select) else []
+    if said == ["expressions"] and len(found) == 1 and len(select.expressions) == 1:
+        return cast("exp.Expr", select.expressions[0])
     raise ExpressionError("is not one expression; a check is one condition, without a semicolon")
+
+
+def insist_on_select(text: str) -> None:
+    """Raises ExpressionError where `text` is not one statement that only reads."""
+    try:
+        found = sqlglot.parse(text, read="postgres")
+    except SqlglotError:
+        found = []
+    if len(found) != 1 or not isinstance(found[0], exp.Query):
+        raise ExpressionError("is not one SELECT of PostgreSQL, without a semicolon")
 
 
 def _with_place(error: ExpressionError, text: str) -> str:
