@@ -49,15 +49,17 @@ def _asked(tx: Cursor, name: str, check: Check) -> Found:
     statement = sql.SQL(query("warehouse_checks", "count")).format(
         select=sql.SQL(check.warehouse or ""), most=sql.Literal(MOST_COUNTED)
     )
+    tx.execute("SAVEPOINT warehouse_check")
     try:
         tx.execute(statement)
         ((rows,),) = tx.fetchall()
     except psycopg2.Error as error:
         code = error.pgcode or ""
+        if code != _CANCELED and not code.startswith(_OF_THE_CHECK):
+            raise
+        tx.execute("ROLLBACK TO SAVEPOINT warehouse_check")
         if code == _CANCELED:
             return Found(name, 0, f"takes longer than {SECONDS:g} s", says)
-        if not code.startswith(_OF_THE_CHECK):
-            raise
         detail = (error.diag.message_primary or "") if code.startswith("42") else ""
         return Found(name, 0, f"PostgreSQL refuses it ({code}{': ' if detail else ''}{detail})", says)
     return Found(name, int(rows), "", says)

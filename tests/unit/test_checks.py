@@ -48,7 +48,12 @@ def broken(check: Check, *rows: dict[str, str | None]) -> list[int]:
 def test_a_row_that_breaks_a_check_is_refused_and_one_for_which_it_is_null_holds() -> None:
     late = Check(row="finish >= begin")
     day, later = "2026-01-01 10:00:00", "2026-01-01 10:00:01"
-    rows = [{"begin": day, "finish": later}, {"begin": later, "finish": day}, {"begin": later}, {}]
+    rows: list[dict[str, str | None]] = [
+        {"begin": day, "finish": later},
+        {"begin": later, "finish": day},
+        {"begin": later},
+        {},
+    ]
     assert broken(late, *rows) == [2]
 
 
