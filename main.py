@@ -6,17 +6,16 @@ from __future__ import annotations
 import datetime as dt
 import faulthandler
 import math
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from types import FrameType
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from utils.signals import Asked
 from workbench.commands import COMMANDS, Commands
 from workbench.exit_codes import EXIT_CANNOT, EXIT_FOUND, EXIT_OK
 
@@ -39,7 +38,7 @@ app = typer.Typer(
 def service(context: typer.Context) -> None:
     """Watch the input folders and load what arrives, until Ctrl-C or SIGTERM."""
     if context.invoked_subcommand is None:
-        raise typer.Exit(_run(_watch, "👋 Pipeline stopped. Goodbye!", beside=_served))
+        raise typer.Exit(_run(_watch, "👋 Pipeline stopped. Goodbye!", beside=_served, reloads=True))
 
 
 Wait = Annotated[
@@ -113,15 +112,17 @@ def _run(
     *,
     beside: Callable[[PipelineConfig, Pipeline], AbstractContextManager[None]] | None = None,
     patience: float = math.inf,
+    reloads: bool = False,
 ) -> int:
     """Read the configuration, run `work` within a pipeline, say how it went; returns the exit code.
 
-    `beside` is a context around the pipeline; `patience` is its own.
+    `beside` is a context around the pipeline; `patience` is its own. With `reloads` a SIGHUP has another pipeline
+    follow, with the configuration as it is then.
     """
-    stop = threading.Event()
-    _stop_on_signals(stop)
-    from config.errors import PipelineError
-    from ingestion.pipeline import Pipeline
+    asked = Asked()
+    asked.listen(reloads=reloads)
+    from config.errors import ConfigError, PipelineError
+    from ingestion.reload import Reload
     from utils import logger
     from workbench.session import checked_config
 
@@ -132,14 +133,25 @@ def _run(
     except PipelineError as problem:
         typer.echo(str(problem), err=True)
         return EXIT_CANNOT
+    former: PipelineConfig | None = None
     try:
-        pipeline = Pipeline(config, stop, patience)
-        with ExitStack() as around:
-            if beside:
-                around.enter_context(beside(config, pipeline))
-            with pipeline:
-                code = work(pipeline)
-                around.close()  # before the database, which it reads
+        while True:
+            reload = Reload(asked.reload, asked.stop, checked_config)
+            watching = reload.watching() if reloads else nullcontext()
+            try:
+                code = _within_pipeline(config, asked.stop, patience, work, watching, beside)
+            except ConfigError as problem:
+                if former is None:
+                    raise
+                log.error(f"[main] the service goes on as it was before the reload: {problem}")
+                reload.config, former = former, None
+            else:
+                former = config
+            if reload.config is None or asked.is_over:
+                break
+            config = reload.config
+            asked.begin_anew()
+            logger.setup(config.path(config.logging.dir), config.logging.level)
         log.info("[main] stopped", extra={"screen": farewell})
     except PipelineError as problem:
         log.error(f"[main] {problem}")
@@ -149,20 +161,25 @@ def _run(
     return code
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
-    """The first SIGINT or SIGTERM sets `stop`, a second one ends the process; nothing is lost either way."""
+def _within_pipeline(
+    config: PipelineConfig,
+    stop: threading.Event,
+    patience: float,
+    work: Callable[[Pipeline], int],
+    watching: AbstractContextManager[None],
+    beside: Callable[[PipelineConfig, Pipeline], AbstractContextManager[None]] | None,
+) -> int:
+    """What `work` returns."""
+    from ingestion.pipeline import Pipeline
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-        name = "Ctrl+C" if number == signal.SIGINT else signal.Signals(number).name
-        text = f"\n🛑 Stop signal received ({name}); finishing the file in hand...\n"
-        with suppress(OSError, ValueError):  # nobody may be reading
-            os.write(sys.stdout.fileno(), text.encode())
-
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+    pipeline = Pipeline(config, stop, patience)
+    with ExitStack() as around:
+        if beside:
+            around.enter_context(beside(config, pipeline))
+        with pipeline, watching:
+            code = work(pipeline)
+            around.close()  # before the database, which it reads
+    return code
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 from config.expected_file import Contract, Derivation, PartitionBy
+from config.fingerprint import fingerprint_of
 from config.key import ForeignKey, Key
 from config.model import Feed, Keep
 from config.read_options import PLAIN, ReadOptions
@@ -161,13 +161,8 @@ class FileSpec:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with whatever the configuration says of this kind of file. MD5, hex."""
-        text = repr(self)
-        if self.schema.within or self.children:
-            text += f" {self.schema.within!r} {[child.fingerprint for child in self.children]}"
-        if self.schema.checks:
-            text += f" {self.schema.checks!r}"
-        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        """Changes with what a file of this kind may fail by. MD5, hex."""
+        return fingerprint_of(self)
 
 
 def foreign_key_columns(child: FileSpec, key: ForeignKey, parent: FileSpec) -> list[tuple[Column, Column]]:

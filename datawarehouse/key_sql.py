@@ -78,6 +78,11 @@ def text_of(columns: Sequence[Column], table: str) -> sql.Composable:
     return _as_text(columns[0], table) if len(columns) == 1 else value_of(columns, table)
 
 
+def row_numbers(numbers: Iterable[int]) -> sql.Composed:
+    """An array of bigint: of integers, as literals without a cast are, PostgreSQL would compare each with each."""
+    return sql.SQL("{}::bigint[]").format(sql.Literal(f"{{{','.join(map(str, numbers))}}}"))
+
+
 def _read(column: Column, table: str) -> sql.Composable:
     """A value as it is read: without the blanks that char(n) pads with, and times in UTC."""
     form = "{}::text" if column.dtype is Dtype.STR else "{}"

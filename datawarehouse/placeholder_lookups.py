@@ -83,7 +83,7 @@ class Filled:
     def note(self, stage: sql.Identifier, row: sql.Identifier, numbers: Sequence[int]) -> None:
         """Note the staged rows `numbers`, which fill placeholders."""
         if self._taken:
-            self._execute("note", stage=stage, row=row, numbers=sql.Literal(list(numbers)))
+            self._execute("note", stage=stage, row=row, numbers=key_sql.row_numbers(numbers))
 
     def finish(self) -> None:
         """Let the rows that refer to them have what they take."""

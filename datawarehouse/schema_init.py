@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import ADVICE, current_role, require_rights
-from datawarehouse.schema import history_tables, partitions, user_triggers
+from datawarehouse.schema import history_tables, migrate, partitions, user_triggers
 from datawarehouse.schema.calendar import SATURDAY_AND_SUNDAY, grow_dates, set_weekend
 from datawarehouse.schema.ddl import add_columns, create
 from datawarehouse.schema.differences import Found, columns_there, differences, missing_keys, outdated_checks
@@ -27,11 +28,13 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a start would do: tables to make, columns (`table.column`) to add; or why it would refuse.
+    """What a start would do: migrations (names) of the pipeline's own tables to run, tables to make, columns
+    (`table.column`) to add; or why it would refuse.
 
     `others` are columns that only the tables have, and that are left alone.
     """
 
+    migrations: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     checks: tuple[tuple[str, str], ...] = ()  # table, statement
@@ -51,10 +54,13 @@ def _plan(
     metadata: sa.MetaData,
     existing: dict[str, dict[str, Found]],
 ) -> Plan:
+    if tx is not None and (newer := migrate.too_new(tx)):
+        return Plan(differences=(newer,))
     if tx is not None and (otherwise := tuple(partitions.differences(tx, config))):
         return Plan(differences=otherwise)  # what differs beside these follows from them
     tables = metadata.sorted_tables
     return Plan(
+        migrations=tuple(one.name for one in migrate.pending(tx)) if tx is not None else (),
         tables=tuple(table.name for table in tables if table.name not in existing),
         columns=tuple(
             f"{table.name}.{column.name}"
@@ -89,6 +95,10 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
     metadata = build_metadata(config)
     with warehouse.transaction() as tx:
         tx.execute(query("schema_init", "lock"))
+        migrate.require_known(tx)
+        migrations = migrate.pending(tx)
+        _require_right_to_migrate(tx, migrations)
+        migrate.run(tx, migrations)
         existing = columns_there(tx)
         todo = _plan(tx, config, metadata, existing)
         if todo.differences:
@@ -117,6 +127,7 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
         if tx.fetchone() == (False,):
             tx.execute(query("schema_init", "fill_times"))
         tx.execute(query("schema_init", "warehouse_id"))
+        migrate.record(tx)
         year = dt.datetime.now(dt.UTC).year
         weekend = config.calendar.weekend
         days = SATURDAY_AND_SUNDAY if weekend is None else tuple(day.iso for day in weekend)
@@ -136,6 +147,24 @@ def _begin_histories(tx: Cursor, config: PipelineConfig, existing: dict[str, dic
         table = existing.get(binding.child.table)
         if table is not None and binding.column not in table:
             bind_all(tx, binding)
+
+
+def require_rights_for(tx: Cursor, config: PipelineConfig, todo: Plan) -> None:
+    """Raises ConfigError when the role may not do what a start would do, or what loading needs."""
+    _require_right_to_migrate(tx, todo.migrations)
+    _require_ddl_rights(tx, todo)
+    if not (todo.migrations or todo.tables or todo.columns):  # what is new is the role's own
+        require_rights(tx, config)
+
+
+def _require_right_to_migrate(tx: Cursor, migrations: Sequence[object]) -> None:
+    """Raises ConfigError when the pipeline's own tables are to be changed and are another role's."""
+    tx.execute(query("rights", "owned"))
+    if migrations and migrate.OWN_TABLE not in {name for (name,) in tx}:
+        raise ConfigError(
+            "the pipeline's own tables are of an earlier version and are to be changed, and the database role "
+            f"{current_role(tx)} may not do that; {ADVICE}"
+        )
 
 
 def _require_ddl_rights(tx: Cursor, todo: Plan) -> None:

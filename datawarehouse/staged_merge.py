@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import DataError
@@ -17,6 +16,7 @@ from config.settings import PipelineConfig
 from datawarehouse.copying import copy_rows
 from datawarehouse.db_errors import translated
 from datawarehouse.file_order import FileOrder
+from datawarehouse.key_sql import row_numbers
 from datawarehouse.load_sql import LoadSql
 from datawarehouse.loaded import Loaded, Refused
 from datawarehouse.merge.timeline import Timeline
@@ -173,7 +173,7 @@ class StagedMerge:
         found = [number for (number,) in self._tx.fetchall()]
         if not found:
             return []
-        numbers = sql.Literal(found)
+        numbers = row_numbers(found)
         self._tx.execute(self._sql.of_kind("fill", numbers=numbers))
         if len(self._tx.fetchall()) != len(found):
             self._tx.execute(find)
@@ -220,7 +220,7 @@ class StagedMerge:
 
     def _update(self, numbers: list[int]) -> None:
         """Put the staged rows `numbers` in the places of the older ones with their keys."""
-        self._tx.execute(self._sql.of_kind("update", numbers=sql.Literal(numbers)))
+        self._tx.execute(self._sql.of_kind("update", numbers=row_numbers(numbers)))
         if self._fetch_row()[0] != len(numbers):
             self._explain_missing()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -26,9 +27,12 @@ VIEW_CONNECTIONS = 1  # opened beside the pool, to replace the SLA view
 NO_KEY = "none"  # the id of hashing without a key
 
 
-def check_folders(config: PipelineConfig) -> None:
-    """Raises ConfigError that lists every folder which can't be used; makes those that are missing."""
-    problems = list(_folder_problems(config))
+def check_folders(config: PipelineConfig, *, make: bool = True) -> None:
+    """Raises ConfigError that lists every folder which can't be used; makes those that are missing.
+
+    Where it is not to `make` them, it lists those that could not be made.
+    """
+    problems = list(_folder_problems(config, make=make))
     if problems:
         user = f"user id {os.geteuid()}"
         raise ConfigError(
@@ -81,23 +85,29 @@ def warn_without_pii_key(config: PipelineConfig) -> None:
 
 def check_pii_key(tx: Cursor, config: PipelineConfig) -> None:
     """Remember the key's id in pipeline_meta. Raises ConfigError when files were hashed with another key."""
-    key_id = PiiHandler(config.pii.hash_key).key_id or NO_KEY
-    tx.execute(query("start_checks", "pii_key"))
-    before, has_files = tx.fetchone() or (None, False)
+    before, key_id = require_pii_key(tx, config)
     if before == key_id:
         return
-    if before is not None and has_files:
-        if config.pii.accept_key_id != key_id:
-            raise ConfigError(
-                f"PII_HASH_KEY: the tables were filled with key {before}, this is key {key_id}: one person would "
-                "get two hashes. Put the former key back; or, to hash with this one from now on, set "
-                f"PII_ACCEPT_KEY_ID={key_id}, or delete the row pii_key_id from pipeline_meta"
-            )
+    if before is not None:
         logger.warning(f"[start] PII is hashed with key {key_id} from now on, before it was {before}")
     tx.execute(query("start_checks", "remember_pii_key"), {"key_id": key_id})
 
 
-def _folder_problems(config: PipelineConfig) -> Iterator[str]:
+def require_pii_key(tx: Cursor, config: PipelineConfig) -> tuple[str | None, str]:
+    """The ids of the key before, if any, and of this one. Raises ConfigError when files have another."""
+    key_id = PiiHandler(config.pii.hash_key).key_id or NO_KEY
+    tx.execute(query("start_checks", "pii_key"))
+    before, has_files = tx.fetchone() or (None, False)
+    if before is not None and has_files and key_id not in {before, config.pii.accept_key_id}:
+        raise ConfigError(
+            f"PII_HASH_KEY: the tables were filled with key {before}, this is key {key_id}: one person would "
+            "get two hashes. Put the former key back; or, to hash with this one from now on, set "
+            f"PII_ACCEPT_KEY_ID={key_id}, or delete the row pii_key_id from pipeline_meta"
+        )
+    return before, key_id
+
+
+def _folder_problems(config: PipelineConfig, *, make: bool) -> Iterator[str]:
     watcher = config.watcher
     written = {
         "quarantine.dir": config.path(config.quarantine.dir),
@@ -110,11 +120,21 @@ def _folder_problems(config: PipelineConfig) -> Iterator[str]:
         "watcher.stream.dir": watcher.stream.dir,
     }
     read = {key: named_folder(config, folder) for key, folder in named.items()}
-    problems = {key: (folder, _not_writable(folder)) for key, folder in written.items()}
-    problems |= {key: (folder, place_of(folder).unusable(folder)) for key, folder in read.items()}
-    for key, (folder, problem) in problems.items():
+    for key, folder in {**written, **read}.items():
+        if not make and not place_of(folder).is_remote and not folder.exists():
+            problem = _not_to_be_made(folder)
+        else:
+            problem = _not_writable(folder) if key in written else place_of(folder).unusable(folder)
         if problem:
             yield f"{key}: {folder}: {problem}"
+
+
+def _not_to_be_made(folder: Path) -> str | None:
+    """Why a folder that is not there can't be made by this user."""
+    above = next(parent for parent in folder.parents if parent.exists())
+    if not above.is_dir():
+        return os.strerror(errno.ENOTDIR)
+    return None if os.access(above, os.W_OK | os.X_OK, effective_ids=True) else os.strerror(errno.EACCES)
 
 
 def _not_writable(folder: Path) -> str | None:

@@ -19,6 +19,7 @@ if not __package__:  # run as a file
 from config.config_loader import PROJECT_ROOT
 from config.errors import PipelineError
 from scripts.benchmarks import (
+    change_case,
     daemon_cases,
     dialect_case,
     excel_case,
@@ -47,6 +48,7 @@ CASES: dict[str, Callable[[Bench], list[Measure]]] = {
     "start": daemon_cases.start_case,
     "retry": retry_case.retry_case,
     "keys": key_case.key_case,
+    "changes": change_case.change_case,
 }
 RESULTS = PROJECT_ROOT / "benchmarks" / "results"
 SEED = 20_260_101

@@ -51,6 +51,7 @@ class AlertKind(StrEnum):
     SWOLLEN_OVER = "Swollen file: the next one is not"
     DIRTY = "Dirty file"
     DIRTY_OVER = "Dirty file: the next one is clean"
+    NOT_RELOADED = "Configuration not reloaded"
     CRASH = "Pipeline exception"
 
 
@@ -70,6 +71,7 @@ _COMMANDS: dict[str, str] = {
     AlertKind.NOTHING_LOADED: _OF_ROWS,
     AlertKind.MANY_REFUSED: _OF_ROWS,
     AlertKind.LOAD_ERROR: f"{_OF_ROWS} --stage load",
+    AlertKind.NOT_RELOADED: "python main.py config check",
     AlertKind.CRASH: """grep '"level": "CRITICAL"' logs/*.log""",
 }
 

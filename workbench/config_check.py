@@ -10,9 +10,8 @@ import typer
 from config.config_loader import without_pii_key
 from config.errors import ConfigError
 from config.settings import PipelineConfig
-from datawarehouse.db_connection import Warehouse
-from datawarehouse.login import NoDatabaseYet
-from datawarehouse.schema_init import Plan, plan
+from datawarehouse.schema_init import Plan
+from ingestion.rehearsal import rehearse
 from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say
 from workbench.session import checked_config, command
@@ -33,7 +32,8 @@ def check(
 ) -> int:
     """Check the YAML as a start does, and say what the next start would create, add or refuse.
 
-    Exit code 1 when a start would be refused for it, 2 when the database can't be asked.
+    Exit code 1 when a start would be refused: for the YAML, the tables, the role's rights, the connections that
+    the server gives, the clock, the PII key or the folders; 2 when the database can't be asked.
     """
     try:
         config = checked_config()
@@ -43,17 +43,20 @@ def check(
         else:
             say(str(problem))
         return EXIT_FOUND
-    todo = _plan(config) if database else None
-    found = describe(config, todo)
+    todo, problems = rehearse(config) if database else (None, [])
+    found = describe(config, todo, problems)
     if as_json:
         print_json(found)
     else:
         _show(found)
-    return EXIT_FOUND if todo is not None and todo.differences else EXIT_OK
+    return EXIT_FOUND if problems or (todo is not None and todo.differences) else EXIT_OK
 
 
-def describe(config: PipelineConfig, todo: Plan | None) -> dict[str, Any]:
-    """What the configuration says, and, where the database was asked, what a start would do."""
+def describe(config: PipelineConfig, todo: Plan | None, problems: list[str]) -> dict[str, Any]:
+    """What the configuration says, and, where the database was asked, what a start would do.
+
+    `problems` are what a start would be refused for, beside the differences.
+    """
     order = [
         {
             "name": spec.name,
@@ -68,22 +71,13 @@ def describe(config: PipelineConfig, todo: Plan | None) -> dict[str, Any]:
     database = dataclasses.asdict(todo) if todo is not None else None
     warnings = [warning for warning in (without_pii_key(config),) if warning]
     source = str(config.source)
-    return {"source": source, "load_order": order, "database": database, "problems": [], "warnings": warnings}
-
-
-def _plan(config: PipelineConfig) -> Plan:
-    """What a start would do; a database that has not been made yet has nothing to compare."""
-    warehouse = Warehouse(config.database, config.home)
-    try:
-        warehouse.open(create=False)
-    except NoDatabaseYet:
-        return plan(None, config)
-    try:
-        with warehouse.transaction() as tx:
-            tx.execute("SET TRANSACTION READ ONLY")
-            return plan(tx, config)
-    finally:
-        warehouse.close()
+    return {
+        "source": source,
+        "load_order": order,
+        "database": database,
+        "problems": problems,
+        "warnings": warnings,
+    }
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -99,14 +93,18 @@ def _show(found: dict[str, Any]) -> None:
     if database is None:
         say("The database was not asked.")
         return
+    if database["migrations"]:
+        say(f"The next start upgrades the pipeline's own tables: {', '.join(database['migrations'])}")
     for what, names in (("creates the tables", database["tables"]), ("adds the columns", database["columns"])):
         if names:
             say(f"The next start {what}: {', '.join(names)}")
     if database["others"]:
         say(f"Only the tables have, and they are left alone: {', '.join(database['others'])}")
+    for problem in found["problems"]:
+        say(f"✗ A start is refused: {problem}")
     if database["differences"]:
         say("✗ A start is refused; change the database or the configuration:")
         for difference in database["differences"]:
             say(f"  - {difference}")
-    elif not (database["tables"] or database["columns"]):
+    elif not (database["migrations"] or database["tables"] or database["columns"]):
         say("✓ The tables are as configured.")

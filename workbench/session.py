@@ -15,6 +15,7 @@ from config.settings import PipelineConfig
 from datawarehouse import views
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
+from datawarehouse.schema.migrate import require_known
 from ingestion.formats import registry as formats
 from utils.channels import registry as channels
 from validation import checks, defaults, rules
@@ -36,7 +37,8 @@ def checked_config() -> PipelineConfig:
 def open_warehouse(config: PipelineConfig) -> Iterator[Warehouse]:
     """The warehouse that the service loads into, beside the service or without it; nothing is created in it.
 
-    Raises ConfigError when no service has made the database or the tables yet, and what Warehouse.open() raises.
+    Raises ConfigError when no service has made the database or the tables yet, or a newer version has changed
+    them, and what Warehouse.open() raises.
     """
     warehouse = Warehouse(config.database, config.home)
     warehouse.open(create=False)
@@ -45,6 +47,7 @@ def open_warehouse(config: PipelineConfig) -> Iterator[Warehouse]:
             tx.execute(query("reports", "has_tables"))
             if tx.fetchone() != (True,):
                 raise ConfigError("the database has no tables yet; run `python main.py once` first")
+            require_known(tx)
         yield warehouse
     finally:
         warehouse.close()

@@ -60,11 +60,11 @@ class Timeline:
 
     def lock(self, numbers: Sequence[int]) -> None:
         """Let nobody else place rows with the keys of the staged rows `numbers`, until this transaction ends."""
-        self._execute("lock", numbers=sql.Literal(list(numbers)))
+        self._execute("lock", numbers=key_sql.row_numbers(numbers))
 
     def place(self, numbers: Sequence[int], file_ids: Sequence[int]) -> None:
         """Put what the staged rows `numbers` say, of the files `file_ids`, where it belongs by its time."""
-        self._make(self._statement("of_stage", numbers=sql.Literal(list(numbers)), at=self._at(file_ids)))
+        self._make(self._statement("of_stage", numbers=key_sql.row_numbers(numbers), at=self._at(file_ids)))
 
     def make_anew(self, affected: sql.Identifier) -> None:
         """Make the versions of the keys in the temporary table `affected` of what is left of what was seen."""

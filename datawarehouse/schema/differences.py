@@ -12,7 +12,6 @@ from config.key import PLACEHOLDER_COLUMN
 from config.settings import PipelineConfig
 from datawarehouse.queries import query
 from datawarehouse.schema.ddl import DIALECT, type_name
-from datawarehouse.schema.own_tables import FORMER_CHECKS
 from datawarehouse.schema.tables import HASHED
 
 
@@ -105,9 +104,6 @@ def outdated_checks(
     """(table, statement) that bring the CHECKs of tables which exist to what the metadata says."""
     tx.execute(query("schema_init", "checks"))
     there = set(tx.fetchall())
-    for table, name in sorted(there):
-        if table in metadata.tables and name in FORMER_CHECKS:
-            yield table, f"ALTER TABLE {table} DROP CONSTRAINT {name}"
     for table in metadata.sorted_tables:
         for check in table.constraints if table.name in existing else ():
             is_named = isinstance(check, sa.CheckConstraint | sa.UniqueConstraint) and check.name is not None

@@ -1,4 +1,9 @@
-"""The pipeline's own tables as SQLAlchemy metadata, and the calendar's."""
+"""The pipeline's own tables as SQLAlchemy metadata, and the calendar's.
+
+A start adds the columns, CHECKs, unique keys and indexes that a table of an earlier version has not. A CHECK that
+changes gets a new name, and a file in `migrations/` drops the old one: PostgreSQL writes its text in a way of its
+own, which can't be compared.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,6 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
 NOW = sa.text("now()")
-# CHECKs and unique keys of earlier versions, dropped where they are found. One that changes gets a new name:
-# PostgreSQL writes its text in a way of its own, which can't be compared.
-FORMER_CHECKS = frozenset(f"pipeline_file_log_{name}" for name in ("status", "parts", "counts", "content"))
 
 
 def calendar_tables(metadata: sa.MetaData) -> None:

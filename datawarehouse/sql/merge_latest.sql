@@ -2,7 +2,8 @@
 
 -- name: create_seen
 -- Versions that the file has brought, and that are not in the table.
-CREATE TEMPORARY TABLE {seen} ({seen_columns}, version {newer_type}, PRIMARY KEY ({seen_key}, version)) ON COMMIT DROP
+CREATE TEMPORARY TABLE {seen} ({seen_columns}, version {newer_type}) ON COMMIT DROP;
+CREATE INDEX ON {seen} ({seen_key}, version)
 
 -- name: repeats
 t._file_id = s._file_id AND t.{newer} IS NOT DISTINCT FROM s.{newer}
@@ -16,8 +17,7 @@ OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} AND k.version = coalesce(s.
     INSERT INTO {seen}
     SELECT {seen_key}, coalesce(version, '-infinity') FROM found WHERE NOT repeats AND NOT newer
     UNION ALL
-    SELECT {seen_key}, coalesce(version_there, '-infinity') FROM found WHERE NOT repeats AND newer AND own
-    ON CONFLICT DO NOTHING)
+    SELECT {seen_key}, coalesce(version_there, '-infinity') FROM found WHERE NOT repeats AND newer AND own)
 
 -- name: newer
 -- A known time is newer than an unknown one. Of two values at one time, that of the later file stands.

@@ -3,7 +3,8 @@
 
 -- name: create_seen
 -- Keys of the file that a later file had brought, or an earlier one just so.
-CREATE TEMPORARY TABLE {seen} ({seen_columns}, PRIMARY KEY ({seen_key})) ON COMMIT DROP
+CREATE TEMPORARY TABLE {seen} ({seen_columns}) ON COMMIT DROP;
+CREATE INDEX ON {seen} ({seen_key})
 
 -- name: repeats
 t._file_id = s._file_id
@@ -12,7 +13,7 @@ t._file_id = s._file_id
 OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} OFFSET 0)
 
 -- name: remember
-, remembered AS (INSERT INTO {seen} SELECT {seen_key} FROM found WHERE NOT repeats ON CONFLICT DO NOTHING)
+, remembered AS (INSERT INTO {seen} SELECT {seen_key} FROM found WHERE NOT repeats)
 
 -- name: newer
 ({is_later} AND {changed})

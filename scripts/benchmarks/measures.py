@@ -48,6 +48,14 @@ TARGETS = {
     ("retry", "peak, N / N:10 open"): Target(1.1),
     ("keys", "two numbers / one"): Target(1.15),
     ("keys", "two texts / one"): Target(1.15),
+    ("changes", "latest: unchanged / new"): Target(1),
+    ("changes", "latest by file: unchanged / new"): Target(1),
+    ("changes", "history: unchanged / new"): Target(1),
+    ("changes", "latest: all changed / INSERT … DO UPDATE"): Target(1.3),
+    ("changes", "facts: new under latest / first"): Target(1.1),
+    ("changes", "facts: new under history / first"): Target(1.1),
+    ("changes", "dimensions: new under latest / first"): Target(1.6),
+    ("changes", "dimensions: new under history / first"): Target(1.6),
 }
 
 

@@ -38,7 +38,7 @@ def test_the_sla_follows_a_ticket_and_orders_stay_where_their_customer_lived(pro
         assert product.value(STATUS, ticket) == "met, met", "an older export that comes late changes nothing"
         product.batch("customers.csv", [samples.customer(2, region_id=2, updated_at="2026-02-20 09:10:00")])
         shows(["1 now 2", "2 now 2"], REGIONS)
-        product.batch("customers.csv", [samples.customer(2, region_id=1, updated_at="2026-02-20 09:05:00")])
+        product.batch("customers.csv", [samples.customer(2, gender="female", updated_at="2026-02-20 09:05:00")])
         shows(3, "SELECT count(*) FROM dim_customer_history WHERE customer_id = 2")
         product.stream("14", "orders.json", [samples.order(21, order_status="Refunded")])
         shows("Refunded", "SELECT order_status FROM fact_order WHERE order_id = %s", samples.uid("order", 21))

@@ -139,7 +139,7 @@ def test_a_database_of_an_earlier_version_gets_the_checks_of_today(
     today = sorted(rows(warehouse, checks))
     with warehouse.transaction() as tx:
         tx.execute(
-            "DROP TABLE quarantine_history, erased;"
+            "DROP TABLE quarantine_history, erased; DELETE FROM pipeline_meta WHERE key LIKE 'migration %';"
             "ALTER TABLE pipeline_file_log DROP CONSTRAINT pipeline_file_log_states,"
             " DROP COLUMN unchanged_records, DROP COLUMN stale_records, DROP COLUMN resolved_records,"
             " DROP COLUMN as_of, DROP COLUMN modified_at,"

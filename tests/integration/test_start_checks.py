@@ -19,6 +19,7 @@ from config.errors import ConfigError
 from config.settings import DatabaseConfig, PiiConfig, PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from ingestion.start_checks import check_clock, check_connections, check_folders, check_pii_key
+from tests.integration.putting_right import Site, words
 from validation.pii_handler import PiiHandler
 
 NOW = dt.datetime.now(dt.UTC)
@@ -222,3 +223,26 @@ def test_pools_that_ask_for_more_than_the_server_has_are_refused(
         database = config.database.model_copy(update={"transaction_pooling": True})
         pooled = with_execution(engine="dask", workers=100).model_copy(update={"database": database})
         check_connections(tx, pooled)
+
+
+# ---------------------------------------------------------------- all of them, before a start
+
+
+def test_config_check_names_all_that_a_start_would_be_refused_for_and_makes_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clock, key, connections and folders at once; the database is as it was."""
+    site.run("once")
+    assert "as configured" in site.run("config", "check")
+    site.execute("UPDATE pipeline_meta SET value = 'another' WHERE key = 'pii_key_id'")
+    log_a_file(site.warehouse, NOW + dt.timedelta(days=9))
+    shutil.rmtree(site.home / "data/quarantine")
+    (site.home / "data/quarantine").touch()
+    (site.home / "config.yaml").write_text(
+        (PROJECT_ROOT / "config/pipeline_config.yaml").read_text().replace("max: 10", "max: 5000")
+    )
+    monkeypatch.setenv("FASTFEAST_CONFIG", str(site.home / "config.yaml"))
+    said = site.run("config", "check", expect=1)
+    words(said, ["clock says", "PII_HASH_KEY: the tables were filled", "may open 5001", "quarantine.dir"])
+    site.execute("DELETE FROM pipeline_file_log; DELETE FROM pipeline_meta WHERE key = 'pii_key_id'")
+    (site.home / "data/quarantine").unlink()

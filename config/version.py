@@ -1,0 +1,3 @@
+"""The version of the code, as pyproject.toml has it."""
+
+VERSION = "0.2.0.dev0"

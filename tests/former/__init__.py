@@ -1,0 +1,1 @@
+"""What earlier versions have left: their databases, files and YAML, to be upgraded."""
