@@ -186,6 +186,10 @@ class Schema(Model):
         """The same with these columns."""
         return self.changed(columns=columns)
 
+    def says(self, rule: str, column: str) -> str | None:
+        """What the YAML says of a broken rule to the file's sender, if anything."""
+        return self.by_name[column].severity(rule).says if column in self.by_name else None
+
     def changed(self, **changes: Any) -> Schema:
         """The same with other values for these of its fields."""
         return Schema(**{**{name: getattr(self, name) for name in Schema.model_fields}, **changes})

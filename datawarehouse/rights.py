@@ -15,7 +15,7 @@ from datawarehouse.queries import query
 
 FILE_LOG_HEAL = (
     *("valid_records", "quarantined", "inserted_records", "already_present", "updated_records"),
-    *("resolved_orphans", "orphan_count", "duplicate_count"),
+    *("resolved_orphans", "orphan_count", "duplicate_count", "warned_records"),
 )
 QUARANTINE_RESOLVE = (
     *("resolution", "resolved_at", "retry_count"),

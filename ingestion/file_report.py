@@ -52,6 +52,7 @@ class Summary:
     rows: int = 0
     loaded: int = 0
     quarantined: int = 0
+    warned: int = 0
     healed: int = 0
     refused_whole: int = 0  # files with rows, of which nothing was loaded
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -65,6 +66,7 @@ class Summary:
                 self.rows += outcome.total
                 self.loaded += outcome.inserted + outcome.updated
                 self.quarantined += outcome.quarantined
+                self.warned += outcome.warned
                 self.refused_whole += outcome.is_refused_whole
 
     def add_healed(self, count: int) -> None:
@@ -76,10 +78,12 @@ class Summary:
         """One line for the console."""
         done, failed = self.files[Status.SUCCESS], self.files[Status.FAILED]
         unchanged = self.files[Status.ALREADY_DONE]
+        warned = f", {self.warned:,} warned of" if self.warned else ""
         nothing = f"; of {self.refused_whole} files nothing was loaded" if self.refused_whole else ""
         return (
             f"{done} files loaded, {failed} failed, {unchanged} already done: {self.rows:,} rows, "
-            f"{self.loaded:,} loaded, {self.quarantined:,} quarantined, {self.healed:,} orphans healed{nothing}"
+            f"{self.loaded:,} loaded, {self.quarantined:,} quarantined, {self.healed:,} orphans healed"
+            f"{warned}{nothing}"
         )
 
 
@@ -146,6 +150,7 @@ def _figures(outcome: FileOutcome) -> dict[str, object]:
         "updated": outcome.updated,
         "changed": outcome.changed,
         "stale": outcome.stale,
+        **({"warned": outcome.warned} if outcome.warned else {}),
         "quarantined": {stage.value: count for stage, count in outcome.rejected_by_stage.items()},
         **{name: counts for name, counts in missing.items() if counts},
         "ms": round(outcome.seconds * 1000),
@@ -168,6 +173,8 @@ def console_line(outcome: FileOutcome, name: str) -> str:
     if outcome.without_parent:
         parts.append(_without_parent(outcome))
     parts += [f"{count:,} placeholders of {parent}" for parent, count in outcome.placeholders.items()]
+    if outcome.warned:
+        parts.append(f"{outcome.warned:,} warned of, mostly {outcome.top_warning}")
     if refused:
         parts.append(f"{refused:,} quarantined ({_stages(outcome)})")
     return f"{', '.join(parts)}, {end}"

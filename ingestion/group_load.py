@@ -32,7 +32,7 @@ from utils import metrics
 from utils.metrics import CommitTimer
 from validation.batch import Batch, Chunk, Rejection
 from validation.earlier_rows import looks_at_earlier_rows
-from validation.findings import FileFindings
+from validation.findings import of_files
 from validation.key_values import key_of
 from validation.met_columns import MetColumns
 from validation.pii_handler import PiiHandler
@@ -153,13 +153,14 @@ class GroupLoad:
             load.quarantine(load.quarantine_text(*texts))
             shares = _shares(loaded, [m.records - len(r) for m, r in zip(members, refused, strict=True)], ends)
             outcomes, unfit = [], []
+            found = of_files(batch.findings, batch.numbers_in_file, batch.good, owners)
             seconds = (time.monotonic() - started) / len(members)
             for position, (member, file_id, rows, share) in enumerate(
                 zip(members, ids, refused, shares, strict=True)
             ):
                 books = Books()
                 books.add(member.records, share, rows)
-                _note_findings(books.findings, batch, owners == position)
+                books.findings = found.get(position, books.findings)
                 try:
                     member.file.verify_unchanged()
                     refuse_if_dirty(spec, books.total, books.by_stage)
@@ -179,12 +180,6 @@ class GroupLoad:
         met = MetColumns(member.job.spec, self._pii.hidden)
         met.note(member.chunk)
         return met.changes()
-
-
-def _note_findings(found: FileFindings, batch: Batch, own: np.ndarray) -> None:
-    """Count what checks found in the rows of one file, its `own`."""
-    findings = [replace(finding, broken=finding.broken[own]) for finding in batch.findings]
-    found.add(findings, batch.numbers_in_file[own], batch.good[own])
 
 
 def _leave_out(members: Sequence[_Member], held: Sequence[_Member] = ()) -> None:

@@ -16,6 +16,7 @@ from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_spec import FileSpec
 from config.jobs import FileJob
 from config.settings import PipelineConfig
+from datawarehouse import warnings
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.quarantine import loader as quarantine_loader
@@ -31,6 +32,8 @@ from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Rejection
 from validation.conversions import convert
+from validation.earlier_rows import EarlierRows
+from validation.findings import FileFindings
 from validation.key_values import joined, stored_keys
 from validation.pii_handler import PiiHandler
 from validation.validation_runner import validate
@@ -131,14 +134,17 @@ class _Reprocessing:
     def run(self, content: OpenFile) -> None:
         self._read_quarantine()
         most = self._config.reader.chunk_rows
-        path = self._job.path
+        path, earlier, findings = self._job.path, EarlierRows(), FileFindings()
         for chunk in read_chunks(content, path.name, self._spec.schema, most, self._spec.read, path):
-            batch = validate(chunk, self._spec, self._config.validation.dates)
+            batch = validate(chunk, self._spec, self._config.validation.dates, earlier, of_file=False)
             self._records += batch.records
             self._road.find_parents(batch, among=~np.isin(chunk.numbers, list(self._closed)))
+            passing = batch.good  # to the loader rows that are there already are duplicates
             lost = self._load_standing(batch)
             self._load_open(batch)
             self._refuse(batch, lost)
+            refused = [*self._closed, *(row.number for row in lost), *self._still_open(batch)]
+            findings.add(batch.findings, chunk.numbers, passing & ~np.isin(chunk.numbers, refused))
         if self._records != self._file["total_records"]:
             raise ConfigError(
                 f"file {self._file_id} has {self._records} records as it is read today, and had "
@@ -148,6 +154,7 @@ class _Reprocessing:
         self._replay_edited()
         self._road.finish()
         self._close_books()
+        warnings.write_anew(self._tx, self._file_id, findings)
 
     def _read_quarantine(self) -> None:
         self._tx.execute(query("repair", "rows_of_file"), {"file_id": self._file_id})
@@ -241,6 +248,10 @@ class _Reprocessing:
         loaded = self._road.load(batch, self._file_ids(batch), among=rows, more=True)
         done = verdicts(batch, loaded, rows)
         self._settlement.close((self._open[number], how) for number, how in done.items())
+
+    def _still_open(self, batch: Batch) -> set[int]:
+        """The numbers of open rows that are refused again."""
+        return self._open.keys() & set(batch.chunk.numbers[~batch.good].tolist())
 
     def _file_ids(self, batch: Batch) -> np.ndarray:
         return np.full(len(batch.chunk.numbers), self._file_id)

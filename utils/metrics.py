@@ -42,6 +42,13 @@ _PRESENT = Counter(
     ["type", "how"],
     registry=REGISTRY,
 )
+_WARNED = Counter("fastfeast_rows_warned", "Loaded records that a check warns of.", ["type"], registry=REGISTRY)
+_WARNINGS = Counter(
+    "fastfeast_warnings",
+    "Loaded records by the check that warns of them; a record counts under each of them.",
+    ["check"],
+    registry=REGISTRY,
+)
 _REASONS = Counter(
     "fastfeast_rejection_reasons",
     "Reasons held against refused records; a record counts under each of its reasons.",
@@ -92,6 +99,7 @@ def declare(config: PipelineConfig) -> None:
             _ROWS.labels(name, outcome)
         for how in PRESENT:
             _PRESENT.labels(name, how)
+        _WARNED.labels(name)
         _FILE_SECONDS.labels(name)
         _LATENCY_SECONDS.labels(name)
     _LAST_FILE.set_to_current_time()
@@ -163,6 +171,9 @@ def concluded(outcome: FileOutcome) -> None:
         _ROWS.labels(name, kind).inc(getattr(outcome, kind))
     for how in PRESENT:
         _PRESENT.labels(name, how).inc(getattr(outcome, how))
+    _WARNED.labels(name).inc(outcome.warned)
+    for (check, _column), rows in outcome.warnings.items():
+        _WARNINGS.labels(clean(check)).inc(rows)
     for (stage_of, rule, _column), rows in outcome.reasons.items():
         _REASONS.labels(stage_of.value, rule_label(stage_of, rule)).inc(rows)
 

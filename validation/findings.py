@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -95,6 +95,18 @@ class FileFindings:
         ]
         if problems:
             raise FileRejected("; ".join(problems))
+
+
+def of_files(
+    findings: list[Finding], numbers: np.ndarray, good: np.ndarray, owners: np.ndarray
+) -> dict[int, FileFindings]:
+    """What was found in rows of several files, by the file of each (`owners`)."""
+    found = {}
+    for file_id in np.unique(owners).tolist() if findings else ():
+        own = owners == file_id
+        found[file_id] = FileFindings()
+        found[file_id].add([replace(one, broken=one.broken[own]) for one in findings], numbers[own], good[own])
+    return found
 
 
 def _too_many(name: str, column: str, tally: Tally, total: int) -> str:

@@ -111,7 +111,8 @@ class Pages:
                 raise HTTPException(404)
             reasons = reports.reasons(tx, file_id=file_id, limit=PAGE_ROWS)
             rows = reports.quarantined(tx, file_id=file_id, limit=FILE_ROWS)
-        return self._page(request, "file.html", file=row, reasons=reasons, rows=rows)
+            warnings = reports.read(tx, "warnings", file_id=file_id, limit=PAGE_ROWS)
+        return self._page(request, "file.html", file=row, reasons=reasons, rows=rows, warnings=warnings)
 
     def quarantine(self, request: Request) -> Response:
         """Quarantined rows with their reasons: searched, filtered, page by page."""

@@ -33,8 +33,11 @@ from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Reason
 from validation.checks import Figures
+from validation.columns import rows_of
 from validation.drift import told_name
+from validation.earlier_rows import EarlierRows
 from validation.fault_handler import quarantine_row
+from validation.findings import FileFindings
 from validation.key_values import key_of
 from validation.met_columns import MetColumns
 from validation.orphan_validator import Keys, KnownParents, ParentLookup
@@ -60,11 +63,15 @@ class Example:
 
 @dataclass
 class ReasonCount:
-    """How many rows one reason is held against, and the first of them."""
+    """How many rows one reason is held against, or one check warns of, and the first of them.
+
+    `says` are the words that the YAML has for it.
+    """
 
     stage: str
     rule: str
     column: str
+    says: str | None = None
     rows: int = 0
     examples: list[Example] = field(default_factory=list)
 
@@ -85,6 +92,7 @@ class FileCheck:
     """The verdict on one file. `already_present` is None without a database; `error` says why it is refused.
 
     `within`: where its rows are, if they are in arrays of the file's records, as `visits.stops`.
+    `warned` good rows are warned of, `warnings` says by which checks (stage `warning`).
     `drift`: columns that the schema has not, or that the file lacks, and what becomes of each.
     """
 
@@ -94,10 +102,12 @@ class FileCheck:
     total: int = 0
     good: int = 0
     refused: int = 0
+    warned: int = 0
     already_present: int | None = None
     within: str | None = None
     refused_by_stage: dict[str, int] = field(default_factory=dict)
     reasons: list[ReasonCount] = field(default_factory=list)
+    warnings: list[ReasonCount] = field(default_factory=list)
     error: str | None = None
     notes: list[str] = field(default_factory=list)
     drift: list[ColumnDrift] = field(default_factory=list)
@@ -218,12 +228,13 @@ class Checker:
         seen, figures = SeenKeys(spec), Figures(spec)
         met = MetColumns(spec, self._pii.hidden)
         reasons: dict[Reason, ReasonCount] = {}
+        warnings: dict[tuple[str, str], ReasonCount] = {}
         by_stage: Counter[Stage] = Counter()
         without: Counter[ForeignKey] = Counter()
-        rows = self._config.reader.chunk_rows
+        rows, earlier, findings = self._config.reader.chunk_rows, EarlierRows(), FileFindings()
         for chunk in read_chunks(file, path.name, spec.schema, rows, spec.read, path):
             met.note(chunk)
-            batch = validate(chunk, spec, self._config.validation.dates)
+            batch = validate(chunk, spec, self._config.validation.dates, earlier)
             settle(batch, parents)
             seen.reject(batch)
             figures.note(batch, np.zeros(len(chunk.numbers), np.int64))
@@ -232,6 +243,8 @@ class Checker:
             if self._tx is not None:
                 result.already_present = (result.already_present or 0) + self._present(batch, lookup)
             self._collect(batch, reasons, by_stage)
+            findings.add(batch.findings, batch.chunk.numbers, batch.good)
+            self._collect_warnings(batch, warnings)
             for key, mask in [*batch.cut_loose.items(), *batch.asking.items()]:
                 without[key] += int((mask & batch.good).sum())
         result.refused = by_stage.total()
@@ -244,6 +257,9 @@ class Checker:
         ]
         self._judge_file(result, figures)
         result.drift = _drift(spec, met.changes())
+        result.warned = findings.warned
+        result.warnings = sorted(warnings.values(), key=lambda one: -one.rows)
+        findings.refuse_if_too_many(result.total)
         if seen.full:
             result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")
 
@@ -271,12 +287,28 @@ class Checker:
             by_stage[rejection.stage] += 1
             masked: dict[str, Any] | None = None
             for reason in rejection.reasons:
-                count = reasons.setdefault(reason, ReasonCount(reason.stage.value, reason.rule, reason.column))
+                says = batch.spec.schema.says(reason.rule, reason.column)
+                new = ReasonCount(reason.stage.value, reason.rule, reason.column, says)
+                count = reasons.setdefault(reason, new)
                 count.rows += 1
                 if len(count.examples) < self._examples:
                     masked = masked or json.loads(quarantine_row(rejection, batch.spec, self._pii)["raw_data"])
                     value = masked.get(reason.column or MALFORMED)
                     count.examples.append(Example(rejection.number, _short(value)))
+
+    def _collect_warnings(self, batch: Batch, warnings: dict[tuple[str, str], ReasonCount]) -> None:
+        for one in batch.findings:
+            positions = np.flatnonzero(one.broken & batch.good).tolist()
+            if not one.severity.warns or not positions:
+                continue
+            new = ReasonCount("warning", one.name, one.column, one.severity.says)
+            count = warnings.setdefault((one.name, one.column), new)
+            count.rows += len(positions)
+            for position in positions[: self._examples - len(count.examples)]:
+                number = int(batch.chunk.numbers[position])
+                (raw,) = rows_of(batch.chunk.columns, [position])
+                masked = self._pii.mask_raw(batch.spec, raw, strays=True, unfit={one.column})
+                count.examples.append(Example(number, _short(masked.get(one.column))))
 
 
 def _drift(spec: FileSpec, changes: Iterable[Change]) -> list[ColumnDrift]:
@@ -305,13 +337,15 @@ def _show(one: FileCheck) -> None:
         f"{one.good:,} good",
         f"{one.refused:,} refused" + (f" ({stages})" if stages else ""),
     ]
+    if one.warned:
+        parts.append(f"{one.warned:,} good ones warned of")
     if one.already_present is not None:
         parts.insert(2, f"{one.already_present:,} of them already there")
     say(f"{'✓' if one.passed else '✗'} {one.path} ({one.name}): {', '.join(parts)}")
     for note in [*(column.told for column in one.drift), *one.notes]:
         say(f"  {note}")
-    if one.reasons:
-        show_rows(example_rows(one.reasons), as_json=False)
+    if told := [*one.reasons, *one.warnings]:
+        show_rows(example_rows(told), as_json=False)
 
 
 def example_rows(reasons: Sequence[ReasonCount]) -> list[dict[str, Any]]:

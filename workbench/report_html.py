@@ -25,6 +25,39 @@ MEANINGS = {
     "email": "not an e-mail address, or not of the domains agreed",
     "phone": "not a phone number of the country and kind agreed",
     "length": "the text has not the agreed number of characters",
+    "greater_than": "the value is too small",
+    "less_than": "the value is too large",
+    "between": "the value lies outside the agreed range",
+    "equals": "the value is not the one that it should be",
+    "differs_from": "the value is one that it should not be",
+    "in": "the value is not one of those agreed",
+    "not_in": "the value is one of those that are not taken",
+    "multiple_of": "the number is no multiple of the agreed step",
+    "decimals": "the number has too many digits behind the point",
+    "unique": "an earlier row of the file has this value",
+    "increasing": "an earlier row of the file has a greater value",
+    "empty_when": "there is a value, where another column says that there is none",
+    "not_blank": "there is nothing but blanks",
+    "starts_with": "the text does not begin as agreed",
+    "ends_with": "the text does not end as agreed",
+    "contains": "the text does not hold what was agreed",
+    "not_contains": "the text holds what it should not",
+    "not_matches": "the text has a form that is not taken",
+    "trimmed": "there are blanks at the beginning or the end",
+    "lower": "there are capital letters",
+    "upper": "there are small letters",
+    "digits": "there is something else than digits, or another number of them",
+    "ascii": "there are letters or signs beyond the English ones (ASCII)",
+    "single_line": "there is a line end, a tab or another control character",
+    "url": "not a web address, or not of the schemes agreed",
+    "hostname": "not the name of a host",
+    "uuid": "not a UUID",
+    "ip": "not an IP address, or not of the version agreed",
+    "iban": "not an IBAN: its country, length or check digits are wrong",
+    "checked_id": "not a number of the agreed kind: its form or check digits are wrong",
+    "not_in_future": "the time lies in the future",
+    "not_in_past": "the time lies in the past",
+    "within": "the time lies too far from now",
     "matches": "the text has not the agreed form",
     "date_in_range": "the date lies outside the agreed range",
     "duplicate": "a row with this key came before",
@@ -107,6 +140,10 @@ def _section(one: FileCheck) -> str:
     if one.reasons:
         header = ("Column", "Problem", "Rows", "For example, row", "Value")
         parts.append(_table("What to correct; a row may have several problems", header, _reason_rows(one.reasons)))
+    if one.warnings:
+        parts.append(f"<p>{one.warned:,} rows are good, and look odd.</p>\n")
+        header = ("Column", "What is odd", "Rows", "For example, row", "Value")
+        parts.append(_table("What to look at", header, _reason_rows(one.warnings)))
     return "".join([*parts, "</section>\n"])
 
 
@@ -114,7 +151,7 @@ def _reason_rows(reasons: Iterable[ReasonCount]) -> Iterable[str]:
     for reason in reasons:
         span = f' rowspan="{len(reason.examples)}"' if len(reason.examples) > 1 else ""
         column = escape(reason.column) if reason.column else "(the whole row)"
-        meaning = MEANINGS.get(reason.rule, "")
+        meaning = escape(reason.says) if reason.says else MEANINGS.get(reason.rule, "")
         problem = f"{escape(reason.rule)}: {meaning}" if meaning else escape(reason.rule)
         head = f'<th scope="row"{span}>{column}</th><td{span}>{problem}</td>'
         head += f'<td{span} class="number">{reason.rows:,}</td>'

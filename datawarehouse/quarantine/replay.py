@@ -13,6 +13,7 @@ from datawarehouse.quarantine.desk import Row, lock, spec_of
 from datawarehouse.quarantine.settlement import MissingParents, Settled, Settlement
 from datawarehouse.row_load import RowLoad, verdicts
 from validation.batch import Reason
+from validation.findings import of_files
 from validation.rejudge import judge_again
 
 CHUNK_ROWS = 10_000
@@ -53,6 +54,7 @@ def replay_rows(
         file_ids = np.array([chunk[position].file_id for position in batch.chunk.numbers.tolist()], np.int64)
         passed = verdicts(batch, road.load_late(batch, file_ids))
         settlement.close((chunk[position], how) for position, how in passed.items())
+        settlement.warn(of_files(batch.findings, batch.numbers_in_file, batch.good, file_ids))
         again: dict[Row, tuple[Sequence[Reason], MissingParents]] = {
             chunk[position]: (reasons, ()) for position, reasons in unsplit.items()
         }

@@ -22,12 +22,14 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.file_spec import FileSpec
 from config.model import Stage
 from config.settings import PipelineConfig
+from datawarehouse import warnings
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.desk import REPLAYED, TRUE_ORPHAN, Row, clear_waits, note
 from datawarehouse.queries import query
 from datawarehouse.row_load import CHANGED, LOADED, STALE, UPDATED
 from validation.batch import MissingParent, Reason
 from validation.fault_handler import reason_fields
+from validation.findings import FileFindings
 
 _CAME = (LOADED, UPDATED)  # verdicts on rows that are in the table now
 MissingParents = tuple[MissingParent, ...]
@@ -55,6 +57,7 @@ class FileMoves:
     changed: int = 0
     orphans: int = 0  # more of the refused than before, or less
     duplicates: int = 0
+    warned: int = 0
     has_other_reasons: bool = False
 
     @property
@@ -72,6 +75,7 @@ class FileMoves:
             "resolved_records": self.passed - self.passed_orphans,
             "orphan_count": self.orphans,
             "duplicate_count": self.duplicates,
+            "warned_records": self.warned,
         }
         return {name: move for name, move in moves.items() if move}
 
@@ -105,6 +109,12 @@ class Settlement:
             moves.stale += how == STALE
             moves.changed += how == CHANGED
             (self.result.loaded if how in _CAME else self.result.already_present)[row.table] += 1
+
+    def warn(self, found: Mapping[int, FileFindings]) -> None:
+        """Keep what checks warn of in rows that passed, by file."""
+        for file_id, findings in found.items():
+            self.moves_of(file_id).warned += findings.warned
+            warnings.write(self._tx, file_id, findings)
 
     def refuse(self, spec: FileSpec, rows: Mapping[Row, tuple[Sequence[Reason], MissingParents]]) -> None:
         """Leave rows of `spec` that are refused again in quarantine, for their reasons of today."""

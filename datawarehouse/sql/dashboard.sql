@@ -15,6 +15,7 @@ SELECT bucket,
        coalesce(sum(inserted_records + updated_records), 0)::bigint AS rows_loaded,
        coalesce(sum(already_present), 0)::bigint AS rows_present,
        coalesce(sum(quarantined), 0)::bigint AS rows_quarantined,
+       coalesce(sum(warned_records), 0)::bigint AS rows_warned,
        percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status = 'success') AS ms
 FROM (SELECT *, floor(extract(epoch FROM processed_at) / %(step)s)::bigint * %(step)s AS bucket
       FROM pipeline_file_log

@@ -194,3 +194,14 @@ FROM (SELECT {columns}, t._file_id, t.valid_from::text AS at, t.valid_to::text A
      ) AS a
 LEFT JOIN pipeline_file_log l ON l.file_id = a._file_id
 ORDER BY a."time of it", a."is a version" DESC, l.as_of, l.modified_at, l.file_name COLLATE "C", l.file_hash COLLATE "C"
+
+-- name: warnings
+-- What checks warn of in loaded rows of a file, most frequent first, each with the numbers of its first rows.
+SELECT w.check_name, w.column_name, w.rows, w.says,
+       ARRAY(SELECT r.row_number FROM warned_row r
+             WHERE (r.file_id, r.check_name, r.column_name) = (w.file_id, w.check_name, w.column_name)
+             ORDER BY 1 LIMIT 10) AS first_rows
+FROM file_warning w
+WHERE w.file_id = %(file_id)s
+ORDER BY w.rows DESC, 1, 2
+LIMIT %(limit)s

@@ -8,6 +8,9 @@ INSERT INTO warned_row (file_id, row_number, check_name, column_name)
 VALUES %s
 ON CONFLICT DO NOTHING
 
+-- name: recounted
+UPDATE pipeline_file_log SET warned_records = %(warned)s WHERE file_id = %(file_id)s
+
 -- name: forget
 WITH rows AS (
     DELETE FROM warned_row WHERE file_id = ANY (%(file_ids)s)

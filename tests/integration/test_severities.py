@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ import pytest
 
 from config.jobs import Status
 from datawarehouse.db_connection import Warehouse
-from tests.integration.small import Small
+from datawarehouse.quarantine.replay import replay
+from datawarehouse.quarantine.retry import OrphanRetry
+from datawarehouse.undo import lock_file, undo
+from ingestion.reprocess import job_of, reprocess
+from tests.integration.small import PII, Small
 
 RULES: dict[str, Any] = {
     "n": {"at_least": {"value": 0, "then": "warn"}, "at_most": {"value": 99, "then": "fail"}},
@@ -117,3 +122,48 @@ def test_files_that_come_together_have_warnings_of_their_own(small: Small) -> No
         (first.file_id, 1),
         (second.file_id, 2),
     ]
+
+
+CHILDREN: dict[str, Any] = {
+    "towns": {"key": "town", "columns": {"town": "int"}},
+    "shops": {
+        "key": "id",
+        "columns": {
+            "id": "int",
+            "town": "int",
+            "n": {"dtype": "int", "rules": {"at_least": {"value": 0, "then": "warn"}, "at_most": 9}},
+            "m": {"dtype": "int", "rules": {"at_most": {"value": 9, "then": "fail"}}},
+        },
+        "foreign_keys": {"town": "towns"},
+    },
+}
+
+
+def test_rows_that_come_late_are_warned_of_as_in_their_file(warehouse: Warehouse, tmp_path: Path) -> None:
+    small = Small(warehouse, tmp_path, CHILDREN)
+    small.load("towns", [[1]])
+    done = small.load("shops", [[1, 1, -1, 0], [2, 2, -2, 0], [3, 1, 10, 0], [4, 1, 4, 0]])
+    figures = "SELECT warned_records, valid_records FROM pipeline_file_log WHERE logical_name = 'shops'"
+    listed = "SELECT array_agg(row_number ORDER BY 1), (SELECT max(rows) FROM file_warning) FROM warned_row"
+    assert small.rows(figures) == [(1, 2)]
+    small.load("towns", [[2]])
+    assert OrphanRetry(warehouse, small.config).after("dim_towns") == 1
+    assert small.rows(figures) == [(2, 3)]
+    assert small.rows(listed) == [([1, 2], 2)]
+
+    types = copy.deepcopy(CHILDREN)
+    types["shops"]["columns"]["n"]["rules"] = {"at_most": {"value": 9, "then": "warn"}}
+    [(row,)] = small.rows("SELECT quarantine_id FROM quarantine WHERE row_number = 3")
+    with warehouse.transaction() as tx:
+        assert replay(tx, small.read(types), [row], "me").loaded == {"dim_shops": 1}
+    assert small.rows(figures) == [(3, 4)]
+    assert small.rows(listed) == [([1, 2, 3], 2)]
+
+    with warehouse.transaction() as tx:
+        file = lock_file(tx, done.file_id or 0)
+        reprocess(tx, small.config, PII, job_of(small.config, file), file, "me")
+    assert small.rows(figures) == [(2, 4)]
+    with warehouse.transaction() as tx:
+        undo(tx, small.config, done.file_id or 0, "me", "today")
+    assert small.rows(figures) == [(0, 0)]
+    assert small.rows("SELECT * FROM file_warning") == small.rows("SELECT * FROM warned_row") == []

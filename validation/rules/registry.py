@@ -144,6 +144,8 @@ def typed(given: Iterable[Any], kind: pa.DataType) -> pa.Array:
     """Values of the YAML as those of a column. Raises ValueError for one that is none."""
     listed = list(given)
     try:
+        if pa.types.is_time(kind):
+            return pa.array([dt.time.fromisoformat(str(one)) for one in listed], kind)
         if pa.types.is_temporal(kind):
             return pa.array([str(one) for one in listed], pa.string()).cast(kind)
         truths = [one for one in listed if isinstance(one, bool) and not pa.types.is_boolean(kind)]
