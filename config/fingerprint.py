@@ -58,7 +58,7 @@ def listed(spec: FileSpec) -> dict[str, Any]:
         "pattern": spec.pattern,
         "table": spec.table,
         "primary_key": list(schema.primary_key),
-        "columns": [_given(column) for column in schema.columns],
+        "columns": [_column(column) for column in schema.columns],
         "checks": _plain(schema.checks),
         "drift": _given(schema.drift),
         "within": str(schema.within or ""),
@@ -85,6 +85,16 @@ def _given(section: BaseModel) -> dict[str, Any]:
         for name, value in values.items()
         if value != fields[name].get_default(call_default_factory=True)
     }
+
+
+def _column(column: Column) -> dict[str, Any]:
+    given = _given(column)
+    if "uses" in given:  # a rule that is its parameter alone is as it was before there was more to say
+        rules = given.pop("uses")
+        given["rules"] = {
+            name: use.get("parameter", True) if use.keys() <= {"parameter"} else use for name, use in rules.items()
+        }
+    return given
 
 
 def _plain(value: Any) -> Any:

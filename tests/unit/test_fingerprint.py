@@ -66,7 +66,7 @@ def test_every_key_of_the_configuration_is_listed_or_named_here() -> None:
         *("read", "children"),
     }
     assert known | NOT_LISTED["FileSpec"] == {field.name for field in fields(FileSpec)}
-    assert {"primary_key", "columns", "drift", "within"} | NOT_LISTED["Schema"] == {*Schema.model_fields}
+    assert {"primary_key", "columns", "checks", "drift", "within"} | NOT_LISTED["Schema"] == {*Schema.model_fields}
 
 
 def test_a_fingerprint_stays_when_the_code_changes(tmp_path: Path) -> None:
