@@ -22,7 +22,7 @@ from tests.unit.test_validation import judge, make_spec
 from validation.checks import compiled
 from validation.expressions.kinds import ExpressionError
 
-EXAMPLES = int(os.environ.get("CHECKS_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("CHECKS_EXAMPLES", "80"))
 ROWS = 40
 
 VALUES = {  # by column: its dtype, its type, and what rows have of it beside null

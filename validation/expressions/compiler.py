@@ -238,10 +238,10 @@ class Compiler:
         return _TYPES[name]
 
     def _and(self, node: exp.Expr) -> Value:
-        return operators.both("AND", self.compile(node.this), self.compile(node.expression))
+        return operators.chain("AND", [self.compile(part) for part in node.flatten()])
 
     def _or(self, node: exp.Expr) -> Value:
-        return operators.both("OR", self.compile(node.this), self.compile(node.expression))
+        return operators.chain("OR", [self.compile(part) for part in node.flatten()])
 
     def _not(self, node: exp.Expr) -> Value:
         value = operators.truth(self.compile(node.this))
@@ -262,7 +262,7 @@ class Compiler:
         value = self.compile(node.this)
         low = operators.compare(">=", value, self.compile(node.args["low"]))
         high = operators.compare("<=", value, self.compile(node.args["high"]))
-        return operators.both("AND", low, high)
+        return operators.chain("AND", [low, high])
 
     def _in(self, node: exp.Expr) -> Value:
         if not node.expressions:

@@ -86,14 +86,14 @@ def in_order(values: Sequence[Value]) -> None:
         raise ExpressionError(_BY_BYTES.format("name"))
 
 
-def both(word: str, left: Value, right: Value) -> Value:
-    """`left` AND or OR `right`. What could fail on the right is not looked at where the left decides."""
-    left, right = truth(left), truth(right)
-    sql = f"({left.sql} {word} {right.sql})"
-    if right.can_fail:
-        decides, ends = (f"NOT {left.sql}", "FALSE") if word == "AND" else (left.sql, "TRUE")
-        sql = f"CASE WHEN {decides} THEN {ends} ELSE {sql} END"
-    return Value(sql, BOOL, left.can_fail or right.can_fail)
+def chain(word: str, values: Sequence[Value]) -> Value:
+    """The conditions joined by AND or OR. What could fail is not looked at where one before it decides."""
+    *before, last = parts = [truth(value) for value in values]
+    sql = f"({f' {word} '.join(part.sql for part in parts)})"
+    if any(part.can_fail for part in parts[1:]):
+        decided = [f"WHEN NOT {p.sql} THEN FALSE" if word == "AND" else f"WHEN {p.sql} THEN TRUE" for p in before]
+        sql = f"CASE {' '.join(decided)} ELSE {sql} END"
+    return Value(sql, BOOL, last.can_fail or any(part.can_fail for part in before))
 
 
 def truth(value: Value) -> Value:
