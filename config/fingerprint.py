@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
 # Of each section, the keys that a file may fail by.
 LISTED: dict[type[BaseModel], tuple[str, ...]] = {
+    Check: ("row", "file", "when", "then", "at_most_pct"),
     Column: (
         *("name", "dtype", "nullable", "allowed_values", "sql_type", "pii", "stored_as", "round", "format"),
         *("sources", "optional", "default", "value", "uses"),
     ),
-    RuleUse: ("parameter", "when", "then", "at_most_pct"),
-    Check: ("row", "file", "when", "then", "at_most_pct"),
     Origin: ("file", "path", "constant", "parent", "element"),
     Drift: ("new_columns", "missing_columns"),
     Derivation: (
@@ -41,6 +40,9 @@ LISTED: dict[type[BaseModel], tuple[str, ...]] = {
     Contract: ("min_rows", "max_rows", "rows_band_pct", "band_days", "max_reject_pct", "abort"),
     ReadOptions: ("null_values", "format", "trim", "decimal", "thousands", "currency", "dates", "timezone"),
 }
+
+
+_SAID = {"uses": "rules"}  # keys that have another name in the code
 
 
 def fingerprint_of(spec: FileSpec) -> str:
@@ -58,8 +60,8 @@ def listed(spec: FileSpec) -> dict[str, Any]:
         "pattern": spec.pattern,
         "table": spec.table,
         "primary_key": list(schema.primary_key),
-        "columns": [_column(column) for column in schema.columns],
-        "checks": _plain(schema.checks),
+        "columns": [_given(column) for column in schema.columns],
+        "checks": {name: _given(check) for name, check in schema.checks.items()},
         "drift": _given(schema.drift),
         "within": str(schema.within or ""),
         "foreign_keys": [
@@ -81,23 +83,19 @@ def _given(section: BaseModel) -> dict[str, Any]:
     fields = kind.model_fields
     values = {name: getattr(section, name) for name in LISTED[kind]}
     return {
-        name: _plain(value)
+        _SAID.get(name, name): _given(value) if isinstance(value, BaseModel) else _rules_said(value)
         for name, value in values.items()
         if value != fields[name].get_default(call_default_factory=True)
     }
 
 
-def _column(column: Column) -> dict[str, Any]:
-    given = _given(column)
-    if "uses" in given:  # a rule that is its parameter alone is as it was before there was more to say
-        rules = given.pop("uses")
-        given["rules"] = {
-            name: use.get("parameter", True) if use.keys() <= {"parameter"} else use for name, use in rules.items()
-        }
-    return given
+def _rules_said(value: Any) -> Any:
+    """Rules as the YAML has them: the parameter alone, where nothing else is said. Any other value as it is."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _said(use) if isinstance(use, RuleUse) else use for name, use in value.items()}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return _given(value) if isinstance(value, BaseModel) else value
+def _said(use: RuleUse) -> Any:
+    more = use.model_dump(exclude={"parameter"}, exclude_defaults=True)
+    return {**more, "value": use.parameter} if more else use.parameter

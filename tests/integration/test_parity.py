@@ -104,6 +104,7 @@ class Case:
     key: str | list[str] = "id"  # as in the YAML; of rows without one, `table` has their numbers in the file
     foreign_keys: dict[str, str] = field(default_factory=dict)  # beside that to a shelf; {type} is the case's own
     checks: dict[str, dict[str, str]] = field(default_factory=dict)
+    warned: tuple[int, ...] = ()  # numbers of the loaded rows that a rule warns of
 
     @property
     def is_of_elements(self) -> bool:
@@ -122,10 +123,18 @@ class Outcome(NamedTuple):
     table: dict[Any, str | None]
     refused: dict[int, tuple[str, ...]]
     books: tuple[int, int, int]
+    warned: tuple[int, ...]
 
 
 CASES: dict[str, Case] = {
     "good": Case((row(1, "a"), row(2, "b")), {1: "a", 2: "b"}, books=(2, 0, 0)),
+    "warned": Case(
+        (row(1, "odd"), row(2, "b"), row(3, "odd", amount="-1"), row(4, "odd"), row(4, "odd")),
+        {1: "odd", 2: "b", 4: "odd"},
+        {3: ("amount: at_least",), 5: ("id: duplicate",)},
+        (3, 0, 0),
+        warned=(1, 4),
+    ),
     "bad_values": Case(
         (
             row(1, "a"),
@@ -401,7 +410,7 @@ class World:
                         {"name": "id", "dtype": "int", "nullable": case.key == "row"},
                         shelf,
                         {"name": "gate", "dtype": "str", "allowed_values": ["shut" if shut else "open"]},
-                        {"name": "name", "dtype": "str"},
+                        {"name": "name", "dtype": "str", "rules": {"not_in": {"value": ["odd"], "then": "warn"}}},
                         {"name": "amount", "dtype": "float", "sql_type": "numeric(8,2)", "rules": {"at_least": 0}},
                         {"name": "mail", "dtype": "str", "pii": "email"},
                         {"name": "seen_at", "dtype": "datetime"},
@@ -490,12 +499,15 @@ class World:
             for number, reasons in refused
         }
         books = self.query(
-            "SELECT inserted_records, updated_records, already_present, quarantined FROM pipeline_file_log "
-            "WHERE file_id = %s",
+            "SELECT inserted_records, updated_records, already_present, quarantined, warned_records "
+            "FROM pipeline_file_log WHERE file_id = %s",
             file_id,
         )[0]
+        listed = self.query("SELECT row_number FROM warned_row WHERE file_id = %s ORDER BY 1", file_id)
+        warned = tuple(number for (number,) in listed)
+        assert books[4] == len(warned), f"{name}: the file log has {books[4]} warned of, {len(warned)} are listed"
         assert books[3] == len(named), f"{name}: the file log has {books[3]} quarantined, quarantine {len(named)}"
-        return Outcome(table, named, (books[0], books[1], books[2]))
+        return Outcome(table, named, (books[0], books[1], books[2]), warned)
 
 
 def _sqlstate(rule: str) -> str:
@@ -567,5 +579,5 @@ def played(
 def test_a_row_fares_the_same_on_every_road(
     case: str, road: str, played: Mapping[tuple[str, str], Outcome]
 ) -> None:
-    wanted = Outcome(CASES[case].table, CASES[case].refused, CASES[case].books)
+    wanted = Outcome(CASES[case].table, CASES[case].refused, CASES[case].books, CASES[case].warned)
     assert played[case, road] == wanted
