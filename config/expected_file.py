@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from config.key import IfMissing
-from config.model import Feed, Keep, Model, Name
+from config.model import Feed, Gone, Keep, Model, Name, as_list
 from config.origins import SourceName
 from config.read_options import ReadOptions
 from config.schema import Drift
@@ -113,6 +113,26 @@ class Reference(Model):
         return value
 
 
+_LOADING = ("i", "u", "c", "r", "insert", "update", "upsert", "create", "read")
+
+
+class Operation(Model):
+    """The column that says what is to be done with a record: it is read, and not stored.
+
+    `delete` are the words that take the row of the key away; any other has to be one of `load`. Upper and lower
+    case are one.
+    """
+
+    column: str
+    delete: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
+    load: Annotated[tuple[str, ...], BeforeValidator(as_list)] = _LOADING
+
+    @field_validator("delete", "load")
+    @classmethod
+    def _in_one_case(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word.strip().lower() for word in words)
+
+
 class ExpectedFile(Drift):
     """`kind` defaults by the table's name: fact_… is a fact, any other a dimension.
 
@@ -129,6 +149,10 @@ class ExpectedFile(Drift):
     newer_by: str | None = None
     keep: Keep | None = None
     track: tuple[str, ...] = ()
+    rows: Literal["changes", "snapshot"] = "changes"
+    gone: Gone | None = None
+    gone_at_most_pct: float = Field(20, ge=0, le=100)
+    operation: Operation | None = None
     indexes: tuple[str, ...] = ()
     contract: Contract | None = None
     read: ReadOptions = ReadOptions()

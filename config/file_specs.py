@@ -13,6 +13,7 @@ from config.distribution import distribution_problems
 from config.expected_file import Entry, ExpectedFile
 from config.file_names import logical_stem, ties
 from config.file_spec import FileSpec
+from config.gone_checks import gone_of
 from config.keys_check import read_foreign_key, with_what_others_ask
 from config.model import Feed, Keep
 from config.read_options import ReadOptions
@@ -109,6 +110,10 @@ def _spec(
             keep=_keep(entry, where, problems),
             newer_by=entry.newer_by,
             track=entry.track,
+            is_snapshot=entry.rows == "snapshot",
+            gone=gone_of(entry),
+            gone_at_most_pct=entry.gone_at_most_pct,
+            operation=entry.operation,
             indexes=entry.indexes,
             contract=entry.contract,
             read=read,

@@ -29,12 +29,12 @@ def tables_beside(tx: Cursor, spec: FileSpec) -> dict[str, list[str]]:
 class HistoryRepair:
     """Of rows of `spec`, in transaction `tx`. Their table has a history."""
 
-    def __init__(self, tx: Cursor, spec: FileSpec) -> None:
+    def __init__(self, tx: Cursor, spec: FileSpec, order: FileOrder | None = None) -> None:
         self._tx = tx
         self._spec = spec
         tx.execute(query("history_repair", "columns"), {"name": spec.history_table})
         columns = [name for (name,) in tx]
-        self._order = FileOrder(tx, spec)
+        self._order = order or FileOrder(tx, spec)
         self._timeline = Timeline(tx, spec, self._order, {name: name for name in columns})
         self._parts = self._identifiers(columns)
 
@@ -72,6 +72,15 @@ class HistoryRepair:
             self._execute("move_keys", file_id=of_file)
         self._execute("restore", file_id=of_file)
         return dict(self._tx.fetchall())
+
+    def end(self, absent: sql.Identifier) -> sql.Composable:
+        """Make the versions of the keys in the table `absent` anew, which file `_ended_by` lacks at `valid_to`.
+
+        Returns the temporary table with all that was seen of these keys.
+        """
+        self._timeline.make_room()
+        self._timeline.end(absent)
+        return self._timeline.table
 
     def has_said(self, file_id: int, key: tuple[Any, ...]) -> bool:
         """Is there anything that the file said of the key?"""

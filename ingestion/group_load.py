@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from config.drift import Change
 from config.errors import FileChanged, FileRejected, PipelineError
+from config.file_spec import FileSpec
 from config.jobs import FileJob, FileOutcome
 from config.settings import PipelineConfig
 from datawarehouse import file_log, warnings
@@ -86,11 +87,7 @@ class GroupLoad:
 
         Raises what FileLoad.run raises, and whatever else comes up; nothing was loaded then.
         """
-        # A row of one may be the parent of another's; children come after all rows of their own file; and each
-        # file has earlier rows of its own
-        if any(
-            job.spec.self_references or job.spec.children or looks_at_earlier_rows(job.spec.schema) for job in jobs
-        ):
+        if any(_comes_alone(job.spec) for job in jobs):
             return Together([], [])
         started = time.monotonic()
         held: list[FileJob] = []
@@ -180,6 +177,16 @@ class GroupLoad:
         met = MetColumns(member.job.spec, self._pii.hidden)
         met.note(member.chunk)
         return met.changes()
+
+
+def _comes_alone(spec: FileSpec) -> bool:
+    """Can its files not be loaded together?
+
+    A row of one may be the parent of another's; children come after all rows of their own file; what is gone by
+    one may be there again by the next; and each file has earlier rows of its own.
+    """
+    related = bool(spec.self_references or spec.children)
+    return related or spec.loses_rows or looks_at_earlier_rows(spec.schema)
 
 
 def _leave_out(members: Sequence[_Member], held: Sequence[_Member] = ()) -> None:

@@ -49,6 +49,12 @@ _WARNINGS = Counter(
     ["check"],
     registry=REGISTRY,
 )
+_GONE = Counter(
+    "fastfeast_rows_gone",
+    "Rows of tables that are gone by loaded files: marked or deleted.",
+    ["type"],
+    registry=REGISTRY,
+)
 _REASONS = Counter(
     "fastfeast_rejection_reasons",
     "Reasons held against refused records; a record counts under each of its reasons.",
@@ -100,6 +106,7 @@ def declare(config: PipelineConfig) -> None:
         for how in PRESENT:
             _PRESENT.labels(name, how)
         _WARNED.labels(name)
+        _GONE.labels(name)
         _FILE_SECONDS.labels(name)
         _LATENCY_SECONDS.labels(name)
     _LAST_FILE.set_to_current_time()
@@ -174,6 +181,7 @@ def concluded(outcome: FileOutcome) -> None:
     _WARNED.labels(name).inc(outcome.warned)
     for (check, _column), rows in outcome.warnings.items():
         _WARNINGS.labels(clean(check)).inc(rows)
+    _GONE.labels(name).inc(outcome.gone.rows)
     for (stage_of, rule, _column), rows in outcome.reasons.items():
         _REASONS.labels(stage_of.value, rule_label(stage_of, rule)).inc(rows)
 

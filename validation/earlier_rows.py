@@ -12,6 +12,7 @@ from config.severity import RuleUse
 from validation.batch import Batch
 from validation.conversions import as_mask
 from validation.findings import Finding
+from validation.operations import loads
 from validation.rules import RULES, applies
 from validation.rules.registry import Memory
 
@@ -36,7 +37,7 @@ class EarlierRows:
 
     def _judge(self, batch: Batch, column: Column, name: str, use: RuleUse) -> None:
         values = batch.values[column.name]
-        judged = batch.good & as_mask(values.is_valid())
+        judged = batch.good & as_mask(values.is_valid()) & loads(batch)
         if use.when is not None:
             judged &= as_mask(applies(use.when, batch))
         rows = np.flatnonzero(judged)

@@ -8,6 +8,7 @@ from validation.batch import Batch, Chunk
 from validation.batch_records_validator import validate_batch_records
 from validation.duplicates import reject_duplicates
 from validation.earlier_rows import EarlierRows
+from validation.operations import judge_operations
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.record_checks import Dates
 from validation.schema_validator import validate_schema
@@ -27,6 +28,7 @@ def validate(
     batch = Batch(spec, chunk, of_file=of_file)
     validate_schema(batch)
     RECORDS[spec.feed](batch, dates)
+    judge_operations(batch)
     if earlier is not None:
         earlier.judge(batch)
     return batch

@@ -26,12 +26,12 @@ from datawarehouse import warnings
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.desk import REPLAYED, TRUE_ORPHAN, Row, clear_waits, note
 from datawarehouse.queries import query
-from datawarehouse.row_load import CHANGED, LOADED, STALE, UPDATED
+from datawarehouse.row_load import CHANGED, DELETED, LOADED, STALE, UPDATED
 from validation.batch import MissingParent, Reason
 from validation.fault_handler import reason_fields
 from validation.findings import FileFindings
 
-_CAME = (LOADED, UPDATED)  # verdicts on rows that are in the table now
+_CAME = (LOADED, UPDATED, DELETED)  # verdicts on rows that had their effect on the table
 MissingParents = tuple[MissingParent, ...]
 
 
@@ -53,6 +53,7 @@ class FileMoves:
     passed_orphans: int = 0
     inserted: int = 0
     updated: int = 0
+    deletes: int = 0
     stale: int = 0
     changed: int = 0
     orphans: int = 0  # more of the refused than before, or less
@@ -68,7 +69,8 @@ class FileMoves:
             "quarantined": -self.passed,
             "inserted_records": self.inserted,
             "updated_records": self.updated,
-            "already_present": self.passed - self.inserted - self.updated,
+            "already_present": self.passed - self.inserted - self.updated - self.deletes,
+            "delete_records": self.deletes,
             "stale_records": self.stale,
             "changed_records": self.changed,
             "resolved_orphans": self.passed_orphans,
@@ -106,6 +108,7 @@ class Settlement:
             moves.passed_orphans += row.stage is Stage.ORPHAN
             moves.inserted += how == LOADED
             moves.updated += how == UPDATED
+            moves.deletes += how == DELETED
             moves.stale += how == STALE
             moves.changed += how == CHANGED
             (self.result.loaded if how in _CAME else self.result.already_present)[row.table] += 1

@@ -12,7 +12,7 @@ from sqlalchemy.sql import quoted_name
 
 from config.file_spec import FileSpec
 from config.key import PLACEHOLDER_COLUMN
-from config.model import Dtype
+from config.model import GONE_COLUMN, Dtype
 from config.schema import Column
 from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
@@ -20,9 +20,16 @@ from datawarehouse.queries import query
 FOREVER = "infinity"
 
 
-def history_tables(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
-    """Add both to `metadata`, for the types that keep history. `table` is the type's own."""
-    own = {spec.surrogate_key, "_loaded_at", PLACEHOLDER_COLUMN}
+def tables_beside(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
+    """Add to `metadata` what is kept of rows beside the type's own `table`."""
+    if spec.keeps_history:
+        _history_tables(metadata, spec, table)
+    if spec.operation:
+        _deletes_table(metadata, spec, table)
+
+
+def _history_tables(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
+    own = {spec.surrogate_key, "_loaded_at", PLACEHOLDER_COLUMN, GONE_COLUMN}
     columns = [column for column in table.columns if column.name not in own]
     key = [column.target for column in spec.schema.key_columns]
     versions = sa.Table(
@@ -47,6 +54,20 @@ def history_tables(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> No
         sa.PrimaryKeyConstraint(*key, "seen_at", "_file_id"),
     )
     sa.Index(f"{spec.seen_table}__file_id_brin", seen.c["_file_id"], postgresql_using="brin")
+
+
+def _deletes_table(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
+    """Add `TABLE_gone`, for the types whose files tell deletes: what was told, and when."""
+    key = [column.target for column in spec.schema.key_columns]
+    told = sa.Table(
+        spec.deletes_table,
+        metadata,
+        *_copies(spec, [table.columns[name] for name in key]),
+        sa.Column("gone_at", sa.DateTime(), nullable=False),
+        sa.Column("_file_id", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(*key, "gone_at", "_file_id"),
+    )
+    sa.Index(f"{spec.deletes_table}__file_id_brin", told.c["_file_id"], postgresql_using="brin")
 
 
 def begin(tx: Cursor, spec: FileSpec) -> None:
