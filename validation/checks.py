@@ -88,13 +88,14 @@ class Figures:
         self._figures: dict[tuple[int, str], list[Any] | None] = {}  # None: they can't be worked out
 
     def note(self, batch: Batch, file_ids: np.ndarray) -> None:
-        """Add the good rows of a batch; `file_ids` has one for each of its rows."""
-        if not self.checks or not batch.good.any():
+        """Add the good rows of a batch that don't tell to delete; `file_ids` has one for each of its rows."""
+        brought = batch.good if batch.deletes is None else batch.good & ~batch.deletes
+        if not self.checks or not brought.any():
             return
         from validation.expressions import engine
 
         rows = _inputs(batch, [check.condition.columns for check in self.checks])
-        rows = rows.append_column(_OWNER, pa.array(file_ids, pa.int64())).filter(pa.array(batch.good))
+        rows = rows.append_column(_OWNER, pa.array(file_ids, pa.int64())).filter(pa.array(brought))
         for check in self.checks:
             found = engine.figures([one.sql for one in check.condition.aggregates], _OWNER, rows)
             for file_id in set(file_ids.tolist()) if found is None else found:

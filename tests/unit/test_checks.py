@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from config.checks import Check
@@ -127,3 +128,9 @@ def test_the_documentation_lists_what_may_be_called() -> None:
     text = (Path(__file__).parents[2] / "docs" / "checks.md").read_text()
     table = text.partition("| function |")[2].partition("## ")[0]
     assert set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)) == set(OFFERED)
+
+
+def test_a_record_that_deletes_is_held_to_no_check() -> None:
+    batch = judge(spec_with({"it": Check(row="count > 0")}), {"id": "1", "count": "0"}, {"id": "2", "count": "0"})
+    batch.exempt(np.array([True, False]), {"id"})
+    assert [row.number for row in batch.rejections()] == [2]
