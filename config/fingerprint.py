@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from config.checks import Check
 from config.expected_file import Contract, Derivation, Lookup, Operation
 from config.key import Key
 from config.origins import Origin
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Of each section, the keys that a file may fail by.
 LISTED: dict[type[BaseModel], tuple[str, ...]] = {
+    Check: ("row", "file", "when", "then", "at_most_pct"),
     Column: (
         *("name", "dtype", "nullable", "allowed_values", "sql_type", "pii", "stored_as", "round", "format"),
         *("sources", "optional", "default", "value", "uses"),
@@ -60,6 +62,7 @@ def listed(spec: FileSpec) -> dict[str, Any]:
         "table": spec.table,
         "primary_key": list(schema.primary_key),
         "columns": [_given(column) for column in schema.columns],
+        "checks": {name: _given(check) for name, check in schema.checks.items()},
         "drift": _given(schema.drift),
         "within": str(schema.within or ""),
         "foreign_keys": [

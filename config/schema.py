@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from config.checks import Check
 from config.key import FILE_ID, FILE_ROW, ROW_COLUMN, Key
 from config.model import Dtype, Model, Name, PiiKind
 from config.origins import Constant, Origin, Sources
@@ -139,6 +140,7 @@ class Schema(Model):
     drift: Drift = Drift()
     within: Within | None = Field(None, repr=False)
     beside: frozenset[str] = Field(frozenset(), repr=False)
+    checks: dict[str, Check] = Field(default_factory=dict, repr=False)
 
     @cached_property
     def by_name(self) -> dict[str, Column]:

@@ -16,7 +16,7 @@ from config.table_names import MALFORMED_COLUMN, is_text, stored_name_problems
 
 def read_schema(name: str, config: SchemaConfig, problems: list[str]) -> Schema:
     """The schema `name` as the YAML gives it; what is wrong with it goes to `problems`."""
-    schema = Schema(name=name, primary_key=config.primary_key, columns=config.columns)
+    schema = Schema(name=name, primary_key=config.primary_key, columns=config.columns, checks=config.checks)
     where = f"schemas.{name}"
     for kind, names in (
         ("column", [column.name for column in schema.columns]),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from config.after_load import AfterLoad
+from config.checks import Check, CheckName
 from config.expected_file import ExpectedFile
 from config.file_spec import FileSpec
 from config.key import Key
@@ -85,6 +86,7 @@ class ReaderConfig(ReadOptions):
 class SchemaConfig(Model):
     primary_key: Annotated[Key, BeforeValidator(Key.read)]  # a column, a list of them, or the word row
     columns: tuple[Column, ...] = Field(min_length=1)
+    checks: dict[CheckName, Check] = Field(default_factory=dict)
 
 
 class ValidationConfig(Model):

@@ -21,6 +21,7 @@ from ingestion.file_report import Summary, report, tell_of_crash
 from ingestion.places.registry import opened
 from ingestion.service import Service
 from ingestion.trouble import Trouble
+from ingestion.warehouse_report import tell_of_warehouse
 from utils.logger import get_logger
 from validation.pii_handler import PiiHandler
 
@@ -133,8 +134,12 @@ class Aftermath:
             for outcome in outcomes:
                 self.contracts.after(outcome)
 
+        def check_warehouse(_again: bool) -> None:
+            tell_of_warehouse(self._warehouse, outcomes[0].job.spec)
+
         told = [tell_of_drift] if differing else []
-        return [*told, back_up, heal, judge] if refused else [*told, heal, judge]
+        last = [check_warehouse] if loaded else []
+        return [*told, back_up, heal, judge, *last] if refused else [*told, heal, judge, *last]
 
     def _reconcile_backup(self) -> None:
         try:

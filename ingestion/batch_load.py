@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.errors import FileRejected
 from config.file_spec import FileSpec
 from config.jobs import FileJob, FileOutcome, Status, WentAway
 from config.model import Stage
 from config.settings import PipelineConfig
+from datawarehouse.file_checks import broken_checks, told
 from datawarehouse.loaded import Loaded
 from datawarehouse.merge.goings import Goings
 from datawarehouse.quarantine import loader as quarantine_loader
@@ -20,6 +22,7 @@ from datawarehouse.quarantine.loader import QuarantineText, RefusedRows
 from datawarehouse.row_load import RowLoad
 from utils import metrics
 from validation.batch import Batch, Rejection
+from validation.checks import Figures
 from validation.findings import FileFindings
 from validation.pii_handler import PiiHandler
 
@@ -102,6 +105,7 @@ class BatchLoad:
             self._goings = Goings(tx, spec, config, file_id, job)
         self._rows = RowLoad(tx, spec, config, pii, list_rows=of_many, in_hand=files)
         self._erased = self._rows.erased
+        self._figures = Figures(spec)
 
     def load(self, batch: Batch, file_ids: np.ndarray, *, more: bool = False) -> Loaded:
         """Judge what needs the warehouse, and load the good rows; then the batch has all of its rejections.
@@ -112,6 +116,7 @@ class BatchLoad:
         loaded = self._rows.load(batch, file_ids, more=more)
         if self._goings:
             self._goings.note(batch)
+        self._figures.note(batch, file_ids)
         return loaded
 
     def take_away(self, inserted: int) -> WentAway:
@@ -120,6 +125,18 @@ class BatchLoad:
         `inserted`: how many rows of the file are new. Raises TooManyGone.
         """
         return self._goings.finish(inserted) if self._goings else self._rows.take_away()
+
+    def judge_file(self, file_id: int, findings: FileFindings) -> None:
+        """Hold a file, all of which was loaded, to the checks of files; what only warns goes to `findings`.
+
+        Raises FileRejected where it breaks another.
+        """
+        broken = list(broken_checks(self._tx, self._figures, file_id))
+        for check in broken:
+            if check.severity.warns:
+                findings.tally(check.name, "", check.severity).broken += 1
+        if fatal := [check for check in broken if not check.severity.warns]:
+            raise FileRejected(told(fatal))
 
     def finish(self) -> None:
         """To be called once all batches are loaded."""

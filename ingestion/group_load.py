@@ -161,6 +161,7 @@ class GroupLoad:
                 try:
                     member.file.verify_unchanged()
                     refuse_if_dirty(spec, books.total, books.by_stage)
+                    load.judge_file(file_id, books.findings)
                     books.findings.refuse_if_too_many(books.total)
                     warnings.write(tx, file_id, books.findings)
                 except (FileChanged, FileRejected):

@@ -20,6 +20,7 @@ from config.config_loader import PROJECT_ROOT
 from config.errors import PipelineError
 from scripts.benchmarks import (
     change_case,
+    check_case,
     daemon_cases,
     dialect_case,
     excel_case,
@@ -38,6 +39,7 @@ CASES: dict[str, Callable[[Bench], list[Measure]]] = {
     "quotes": load_cases.quotes_case,
     "json": load_cases.json_case,
     "dialect": dialect_case.dialect_case,
+    "checks": check_case.check_case,
     "nested": nested_case.nested_case,
     "excel": excel_case.excel_case,
     "parquet": parquet_case.parquet_case,

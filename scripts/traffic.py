@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scripts.bad_values import NEVER, ORPHAN
+from scripts.contradictions import contradict_orders, contradict_tickets
 from scripts.faults import Columns, Mask, Sheet, quota, spoil, verdicts_of
 from scripts.lookups import CHANNELS, PRIORITIES, REASONS
 from scripts.population import Ids, Times, region_of_customer, stamps
@@ -73,6 +74,8 @@ def hour_of_traffic(known: Known, start: dt.datetime, rows: int, share: float, r
     counts = quota(rows, share)
     orders, created, delivered = _orders(known, start, rows - counts[1], rng)
     verdicts, heals = _name_strangers(orders, known, share, rng)
+    if share:
+        contradict_orders(orders, created, delivered)
     orders_sheet, loads = spoil("orders", orders, counts, rng, verdicts=verdicts, heals=heals)
     fates = _Fates(loads, heals)
 
@@ -80,7 +83,12 @@ def hour_of_traffic(known: Known, start: dt.datetime, rows: int, share: float, r
     followed = np.flatnonzero(rng.random(len(loads)) < (0 if start.hour in QUIET_HOURS else chance))
     begun = np.where(np.isnat(delivered), created + np.timedelta64(45, "m"), delivered)[followed]
     tickets, times = _tickets({n: v[followed] for n, v in orders.items()}, begun, known, rng)
-    tickets_sheet, loads = spoil("tickets", tickets, quota(len(followed), share), rng, **fates[followed].orphans())
+    exported = dict(tickets)
+    if share:
+        contradict_tickets(exported, times)
+    tickets_sheet, loads = spoil(
+        "tickets", exported, quota(len(followed), share), rng, **fates[followed].orphans()
+    )
     fates = _Fates(loads, fates[followed].heals)
 
     events, of_ticket = _events(tickets, times, rng)

@@ -164,9 +164,11 @@ class Batch:
                 self._against[position] = left
 
     def exempt(self, mask: np.ndarray, needed: Collection[str]) -> None:
-        """Hold nothing against the rows where `mask` is true, but what is wrong with the columns `needed`."""
+        """Hold nothing against the rows where `mask` is true, but what is wrong with their shape and the columns
+        `needed`; checks of several columns are not."""
         for position in np.flatnonzero(mask).tolist():
-            left = [r for r in self._against.pop(position, []) if r.column in needed or not r.column]
+            held = self._against.pop(position, [])
+            left = [r for r in held if r.column in needed or (not r.column and r.stage is Stage.SCHEMA)]
             if left:
                 self._against[position] = left
         self.findings = [

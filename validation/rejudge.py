@@ -17,6 +17,7 @@ from config.model import Stage
 from config.schema import Column
 from config.severity import Then
 from validation.batch import Batch, Chunk, Reason
+from validation.checks import RowCheck, compiled
 from validation.conversions import convert
 from validation.extra import in_todays_columns
 from validation.findings import Finding
@@ -70,6 +71,9 @@ def judge_again(
         if spec.has_pii:
             stray = [is_hidden(value or "") for value in values.to_pylist()]
             batch.reject(np.array(stray, dtype=bool), Stage.RECORDS, "masked", column.name)
+    for check in _hidden_checks(spec):
+        if not check.severity.warns:
+            _hold_check(batch, check, judged)
     return batch, unread
 
 
@@ -129,7 +133,16 @@ def _for_hashes(spec: FileSpec) -> FileSpec:
         rules = {name: parameter for name, parameter in rules.items() if name in _OF_NULLS}
         return column.with_rules(rules).model_copy(update={"allowed_values": None})
 
-    return dataclasses.replace(spec, schema=spec.schema.with_columns(tuple(map(judged, spec.schema.columns))))
+    schema = spec.schema.with_columns(tuple(map(judged, spec.schema.columns)))
+    hidden_checks = {check.name for check in _hidden_checks(spec)}
+    checks = {name: check for name, check in schema.checks.items() if name not in hidden_checks}
+    return dataclasses.replace(spec, schema=schema.changed(checks=checks))
+
+
+def _hidden_checks(spec: FileSpec) -> list[RowCheck]:
+    """The checks that look at sensitive columns, which are hashes now."""
+    sensitive = {column.name for column in spec.schema.columns if column.pii is not None}
+    return [check for check in compiled(spec.schema).of_rows if check.columns & sensitive]
 
 
 def _hidden(spec: FileSpec, column: Column) -> dict[str, frozenset[str]]:
@@ -171,6 +184,15 @@ def _hold(
         batch.reject(np.array(mask, dtype=bool), Stage.SCHEMA, rule, column.name)
     else:
         batch.note(Finding(rule, column.name, column.severity(rule), np.array(mask, dtype=bool)))
+
+
+def _hold_check(batch: Batch, check: RowCheck, rows: Sequence[Refused]) -> None:
+    """Hold `check` against the rows that broke it, where no column that it looks at was edited since."""
+    mask = [
+        not row.edited & check.columns and any((r.rule, r.column) == (check.name, "") for r in row.reasons)
+        for row in rows
+    ]
+    batch.reject(np.array(mask, dtype=bool), Stage.RECORDS, check.name)
 
 
 def _in_todays_columns(spec: FileSpec, row: Refused) -> Refused:

@@ -25,12 +25,14 @@ from config.key import ForeignKey, IfMissing
 from config.model import Feed, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
+from datawarehouse.file_checks import broken_checks, told
 from datawarehouse.fk_checker import check_fk
 from ingestion.drift_report import what_would_become
 from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Reason
+from validation.checks import Figures
 from validation.columns import rows_of
 from validation.drift import told_name
 from validation.earlier_rows import EarlierRows
@@ -223,7 +225,7 @@ class Checker:
     def _judge(self, result: FileCheck, file: OpenFile, path: Path, spec: FileSpec) -> None:
         lookup = partial(check_fk, self._tx, self._config, lock=False) if self._tx else _every_parent
         parents = KnownParents(lookup)
-        seen = SeenKeys(spec)
+        seen, figures = SeenKeys(spec), Figures(spec)
         met = MetColumns(spec, self._pii.hidden)
         reasons: dict[Reason, ReasonCount] = {}
         warnings: dict[tuple[str, str], ReasonCount] = {}
@@ -235,6 +237,7 @@ class Checker:
             batch = validate(chunk, spec, self._config.validation.dates, earlier)
             settle(batch, parents)
             seen.reject(batch)
+            figures.note(batch, np.zeros(len(chunk.numbers), np.int64))
             result.total += len(chunk.numbers) + len(chunk.malformed)
             result.good += int(batch.good.sum())
             if self._tx is not None:
@@ -252,12 +255,24 @@ class Checker:
             + ("they will refer to nothing." if key.if_missing is IfMissing.NULL else "it will be a placeholder.")
             for key, count in (+without).items()
         ]
+        self._judge_file(result, figures)
         result.drift = _drift(spec, met.changes())
         result.warned = findings.warned
         result.warnings = sorted(warnings.values(), key=lambda one: -one.rows)
         findings.refuse_if_too_many(result.total)
         if seen.full:
             result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")
+
+    def _judge_file(self, result: FileCheck, figures: Figures) -> None:
+        """What the checks of whole files say, which PostgreSQL works out."""
+        if self._tx is None:
+            if figures.checks:
+                result.notes.append("Without --database the checks of the whole file were not worked out.")
+            return
+        broken = list(broken_checks(self._tx, figures, 0))
+        result.notes += [f"Warning: it breaks {c.name} ({c.says})." for c in broken if c.severity.warns]
+        if fatal := [check for check in broken if not check.severity.warns]:
+            result.error = told(fatal)
 
     def _present(self, batch: Batch, lookup: ParentLookup) -> int:
         spec = batch.spec

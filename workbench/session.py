@@ -18,14 +18,14 @@ from datawarehouse.queries import query
 from datawarehouse.schema.migrate import require_current
 from ingestion.formats import registry as formats
 from utils.channels import registry as channels
-from validation import defaults, rules
+from validation import checks, defaults, rules
 from workbench.exit_codes import EXIT_CANNOT, EXIT_OK
 
 P = ParamSpec("P")
 
 
 # Of a start, beside the YAML's own.
-CHECKS = (rules.problems, defaults.problems, views.problems, formats.problems, channels.problems)
+CHECKS = (rules.problems, checks.problems, defaults.problems, views.problems, formats.problems, channels.problems)
 
 
 def checked_config() -> PipelineConfig:

@@ -21,7 +21,7 @@ from ingestion.engines.engine import FOLLOW_UP_SECONDS
 from ingestion.engines.local import LocalEngine
 from ingestion.formats import registry
 from ingestion.group_load import Together
-from validation import defaults, rules
+from validation import checks, defaults, rules
 from validation.pii_handler import PiiHandler
 
 WORKER_POOL = 2  # connections of one worker process: it has one thread
@@ -43,7 +43,7 @@ class _Desk:
     """
 
     def __init__(self) -> None:
-        self.config = get_config(checks=[rules.problems, defaults.problems, registry.problems])
+        self.config = get_config(checks=[rules.problems, checks.problems, defaults.problems, registry.problems])
         self.config_id = config_id(self.config)
         database = self.config.database.model_copy(update={"pool": PoolConfig(min=1, max=WORKER_POOL)})
         self.warehouse = Warehouse(database, self.config.home)

@@ -194,14 +194,19 @@ def job_of(path: Path, spec: FileSpec) -> FileJob:
 
 
 def timed_load(
-    warehouse: Warehouse, config: PipelineConfig, path: Path, expected: Expected, read: ReadOptions | None = None
+    warehouse: Warehouse,
+    config: PipelineConfig,
+    path: Path,
+    expected: Expected,
+    read: ReadOptions | None = None,
+    spec: FileSpec | None = None,
 ) -> float:
     """Load a file of orders; seconds from the closed file to COMMIT. Raises CountError if the books are wrong.
 
-    `read`: how the file is written, where that is not as the configuration says.
+    `read`: how the file is written, where that is not as the configuration says; `spec` as much for all of it.
     """
     load = FileLoad(warehouse, config, PiiHandler(config.pii.hash_key))
-    spec = config.by_logical_name["orders"]
+    spec = spec or config.by_logical_name["orders"]
     job = job_of(path, replace(spec, read=read) if read else spec)
     started = time.perf_counter()
     outcome = load.run(job)

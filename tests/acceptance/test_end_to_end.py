@@ -7,6 +7,9 @@ import random
 import signal
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,31 @@ def test_every_row_of_a_simulated_day_is_where_the_oracle_puts_it(simulated: Pro
 def test_stored_values_are_those_of_the_files(simulated: Product) -> None:
     audit = Audit(simulated)
     assert value_differences(audit, HASH_KEY)[:20] == []
+
+
+CHECKS: dict[str, Callable[[dict[str, Any]], bool | None]] = {  # by its name: does a row break it?
+    "delivered_after_ordered": lambda r: r["delivered_at"] and r["delivered_at"] < r["order_created_at"],
+    "total_adds_up": lambda r: (
+        abs(r["order_amount"] + r["delivery_fee"] - r["discount_amount"] - r["total_amount"]) > Decimal("0.01")
+    ),
+    "answered_before_resolved": lambda r: (
+        r["first_response_at"] and r["resolved_at"] and r["first_response_at"] > r["resolved_at"]
+    ),
+    "due_after_created": lambda r: min(r["sla_first_due_at"], r["sla_resolve_due_at"]) < r["created_at"],
+}
+OF_ORDERS = ("delivered_after_ordered", "total_adds_up")
+
+
+def test_the_shipped_checks_warn_of_the_rows_that_contradict_themselves(simulated: Product) -> None:
+    wanted: Counter[str] = Counter()
+    for _, book in Audit(simulated).books:
+        if book.spec.name in {"orders", "tickets"}:
+            names = [name for name in CHECKS if (name in OF_ORDERS) == (book.spec.name == "orders")]
+            good = [row.values for row in book.rows if row.stage is None]
+            wanted.update(name for row in good for name in names if CHECKS[name](row))
+    found = simulated.rows("SELECT check_name, sum(rows)::int AS rows FROM file_warning GROUP BY 1")
+    assert {row["check_name"]: row["rows"] for row in found} == wanted
+    assert wanted.keys() == CHECKS.keys(), "the generator makes rows of every kind"
 
 
 def test_counts_equal_the_generators_manifest(simulated: Product) -> None:

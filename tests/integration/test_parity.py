@@ -103,6 +103,7 @@ class Case:
     ending: str = ".csv"  # of its file's name
     key: str | list[str] = "id"  # as in the YAML; of rows without one, `table` has their numbers in the file
     foreign_keys: dict[str, str] = field(default_factory=dict)  # beside that to a shelf; {type} is the case's own
+    checks: dict[str, dict[str, str]] = field(default_factory=dict)
     warned: tuple[int, ...] = ()  # numbers of the loaded rows that a rule warns of
 
     @property
@@ -145,6 +146,17 @@ CASES: dict[str, Case] = {
         {1: "a"},
         {2: ("amount: at_least",), 3: ("amount: dtype",), 4: ("id: dtype",), 5: ("amount: at_least",)},
         (1, 0, 0),
+    ),
+    "checks": Case(
+        (row(1, "a"), row(2, "free"), row(3, "c", amount="7"), row(4, "d"), row(5, "e", amount="0")),
+        {1: "a", 3: "c"},
+        {2: ("not_free",), 4: ("no_stranger",), 5: ("ratio",)},
+        (2, 0, 0),
+        checks={
+            "not_free": {"row": "name <> 'free'"},
+            "ratio": {"row": "id / amount::int < 3"},
+            "no_stranger": {"row": "mail not like 'p4@%'"},
+        },
     ),
     "duplicates": Case(
         (row(1, "first"), row(1, "second"), row(2, "b")),
@@ -393,6 +405,7 @@ class World:
                 }
                 schemas[name] = {
                     "primary_key": case.key,
+                    "checks": case.checks,
                     "columns": [
                         {"name": "id", "dtype": "int", "nullable": case.key == "row"},
                         shelf,

@@ -96,6 +96,11 @@ def test_the_case_of_dialects_loads_the_same_rows_in_each(bench: Bench) -> None:
     assert [measure.unit for measure in measures] == ["s"] * 5 + ["ratio"] * 4
 
 
+def test_the_case_of_checks_loads_the_same_rows_with_and_without(bench: Bench) -> None:
+    measures = benchmark.measure(replace(bench, runs=1), ["checks"], say=lambda _: None)
+    assert [measure.unit for measure in measures] == ["s", "s", "ratio"] * 2
+
+
 def test_the_case_of_a_workbook_reads_and_loads_the_rows_that_calamine_reads(bench: Bench) -> None:
     measures = benchmark.measure(replace(bench, runs=1), ["excel"], say=lambda _: None)
     assert [measure.unit for measure in measures] == ["s"] * 4 + ["ratio"] * 3

@@ -20,6 +20,8 @@ from tests.integration.small import settings_of
 NOT_LISTED = {
     "Column": {"personal"},
     "Contract": {"expected_by", "expected_every", "days", "holidays", "timezone"},
+    "RuleUse": {"says"},
+    "Check": {"says", "warehouse"},
     "Schema": {"name", "beside"},
     "FileSpec": {"unique", "track", "indexes", "partition_by", "level", "kind", "has_placeholders", "after_load"},
 }
@@ -64,7 +66,7 @@ def test_every_key_of_the_configuration_is_listed_or_named_here() -> None:
         *("read", "children", "is_snapshot", "gone", "gone_at_most_pct", "operation", "complete_when"),
     }
     assert known | NOT_LISTED["FileSpec"] == {field.name for field in fields(FileSpec)}
-    assert {"primary_key", "columns", "drift", "within"} | NOT_LISTED["Schema"] == {*Schema.model_fields}
+    assert {"primary_key", "columns", "checks", "drift", "within"} | NOT_LISTED["Schema"] == {*Schema.model_fields}
 
 
 def test_a_fingerprint_stays_when_the_code_changes(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
+from config.checks import Check
 from config.model import Dtype, PiiKind, Stage
 from config.schema import Column
 from tests.unit.test_validation import DATES, make_spec
@@ -32,3 +34,27 @@ BROKEN = (Reason(Stage.RECORDS, "required_when", "note"),)
 def test_a_rule_that_looks_at_a_hashed_column_stands_until_one_of_both_is_edited(row: Any, refused: bool) -> None:
     batch, _ = judge_again(SPEC, [row], DATES)
     assert [r.reasons for r in batch.rejections()] == ([BROKEN] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("note", "held", "edited", "refused"),
+    [
+        ("x", "told_apart", "", True),
+        ("x", "told_apart", "note", False),
+        ("x", "", "", False),
+        ("", "has_a_note", "", True),
+        ("x", "has_a_note", "", False),
+        ("x", "of_former_days", "", False),
+    ],
+)
+def test_a_check_of_a_hashed_column_stands_and_others_are_judged_again(
+    note: str, held: str, edited: str, refused: bool
+) -> None:
+    reasons = (Reason(Stage.RECORDS, held, ""),) if held else ()
+    row = Refused({"id": "1", "phone": "a" * 64, "note": note}, reasons, frozenset({edited}))
+    columns = (Column(name="phone", dtype=Dtype.STR, pii=PiiKind.TEXT), Column(name="note", dtype=Dtype.STR))
+    spec = make_spec(*columns)
+    checks = {"told_apart": Check(row="phone <> note"), "has_a_note": Check(row="length(note) > 0")}
+    spec = dataclasses.replace(spec, schema=spec.schema.changed(checks=checks))
+    batch, _ = judge_again(spec, [row], DATES)
+    assert [r.reasons for r in batch.rejections()] == ([row.reasons] if refused else [])
