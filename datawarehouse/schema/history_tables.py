@@ -126,7 +126,12 @@ def _copies(spec: FileSpec, columns: Sequence[sa.Column[object]]) -> list[sa.Col
     """The same columns without keys, references and defaults; a placeholder, which has nulls, is no version."""
     filled = {column.target for column in spec.stored if not column.nullable}
     return [
-        sa.Column(quoted_name(c.name, quote=True), c.type, nullable=c.nullable and c.name not in filled)
+        sa.Column(
+            quoted_name(c.name, quote=True),
+            c.type,
+            nullable=c.nullable and c.name not in filled,
+            info=dict(c.info),
+        )
         for c in columns
     ]
 
