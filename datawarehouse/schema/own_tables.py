@@ -206,8 +206,8 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("column_name", sa.Text(), primary_key=True),
         sa.Column("row_number", sa.BigInteger(), primary_key=True, autoincrement=False),
     )
-    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row. And
-    # the keys that a snapshot held, in a row of its own: what it lacks is gone, whenever that came (goings.py).
+    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py); a chunk has a row. And
+    # what keys a snapshot held, in a row of its own: what it lacks is gone, whenever it came (merge/goings.py).
     sa.Table(
         "file_keys",
         metadata,
