@@ -25,6 +25,10 @@ class FileRejected(PipelineError):
     changes: tuple[Change, ...] = ()
 
 
+class TooManyGone(FileRejected):
+    """A snapshot lacks more of its table's rows than may be gone at once: perhaps it was cut."""
+
+
 class FileChanged(PipelineError):
     """The file changed or vanished while it was read: roll back, look at it again later."""
 

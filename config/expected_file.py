@@ -12,7 +12,7 @@ from config.after_load import AfterLoad
 from config.complete_when import CompleteWhen
 from config.holidays import country
 from config.key import IfMissing
-from config.model import Feed, Keep, Model, Name, Weekday
+from config.model import Feed, Gone, Keep, Model, Name, Weekday, as_list
 from config.origins import SourceName
 from config.read_options import ReadOptions, zone
 from config.schema import Drift
@@ -122,13 +122,35 @@ class Reference(Model):
         return value
 
 
+_LOADING = ("i", "u", "c", "r", "insert", "update", "upsert", "create", "read")
+
+
+class Operation(Model):
+    """The column that says what is to be done with a record: it is read, and not stored.
+
+    `delete` are the words that take the row of the key away; any other has to be one of `load`. Upper and lower
+    case are one.
+    """
+
+    column: str
+    delete: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
+    load: Annotated[tuple[str, ...], BeforeValidator(as_list)] = _LOADING
+
+    @field_validator("delete", "load")
+    @classmethod
+    def _in_one_case(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word.strip().lower() for word in words)
+
+
 class ExpectedFile(Drift):
     """`kind` defaults by the table's name: fact_… is a fact, any other a dimension.
 
-    With `from_child` it is no file of its own, and the key that it is under is the name of its type.
+    `was` is the name that the table had before. With `from_child` it is no file of its own, and the key that it is
+    under is the name of its type.
     """
 
     table: Name
+    was: Name | None = None
     from_child: FromChild | None = None
     kind: Literal["fact", "dimension"] | None = None
     foreign_keys: dict[str, Reference] = Field(default_factory=dict)
@@ -138,6 +160,10 @@ class ExpectedFile(Drift):
     newer_by: str | None = None
     keep: Keep | None = None
     track: tuple[str, ...] = ()
+    rows: Literal["changes", "snapshot"] = "changes"
+    gone: Gone | None = None
+    gone_at_most_pct: float = Field(20, ge=0, le=100)
+    operation: Operation | None = None
     indexes: tuple[str, ...] = ()
     contract: Contract | None = None
     read: ReadOptions = ReadOptions()

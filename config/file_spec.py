@@ -8,10 +8,10 @@ from typing import Literal
 
 from config.after_load import AfterLoad
 from config.complete_when import CompleteWhen
-from config.expected_file import Contract, Derivation, PartitionBy
+from config.expected_file import Contract, Derivation, Operation, PartitionBy
 from config.fingerprint import fingerprint_of
 from config.key import ForeignKey, Key
-from config.model import Feed, Keep
+from config.model import Feed, Gone, Keep
 from config.read_options import PLAIN, ReadOptions
 from config.schema import EXTRA, Column, Schema
 
@@ -31,6 +31,10 @@ class FileSpec:
     keep: Keep = Keep.FIRST
     newer_by: str | None = None
     track: tuple[str, ...] = field(default=(), repr=False)
+    is_snapshot: bool = field(default=False, repr=False)  # holds all rows that there are at its time
+    gone: Gone = field(default=Gone.KEEP, repr=False)
+    gone_at_most_pct: float = field(default=20, repr=False)
+    operation: Operation | None = field(default=None, repr=False)
     indexes: tuple[str, ...] = ()  # columns with a btree of their own, beside the keys
     contract: Contract | None = None
     read: ReadOptions = field(default_factory=ReadOptions)
@@ -40,6 +44,7 @@ class FileSpec:
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
     kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
     has_placeholders: bool = field(default=False, repr=False)  # other types may put them into the table
+    was: str | None = field(default=None, repr=False)  # the table's former name
     children: tuple[FileSpec, ...] = field(default=(), repr=False)  # types whose rows are in arrays of its records
 
     @property
@@ -67,9 +72,24 @@ class FileSpec:
         return f"{self.table}_seen"
 
     @property
+    def deletes_table(self) -> str:
+        """Where the deletes are kept that files told of."""
+        return f"{self.table}_gone"
+
+    @property
     def tracked(self) -> tuple[Column, ...]:
         """The columns whose changes make a version."""
         return tuple(c for c in self.stored if (c.name in self.track if self.track else c.name != self.newer_by))
+
+    @property
+    def takes_away(self) -> bool:
+        """Is a row gone that a file of this kind lacks?"""
+        return self.is_snapshot and self.gone is not Gone.KEEP
+
+    @property
+    def loses_rows(self) -> bool:
+        """May rows of the table be gone, and be it that one stays and is marked?"""
+        return self.gone is not Gone.KEEP
 
     @property
     def goes_by_file(self) -> bool:
@@ -116,7 +136,8 @@ class FileSpec:
         """
         if column.value is not None and column.value.parent is None:
             return PLAIN
-        return self.read_of_keys if column.pii or self.is_key(column) else self.read
+        is_word = self.is_key(column) or self.is_operation(column)
+        return self.read_of_keys if column.pii or is_word else self.read
 
     def is_key(self, column: Column) -> bool:
         """Does `column` identify a row, of this table or of a parent's?"""
@@ -150,7 +171,15 @@ class FileSpec:
     @property
     def stored(self) -> tuple[Column, ...]:
         """The columns of the schema that are the table's."""
-        return tuple(column for column in self.schema.columns if column.name != EXTRA or self.stores_extra)
+        return tuple(
+            column
+            for column in self.schema.columns
+            if (column.name != EXTRA or self.stores_extra) and not self.is_operation(column)
+        )
+
+    def is_operation(self, column: Column) -> bool:
+        """Does the column say what is to be done with its record?"""
+        return self.operation is not None and column.name == self.operation.column
 
     @property
     def hides_extra(self) -> bool:

@@ -13,6 +13,7 @@ from config.distribution import distribution_problems
 from config.expected_file import Contract, Entry, ExpectedFile
 from config.file_names import logical_stem, ties
 from config.file_spec import FileSpec
+from config.gone_checks import gone_of
 from config.keys_check import read_foreign_key, with_what_others_ask
 from config.model import Feed, Keep
 from config.read_options import ReadOptions
@@ -110,6 +111,10 @@ def _spec(
             keep=_keep(entry, where, problems),
             newer_by=entry.newer_by,
             track=entry.track,
+            is_snapshot=entry.rows == "snapshot",
+            gone=gone_of(entry),
+            gone_at_most_pct=entry.gone_at_most_pct,
+            operation=entry.operation,
             indexes=entry.indexes,
             contract=_in_zone(entry.contract, zone),
             read=read,
@@ -117,6 +122,7 @@ def _spec(
             complete_when=entry.complete_when,
             after_load=entry.after_load.over(reader.after_load),
             kind=entry.kind,
+            was=entry.was.lower() if entry.was else None,
         )
 
 

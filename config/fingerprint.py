@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from config.expected_file import Contract, Derivation, Lookup
+from config.expected_file import Contract, Derivation, Lookup, Operation
 from config.key import Key
 from config.origins import Origin
 from config.read_options import ReadOptions
@@ -34,6 +34,7 @@ LISTED: dict[type[BaseModel], tuple[str, ...]] = {
         *("date_key", "time_key", "minutes_between", "later_than", "equals", "lookup", "version_of", "by", "at"),
     ),
     Lookup: ("source", "by", "take"),
+    Operation: ("column", "delete", "load"),
     Contract: ("min_rows", "max_rows", "rows_band_pct", "band_days", "max_reject_pct", "abort"),
     ReadOptions: ("null_values", "format", "trim", "decimal", "thousands", "currency", "dates", "timezone"),
 }
@@ -63,6 +64,10 @@ def listed(spec: FileSpec) -> dict[str, Any]:
         "derive": {name: _given(derivation) for name, derivation in spec.derive.items()},
         "keep": spec.keep.value,
         "newer_by": spec.newer_by,
+        "rows": "snapshot" if spec.is_snapshot else "",
+        "gone": spec.gone.value if spec.loses_rows else "",
+        "gone_at_most_pct": str(spec.gone_at_most_pct) if spec.takes_away else "",
+        "operation": _given(spec.operation) if spec.operation else None,
         "contract": _given(spec.contract) if spec.contract else None,
         "read": {**_given(spec.read), **spec.read.of_format},
         "manifest": spec.complete_when.manifest if spec.complete_when else None,

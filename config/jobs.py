@@ -96,6 +96,22 @@ class Status(StrEnum):
     CHANGED = "changed"  # rolled back; it will be looked at again
 
 
+class WentAway(NamedTuple):
+    """Rows of the table that are gone by a file: marked, or `removed`.
+
+    `kept` were to be removed, and are marked, since others refer to them. `unreadable`: records that may be of any
+    row, for which none was taken away.
+    """
+
+    rows: int = 0
+    removed: int = 0
+    kept: int = 0
+    unreadable: int = 0
+
+
+NOTHING_GONE = WentAway()
+
+
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
     """What became of a file: the figures of its row in pipeline_file_log. `seconds` from claim to commit."""
@@ -109,6 +125,8 @@ class FileOutcome:
     changed: int = 0
     updated: int = 0
     stale: int = 0
+    deletes: int = 0  # records that tell to delete
+    gone: WentAway = NOTHING_GONE
     rejected_by_stage: dict[Stage, int] = field(default_factory=dict)
     duplicates: int = 0
     reasons: dict[tuple[Stage, str, str], int] = field(default_factory=dict)  # (stage, rule, column): rows
@@ -150,4 +168,4 @@ class FileOutcome:
 
     @property
     def valid(self) -> int:
-        return self.inserted + self.already_present + self.updated
+        return self.inserted + self.already_present + self.updated + self.deletes

@@ -88,3 +88,14 @@ class Keep(StrEnum):
     def replaces(self) -> bool:
         """Can a row that is there give way to a newer one?"""
         return self is not Keep.FIRST
+
+
+class Gone(StrEnum):
+    """What becomes of a row that a snapshot lacks, or that a file tells to delete."""
+
+    KEEP = "keep"
+    MARK = "mark"  # it stays, with the time since when it is gone
+    DELETE = "delete"  # it goes; one that others refer to is marked
+
+
+GONE_COLUMN = "_gone_at"  # of a table whose rows may be gone: since when, UTC

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from config.expected_file import Contract, Derivation, Lookup
 from config.file_spec import FileSpec
+from config.gone_checks import gone_problems
 from config.key import ROW_COLUMN, ForeignKey
 from config.keys_check import foreign_key_problems, row_key_problems
 from config.missing_parents import if_missing_problems
@@ -24,20 +25,22 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
     problems = []
     tables: dict[str, str] = {}
     beside = {name: s.name for s in specs if s.keeps_history for name in (s.history_table, s.seen_table)}
+    beside |= {s.deletes_table: s.name for s in specs if s.operation}
     for spec in specs:
         where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
         first = by_name[spec.name]
         if _of_table(first) != _of_table(spec):
             problems.append(
                 f"{where}: files of type {spec.name!r} must agree on table, kind, foreign_keys, indexes, "
-                "partition_by, keep, newer_by, track, and on new_columns where that is keep or add"
+                "partition_by, keep, newer_by, track, rows, gone, operation, and on new_columns where that is "
+                "keep or add"
             )
         if spec.partition_by is not None:
             problems += [f"{where}.partition_by{p}" for p in partition_problems(spec, spec.partition_by, specs)]
         if tables.setdefault(spec.table, spec.name) != spec.name:
             problems.append(f"{where}.table: {spec.table} is already the table of {tables[spec.table]!r}")
         if spec.table in beside:
-            problems.append(f"{where}.table: {spec.table} is a table of versions of {beside[spec.table]!r}")
+            problems.append(f"{where}.table: {spec.table} is a table beside that of {beside[spec.table]!r}")
         for foreign_key in spec.foreign_keys:
             problems += [f"{where}.foreign_keys: {p}" for p in foreign_key_problems(spec, foreign_key, by_name)]
             if parent := by_name.get(foreign_key.parent):
@@ -64,7 +67,7 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
             for name in spec.indexes
             if name in spec.schema.by_name and spec.schema.by_name[name].sql.base == "json"
         ]
-        problems += [f"{where}.{p}" for p in _merge_problems(spec)]
+        problems += [f"{where}.{p}" for p in (*_merge_problems(spec), *gone_problems(spec))]
     return problems
 
 
@@ -106,7 +109,7 @@ def _of_table(spec: FileSpec) -> tuple[object, ...]:
     """What the files of one type must agree on, since it is their table's."""
     drift = spec.schema.drift
     takes_new = drift.new_columns if drift.takes_new else ""
-    merging = spec.keep, spec.newer_by, set(spec.track)
+    merging = spec.keep, spec.newer_by, set(spec.track), spec.is_snapshot, spec.gone, spec.operation
     return spec.table, spec.is_fact, set(spec.foreign_keys), spec.indexes, spec.partition_by, takes_new, merging
 
 

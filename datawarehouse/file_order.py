@@ -71,6 +71,11 @@ class FileOrder:
         self._tx.execute(query("file_log", "later_than"), parameters)
         return {file_id: tuple(later) for file_id, later in self._tx.fetchall()}
 
+    def in_order(self, file_ids: Iterable[int]) -> list[int]:
+        """Files of the log, the earliest first."""
+        self._tx.execute(query("file_log", "in_order"), {"ids": [*file_ids]})
+        return [file_id for (file_id,) in self._tx.fetchall()]
+
     def times(self, file_ids: Iterable[int]) -> dict[int, dt.datetime | str]:
         """`as_of` of each of the files; '-infinity' where it is not known."""
         wanted = [*file_ids]

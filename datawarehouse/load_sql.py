@@ -8,13 +8,14 @@ from functools import cached_property
 from psycopg2 import sql
 
 from config.file_spec import FileSpec
+from config.model import GONE_COLUMN
 from config.schema import Column
 from datawarehouse import key_sql
 from datawarehouse.key_traces import is_among, later_traces, told_number
 from datawarehouse.merge.merge import Merge
 from datawarehouse.queries import query
 
-_NOTHING = sql.SQL("")
+_NOTHING, _FALSE = sql.SQL(""), sql.SQL("false")
 
 
 class LoadSql:
@@ -88,7 +89,27 @@ class LoadSql:
 
     def _part(self, name: str) -> sql.Composed:
         """A part that the way of merging has of its own."""
-        return sql.SQL(self._merge.part(name)).format(**self._identifiers, is_later=self._is_later())
+        is_gone = sql.SQL(f"(t.{GONE_COLUMN} IS NOT NULL)")
+        away = sql.SQL(f"(t.{GONE_COLUMN} IS NOT NULL AND t._file_id <> s._file_id)")
+        is_late = bool(self._later)
+        by_file = self._spec.takes_away or (self._spec.loses_rows and not self._spec.newer_by)
+        parts = {
+            "is_later": self._is_later(),
+            # A late file's rows were perhaps gone since: that is seen when all of it is loaded
+            "came_back": away if by_file and not is_late else _FALSE,
+            # A row that is unchanged may begin a version where there is none
+            "may_begin": self._follows_end(is_gone, is_late=is_late) if by_file else _FALSE,
+        }
+        return sql.SQL(self._merge.part(name)).format(**self._identifiers, **parts)
+
+    def _follows_end(self, is_gone: sql.Composable, *, is_late: bool) -> sql.Composable:
+        """May there be no version at the time of a staged row? For a late file's, in the past too."""
+        if not (is_late and self._spec.keeps_history):
+            return is_gone
+        ended = sql.SQL("EXISTS (SELECT FROM {} AS h WHERE {} AND h._ended_by IS NOT NULL OFFSET 0)").format(
+            sql.Identifier(self._spec.history_table), key_sql.matching(self._spec.schema.key_columns, "h", "s")
+        )
+        return sql.SQL("({} OR {})").format(is_gone, ended)
 
     def _is_later(self) -> sql.Composable:
         """Is the file of the staged row later than that of the row `t` that is there?"""
@@ -157,7 +178,7 @@ class LoadSql:
         """Do the rows `one` and `other` differ in a source column?"""
 
         def row(alias: str) -> sql.Composable:
-            return sql.SQL(", ").join([comparable(alias, column) for column in self._spec.schema.columns])
+            return sql.SQL(", ").join([comparable(alias, column) for column in self._spec.stored])
 
         return sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(row(one), row(other))
 

@@ -25,6 +25,7 @@ class Loaded:
     these that differ from an earlier file's row. `related` were not loaded, since a row was refused to which they
     refer, in a table that refers to itself. `placeholders` are the rows for which one was made, by the parent's
     logical name; `cut_loose` those that are good without a parent, by the foreign key that is null in them.
+    `deletes` tell to delete, and are none of the others.
     `traces` are of rows that tell again what is there: their files, and what they tell of (key_traces.py), each a
     number of 8 bytes.
     """
@@ -41,6 +42,7 @@ class Loaded:
     stale_rows: list[int] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     related: list[int] = field(default_factory=list)
+    deletes: list[int] = field(default_factory=list)
     placeholders: dict[str, list[int]] = field(default_factory=dict)
     cut_loose: dict[str, list[int]] = field(default_factory=dict)
     traces: list[tuple[memoryview, memoryview]] = field(default_factory=list)
@@ -59,6 +61,7 @@ class Loaded:
         self.stale_rows += other.stale_rows
         self.refused += other.refused
         self.related += other.related
+        self.deletes += other.deletes
         self.traces += other.traces
         for mine, its in ((self.placeholders, other.placeholders), (self.cut_loose, other.cut_loose)):
             for name, rows in its.items():

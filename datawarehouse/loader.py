@@ -228,7 +228,7 @@ class Loader(ABC):
     @cached_property
     def _names(self) -> dict[str, str]:
         """Column of the rows → column of the table."""
-        stored = {column.name: column.target for column in self._spec.schema.columns}
+        stored = {column.name: column.target for column in self._spec.stored}
         derived = {DerivedColumns.name(name): name for name in self._spec.derive}
         own = {column.name: column.target for column in self._spec.schema.key_columns}
         return stored | derived | {FILE_ID: "_file_id"} | own

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
-from config.jobs import FileJob
+from config.jobs import NOTHING_GONE, FileJob, WentAway
 from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.added_columns import spread, with_added
@@ -21,6 +21,7 @@ from datawarehouse.fact_loader import FactLoader
 from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import check_fk, rows_by_key
 from datawarehouse.loaded import Loaded
+from datawarehouse.merge.deletes import Deletes
 from datawarehouse.placeholders import Placeholders
 from datawarehouse.quarantine.counts import passed_rows
 from datawarehouse.schema.late_pii import mask_rest
@@ -29,6 +30,7 @@ from validation.batch import FILE_ID, Batch, Chunk
 from validation.conversions import as_mask
 from validation.duplicates import key_codes, readmit_duplicates, reject_duplicates
 from validation.key_values import key_of, values_of
+from validation.operations import loads
 from validation.orphan_validator import KnownParents, reject_orphans, wait_for
 from validation.pii_handler import PiiHandler
 from validation.rejudge import Refused, judge_again
@@ -37,6 +39,7 @@ MOST_READMITTED = 10  # duplicates of a row that the database refuses, one after
 
 LOADED, UPDATED = "loaded", "updated"  # verdicts on a good row; an update is in the place of an older row
 ALREADY_PRESENT = "already_present"
+DELETED = "deleted"  # a record that tells to delete
 STALE, CHANGED = "stale", "changed"  # there already too, as something newer, or as an other file has it
 
 
@@ -66,10 +69,14 @@ class RowLoad:
         self._grown = with_added(tx, spec) if spec.adds_new else spec
         self._loader = loader(tx, self._grown, config, FileOrder(tx, spec, in_hand), list_present=list_rows)
         self._placeholders = Placeholders(tx, spec, config)
+        self._done = False
+        self._deletes = Deletes(tx, spec, config, in_hand) if spec.operation else None
         self._parents = KnownParents(partial(check_fk, tx, config), self._placeholders.can_be_held)
 
     def find_parents(self, batch: Batch, *, among: np.ndarray | None = None) -> None:
         """Reject the good rows whose parents are not there. Only those `among` are about to be loaded."""
+        if batch.deletes is not None:  # what goes needs no parent
+            among = loads(batch) if among is None else among & loads(batch)
         with metrics.stage("lookup"):
             reject_orphans(batch, self._parents, among)
 
@@ -84,11 +91,22 @@ class RowLoad:
         """
         reject_duplicates(batch, among=among)
         good = batch.good if among is None else batch.good & among
+        deletes = self._delete(batch, good, file_ids)
+        good &= loads(batch)
         loaded = self._load_first_accepted(batch, good, file_ids, among=among, more=more)
         for key, mask in batch.cut_loose.items():
             rows = mask & batch.good if among is None else mask & batch.good & among
             loaded.cut_loose[key.label] = batch.chunk.numbers[rows].tolist()
+        loaded.deletes = deletes
         return loaded
+
+    def _delete(self, batch: Batch, good: np.ndarray, file_ids: np.ndarray) -> list[int]:
+        """Note what the good rows tell to delete; returns their numbers."""
+        if self._deletes is None:
+            return []
+        wanted = good & ~loads(batch)
+        self._deletes.note(batch, wanted, file_ids)
+        return [int(number) for number in batch.chunk.numbers[wanted]]
 
     def load_late(self, batch: Batch, file_ids: np.ndarray) -> Loaded:
         """The same for rows that come after their files, of which each has rows of its own.
@@ -97,13 +115,22 @@ class RowLoad:
         """
         reject_duplicates(batch, owners=file_ids)
         self._reject_repeats(batch, file_ids)
-        loaded = Loaded()
+        loaded = Loaded(deletes=self._delete(batch, batch.good, file_ids))
         for turn in _turns(batch):
             loaded.add(self._load_first_accepted(batch, turn, file_ids, owners=file_ids))
         return loaded
 
+    def take_away(self) -> WentAway:
+        """Take away what files told to delete, once all batches are loaded."""
+        if self._deletes is None:
+            return NOTHING_GONE
+        went, self._done = self._deletes.finish(), True
+        return went
+
     def finish(self) -> None:
         """To be called once all batches are loaded, before the transaction commits."""
+        if self._deletes and not self._done:  # of files that are in the log
+            self._deletes.add_to_books(self.take_away())
         with metrics.stage("load"):
             self._loader.finish()
 
@@ -208,12 +235,13 @@ def verdicts(batch: Batch, loaded: Loaded, among: np.ndarray | None = None) -> d
     done = dict.fromkeys(batch.chunk.numbers[good].tolist(), LOADED)
     done |= dict.fromkeys(loaded.present_rows, ALREADY_PRESENT)
     done |= dict.fromkeys(loaded.stale_rows, STALE) | dict.fromkeys(loaded.changed_rows, CHANGED)
+    done |= dict.fromkeys(loaded.deletes, DELETED)
     return done | dict.fromkeys(loaded.updated_rows, UPDATED)
 
 
 def _turns(batch: Batch) -> Iterator[np.ndarray]:
     """The good rows in parts (boolean) that hold each key once: the first rows with their keys, and so on."""
-    good = np.flatnonzero(batch.good)
+    good = np.flatnonzero(batch.good & loads(batch))
     codes = key_codes(batch, of_versions=False)[good]
     order = np.argsort(codes, kind="stable")
     _, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)

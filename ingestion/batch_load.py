@@ -10,10 +10,11 @@ import numpy as np
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
-from config.jobs import FileJob, FileOutcome, Status
+from config.jobs import FileJob, FileOutcome, Status, WentAway
 from config.model import Stage
 from config.settings import PipelineConfig
 from datawarehouse.loaded import Loaded
+from datawarehouse.merge.goings import Goings
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.loader import QuarantineText, RefusedRows
 from datawarehouse.row_load import RowLoad
@@ -31,6 +32,7 @@ class Books:
     by_stage: Counter[Stage] = field(default_factory=Counter)
     reasons: Counter[tuple[Stage, str, str]] = field(default_factory=Counter)
     duplicates: int = 0
+    deletes: int = 0
     placeholders: Counter[str] = field(default_factory=Counter)
     cut_loose: Counter[str] = field(default_factory=Counter)
 
@@ -42,6 +44,7 @@ class Books:
         self.loaded.already_present += loaded.already_present
         self.loaded.changed += loaded.changed
         self.loaded.stale += loaded.stale
+        self.deletes += len(loaded.deletes)
         self.placeholders.update({name: len(found) for name, found in loaded.placeholders.items()})
         self.cut_loose.update({label: len(found) for label, found in loaded.cut_loose.items()})
         self.by_stage.update(rejection.stage for rejection in rejections)
@@ -59,6 +62,7 @@ class Books:
             already_present=self.loaded.already_present,
             changed=self.loaded.changed,
             stale=self.loaded.stale,
+            deletes=self.deletes,
             updated=self.loaded.updated,
             rejected_by_stage=dict(self.by_stage),
             duplicates=self.duplicates,
@@ -88,6 +92,10 @@ class BatchLoad:
         self._tx = tx
         self._config = config
         self._pii = pii
+        self._goings: Goings | None = None
+        if spec.takes_away:
+            ((file_id, job),) = files.items()  # loaded alone
+            self._goings = Goings(tx, spec, config, file_id, job)
         self._rows = RowLoad(tx, spec, config, pii, list_rows=of_many, in_hand=files)
         self._erased = self._rows.erased
 
@@ -97,7 +105,17 @@ class BatchLoad:
         `file_ids` has one for each row of the batch; `more` says that other batches of the file may follow.
         """
         self._rows.find_parents(batch)
-        return self._rows.load(batch, file_ids, more=more)
+        loaded = self._rows.load(batch, file_ids, more=more)
+        if self._goings:
+            self._goings.note(batch)
+        return loaded
+
+    def take_away(self, inserted: int) -> WentAway:
+        """Take away what the file lacks, or told to delete, once all of its batches are loaded.
+
+        `inserted`: how many rows of the file are new. Raises TooManyGone.
+        """
+        return self._goings.finish(inserted) if self._goings else self._rows.take_away()
 
     def finish(self) -> None:
         """To be called once all batches are loaded."""

@@ -212,7 +212,9 @@ class FileLoad:
         if corrector:
             corrector.verify()
             told = corrector.result.told
-        return replace(books.outcome(job, file_id, time.monotonic() - load.started), continues=told)
+        gone = road.take_away(books.loaded.inserted)
+        outcome = books.outcome(job, file_id, time.monotonic() - load.started)
+        return replace(outcome, continues=told, gone=gone)
 
     def _batches(self, job: FileJob, file: OpenFile, met: MetColumns) -> AbstractContextManager[Iterator[Batch]]:
         """The file's chunks, judged by all that needs no warehouse; `met` is told of each."""

@@ -112,6 +112,8 @@ def report(outcome: FileOutcome, name: str, summary: Summary, alert_above: int) 
             _alert(
                 AlertKind.WITHOUT_PARENT, outcome, name, f"{_without_parent(outcome)}; they refer to nothing now"
             )
+        if told := _spared(outcome):
+            _alert(AlertKind.ROWS_GONE, outcome, name, told)
         if outcome.continues:
             logger.warning(f"[runner] {job.path.name} (file {outcome.file_id}): {outcome.continues}", extra=extra)
             _alert(AlertKind.FILE_CONTINUED, outcome, name, outcome.continues)
@@ -146,6 +148,8 @@ def _figures(outcome: FileOutcome) -> dict[str, object]:
         "updated": outcome.updated,
         "changed": outcome.changed,
         "stale": outcome.stale,
+        "deletes": outcome.deletes,
+        "gone": outcome.gone.rows,
         "quarantined": {stage.value: count for stage, count in outcome.rejected_by_stage.items()},
         **{name: counts for name, counts in missing.items() if counts},
         "ms": round(outcome.seconds * 1000),
@@ -167,6 +171,10 @@ def console_line(outcome: FileOutcome, name: str) -> str:
         parts.append(f"{outcome.already_present:,} already there{_of_present(outcome)}")
     if outcome.without_parent:
         parts.append(_without_parent(outcome))
+    if outcome.deletes:
+        parts.append(f"{outcome.deletes:,} deletes")
+    if outcome.gone.rows:
+        parts.append(f"{outcome.gone.rows:,} gone{_of_gone(outcome)}")
     parts += [f"{count:,} placeholders of {parent}" for parent, count in outcome.placeholders.items()]
     if refused:
         parts.append(f"{refused:,} quarantined ({_stages(outcome)})")
@@ -176,6 +184,22 @@ def console_line(outcome: FileOutcome, name: str) -> str:
 def _without_parent(outcome: FileOutcome) -> str:
     return ", ".join(
         f"{count:,} without their parent by {label}" for label, count in outcome.without_parent.items()
+    )
+
+
+def _of_gone(outcome: FileOutcome) -> str:
+    kept = outcome.gone.kept
+    return f" ({kept:,} of them marked, since other rows refer to them)" if kept else ""
+
+
+def _spared(outcome: FileOutcome) -> str:
+    """Why a snapshot has taken nothing away; '' where it is none, or has."""
+    count = outcome.gone.unreadable
+    if not count:
+        return ""
+    return (
+        f"nothing of the table is gone by this snapshot: {count:,} of its records have no key that can be read, "
+        "and may be any row; the next one that is whole takes away what it lacks"
     )
 
 

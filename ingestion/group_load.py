@@ -84,8 +84,9 @@ class GroupLoad:
 
         Raises what FileLoad.run raises, and whatever else comes up; nothing was loaded then.
         """
-        # A row of one may be the parent of another's; and children come after all rows of their own file
-        if any(job.spec.self_references or job.spec.children for job in jobs):
+        # A row of one may be the parent of another's; children come after all rows of their own file; and what is
+        # gone by one may be there again by the next
+        if any(job.spec.self_references or job.spec.children or job.spec.loses_rows for job in jobs):
             return Together([], [])
         started = time.monotonic()
         held: list[FileJob] = []

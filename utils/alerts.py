@@ -26,6 +26,7 @@ class AlertKind(StrEnum):
     NOTHING_LOADED = "Nothing loaded"
     MANY_REFUSED = "High quarantine volume"
     LOAD_ERROR = "Load error"
+    ROWS_GONE = "Rows not taken away"
     WITHOUT_PARENT = "Rows without their parent"
     LOADING_HELD_UP = "Loading held up"
     DATABASE_AWAY = "Database unavailable"

@@ -42,6 +42,12 @@ _PRESENT = Counter(
     ["type", "how"],
     registry=REGISTRY,
 )
+_GONE = Counter(
+    "fastfeast_rows_gone",
+    "Rows of tables that are gone by loaded files: marked or deleted.",
+    ["type"],
+    registry=REGISTRY,
+)
 _REASONS = Counter(
     "fastfeast_rejection_reasons",
     "Reasons held against refused records; a record counts under each of its reasons.",
@@ -92,6 +98,7 @@ def declare(config: PipelineConfig) -> None:
             _ROWS.labels(name, outcome)
         for how in PRESENT:
             _PRESENT.labels(name, how)
+        _GONE.labels(name)
         _FILE_SECONDS.labels(name)
         _LATENCY_SECONDS.labels(name)
     _LAST_FILE.set_to_current_time()
@@ -163,6 +170,7 @@ def concluded(outcome: FileOutcome) -> None:
         _ROWS.labels(name, kind).inc(getattr(outcome, kind))
     for how in PRESENT:
         _PRESENT.labels(name, how).inc(getattr(outcome, how))
+    _GONE.labels(name).inc(outcome.gone.rows)
     for (stage_of, rule, _column), rows in outcome.reasons.items():
         _REASONS.labels(stage_of.value, rule_label(stage_of, rule)).inc(rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -106,6 +106,7 @@ class Batch:
     may_repeat: np.ndarray | None = None
     file_rows: np.ndarray | None = None
     key: pa.Array | None = None
+    deletes: np.ndarray | None = None  # boolean, one a row: those that tell to delete, where some may
     _against: dict[int, list[Reason]] = field(default_factory=dict)  # by position in the chunk
     _missing: dict[int, list[MissingParent]] = field(default_factory=dict)
     # Boolean, one a row: rows that are loaded without their parent, by foreign key
@@ -136,6 +137,13 @@ class Batch:
         """Hold `rule` no longer against the rows where `mask` is true."""
         for position in np.flatnonzero(mask).tolist():
             left = [reason for reason in self._against.pop(position, []) if reason.rule != rule]
+            if left:
+                self._against[position] = left
+
+    def exempt(self, mask: np.ndarray, needed: Collection[str]) -> None:
+        """Hold nothing against the rows where `mask` is true, but what is wrong with the columns `needed`."""
+        for position in np.flatnonzero(mask).tolist():
+            left = [r for r in self._against.pop(position, []) if r.column in needed or not r.column]
             if left:
                 self._against[position] = left
 

@@ -7,6 +7,7 @@ from config.model import Feed
 from validation.batch import Batch, Chunk
 from validation.batch_records_validator import validate_batch_records
 from validation.duplicates import reject_duplicates
+from validation.operations import judge_operations
 from validation.orphan_validator import KnownParents, reject_orphans
 from validation.record_checks import Dates
 from validation.schema_validator import validate_schema
@@ -20,6 +21,7 @@ def validate(chunk: Chunk, spec: FileSpec, dates: Dates) -> Batch:
     batch = Batch(spec, chunk)
     validate_schema(batch)
     RECORDS[spec.feed](batch, dates)
+    judge_operations(batch)
     return batch
 
 

@@ -40,6 +40,8 @@ _TAKES_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 COMMANDS = {
     "check": Later("check:check", "Check files by the pipeline's own rules; load nothing."),
     "infer": Later("infer:infer", "Propose the YAML of new kinds of files, tried on them."),
+    "plan": Later("plan:plan", "What brings the tables to what the YAML says, and what that costs."),
+    "apply": Later("plan:apply", "Bring the tables to what the YAML says."),
     "status": Later("status:status", "What needs attention, and whether all is up."),
     "explain": Later("explain:explain", "Where a row came from, or where it waits."),
     "verify": Later("verify:verify", "Recount the books of every file against the tables."),

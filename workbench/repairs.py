@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -58,13 +59,23 @@ def undo(file_id: FileId, yes: Yes = False, dry_run: DryRun = False) -> None:
         place.follow_up()
 
 
+AcceptGone = Annotated[
+    bool,
+    typer.Option(
+        "--accept-gone", help="A snapshot is whole, however many rows it lacks: gone_at_most_pct is 100."
+    ),
+]
+
+
 @command
-def reprocess(file_id: FileId, yes: Yes = False, dry_run: DryRun = False) -> int:
+def reprocess(file_id: FileId, yes: Yes = False, dry_run: DryRun = False, accept_gone: AcceptGone = False) -> int:
     """Judge a file by today's rules: load what passes now. A failed or undone file is loaded as if it were new."""
     with workplace(dry_run=dry_run) as place:
         with place.warehouse.transaction() as tx:
             file = lock_file(tx, file_id)
         job = job_of(place.config, file)
+        if accept_gone:
+            job = job.evolve(spec=replace(job.spec, gone_at_most_pct=100))
         if dry_run and file["status"] != Status.SUCCESS:
             raise ConfigError(f"file {file_id} is {file['status']}: all of it would be loaded as if it were new")
         if not dry_run:

@@ -70,6 +70,10 @@ class Timeline:
         """Make the versions of the keys in the temporary table `affected` of what is left of what was seen."""
         self._make(self._statement("of_affected", affected=affected))
 
+    def end(self, absent: sql.Identifier) -> None:
+        """Make the versions of the keys in the table `absent` anew, which file `_ended_by` lacks at `valid_to`."""
+        self._make(self._statement("of_absent", absent=absent))
+
     def spell_out(self, told: sql.Composable, later: Mapping[int, tuple[int, ...]]) -> None:
         """Write into `TABLE_seen` what later files told again of what rows tell of; see key_traces.
 
@@ -156,7 +160,11 @@ class Timeline:
         }
         lagged = [sql.SQL("lag({}) OVER w").format(value) for value in now]
         begins = sql.SQL(query("history", "begins")).format(now=_row(now), before=_row(lagged))
-        return {**parts, "begins": begins}
+        own_parts = {"key": parts["key"], "s_key": parts["s_key"], "h_is_s": parts["h_is_s"]}
+        deleted = sql.SQL(query("history", "deleted" if spec.operation else "nothing_deleted")).format(
+            **own_parts, deletes=sql.Identifier(spec.deletes_table)
+        )
+        return {**parts, "begins": begins, "deleted": deleted}
 
 
 def _row(values: Sequence[sql.Composable]) -> sql.Composed:

@@ -25,11 +25,11 @@ from config.settings import PipelineConfig
 from datawarehouse.quarantine import loader as quarantine_loader
 from datawarehouse.quarantine.desk import REPLAYED, TRUE_ORPHAN, Row, clear_waits, note
 from datawarehouse.queries import query
-from datawarehouse.row_load import CHANGED, LOADED, STALE, UPDATED
+from datawarehouse.row_load import CHANGED, DELETED, LOADED, STALE, UPDATED
 from validation.batch import MissingParent, Reason
 from validation.fault_handler import reason_fields
 
-_CAME = (LOADED, UPDATED)  # verdicts on rows that are in the table now
+_CAME = (LOADED, UPDATED, DELETED)  # verdicts on rows that had their effect on the table
 MissingParents = tuple[MissingParent, ...]
 
 
@@ -51,6 +51,7 @@ class FileMoves:
     passed_orphans: int = 0
     inserted: int = 0
     updated: int = 0
+    deletes: int = 0
     stale: int = 0
     changed: int = 0
     orphans: int = 0  # more of the refused than before, or less
@@ -65,7 +66,8 @@ class FileMoves:
             "quarantined": -self.passed,
             "inserted_records": self.inserted,
             "updated_records": self.updated,
-            "already_present": self.passed - self.inserted - self.updated,
+            "already_present": self.passed - self.inserted - self.updated - self.deletes,
+            "delete_records": self.deletes,
             "stale_records": self.stale,
             "changed_records": self.changed,
             "resolved_orphans": self.passed_orphans,
@@ -102,6 +104,7 @@ class Settlement:
             moves.passed_orphans += row.stage is Stage.ORPHAN
             moves.inserted += how == LOADED
             moves.updated += how == UPDATED
+            moves.deletes += how == DELETED
             moves.stale += how == STALE
             moves.changed += how == CHANGED
             (self.result.loaded if how in _CAME else self.result.already_present)[row.table] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 from psycopg2 import sql
@@ -12,17 +12,26 @@ from sqlalchemy.sql import quoted_name
 
 from config.file_spec import FileSpec
 from config.key import PLACEHOLDER_COLUMN
-from config.model import Dtype
+from config.model import GONE_COLUMN, Dtype
 from config.schema import Column
-from datawarehouse.placeholders import has_placeholders
+from config.settings import PipelineConfig
 from datawarehouse.queries import query
+from datawarehouse.schema.catalog import Catalog
+from datawarehouse.schema.steps import Kind, Step
 
 FOREVER = "infinity"
 
 
-def history_tables(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
-    """Add both to `metadata`, for the types that keep history. `table` is the type's own."""
-    own = {spec.surrogate_key, "_loaded_at", PLACEHOLDER_COLUMN}
+def tables_beside(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
+    """Add to `metadata` what is kept of rows beside the type's own `table`."""
+    if spec.keeps_history:
+        _history_tables(metadata, spec, table)
+    if spec.operation:
+        _deletes_table(metadata, spec, table)
+
+
+def _history_tables(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
+    own = {spec.surrogate_key, "_loaded_at", PLACEHOLDER_COLUMN, GONE_COLUMN}
     columns = [column for column in table.columns if column.name not in own]
     key = [column.target for column in spec.schema.key_columns]
     versions = sa.Table(
@@ -49,21 +58,50 @@ def history_tables(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> No
     sa.Index(f"{spec.seen_table}__file_id_brin", seen.c["_file_id"], postgresql_using="brin")
 
 
-def begin(tx: Cursor, spec: FileSpec) -> None:
-    """A history that was just made begins with the rows that are there, each since its time."""
+def _deletes_table(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> None:
+    """Add `TABLE_gone`, for the types whose files tell deletes: what was told, and when."""
+    key = [column.target for column in spec.schema.key_columns]
+    told = sa.Table(
+        spec.deletes_table,
+        metadata,
+        *_copies(spec, [table.columns[name] for name in key]),
+        sa.Column("gone_at", sa.DateTime(), nullable=False),
+        sa.Column("_file_id", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(*key, "gone_at", "_file_id"),
+    )
+    sa.Index(f"{spec.deletes_table}__file_id_brin", told.c["_file_id"], postgresql_using="brin")
+
+
+def history_steps(catalog: Catalog, config: PipelineConfig) -> Iterator[Step]:
+    """Histories of tables that are there begin with their rows, each since its time."""
+    for spec in config.by_logical_name.values():
+        if spec.keeps_history and spec.table in catalog.tables and spec.history_table not in catalog.tables:
+            rows = catalog.rows(spec.table)
+            yield Step(
+                Kind.HISTORY,
+                spec.history_table,
+                f"{spec.table}: its history begins with the rows that are there",
+                tuple(_beginning(catalog, spec)),
+                rows=rows,
+                lock="ROW EXCLUSIVE",
+            )
+
+
+def _beginning(catalog: Catalog, spec: FileSpec) -> Iterator[str]:
     column = spec.schema.by_name[spec.newer_by] if spec.newer_by else None
     names = [column.target for column in spec.stored] + [*spec.derive, "_file_id"]
     begins = sql.SQL(query("history", "since_its_time")).format(time=time_of(column, "t")) if column else None
+    has_placeholders = PLACEHOLDER_COLUMN in catalog.tables[spec.table].columns
     statement = sql.SQL(query("history", "begin")).format(
         history=sql.Identifier(spec.history_table),
         table=sql.Identifier(spec.table),
         columns=sql.SQL(", ").join(map(sql.Identifier, names)),
         t_columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in names),
         begins=begins or sql.SQL(query("history", "since_its_file")),
-        is_real=sql.SQL("NOT t._placeholder" if has_placeholders(tx, spec) else "true"),
+        is_real=sql.SQL("NOT t._placeholder" if has_placeholders else "true"),
     )
-    tx.execute(statement)
-    tx.execute(query("history", "note_begin"), _begun(spec))
+    yield statement.as_string(catalog.tx)
+    yield catalog.tx.mogrify(query("history", "note_begin"), _begun(spec)).decode()
 
 
 def is_known(tx: Cursor, spec: FileSpec, file_id: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, INT8MULTIRANGE, JSONB
 from sqlalchemy.types import TypeEngine
 
 NOW = sa.text("now()")
@@ -60,6 +60,9 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
             "updated_records",
             "changed_records",  # of already_present, how many had other values, and were not applied
             "stale_records",  # of already_present, how many were older than what is there
+            "delete_records",  # of valid_records, how many tell to delete
+            "gone_records",  # rows of the table that are gone by the file: marked, or removed
+            "removed_records",  # of gone_records, how many are not in the table any more
             "duplicate_count",
             "orphan_count",  # as found; resolved_orphans of them were loaded later
             "resolved_orphans",
@@ -101,9 +104,10 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.CheckConstraint("status IN ('success', 'failed', 'undone')", name="pipeline_file_log_states"),
         sa.CheckConstraint("total_records = valid_records + quarantined", name="pipeline_file_log_books"),
         sa.CheckConstraint(
-            "valid_records = inserted_records + already_present + updated_records",
-            name="pipeline_file_log_valid",
+            "valid_records = inserted_records + already_present + updated_records + delete_records",
+            name="pipeline_file_log_good",
         ),
+        sa.CheckConstraint("removed_records <= gone_records", name="pipeline_file_log_gone"),
         sa.CheckConstraint(
             "duplicate_count + orphan_count - resolved_orphans - resolved_records <= quarantined"
             " AND resolved_orphans <= orphan_count AND changed_records + stale_records <= already_present",
@@ -184,12 +188,16 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Index("quarantine_history_row", "quarantine_id"),
     )
-    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row.
+    # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py); a chunk has a row. And what
+    # keys a snapshot held, in a row of its own: what it lacks is gone, whenever it came (merge/goings.py).
     sa.Table(
         "file_keys",
         metadata,
         sa.Column("file_id", sa.BigInteger(), nullable=False),
         sa.Column("unchanged", ARRAY(sa.BigInteger())),
+        sa.Column("held", INT8MULTIRANGE()),  # the keys of good records
+        sa.Column("refused", INT8MULTIRANGE()),  # of records of which none is good
+        sa.Column("unreadable", sa.BigInteger()),  # records whose keys can't be read
         sa.Index("file_keys_file_id", "file_id"),
     )
     # Persons whose data is blanked in every file that brings them again.

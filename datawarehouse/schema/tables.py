@@ -15,11 +15,11 @@ from sqlalchemy.types import TypeEngine
 from config.expected_file import Derivation
 from config.file_spec import FileSpec
 from config.key import PLACEHOLDER_COLUMN, ROW_COLUMN, ForeignKey
-from config.model import Dtype
+from config.model import GONE_COLUMN, Dtype
 from config.schema import Column
 from config.settings import PipelineConfig
 from config.sql_types import SqlType
-from datawarehouse.schema.history_tables import history_tables
+from datawarehouse.schema.history_tables import tables_beside
 from datawarehouse.schema.own_tables import NOW, calendar_tables, pipeline_tables
 
 _TYPES: dict[str, Callable[[SqlType], TypeEngine[Any]]] = {
@@ -147,7 +147,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
             items.append(_index(spec.table, spec.schema.by_name[source].target, "brin"))
     if spec.schema.primary_key.is_row:
         items.append(sa.Column(ROW_COLUMN, sa.BigInteger(), nullable=False))
-    items += _placeholder_column(spec)
+    items += [*_placeholder_column(spec), *_gone_column(spec)]
     items += [
         sa.Column("_file_id", sa.BigInteger(), nullable=False),
         sa.Column("_loaded_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
@@ -164,8 +164,7 @@ def _file_table(metadata: sa.MetaData, spec: FileSpec, config: PipelineConfig) -
     for key, parent in checked.items():
         if key not in alone.values():
             table.append_constraint(_constraint(metadata, spec, key, parent))
-    if spec.keeps_history:
-        history_tables(metadata, spec, table)
+    tables_beside(metadata, spec, table)
 
 
 def _placeholder_column(spec: FileSpec) -> list[sa.schema.SchemaItem]:
@@ -177,6 +176,17 @@ def _placeholder_column(spec: FileSpec) -> list[sa.schema.SchemaItem]:
     return [
         sa.Column(PLACEHOLDER_COLUMN, sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Index(name, PLACEHOLDER_COLUMN, postgresql_where=only),
+    ]
+
+
+def _gone_column(spec: FileSpec) -> list[sa.schema.SchemaItem]:
+    """Since when a row is gone, and an index of those that are, where rows may be."""
+    if not spec.loses_rows:
+        return []
+    only = sa.text(f"{GONE_COLUMN} IS NOT NULL")
+    return [
+        sa.Column(GONE_COLUMN, sa.DateTime()),
+        sa.Index(f"{spec.table}{GONE_COLUMN}", GONE_COLUMN, postgresql_where=only),
     ]
 
 

@@ -8,15 +8,16 @@ SELECT (SELECT count(DISTINCT k.conrelid) FROM pg_constraint k
        pg_advisory_xact_lock(hashtext('fastfeast file'), hashtext(%(content)s))
 
 -- name: claim
--- `as_of`: where the same content at another time is another file.
+-- `as_of`: where the same content at another time is another file. A file whose time is not known, since an earlier
+-- version of the pipeline loaded it, is the same whenever it comes.
 SELECT nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id')) AS file_id, l.file_id, l.status, l.spec_hash,
        l.error, l.file_path
 FROM (SELECT 1) AS one
 LEFT JOIN LATERAL (
     SELECT * FROM pipeline_file_log l
     WHERE l.logical_name = %(logical_name)s AND l.file_hash = %(md5)s AND l.file_size = %(size)s
-      AND (%(as_of)s::timestamp IS NULL OR l.as_of = %(as_of)s)
-    ORDER BY l.file_id DESC LIMIT 1) AS l ON true
+      AND (%(as_of)s::timestamp IS NULL OR l.as_of IN (%(as_of)s, '-infinity'))
+    ORDER BY l.as_of DESC, l.file_id DESC LIMIT 1) AS l ON true
 
 -- name: try_lock
 -- `keyed` as above.
@@ -35,7 +36,8 @@ FROM (SELECT wanted.position
                    %(times)s::timestamp[]) AS wanted (position, logical_name, hash, size, as_of)
       WHERE NOT EXISTS (SELECT FROM pipeline_file_log l
                         WHERE l.logical_name = wanted.logical_name AND l.file_hash = wanted.hash
-                          AND l.file_size = wanted.size AND (wanted.as_of IS NULL OR l.as_of = wanted.as_of))
+                          AND l.file_size = wanted.size AND (wanted.as_of IS NULL
+                               OR l.as_of IN (wanted.as_of, '-infinity')))
       ORDER BY wanted.position OFFSET 0) AS new
 
 -- name: forget
@@ -45,7 +47,7 @@ DELETE FROM pipeline_file_log WHERE file_id = %(file_id)s AND status IN ('failed
 INSERT INTO pipeline_file_log (
     file_id, file_name, file_path, file_hash, file_size, file_type, logical_name, source_table, status,
     total_records, valid_records, quarantined, inserted_records, already_present, updated_records, changed_records,
-    stale_records, duplicate_count, orphan_count, rejection_stage, error, duration_ms, pii_key_id, spec_hash,
+    stale_records, delete_records, gone_records, removed_records, duplicate_count, orphan_count, rejection_stage, error, duration_ms, pii_key_id, spec_hash,
     backup_written, as_of, modified_at, lies_at, put_away_at)
 OVERRIDING SYSTEM VALUE
 VALUES %s
@@ -67,6 +69,10 @@ JOIN pipeline_file_log l ON l.source_table = %(table)s AND l.status = 'success'
         > (a.as_of, a.modified_at, a.name COLLATE "C", a.md5 COLLATE "C")
 GROUP BY 1
 
+-- name: in_order
+SELECT file_id FROM pipeline_file_log WHERE file_id = ANY (%(ids)s::bigint[])
+ORDER BY as_of, modified_at, file_name COLLATE "C", file_hash COLLATE "C"
+
 -- name: times
 SELECT file_id, as_of::text FROM pipeline_file_log WHERE file_id = ANY (%(ids)s::bigint[])
 
@@ -81,11 +87,11 @@ FROM (SELECT as_of, modified_at, file_name AS name, file_hash AS md5 FROM pipeli
 -- name: own_rows
 -- Rows of {table} that are a file's; and whether any file has updated rows of the table, which makes them its own.
 SELECT (SELECT count(*) FROM {table} WHERE _file_id = %(file_id)s),
-       EXISTS (SELECT FROM pipeline_file_log WHERE source_table = %(table)s AND updated_records > 0)
+       EXISTS (SELECT FROM pipeline_file_log WHERE source_table = %(table)s AND (updated_records > 0 OR removed_records > 0))
 
 -- name: rows_missing
 -- How many rows of {table} there are less than files have inserted: those deleted by hand. Rows of no file don't count.
-SELECT (SELECT coalesce(sum(inserted_records), 0)::bigint FROM pipeline_file_log WHERE source_table = %(table)s)
+SELECT (SELECT coalesce(sum(inserted_records - removed_records), 0)::bigint FROM pipeline_file_log WHERE source_table = %(table)s)
        - (SELECT count(*) FROM {table} t WHERE EXISTS (SELECT FROM pipeline_file_log l WHERE l.file_id = t._file_id))
 
 -- name: recounted
@@ -94,11 +100,11 @@ SET valid_records = total_records - %(quarantined)s,
     quarantined = %(quarantined)s,
     inserted_records = %(inserted)s,
     updated_records = %(updated)s,
-    already_present = total_records - %(quarantined)s - %(inserted)s - %(updated)s,
-    changed_records = least(changed_records + %(changed)s, total_records - %(quarantined)s - %(inserted)s - %(updated)s),
-    stale_records = least(stale_records + %(stale)s, total_records - %(quarantined)s - %(inserted)s - %(updated)s
+    already_present = total_records - %(quarantined)s - %(inserted)s - %(updated)s - delete_records,
+    changed_records = least(changed_records + %(changed)s, total_records - %(quarantined)s - %(inserted)s - %(updated)s - delete_records),
+    stale_records = least(stale_records + %(stale)s, total_records - %(quarantined)s - %(inserted)s - %(updated)s - delete_records
                           - least(changed_records + %(changed)s,
-                                  total_records - %(quarantined)s - %(inserted)s - %(updated)s)),
+                                  total_records - %(quarantined)s - %(inserted)s - %(updated)s - delete_records)),
     orphan_count = %(orphans)s,
     resolved_orphans = %(resolved_orphans)s,
     resolved_records = %(resolved_records)s,
@@ -143,8 +149,8 @@ WHERE l.file_id = n.file_id AND n.rows > 0
 -- file's, when it was reprocessed.
 UPDATE pipeline_file_log
 SET status = 'undone', error = %(error)s, total_records = 0, valid_records = 0, quarantined = 0,
-    inserted_records = 0, already_present = 0, updated_records = 0, changed_records = 0, stale_records = 0, duplicate_count = 0,
-    orphan_count = 0, resolved_orphans = 0, resolved_records = 0, backup_written = false,
+    inserted_records = 0, already_present = 0, updated_records = 0, changed_records = 0, stale_records = 0,
+    delete_records = 0, gone_records = 0, removed_records = 0, duplicate_count = 0, orphan_count = 0, resolved_orphans = 0, resolved_records = 0, backup_written = false,
     processed_at = coalesce(%(refused_at)s, processed_at)
 WHERE file_id = %(file_id)s
 

@@ -36,12 +36,28 @@ CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE {k_is_s} LIMIT 1 FOR NO KEY UP
 -- name: of_stage
 -- What the staged rows {numbers} say, and their keys.
 placed AS (SELECT {s_columns}, {at} AS seen_at FROM {stage} AS s WHERE s.{row} = ANY ({numbers})),
-keys AS (SELECT {key} FROM placed GROUP BY {key})
+keys AS (SELECT {key} FROM placed GROUP BY {key}),
+absent AS ({deleted})
 
 -- name: of_affected
 -- Nothing new of keys that are to be made anew.
 placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
-keys AS (SELECT {key} FROM {affected})
+keys AS (SELECT {key} FROM {affected}),
+absent AS ({deleted})
+
+-- name: of_absent
+-- Keys that files lack, and those that are only to be made anew.
+placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
+keys AS (SELECT {key} FROM {absent} GROUP BY {key}),
+absent AS (SELECT {key}, _ended_by, valid_to FROM {absent} WHERE valid_to IS NOT NULL UNION ALL {deleted})
+
+-- name: nothing_deleted
+SELECT {key}, 0::bigint AS _ended_by, NULL::timestamp AS valid_to FROM placed WHERE false
+
+-- name: deleted
+-- Of the keys, what files told to be deleted.
+SELECT {s_key}, h._file_id AS _ended_by, h.gone_at AS valid_to
+FROM keys AS s CROSS JOIN LATERAL (SELECT * FROM {deletes} AS h WHERE {h_is_s} OFFSET 0) AS h
 
 -- name: gather
 -- All that was seen of the `keys`, with what is `placed` now, and what becomes of it. An end (`gone`) is seen as well,
@@ -58,6 +74,8 @@ WITH {given}, versions AS (
     SELECT {columns}, seen_at, NULL, false, false FROM placed
     UNION ALL
     SELECT {ended_columns}, valid_to, NULL, false, true FROM versions WHERE _ended_by IS NOT NULL
+    UNION ALL
+    SELECT {ended_columns}, valid_to, NULL, false, true FROM absent
 ), ordered AS (
     SELECT a.*, row_number() OVER (PARTITION BY {a_key}, seen_at ORDER BY f.as_of DESC, f.modified_at DESC,
                                    f.name DESC, f.md5 DESC, version_id NULLS LAST, is_seen DESC) = 1 AS counts,

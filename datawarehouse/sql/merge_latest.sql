@@ -20,8 +20,10 @@ OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} AND k.version = coalesce(s.
     SELECT {seen_key}, coalesce(version_there, '-infinity') FROM found WHERE NOT repeats AND newer AND own)
 
 -- name: newer
--- A known time is newer than an unknown one. Of two values at one time, that of the later file stands.
+-- A known time is newer than an unknown one. Of two values at one time, that of the later file stands; and so does what
+-- it says of a row that was gone.
 (s.{newer} IS NOT NULL AND (t.{newer} IS NULL OR t.{newer} < s.{newer})
+ OR {came_back}
  OR s.{newer} IS NOT DISTINCT FROM t.{newer} AND {is_later} AND {changed})
 
 -- name: older
@@ -29,7 +31,7 @@ t.{newer} IS NOT NULL AND (s.{newer} IS NULL OR s.{newer} < t.{newer})
 
 -- name: tells_nothing
 -- Of what was there at that time, to history.
-NOT ({changed}) AND ({is_later})
+NOT ({changed}) AND ({is_later}) AND NOT {may_begin}
 
 -- name: time
 , s.{newer} AS version, t.{newer} AS version_there

@@ -16,14 +16,14 @@ OR EXISTS (SELECT FROM {seen} AS k WHERE {seen_is_s} OFFSET 0)
 , remembered AS (INSERT INTO {seen} SELECT {seen_key} FROM found WHERE NOT repeats)
 
 -- name: newer
-({is_later} AND {changed})
+({is_later} AND {changed} OR {came_back})
 
 -- name: older
 (NOT ({is_later}) AND {changed})
 
 -- name: tells_nothing
 -- Of what was there at that time, to history.
-NOT ({changed}) AND ({is_later})
+NOT ({changed}) AND ({is_later}) AND NOT {may_begin}
 
 -- name: time
 

@@ -9,7 +9,7 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 SELECT file_id, file_name, source_table AS "table", total_records AS expected, valid_records + quarantined AS found
 FROM pipeline_file_log
 WHERE total_records <> valid_records + quarantined
-   OR valid_records <> inserted_records + already_present + updated_records
+   OR valid_records <> inserted_records + already_present + updated_records + delete_records
 ORDER BY file_id
 
 -- name: rows
@@ -20,7 +20,7 @@ WITH counted AS (
 ), logged AS (
     SELECT file_id, file_name,
            CASE WHEN status = 'success' THEN inserted_records + updated_records ELSE 0 END AS rows,
-           coalesce(sum(updated_records) OVER (), 0) > 0 AS has_updates
+           coalesce(sum(updated_records + removed_records) OVER (), 0) > 0 AS has_updates
     FROM pipeline_file_log
     WHERE source_table = %(table)s
 )
@@ -34,7 +34,7 @@ ORDER BY 1
 -- name: rows_of_table
 -- All rows of a table against all that was inserted: this holds with updates too.
 SELECT NULL::bigint AS file_id, NULL AS file_name, %(table)s AS "table", l.rows AS expected, c.rows AS found
-FROM (SELECT coalesce(sum(inserted_records), 0)::bigint AS rows FROM pipeline_file_log
+FROM (SELECT coalesce(sum(inserted_records - removed_records), 0)::bigint AS rows FROM pipeline_file_log
       WHERE source_table = %(table)s) l,
      (SELECT count(*) AS rows FROM {table} WHERE {is_real}) c
 WHERE l.rows <> c.rows

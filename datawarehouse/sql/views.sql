@@ -29,7 +29,9 @@ SELECT
     sum(l.changed_records)::bigint AS changed_not_applied,
     sum(l.updated_records)::bigint AS updated,
     sum(l.unchanged_records)::bigint AS unchanged,
-    sum(l.stale_records)::bigint AS stale
+    sum(l.stale_records)::bigint AS stale,
+    sum(l.delete_records)::bigint AS deletes,
+    sum(l.gone_records)::bigint AS gone
 FROM pipeline_file_log AS l
 LEFT JOIN (
     SELECT file_id,

@@ -4,11 +4,13 @@ What a row counts as depends on what was there when it came: `inserted` (a new k
 there), `unchanged` (says the same), `stale` (older), `changed` (other values that are not applied). `total` and
 `quarantined` don't depend on it.
 
-- A row that says the same as what is there is unchanged, whatever its time.
+- A row that says the same as what is there is unchanged, whatever its time. One that was gone, and is back, is
+  updated.
 - Without `newer_by` the row of an earlier file is stale, also where both are of one hour.
 - Of the rows of a key in one file the newest meets the table; the others are stale. So it is with `history` too:
   they become versions, not rows of the table.
-- `gone` counts rows that were there and are not any more, or are marked now, after this file.
+- `gone` counts rows that were there, or came with the file, and are not there any more, or are marked now, after
+  this file.
 - A snapshot fails where it would take more than `gone_at_most_pct` of the rows that were there at its time, as far
   as files tell that came before. What it would take later than that is not counted.
 - `keep: first`: a row that is there stays; that its values are others is told. With snapshots the first that came
@@ -117,6 +119,9 @@ class Arrivals:
             newest = max(rows, key=lambda row: row.order)
             for row in rows:
                 counts["stale" if row is not newest else self._fate(row, there, before)] += 1
+        came = {
+            row.key for row in reading.good if row.key is not None and row.key not in there and not row.deletes
+        }
         return Books(
             reading.total,
             len(reading.refused),
@@ -126,7 +131,7 @@ class Arrivals:
             counts["stale"],
             counts["changed"],
             counts["deletes"],
-            len(_alive(there) - _alive(self.table)),
+            len((_alive(there) | came) - _alive(self.table)),
         )
 
     def _fate(self, row: Row, there: dict[Key, TableRow], before: Remembered) -> str:
@@ -134,13 +139,17 @@ class Arrivals:
         if row.deletes:
             return "deletes"
         if row.key not in there or there[row.key].is_placeholder:
-            story = before.stories.get(row.key)
-            return "inserted" if story is None or row.key in self.table else "stale"
+            return "inserted"
+        newest, gone_at = before.stories[row.key].newest, there[row.key].gone_at
+        if gone_at is not None and row.order > newest.order and row.seen >= gone_at:
+            return "updated"
         if there[row.key].values == row.values:
             return "unchanged"
+        return self._fate_of_other_values(row, newest)
+
+    def _fate_of_other_values(self, row: Row, newest: Row) -> str:
         if self.declared.keep == "first":
             return "changed"
-        newest = before.stories[row.key].newest
         if row.order > newest.order:
             return "updated"
         contradicts = self.declared.newer_by is not None and row.at == newest.at

@@ -17,6 +17,7 @@ Where the design leaves a choice, this is what a user would expect:
 - A key that came back began a new life: what was known before it went is the past, even where `newer_by` was
   greater. Its version begins at the value of `newer_by`, but not before it was seen again: where that value is
   not after the last snapshot that lacked it, it begins at the time of the file that has it again.
+- The row that stays of a key that is gone is the newest that was told, be it that it was never in force.
 - A snapshot that lacks a key of which no earlier file tells, says nothing about it.
 - A refused row of a snapshot takes its key away no more than it brings it back: the file says nothing about
   that key. One record whose key can't be read (null, no number, a line of another length) might be any: the
@@ -68,6 +69,7 @@ class Life:
 
     after: dt.datetime | None
     rows: list[Row] = field(default_factory=list)
+    in_vain: list[Row] = field(default_factory=list)  # never in force: lacked since the same time
     end: dt.datetime = NEVER
 
 
@@ -78,7 +80,7 @@ def story_of(declared: Declared, key: Key, readings: Sequence[Reading]) -> Story
         return None
     versions = [version for life in lives for version in _versions(declared, life)]
     last = lives[-1]
-    newest = max(last.rows, key=_order)
+    newest = max([*last.rows, *last.in_vain], key=_order)
     return Story(tuple(versions), newest, None if last.end == NEVER else last.end)
 
 
@@ -102,12 +104,15 @@ def _lives_by_time(key: Key, readings: Sequence[Reading]) -> list[Life]:
 def _lives_by_snapshots(key: Key, readings: Sequence[Reading]) -> list[Life]:
     """Each snapshot has the key, or lacks it, or says nothing; at one time the later one's word stands."""
     words: dict[dt.datetime, list[Row]] = {}
+    in_vain: dict[dt.datetime, list[Row]] = {}
     for reading in readings:
         rows = [row for row in reading.good if row.key == key]
         if not rows and not reading.lacks(key):
             continue
-        before = words.pop(reading.file.as_of, [])
-        words[reading.file.as_of] = before + rows if rows else []
+        time = reading.file.as_of
+        before = words.pop(time, [])
+        words[time] = before + rows if rows else []
+        in_vain.setdefault(time, []).extend(before if not rows else [])
     lives: list[Life] = []
     after: dt.datetime | None = None
     for time, rows in sorted(words.items()):
@@ -115,8 +120,12 @@ def _lives_by_snapshots(key: Key, readings: Sequence[Reading]) -> list[Life]:
             if not lives or lives[-1].end != NEVER:
                 lives.append(Life(after))
             lives[-1].rows += rows
-        elif lives:
+            continue
+        if in_vain[time] and (not lives or lives[-1].end != NEVER):
+            lives.append(Life(after))
+        if lives:
             after = time
+            lives[-1].in_vain += in_vain[time]
             lives[-1].end = min(lives[-1].end, time)
     return lives
 
@@ -128,7 +137,7 @@ def _versions(declared: Declared, life: Life) -> Iterable[Version]:
         changed = not starts or any(starts[-1][1][name] != row[name] for name in declared.tracked)
         if changed and time < life.end:
             starts.append((time, row))
-    ends = [time for time, _ in starts[1:]] + [life.end]
+    ends = [time for time, _ in starts[1:]] + [life.end] * bool(starts)
     for (begin, row), end in zip(starts, ends, strict=True):
         assert row.values is not None
         assert row.file is not None

@@ -62,9 +62,9 @@ class Stage:
 
     @cached_property
     def _tables(self) -> list[str]:
-        beside = f"ARRAY['{self.table}', '{self.table}_history', '{self.table}_seen', '{self.table}_key']"
+        beside = [self.table, *(f"{self.table}_{what}" for what in ("history", "seen", "key", "gone"))]
         found = self.rows(
-            f"SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename = ANY ({beside})"
+            f"SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename = ANY (ARRAY{beside})"
         )
         return [name for (name,) in found]
 

@@ -80,6 +80,7 @@ TABLE = [
     Row("FileUnreadable", Tries(unrecorded=3), USUAL, Decision(Next.LEFT, Tries(unrecorded=4))),
     Row("FileUnreadable", Tries(unrecorded=90), USUAL, Decision(Next.LEFT, Tries(unrecorded=91))),
     Row("FileRejected", NEW, USUAL, Decision(Next.FAILED, NEW, tell=Tell.FILE)),
+    Row("TooManyGone", NEW, USUAL, Decision(Next.FAILED, NEW, tell=Tell.FILE)),
     # The pipeline stops
     Row("Stopped", NEW, USUAL, Decision(Next.SETTLED, NEW, level=logging.WARNING)),
     Row("Stopped", NEW, USUAL, Decision(Next.SETTLED, NEW, level=logging.WARNING), of_group=True),
@@ -106,7 +107,10 @@ TABLE = [
     Row("NumberTaken", NEW, USUAL, Decision(Next.APART, APART.tries, moves_sequences=True), of_group=True),
     # Faults of ours
     *(Row(kind, NEW, USUAL, CRASH) for kind in GONE_WRONG),
-    *(Row(kind, NEW, USUAL, LOUD_APART, of_group=True) for kind in (*GONE_WRONG, "FileChanged", "FileRejected")),
+    *(
+        Row(kind, NEW, USUAL, LOUD_APART, of_group=True)
+        for kind in (*GONE_WRONG, "FileChanged", "FileRejected", "TooManyGone")
+    ),
     Row("FileUnreadable", NEW, USUAL, LOUD_APART, of_group=True),
     Row("ValueError", Tries(unrecorded=3), USUAL, Decision(Next.FAILED, Tries(unrecorded=3))),
     # … that can't be recorded either
@@ -201,7 +205,10 @@ AFTERWARDS = [
     ("NumberTaken", USUAL, Decision(Next.AGAIN, wait=Wait.MOMENT, moves_sequences=True)),
     ("WarehouseUnfit", USUAL, Decision(Next.LEFT, tell=Tell.LACKING)),
     ("Stopped", USUAL, Decision(Next.LEFT, level=logging.WARNING)),
-    *((kind, USUAL, Decision(Next.LEFT, tell=Tell.CRASH)) for kind in (*GONE_WRONG, "FileRejected")),
+    *(
+        (kind, USUAL, Decision(Next.LEFT, tell=Tell.CRASH))
+        for kind in (*GONE_WRONG, "FileRejected", "TooManyGone")
+    ),
     *((kind, USUAL, Decision(Next.LEFT, tell=Tell.CRASH)) for kind in ("FileChanged", "FileUnreadable")),
 ]
 

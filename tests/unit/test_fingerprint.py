@@ -61,7 +61,7 @@ def test_every_key_of_the_configuration_is_listed_or_named_here() -> None:
         assert {*names} | NOT_LISTED.get(kind.__name__, set()) == {*kind.model_fields}, kind
     known = {
         *("name", "feed", "pattern", "table", "schema", "foreign_keys", "derive", "keep", "newer_by", "contract"),
-        *("read", "children", "complete_when"),
+        *("read", "children", "complete_when", "is_snapshot", "gone", "gone_at_most_pct", "operation"),
     }
     assert known | NOT_LISTED["FileSpec"] == {field.name for field in fields(FileSpec)}
     assert {"primary_key", "columns", "drift", "within"} | NOT_LISTED["Schema"] == {*Schema.model_fields}
@@ -83,6 +83,7 @@ def test_a_fingerprint_stays_when_the_code_changes(tmp_path: Path) -> None:
         (("columns", "rate"), {"dtype": "float", "rules": {"at_least": 1}}),
         (("columns", "day"), {"dtype": "str", "value": {"file": "name"}}),
         (("keep",), "latest"),
+        (("rows",), "snapshot"),
         (("table",), "dim_other"),
     ],
     ids=str,

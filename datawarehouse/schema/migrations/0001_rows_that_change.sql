@@ -3,5 +3,6 @@
 ALTER TABLE pipeline_file_log
     DROP CONSTRAINT IF EXISTS pipeline_file_log_status,
     DROP CONSTRAINT IF EXISTS pipeline_file_log_parts,
+    DROP CONSTRAINT IF EXISTS pipeline_file_log_valid,
     DROP CONSTRAINT IF EXISTS pipeline_file_log_counts,
     DROP CONSTRAINT IF EXISTS pipeline_file_log_content

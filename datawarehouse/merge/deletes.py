@@ -1,0 +1,77 @@
+"""Records that tell to delete: what was told is kept, and rows that are gone by it are marked or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.file_spec import FileSpec
+from config.jobs import FileJob, WentAway
+from config.settings import PipelineConfig
+from datawarehouse import key_sql
+from datawarehouse.file_order import FileOrder
+from datawarehouse.fk_checker import keys_as_arrays
+from datawarehouse.merge.gone_rows import GoneRows
+from datawarehouse.queries import query
+from datawarehouse.schema.history_tables import time_of
+from validation.batch import Batch
+from validation.key_values import key_of
+
+
+class Deletes(GoneRows):
+    """What files of `spec` tell to delete, in the transaction `tx` that loads their rows."""
+
+    def __init__(
+        self, tx: Cursor, spec: FileSpec, config: PipelineConfig, in_hand: Mapping[int, FileJob] | None
+    ) -> None:
+        super().__init__(tx, spec, config, FileOrder(tx, spec, in_hand))
+        self._file_ids: set[int] = set()
+
+    def note(self, batch: Batch, wanted: np.ndarray, file_ids: np.ndarray) -> None:
+        """Note what the `wanted` rows (boolean) tell; all rows of the batch are of `file_ids`."""
+        self._file_ids.update(np.unique(file_ids).tolist())
+        if not wanted.any():
+            return
+        rows = pa.array(wanted)
+        owners = file_ids[wanted].tolist()
+        if newer := self._spec.newer_by:
+            times = pc.fill_null(pc.cast(batch.output[newer].filter(rows), pa.string()), "-infinity").to_pylist()
+        else:
+            of_files = self._order.times(set(owners))
+            times = [str(of_files[owner]) for owner in owners]
+        key = self._spec.schema.key_columns
+        statement = sql.SQL(query("deletes", "note")).format(
+            **self._parts,
+            numbers=key_sql.numbered(key),
+            wanted=keys_as_arrays(key, key_of(batch).filter(rows)),
+            times=sql.Literal(times),
+            file_ids=sql.Literal(owners),
+        )
+        self._tx.execute(statement)
+
+    def finish(self) -> WentAway:
+        """Once all rows are loaded: those that are deleted since their time go."""
+        names: dict[str, sql.Composable] = {
+            "file_ids": sql.SQL("{}::bigint[]").format(sql.Literal(sorted(self._file_ids)))
+        }
+        newer = self._spec.schema.by_name[self._spec.newer_by] if self._spec.newer_by else None
+        told = sql.SQL("coalesce({}, '-infinity')").format(time_of(newer, "t")) if newer else None
+        names["row_time"] = told or sql.SQL("tf.as_of")
+        names |= {f"{alias}_file_time": self._order.lookup(alias) for alias in ("t", "d")}
+        self._tx.execute(sql.SQL(query("deletes", "find")).format(**self._parts, **names))
+        if self._spec.keeps_history:
+            self._tx.execute(sql.SQL(query("deletes", "versions")).format(**self._parts, **names))
+        gone, removed = self._apply()
+        return WentAway(gone, removed, gone - removed if removed else 0)
+
+    def add_to_books(self, went: WentAway) -> None:
+        """Of files that are in the log: to the books of the last of them."""
+        if went.rows:
+            names = {"gone": went.rows, "removed": went.removed, "file_id": max(self._file_ids)}
+            literals = {name: sql.Literal(value) for name, value in names.items()}
+            self._tx.execute(sql.SQL(query("deletes", "add_to_books")).format(**literals))

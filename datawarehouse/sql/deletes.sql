@@ -1,0 +1,36 @@
+-- What files tell to be deleted (datawarehouse/merge/deletes.py). Words in braces are identifiers and expressions; what
+-- is done to the rows is in gone.sql.
+
+-- name: note
+INSERT INTO {deletes} ({key}, gone_at, _file_id)
+SELECT {numbers}, told.at::timestamp, told.file_id
+FROM unnest({wanted}, {times}::text[], {file_ids}::bigint[]) AS told ({numbers}, at, file_id)
+ON CONFLICT DO NOTHING
+
+-- name: find
+-- Rows that files brought, or told to delete: is a word later that deletes them? Of two at one time that of the later
+-- file stands.
+INSERT INTO {going}
+SELECT {t_key}, d.gone_at, t._gone_at IS NULL
+FROM (SELECT {key} FROM {deletes} WHERE _file_id = ANY ({file_ids})
+      UNION SELECT {t_key} FROM {table} AS t WHERE t._file_id = ANY ({file_ids})
+          AND (t._gone_at IS NOT NULL OR EXISTS (SELECT FROM {deletes} AS d WHERE {d_is_t} OFFSET 0))) AS s
+CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE {t_is_s} AND {is_real} LIMIT 1) AS t
+CROSS JOIN LATERAL ({t_file_time}) AS tf
+CROSS JOIN LATERAL (
+    SELECT min(d.gone_at) AS gone_at
+    FROM {deletes} AS d CROSS JOIN LATERAL ({d_file_time}) AS df
+    WHERE {d_is_s} AND (d.gone_at, df.as_of, df.modified_at, df.name, df.md5)
+                       > ({row_time}, tf.as_of, tf.modified_at, tf.name, tf.md5)) AS d
+WHERE t._gone_at IS DISTINCT FROM d.gone_at
+
+-- name: versions
+-- Keys whose versions are made anew.
+INSERT INTO {absent}
+SELECT {key}, NULL::bigint, NULL::timestamp FROM {deletes} WHERE _file_id = ANY ({file_ids})
+UNION SELECT {b_key}, NULL::bigint, NULL::timestamp FROM {history} AS b
+WHERE b._file_id = ANY ({file_ids}) AND EXISTS (SELECT FROM {deletes} AS d WHERE {d_is_b} OFFSET 0)
+
+-- name: add_to_books
+UPDATE pipeline_file_log SET gone_records = gone_records + {gone}, removed_records = removed_records + {removed}
+WHERE file_id = {file_id}
