@@ -46,6 +46,13 @@ def packed(parts: Iterator[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
+@contextmanager
+def unpacked(source: AbstractContextManager[IO[bytes]]) -> Iterator[IO[bytes]]:
+    """The bytes of what `packed` has written."""
+    with source as stream, gzip.open(stream) as file:
+        yield cast("IO[bytes]", file)
+
+
 def content_of(job: FileJob) -> AbstractContextManager[OpenFile]:
     """The file's content, wherever it lies; see Place.open."""
     if job.lies_at is None:
@@ -65,8 +72,8 @@ def _unpacked(path: Path) -> Iterator[OpenFile]:
     with tempfile.TemporaryFile(prefix="fastfeast-") as copy:
         try:
             stamp = place.stat(path).stamp
-            with place.read(path) as stream, gzip.open(stream) as unpacked:
-                shutil.copyfileobj(unpacked, copy, COPY_BYTES)
+            with unpacked(place.read(path)) as stream:
+                shutil.copyfileobj(stream, copy, COPY_BYTES)
         except FileNotFoundError:
             raise FileChanged(f"{path.name} went away before it was read") from None
         except (gzip.BadGzipFile, EOFError, zlib.error):

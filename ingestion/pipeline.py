@@ -161,6 +161,7 @@ class Pipeline:
         if first > last:
             raise ConfigError(f"the last day, {last}, is before the first, {first}")
         if not self._stop.is_set():
+            self._put_away.bring_back(first, last, name)
             scan_days(self._config, self.inbox, first, last, name)
             self._drain()
         return self.runner.summary

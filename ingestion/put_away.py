@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import hashlib
 import itertools
@@ -17,9 +18,19 @@ from config.errors import FileChanged, FileRejected, PipelineError
 from config.file_names import storable
 from config.file_spec import FileSpec
 from config.jobs import Content, Stamp, Status
+from config.origins import folder_of
 from datawarehouse import reports
 from datawarehouse.queries import query
-from ingestion.archived import PACKING, content_at, name_in_archive, packed, packs, was_packed
+from ingestion.archived import (
+    PACKING,
+    content_at,
+    is_there,
+    name_in_archive,
+    packed,
+    packs,
+    unpacked,
+    was_packed,
+)
 from ingestion.places.open_file import COPY_BYTES
 from ingestion.places.place import Kind
 from ingestion.places.registry import input_folder, named_folder, path_of, place_of
@@ -59,6 +70,26 @@ class PutAway:
         for named in (watcher.master.dir, watcher.batch.dir, watcher.stream.dir):
             folder = input_folder(self._config, named)
             place_of(folder).mend(folder)
+
+    def bring_back(self, first: dt.date, last: dt.date, name: str | None) -> None:
+        """Files of these days that failed, were moved, and may load since the configuration was mended.
+
+        They lie in their input folders again then. Raises OSError, PipelineError.
+        """
+        with self._warehouse.transaction() as tx:
+            rows = reports.rows_of(tx, "put_away", "failed_and_moved")
+        for row in rows:
+            spec = self._config.by_logical_name.get(row["logical_name"])
+            day = folder_of(row["file_path"]).day
+            if spec is None or name not in {None, spec.name} or spec.fingerprint == row["spec_hash"]:
+                continue
+            path, archived = path_of(row["file_path"]), path_of(row["lies_at"])
+            if day is None or not first <= day <= last or is_there(path) or not is_there(archived):
+                continue
+            unpack = was_packed(row["file_name"], archived)
+            stamp = place_of(archived).stat(archived).stamp
+            self._bring(archived, path, stamp, row["file_hash"], unpack=unpack)
+            logger.info(f"[after_load] {archived} → {self._config.shown(path)}: to be tried again")
 
     def turn(self) -> None:
         """Put away all that is finished. What can't be is told once a type, and tried again by `again`."""
@@ -169,10 +200,12 @@ class PutAway:
             return False
 
     @staticmethod
-    def _bring(path: Path, target: Path, stamp: Stamp, md5: str = "", *, pack: bool = False) -> None:
+    def _bring(
+        path: Path, target: Path, stamp: Stamp, md5: str = "", *, pack: bool = False, unpack: bool = False
+    ) -> None:
         """Let the file lie at `target`, whole, and then at `path` no more; `md5` is what it has to have."""
         here, there = place_of(path), place_of(target)
-        if here is there and not pack:
+        if here is there and not pack and not unpack:
             try:
                 here.move(path, target, stamp)
             except OSError as error:
@@ -183,7 +216,7 @@ class PutAway:
 
         def parts() -> Iterator[bytes]:
             digest = hashlib.md5(usedforsecurity=False)
-            with here.read(path) as stream:
+            with unpacked(here.read(path)) if unpack else here.read(path) as stream:
                 while part := stream.read(COPY_BYTES):
                     digest.update(part)
                     yield part

@@ -23,3 +23,8 @@ UPDATE pipeline_file_log SET lies_at = NULL WHERE lies_at = %(lies_at)s
 
 -- name: moved
 SELECT file_id, file_name, file_path, lies_at FROM pipeline_file_log WHERE lies_at IS NOT NULL ORDER BY file_id
+
+-- name: failed_and_moved
+SELECT file_path, file_name, file_hash, file_size, logical_name, spec_hash, lies_at FROM pipeline_file_log
+WHERE status = 'failed' AND lies_at IS NOT NULL
+ORDER BY file_id

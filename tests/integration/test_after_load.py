@@ -203,3 +203,17 @@ def test_what_can_not_be_is_refused_at_start(home: Home, after_load: dict[str, A
     with pytest.raises(ConfigError) as told:
         home.turn()
     assert problem in str(told.value)
+
+
+def test_backfill_brings_back_what_failed_and_was_moved_once_the_yaml_is_mended(home: Home) -> None:
+    fates = {"loaded": {"move": "archive"}, "failed": {"move": "failed"}, "compress": "gz"}
+    configure(home, fates)
+    home.put("things.csv", "thing_id;size\n1;10\n")
+    home.turn()
+    assert [*files(home.home)] == ["failed/things.csv.gz"]
+    run("backfill", "--from", samples.DAY, "--to", samples.DAY)
+    assert [*files(home.home)] == ["failed/things.csv.gz"]
+    configure(home, fates, reader={"delimiter": ";"})
+    run("backfill", "--from", samples.DAY, "--to", samples.DAY)
+    assert files(home.home) == {"archive/things.csv.gz": "thing_id;size\n1;10\n"}
+    assert home.rows("SELECT thing_id FROM dim_thing") == [(1,)]
