@@ -136,10 +136,12 @@ class Operation(Model):
 class ExpectedFile(Drift):
     """`kind` defaults by the table's name: fact_… is a fact, any other a dimension.
 
-    With `from_child` it is no file of its own, and the key that it is under is the name of its type.
+    `was` is the name that the table had before. With `from_child` it is no file of its own, and the key that it is
+    under is the name of its type.
     """
 
     table: Name
+    was: Name | None = None
     from_child: FromChild | None = None
     kind: Literal["fact", "dimension"] | None = None
     foreign_keys: dict[str, Reference] = Field(default_factory=dict)

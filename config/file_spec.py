@@ -40,6 +40,7 @@ class FileSpec:
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
     kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
     has_placeholders: bool = field(default=False, repr=False)  # other types may put them into the table
+    was: str | None = field(default=None, repr=False)  # the table's former name
     children: tuple[FileSpec, ...] = field(default=(), repr=False)  # types whose rows are in arrays of its records
 
     @property

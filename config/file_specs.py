@@ -119,6 +119,7 @@ def _spec(
             read=read,
             partition_by=entry.partition_by,
             kind=entry.kind,
+            was=entry.was.lower() if entry.was else None,
         )
 
 

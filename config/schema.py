@@ -28,7 +28,7 @@ class Column(Model):
 
     `sources` (`from` in the YAML) are the names that files give it, its own by default; in JSON they may be paths
     to it. A file may lack it if it is `optional`; `default` stands where a file has no value. A column that has a
-    `value` is not in the file.
+    `value` is not in the file. `was` is the name that the table had for it before.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -41,6 +41,7 @@ class Column(Model):
     pii: PiiKind | None = None
     personal: bool = False
     stored_as: Name | None = None
+    was: Name | None = Field(None, repr=False)
     round: bool = False
     format: DateFormats = ()
     sources: Sources = Field((), alias="from")
@@ -161,8 +162,10 @@ class Schema(Model):
 
     @cached_property
     def _renamed(self) -> dict[str, str]:
-        """Columns by what a file may call them, where that is not their own name."""
-        return {source: c.name for source, c in self.by_source.items() if source not in self.by_name}
+        """Columns by what a file may call them, or the YAML did before, where that is not their own name."""
+        former = {column.was: column.name for column in self.columns if column.was is not None}
+        found = {**former, **{source: column.name for source, column in self.by_source.items()}}
+        return {source: name for source, name in found.items() if source not in self.by_name}
 
     def in_todays_names(self, raw: dict[str, Any]) -> dict[str, Any]:
         """A refused row's text by column. Before a column got its name here, the row had it under the file's."""

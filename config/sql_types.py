@@ -49,6 +49,7 @@ _SQL_ALIASES = {
     "float8": "double precision",
     "bool": "boolean",
     "character varying": "varchar",
+    "character": "char",
     "decimal": "numeric",
     "timestamp": "timestamp without time zone",
     "timestamptz": "timestamp with time zone",

@@ -20,7 +20,7 @@ from config.table_names import stored_name_problems
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role
-from datawarehouse.schema.differences import Found, columns_there
+from datawarehouse.schema.catalog import Found, columns_there
 from datawarehouse.schema.tables import build_metadata
 from utils.logger import get_logger
 from validation.drift import told_name

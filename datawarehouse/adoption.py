@@ -17,8 +17,8 @@ from config.schema import EXTRA, Column
 from config.settings import PipelineConfig
 from datawarehouse import drift_log, key_sql
 from datawarehouse.queries import query
+from datawarehouse.schema.catalog import columns_there
 from datawarehouse.schema.ddl import add_columns
-from datawarehouse.schema.differences import columns_there
 from datawarehouse.schema.tables import build_metadata
 from validation.batch import Batch, Chunk
 from validation.extra import text_for

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
+from config.model import GONE_COLUMN, Gone
 from datawarehouse import key_sql
 from datawarehouse.file_order import FileOrder
 from datawarehouse.load_sql import comparable
@@ -38,8 +40,17 @@ class HistoryRepair:
         self._timeline = Timeline(tx, spec, self._order, {name: name for name in columns})
         self._parts = self._identifiers(columns)
 
-    def withdraw(self, file_id: int, key: tuple[Any, ...] | None = None) -> dict[int, int]:
+    def withdraw(
+        self,
+        file_id: int,
+        key: tuple[Any, ...] | None = None,
+        *,
+        ends: sql.Identifier | None = None,
+        before_ends: Callable[[sql.Identifier], None] = lambda _: None,
+    ) -> dict[int, int]:
         """Take back what a file said: of all its keys, or of one.
+
+        `ends` is the table of files that lack keys, see end(), once `before_ends` has put them in.
 
         A row of the file's is again the newest that others say of it, and is theirs: returns how many, by file.
         Rows of which nothing is left stay as they are.
@@ -54,6 +65,10 @@ class HistoryRepair:
         told = sql.SQL(query("key_traces", "rows_withdrawn")).format(**self._parts, file_id=of_file)
         self._timeline.spell_out(told, self._order.later_than([file_id]))
         self._execute("withdraw", file_id=of_file)
+        self._make_anew()
+        if ends:
+            before_ends(self.affected)
+            self._timeline.end(ends)
         return self._put_in_force(of_file)
 
     def put_newest_in_force(self, file_id: int) -> None:
@@ -61,10 +76,10 @@ class HistoryRepair:
         self._execute("create")
         self._execute("keys_in_table", file_id=sql.Literal(file_id))
         self._execute("lock")
+        self._make_anew()
         self._put_in_force(sql.Literal(file_id))
 
     def _put_in_force(self, of_file: sql.Composable) -> dict[int, int]:
-        self._make_anew()
         self._execute(
             "find_former", file_id=of_file, timeline=self._timeline.table, file_time=self._order.lookup("a")
         )
@@ -97,11 +112,12 @@ class HistoryRepair:
 
     def _make_anew(self) -> None:
         self._timeline.make_room()
-        self._timeline.make_anew(sql.Identifier(self._affected))
+        self._timeline.make_anew(self.affected)
 
     @property
-    def _affected(self) -> str:
-        return f"affected of {self._spec.table}"[:63]
+    def affected(self) -> sql.Identifier:
+        """The temporary table of the keys that are made anew."""
+        return sql.Identifier(f"affected of {self._spec.table}"[:63])
 
     def _execute(self, name: str, **more: sql.Composable) -> None:
         self._tx.execute(sql.SQL(query("history_repair", name)).format(**self._parts, **more))
@@ -119,7 +135,7 @@ class HistoryRepair:
             "keys": sql.Identifier(spec.key_table),
             "history": sql.Identifier(spec.history_table),
             "seen": sql.Identifier(spec.seen_table),
-            "affected": sql.Identifier(self._affected),
+            "affected": self.affected,
             "former": sql.Identifier(f"former of {spec.table}"[:63]),
             "by": sql.Identifier(spec.partition_column or ""),
             "columns": _COMMA.join(map(sql.Identifier, columns)),
@@ -129,6 +145,8 @@ class HistoryRepair:
             "differs": sql.SQL("({}) IS DISTINCT FROM ({})").format(
                 *(self._values(alias, columns) for alias in "tn")
             ),
+            "stays_gone": sql.SQL("false" if spec.gone is Gone.MARK else "true"),
+            "gone_at": sql.SQL(f", {GONE_COLUMN} = nullif(n.ended_at, 'infinity')" if spec.loses_rows else ""),
             "key": key_sql.listed(key),
             "a_key": key_sql.listed(key, "a"),
             **{f"{alias}_is_a": key_sql.matching(key, alias, "a") for alias in ("k", "h", "v")},

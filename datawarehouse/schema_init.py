@@ -1,159 +1,98 @@
-"""Creates the tables that the config asks for, adds new columns, and refuses any other difference."""
+"""Brings the tables to what the configuration says where that is safe, and refuses any other difference."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import sqlalchemy as sa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.config_loader import get_config
-from config.errors import ConfigError
+from config.errors import ConfigError, PipelineError
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse, default_warehouse
 from datawarehouse.queries import query, script
 from datawarehouse.rights import ADVICE, current_role, require_rights
-from datawarehouse.schema import history_tables, migrate, partitions, user_triggers
+from datawarehouse.schema import migrate, partitions
 from datawarehouse.schema.calendar import SATURDAY_AND_SUNDAY, grow_dates, set_weekend
-from datawarehouse.schema.ddl import add_columns, create
-from datawarehouse.schema.differences import Found, columns_there, differences, missing_keys, outdated_checks
-from datawarehouse.schema.tables import build_metadata
-from datawarehouse.versions import bind_all, bindings_of
+from datawarehouse.schema.changes import do_beside, execute
+from datawarehouse.schema.plan import Plan, plan
+from datawarehouse.schema.steps import Cost, Kind, Step
 from utils.logger import get_logger
 
 logger = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a start would do: migrations (names) of the pipeline's own tables to run, tables to make, columns
-    (`table.column`) to add; or why it would refuse.
-
-    `others` are columns that only the tables have, and that are left alone.
-    """
-
-    migrations: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    checks: tuple[tuple[str, str], ...] = ()  # table, statement
-    differences: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-
-
-def plan(tx: Cursor | None, config: PipelineConfig) -> Plan:
-    """Compare the database with `config`; nothing is changed. Without `tx` there is no database yet."""
-    metadata = build_metadata(config)
-    return _plan(tx, config, metadata, columns_there(tx) if tx is not None else {})
-
-
-def _plan(
-    tx: Cursor | None,
-    config: PipelineConfig,
-    metadata: sa.MetaData,
-    existing: dict[str, dict[str, Found]],
-) -> Plan:
-    if tx is not None and (newer := migrate.too_new(tx)):
-        return Plan(differences=(newer,))
-    if tx is not None and (otherwise := tuple(partitions.differences(tx, config))):
-        return Plan(differences=otherwise)  # what differs beside these follows from them
-    tables = metadata.sorted_tables
-    return Plan(
-        migrations=tuple(one.name for one in migrate.pending(tx)) if tx is not None else (),
-        tables=tuple(table.name for table in tables if table.name not in existing),
-        columns=tuple(
-            f"{table.name}.{column.name}"
-            for table in tables
-            for column in table.columns
-            if table.name in existing and column.name not in existing[table.name]
-        ),
-        checks=tuple(outdated_checks(tx, metadata, existing)) if tx is not None else (),
-        differences=(
-            *differences(tx, metadata, existing),
-            *missing_keys(tx, config, existing),
-            *user_triggers.rules(tx, config),
-        )
-        if tx is not None
-        else (),
-        others=tuple(
-            f"{table.name}.{name}"
-            for table in tables
-            for name in sorted(existing.get(table.name, {}).keys() - {column.name for column in table.columns})
-        ),
-    )
 
 
 def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | None = None) -> None:
     """Bring the database to what `config` says. Idempotent; says nothing when there is nothing to do.
 
     No DDL runs when there is nothing to do, so that a role without the right to it can start too.
-    Raises ConfigError that lists every difference which isn't a column to add, or what the role may not do.
+    Raises ConfigError that lists every difference which is not safe to mend, or what the role may not do.
     """
     warehouse = warehouse or default_warehouse()
     config = config or get_config()
-    metadata = build_metadata(config)
     with warehouse.transaction() as tx:
         tx.execute(query("schema_init", "lock"))
         migrate.require_known(tx)
         migrations = migrate.pending(tx)
         _require_right_to_migrate(tx, migrations)
         migrate.run(tx, migrations)
-        existing = columns_there(tx)
-        todo = _plan(tx, config, metadata, existing)
-        if todo.differences:
-            raise ConfigError(
-                "the database and the configuration differ; change one of them:\n"
-                + "\n".join(f"  - {difference}" for difference in todo.differences)
-            )
+        todo = plan(tx, config)
+        refuse_differences(todo)
         if todo.others:
             logger.info(f"[schema] left alone, since only the tables have them: {', '.join(todo.others)}")
-        _require_ddl_rights(tx, todo)
-        for table in metadata.sorted_tables:
-            if table.name not in existing:
-                create(tx, table)
-            else:
-                add_columns(tx, table, existing[table.name])
-        for spec in partitions.partitioned(config):
-            if spec.table not in existing:
-                partitions.prepare(tx, spec)
-        _begin_histories(tx, config, existing)
-        for name, statement in todo.checks:
-            tx.execute(statement)
-            logger.info(f"[schema] brought a check of {name} up to date", extra={"table": name})
-        _install_procedure(tx)
-        require_rights(tx, config)
-        tx.execute("SELECT EXISTS (SELECT FROM dim_time)")
-        if tx.fetchone() == (False,):
-            tx.execute(query("schema_init", "fill_times"))
-        tx.execute(query("schema_init", "warehouse_id"))
-        migrate.record(tx)
-        year = dt.datetime.now(dt.UTC).year
-        weekend = config.calendar.weekend
-        days = SATURDAY_AND_SUNDAY if weekend is None else tuple(day.iso for day in weekend)
-        grow_dates(tx, year - 1, year + 1, days)
-        if weekend is not None:
-            set_weekend(tx, days)
+        now = [step for step in todo.steps if not step.beside and step.kind is not Kind.MASK]
+        require_ddl_rights(tx, now)
+        execute(tx, now, config)
+        bring_up(tx, config)
+    _make_indexes(warehouse, [step for step in todo.steps if step.beside and step.cost is Cost.SAFE])
     partitions.keep_up(warehouse, config)
 
 
-def _begin_histories(tx: Cursor, config: PipelineConfig, existing: dict[str, dict[str, Found]]) -> None:
-    """Histories of tables that are there begin with their rows; then rows that are there are bound to versions."""
-    specs = config.by_logical_name.values()
-    for spec in specs:
-        if spec.keeps_history and spec.table in existing and spec.history_table not in existing:
-            history_tables.begin(tx, spec)
-    for binding in (binding for spec in specs for binding in bindings_of(spec, config)):
-        table = existing.get(binding.child.table)
-        if table is not None and binding.column not in table:
-            bind_all(tx, binding)
+def refuse_differences(todo: Plan) -> None:
+    """Raises ConfigError that lists for what a start is refused."""
+    if todo.differences:
+        raise ConfigError(
+            "the database and the configuration differ; `python main.py plan` shows what brings the one to the "
+            "other, and `python main.py apply` does it:\n"
+            + "\n".join(f"  - {difference}" for difference in todo.differences)
+        )
+
+
+def bring_up(tx: Cursor, config: PipelineConfig) -> None:
+    """What belongs to the tables, beside them: the procedure, the calendar, the warehouse's id.
+
+    Raises ConfigError for what the role may not do that loading needs.
+    """
+    _install_procedure(tx)
+    require_rights(tx, config)
+    tx.execute("SELECT EXISTS (SELECT FROM dim_time)")
+    if tx.fetchone() == (False,):
+        tx.execute(query("schema_init", "fill_times"))
+    tx.execute(query("schema_init", "warehouse_id"))
+    migrate.record(tx)
+    year = dt.datetime.now(dt.UTC).year
+    weekend = config.calendar.weekend
+    days = SATURDAY_AND_SUNDAY if weekend is None else tuple(day.iso for day in weekend)
+    grow_dates(tx, year - 1, year + 1, days)
+    if weekend is not None:
+        set_weekend(tx, days)
+
+
+def _make_indexes(warehouse: Warehouse, steps: Sequence[Step]) -> None:
+    """Loading goes on without what can't be made now."""
+    try:
+        do_beside(warehouse, steps)
+    except PipelineError as problem:
+        logger.warning(f"[schema] an index is left for `python main.py apply`: {problem}")
 
 
 def require_rights_for(tx: Cursor, config: PipelineConfig, todo: Plan) -> None:
     """Raises ConfigError when the role may not do what a start would do, or what loading needs."""
     _require_right_to_migrate(tx, todo.migrations)
-    _require_ddl_rights(tx, todo)
-    if not (todo.migrations or todo.tables or todo.columns):  # what is new is the role's own
+    now = [step for step in todo.steps if not step.beside and step.kind is not Kind.MASK]
+    require_ddl_rights(tx, now)
+    if not (todo.migrations or now):  # what is new is the role's own
         require_rights(tx, config)
 
 
@@ -167,16 +106,17 @@ def _require_right_to_migrate(tx: Cursor, migrations: Sequence[object]) -> None:
         )
 
 
-def _require_ddl_rights(tx: Cursor, todo: Plan) -> None:
-    """Raises ConfigError when tables are to be made, to grow or to get checks, and the role may not do that."""
-    grown = sorted({*(name.partition(".")[0] for name in todo.columns), *(table for table, _ in todo.checks)})
-    if not (todo.tables or grown):
+def require_ddl_rights(tx: Cursor, steps: Sequence[Step]) -> None:
+    """Raises ConfigError when tables are to be made or changed, and the role may not do that."""
+    if not steps:
         return
     tx.execute(query("rights", "may_create"))
     may_create = tx.fetchone() == (True,)
     tx.execute(query("rights", "owned"))
     owned = {row[0] for row in tx}
-    refused = [*(() if may_create else todo.tables), *(name for name in grown if name not in owned)]
+    made = {step.table for step in steps if step.kind is Kind.CREATE_TABLE}
+    changed = {step.owner_of for step in steps} - made
+    refused = [*(() if may_create else sorted(made)), *sorted(changed - owned)]
     if refused:
         raise ConfigError(
             f"tables are to be made or to get new columns, and the database role {current_role(tx)} may not do "

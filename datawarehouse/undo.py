@@ -17,6 +17,7 @@ from config.settings import PipelineConfig
 from datawarehouse import key_sql, key_traces, warnings
 from datawarehouse.db_errors import translated
 from datawarehouse.history_repair import HistoryRepair
+from datawarehouse.merge.returns import Returns
 from datawarehouse.placeholder_lookups import forget
 from datawarehouse.placeholders import Unneeded, turn_back
 from datawarehouse.queries import query
@@ -74,7 +75,7 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     moved.note_file(file_id)
     unneeded = Unneeded(tx, config, spec, sql.SQL("c._file_id = {}").format(sql.Literal(file_id)))
     missing = missing_rows(tx, spec.table)
-    restored = _put_former_in_force(tx, spec, file_id) if has_history else {}
+    restored = _put_back(tx, spec, config, file_id, has_history=has_history)
     key_traces.forget(tx, file_id)
     if found := list(_dependants(tx, config, spec, file_id)):
         raise ConfigError(
@@ -115,11 +116,26 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     return Undone(file["file_name"], rows, quarantined, later, tuple(children), former)
 
 
-def _put_former_in_force(tx: Cursor, spec: FileSpec, file_id: int) -> dict[int, int]:
+def _put_back(
+    tx: Cursor, spec: FileSpec, config: PipelineConfig, file_id: int, *, has_history: bool
+) -> dict[int, int]:
+    """Rows that the file replaced or took away are as they were before; returns how many it replaced, by file."""
+    returns = Returns(tx, spec, config, file_id) if spec.loses_rows else None
+    if returns:
+        returns.insist_on_kept_rows()
+    if has_history:
+        return _put_former_in_force(tx, spec, file_id, returns)
+    if returns:
+        returns.unmark()
+    return {}
+
+
+def _put_former_in_force(tx: Cursor, spec: FileSpec, file_id: int, returns: Returns | None) -> dict[int, int]:
     """Take back what the file said; returns how many rows are again as other files have them, by file."""
     try:
         with translated():
-            return HistoryRepair(tx, spec).withdraw(file_id)
+            repair = HistoryRepair(tx, spec)
+            return returns.withdraw(repair) if returns else repair.withdraw(file_id)
     except DataError as error:
         raise ConfigError(
             f"file {file_id}: what its rows replaced can't be put in force again ({error}); nothing was changed"

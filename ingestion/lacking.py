@@ -8,7 +8,7 @@ from config.errors import PipelineError
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.rights import what_is_lacking
-from datawarehouse.schema_init import plan
+from datawarehouse.schema.plan import plan
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from utils.logger import get_logger

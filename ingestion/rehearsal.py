@@ -12,7 +12,8 @@ from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.login import NoDatabaseYet
-from datawarehouse.schema_init import Plan, plan, require_rights_for
+from datawarehouse.schema.plan import Plan, plan
+from datawarehouse.schema_init import require_rights_for
 from ingestion.start_checks import check_clock, check_connections, check_folders, require_pii_key
 
 

@@ -41,6 +41,8 @@ COMMANDS = {
     "check": Later("check:check", "Check files by the pipeline's own rules; load nothing."),
     "try-rule": Later("try_rule:try_rule", "What a check would have refused, before it counts."),
     "infer": Later("infer:infer", "Propose the YAML of new kinds of files, tried on them."),
+    "plan": Later("plan:plan", "What brings the tables to what the YAML says, and what that costs."),
+    "apply": Later("plan:apply", "Bring the tables to what the YAML says."),
     "status": Later("status:status", "What needs attention, and whether all is up."),
     "explain": Later("explain:explain", "Where a row came from, or where it waits."),
     "verify": Later("verify:verify", "Recount the books of every file against the tables."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,8 @@ import typer
 from config.config_loader import without_pii_key
 from config.errors import ConfigError
 from config.settings import PipelineConfig
-from datawarehouse.schema_init import Plan
+from datawarehouse.schema.plan import Plan, is_for_start
+from datawarehouse.schema.steps import Kind
 from ingestion.rehearsal import rehearse
 from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say
@@ -48,7 +48,7 @@ def check(
     if as_json:
         print_json(found)
     else:
-        _show(found)
+        _show(found, todo)
     return EXIT_FOUND if problems or (todo is not None and todo.differences) else EXIT_OK
 
 
@@ -68,19 +68,27 @@ def describe(config: PipelineConfig, todo: Plan | None, problems: list[str]) -> 
         }
         for spec in config.files
     ]
-    database = dataclasses.asdict(todo) if todo is not None else None
+    database = summary(todo) if todo is not None else None
+    migrations = database.pop("migrations") if database is not None else ()
     warnings = [warning for warning in (without_pii_key(config),) if warning]
     source = str(config.source)
     return {
         "source": source,
         "load_order": order,
         "database": database,
+        "migrations": migrations,
         "problems": problems,
         "warnings": warnings,
     }
 
 
-def _show(found: dict[str, Any]) -> None:
+def summary(todo: Plan) -> dict[str, Any]:
+    """What a start would do, in a few words."""
+    names = ("migrations", "tables", "columns", "checks", "differences", "others")
+    return {name: list(getattr(todo, name)) for name in names}
+
+
+def _show(found: dict[str, Any], todo: Plan | None) -> None:
     order = found["load_order"]
     say(f"✓ {found['source']}: {len(order)} kinds of files; every parent is expected. Load order:")
     for file in order:
@@ -90,21 +98,24 @@ def _show(found: dict[str, Any]) -> None:
     for warning in found["warnings"]:
         say(f"! {warning}")
     database = found["database"]
-    if database is None:
+    if database is None or todo is None:
         say("The database was not asked.")
         return
-    if database["migrations"]:
-        say(f"The next start upgrades the pipeline's own tables: {', '.join(database['migrations'])}")
+    if found["migrations"]:
+        say(f"The next start upgrades the pipeline's own tables: {', '.join(found['migrations'])}")
     for what, names in (("creates the tables", database["tables"]), ("adds the columns", database["columns"])):
         if names:
             say(f"The next start {what}: {', '.join(names)}")
+    told = {Kind.CREATE_TABLE, Kind.ADD_COLUMN}
+    for sentence in (step.sentence for step in todo.steps if step.kind not in told and is_for_start(step)):
+        say(f"The next start, too: {sentence}")
     if database["others"]:
         say(f"Only the tables have, and they are left alone: {', '.join(database['others'])}")
     for problem in found["problems"]:
         say(f"✗ A start is refused: {problem}")
     if database["differences"]:
-        say("✗ A start is refused; change the database or the configuration:")
+        say("✗ A start is refused; `python main.py plan` shows what brings the tables to the YAML:")
         for difference in database["differences"]:
             say(f"  - {difference}")
-    elif not (database["migrations"] or database["tables"] or database["columns"]):
+    elif not (found["migrations"] or todo.steps):
         say("✓ The tables are as configured.")

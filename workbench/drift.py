@@ -15,7 +15,7 @@ from config.origins import path_in_record
 from config.settings import PipelineConfig
 from datawarehouse import drift_log
 from datawarehouse.adoption import back_fill, give_column
-from datawarehouse.schema.differences import Found, columns_there
+from datawarehouse.schema.catalog import Found, columns_there
 from ingestion.drift_report import what_became
 from workbench.arguments import spec_of_table
 from workbench.exit_codes import EXIT_FOUND, EXIT_OK

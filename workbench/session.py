@@ -15,7 +15,7 @@ from config.settings import PipelineConfig
 from datawarehouse import views
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
-from datawarehouse.schema.migrate import require_known
+from datawarehouse.schema.migrate import require_current
 from ingestion.formats import registry as formats
 from utils.channels import registry as channels
 from validation import checks, defaults, rules
@@ -37,7 +37,7 @@ def checked_config() -> PipelineConfig:
 def open_warehouse(config: PipelineConfig) -> Iterator[Warehouse]:
     """The warehouse that the service loads into, beside the service or without it; nothing is created in it.
 
-    Raises ConfigError when no service has made the database or the tables yet, or a newer version has changed
+    Raises ConfigError when no service has made the database or the tables yet, or another version has made
     them, and what Warehouse.open() raises.
     """
     warehouse = Warehouse(config.database, config.home)
@@ -47,7 +47,7 @@ def open_warehouse(config: PipelineConfig) -> Iterator[Warehouse]:
             tx.execute(query("reports", "has_tables"))
             if tx.fetchone() != (True,):
                 raise ConfigError("the database has no tables yet; run `python main.py once` first")
-            require_known(tx)
+            require_current(tx)
         yield warehouse
     finally:
         warehouse.close()

@@ -39,14 +39,14 @@ class GoneRows:
         tx.execute(query("gone", "take_turns"), {"table": spec.table})
         self._execute("create")
 
-    def _apply(self) -> tuple[int, int]:
+    def _apply(self, *, versions: bool = True) -> tuple[int, int]:
         """Do to the table and its versions what `going` and `absent` say; how many rows are gone, and how many of
         these are deleted."""
         self._execute("count_gone")
         gone = self._number()
         removed = self._remove() if self._spec.gone is Gone.DELETE else 0
         self._execute("mark")
-        if self._spec.keeps_history:
+        if versions and self._spec.keeps_history:
             self._end_versions()
         return gone, removed
 
@@ -87,7 +87,7 @@ class GoneRows:
         self._tx.execute(self._statement(name, **more))
 
     def _statement(self, name: str, **more: sql.Composable) -> sql.Composed:
-        return sql.SQL(query("gone", name)).format(**self._parts, **more)
+        return sql.SQL(query("gone", name)).format(**{**self._parts, **more})
 
     def _identifiers(self) -> dict[str, sql.Composable]:
         spec, key = self._spec, self._spec.schema.key_columns
@@ -107,7 +107,7 @@ class GoneRows:
             "seen": sql.Identifier(spec.seen_table),
             "held_columns": COMMA.join(held_columns),
             "key": key_sql.listed(key),
-            **{f"{alias}_key": key_sql.listed(key, alias) for alias in ("t", "s", "b")},
+            **{f"{alias}_key": key_sql.listed(key, alias) for alias in ("t", "s", "b", "h")},
             **{f"{alias}_number": _number_of(key, alias) for alias in ("t", "s")},
             "h_number": _number_of([c.model_copy(update={"stored_as": f"k{n}"}) for n, c in enumerate(key)], "h"),
             "h_numbers": key_sql.numbered(key, "h"),
@@ -117,6 +117,10 @@ class GoneRows:
             "s_is_g": key_sql.matching(key, "s", "g"),
             "deletes": sql.Identifier(spec.deletes_table),
             **{f"d_is_{alias}": key_sql.matching(key, "d", alias) for alias in ("t", "s", "b")},
+            "t_is_h": key_sql.matching(key, "t", "h"),
+            "h_is_s": key_sql.matching(key, "h", "s"),
+            "table_text": sql.Literal(spec.table),
+            "by": sql.Identifier(spec.partition_column or ""),
             "t_is_s": key_sql.matching(key, "t", "s"),
             "o_is_b": key_sql.matching(key, "o", "b"),
             "t_found_by_g": key_sql.found_by_index(key, "t", "g"),

@@ -59,3 +59,8 @@ def add_columns(tx: Cursor, table: sa.Table, there: Collection[str]) -> None:
         logger.info(f"[schema] added {table.name}.{column.name}", extra={"table": table.name})
     for constraint in dict.fromkeys(constraints):
         tx.execute(str(sa.schema.AddConstraint(constraint).compile(dialect=DIALECT)))
+
+
+def quoted(name: str) -> str:
+    """A name as SQL has it, whatever its characters."""
+    return '"{}"'.format(name.replace('"', '""'))

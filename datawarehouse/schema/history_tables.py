@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 from psycopg2 import sql
@@ -14,8 +14,10 @@ from config.file_spec import FileSpec
 from config.key import PLACEHOLDER_COLUMN
 from config.model import GONE_COLUMN, Dtype
 from config.schema import Column
-from datawarehouse.placeholders import has_placeholders
+from config.settings import PipelineConfig
 from datawarehouse.queries import query
+from datawarehouse.schema.catalog import Catalog
+from datawarehouse.schema.steps import Kind, Step
 
 FOREVER = "infinity"
 
@@ -70,21 +72,36 @@ def _deletes_table(metadata: sa.MetaData, spec: FileSpec, table: sa.Table) -> No
     sa.Index(f"{spec.deletes_table}__file_id_brin", told.c["_file_id"], postgresql_using="brin")
 
 
-def begin(tx: Cursor, spec: FileSpec) -> None:
-    """A history that was just made begins with the rows that are there, each since its time."""
+def history_steps(catalog: Catalog, config: PipelineConfig) -> Iterator[Step]:
+    """Histories of tables that are there begin with their rows, each since its time."""
+    for spec in config.by_logical_name.values():
+        if spec.keeps_history and spec.table in catalog.tables and spec.history_table not in catalog.tables:
+            rows = catalog.rows(spec.table)
+            yield Step(
+                Kind.HISTORY,
+                spec.history_table,
+                f"{spec.table}: its history begins with the rows that are there",
+                tuple(_beginning(catalog, spec)),
+                rows=rows,
+                lock="ROW EXCLUSIVE",
+            )
+
+
+def _beginning(catalog: Catalog, spec: FileSpec) -> Iterator[str]:
     column = spec.schema.by_name[spec.newer_by] if spec.newer_by else None
     names = [column.target for column in spec.stored] + [*spec.derive, "_file_id"]
     begins = sql.SQL(query("history", "since_its_time")).format(time=time_of(column, "t")) if column else None
+    has_placeholders = PLACEHOLDER_COLUMN in catalog.tables[spec.table].columns
     statement = sql.SQL(query("history", "begin")).format(
         history=sql.Identifier(spec.history_table),
         table=sql.Identifier(spec.table),
         columns=sql.SQL(", ").join(map(sql.Identifier, names)),
         t_columns=sql.SQL(", ").join(sql.Identifier("t", name) for name in names),
         begins=begins or sql.SQL(query("history", "since_its_file")),
-        is_real=sql.SQL("NOT t._placeholder" if has_placeholders(tx, spec) else "true"),
+        is_real=sql.SQL("NOT t._placeholder" if has_placeholders else "true"),
     )
-    tx.execute(statement)
-    tx.execute(query("history", "note_begin"), _begun(spec))
+    yield statement.as_string(catalog.tx)
+    yield catalog.tx.mogrify(query("history", "note_begin"), _begun(spec)).decode()
 
 
 def is_known(tx: Cursor, spec: FileSpec, file_id: int) -> bool:

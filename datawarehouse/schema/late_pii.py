@@ -22,7 +22,8 @@ from datawarehouse.history_repair import HistoryRepair, tables_beside
 from datawarehouse.key_traces import forget_table
 from datawarehouse.queries import query
 from datawarehouse.rights import current_role
-from datawarehouse.schema.differences import columns_there
+from datawarehouse.schema.catalog import Catalog, columns_there
+from datawarehouse.schema.steps import Cost, Kind, Step
 from utils.logger import get_logger
 from validation.fault_handler import to_json
 from validation.personal import ERASED, blank_value
@@ -84,6 +85,28 @@ def mask_late_columns(tx: Cursor, config: PipelineConfig, pii: PiiHandler, *, is
             logger.warning(f"[pii] {name} is pii no more: what was hashed stays so")
         tx.execute(query("late_pii", "remember_columns"), {"columns": json.dumps(sorted(wanted))})
     return masked
+
+
+def mask_steps(catalog: Catalog, config: PipelineConfig) -> Iterator[Step]:
+    """What `mask_late_columns` is going to look through: columns of tables with rows that became pii."""
+    known = _known(catalog.tx) if "pipeline_meta" in catalog.tables else None
+    for spec in config.by_logical_name.values():
+        there = catalog.tables.get(spec.table)
+        new = [c for c in spec.schema.columns if c.pii and f"{spec.table}.{c.name}" not in (known or ())]
+        new = [c for c in new if there is not None and c.target in there.columns and c.target not in there.new]
+        if known is None or not new:
+            continue
+        rows = catalog.rows(spec.table)
+        yield Step(
+            Kind.MASK,
+            spec.table,
+            f"{spec.table}: {', '.join(column.target for column in new)} became personal: what is stored is "
+            "hashed, in the table, its history, quarantine and the CSV backup",
+            (),
+            Cost.LOSING,
+            rows,
+            lock="ROW EXCLUSIVE",
+        )
 
 
 def mask_rest(pii: PiiHandler, spec: FileSpec, rows: pa.Table) -> pa.Table:

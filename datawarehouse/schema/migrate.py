@@ -60,6 +60,15 @@ def require_known(tx: Cursor) -> None:
         raise ConfigError(reason)
 
 
+def require_current(tx: Cursor) -> None:
+    """Raises ConfigError where another version, newer or older, has made the pipeline's own tables."""
+    require_known(tx)
+    if pending(tx):
+        raise ConfigError(
+            "the database is of an earlier version: `python main.py once`, or a start of the service, upgrades it"
+        )
+
+
 def pending(tx: Cursor) -> tuple[Migration, ...]:
     """The migrations that the database has not had; of one without the pipeline's tables, none: it needs none."""
     tx.execute(query("migrate", "has_table"), {"table": OWN_TABLE})

@@ -31,9 +31,9 @@ def partitioned(config: PipelineConfig) -> list[FileSpec]:
     return sorted(facts, key=lambda spec: spec.level)
 
 
-def prepare(tx: Cursor, spec: FileSpec) -> None:
-    """Give a fact, just created, its default partition, and the trigger that takes keys away with their rows."""
-    tx.execute(sql.SQL(query("partitions", "prepare")).format(**names_of(spec)))
+def preparation(tx: Cursor, spec: FileSpec) -> str:
+    """SQL that gives a new fact its default partition, and the trigger that takes keys away with their rows."""
+    return sql.SQL(query("partitions", "prepare")).format(**names_of(spec)).as_string(tx)
 
 
 def differences(tx: Cursor, config: PipelineConfig) -> Iterator[str]:

@@ -8,15 +8,16 @@ SELECT (SELECT count(DISTINCT k.conrelid) FROM pg_constraint k
        pg_advisory_xact_lock(hashtext('fastfeast file'), hashtext(%(content)s))
 
 -- name: claim
--- `as_of`: where the same content at another time is another file.
+-- `as_of`: where the same content at another time is another file. A file whose time is not known, since an earlier
+-- version of the pipeline loaded it, is the same whenever it comes.
 SELECT nextval(pg_get_serial_sequence('pipeline_file_log', 'file_id')) AS file_id, l.file_id, l.status, l.spec_hash,
        l.error, l.file_path
 FROM (SELECT 1) AS one
 LEFT JOIN LATERAL (
     SELECT * FROM pipeline_file_log l
     WHERE l.logical_name = %(logical_name)s AND l.file_hash = %(md5)s AND l.file_size = %(size)s
-      AND (%(as_of)s::timestamp IS NULL OR l.as_of = %(as_of)s)
-    ORDER BY l.file_id DESC LIMIT 1) AS l ON true
+      AND (%(as_of)s::timestamp IS NULL OR l.as_of IN (%(as_of)s, '-infinity'))
+    ORDER BY l.as_of DESC, l.file_id DESC LIMIT 1) AS l ON true
 
 -- name: try_lock
 -- `keyed` as above.
@@ -35,7 +36,8 @@ FROM (SELECT wanted.position
                    %(times)s::timestamp[]) AS wanted (position, logical_name, hash, size, as_of)
       WHERE NOT EXISTS (SELECT FROM pipeline_file_log l
                         WHERE l.logical_name = wanted.logical_name AND l.file_hash = wanted.hash
-                          AND l.file_size = wanted.size AND (wanted.as_of IS NULL OR l.as_of = wanted.as_of))
+                          AND l.file_size = wanted.size AND (wanted.as_of IS NULL
+                               OR l.as_of IN (wanted.as_of, '-infinity')))
       ORDER BY wanted.position OFFSET 0) AS new
 
 -- name: forget

@@ -161,3 +161,59 @@ WITH marked AS (
     WHERE {t_found_by_g} AND t._gone_at IS DISTINCT FROM g._gone_at
     RETURNING g._gone_at IS NOT NULL AND g.was_there AS is_gone)
 SELECT count(*) FILTER (WHERE is_gone) FROM marked
+
+-- name: removed_by
+SELECT removed_records FROM pipeline_file_log WHERE file_id = {file_id}
+
+-- name: take_back_deletes
+DELETE FROM {deletes} WHERE _file_id = {file_id}
+
+-- name: ask_of_affected
+INSERT INTO {asked} SELECT {s_key}, {s_number}, false, false FROM (SELECT {key} FROM {affected} GROUP BY {key}) AS s
+
+-- name: make_anew
+INSERT INTO {absent} SELECT {key}, NULL::bigint, NULL::timestamp FROM {affected} GROUP BY {key}
+
+-- name: bring_back_keys
+INSERT INTO {keys} ({key}, {by})
+SELECT {h_key}, h.{by} FROM (SELECT {key} FROM {affected} GROUP BY {key}) AS s
+CROSS JOIN LATERAL (SELECT * FROM {history} AS h WHERE {h_is_s} AND h.valid_to = 'infinity' LIMIT 1) AS h
+ON CONFLICT DO NOTHING
+
+-- name: bring_back
+-- As their versions began.
+INSERT INTO {table} ({columns})
+SELECT {columns} FROM (
+    SELECT h.* FROM (SELECT {key} FROM {affected} GROUP BY {key}) AS s
+    CROSS JOIN LATERAL (SELECT * FROM {history} AS h WHERE {h_is_s} AND h.valid_to = 'infinity' LIMIT 1) AS h) AS h
+WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {t_is_h} OFFSET 0)
+
+-- name: gone_by_versions
+INSERT INTO {going}
+SELECT {t_key}, v.gone_at, t._gone_at IS NULL
+FROM (SELECT {key} FROM {affected} GROUP BY {key}) AS s
+CROSS JOIN LATERAL (SELECT nullif(max(h.valid_to), 'infinity') AS gone_at, count(*) AS versions
+                    FROM {history} AS h WHERE {h_is_s}) AS v
+CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE {t_is_s} AND {is_real} LIMIT 1) AS t
+WHERE v.versions > 0 AND t._file_id <> {file_id}
+
+-- name: add_to_last
+-- To the books of the last file that is loaded of the table.
+UPDATE pipeline_file_log SET gone_records = gone_records + {gone}, removed_records = removed_records + {removed}
+WHERE file_id = (SELECT max(l.file_id) FROM pipeline_file_log AS l
+                 WHERE l.source_table = {table_text} AND l.status = 'success' AND l.file_id <> {file_id})
+
+-- name: ask_of_marked
+INSERT INTO {asked}
+SELECT {t_key}, {t_number}, false, true FROM {table} AS t, pipeline_file_log AS l,
+     (SELECT held + '{{}}' AS held FROM file_keys WHERE file_id = {file_id} AND held IS NOT NULL OFFSET 0) AS k
+WHERE l.file_id = {file_id} AND t._gone_at = l.as_of AND NOT k.held @> {t_number}
+
+-- name: unmark
+INSERT INTO {going} SELECT {key}, CASE WHEN NOT next_has THEN next_at END, false FROM {asked}
+
+-- name: undelete
+WITH deleted AS (DELETE FROM {deletes} AS d WHERE d._file_id = {file_id} RETURNING d.*)
+UPDATE {table} AS t SET _gone_at = (SELECT min(d.gone_at) FROM {deletes} AS d WHERE {d_is_t} AND d._file_id <> {file_id}
+                                    AND d.gone_at >= t._gone_at)
+FROM deleted AS s WHERE {t_is_s} AND t._gone_at = s.gone_at

@@ -56,7 +56,7 @@ INSERT INTO {former}
 SELECT DISTINCT ON ({a_key}) {a_columns}, (SELECT max(v.valid_to) FROM {timeline} AS v WHERE v.is_version AND {v_is_a})
 FROM {timeline} AS a CROSS JOIN LATERAL ({file_time}) AS f
 ORDER BY {a_key}, a.seen_at DESC, f.as_of DESC, f.modified_at DESC, f.name DESC, f.md5 DESC;
-DELETE FROM {former} WHERE ended_at < 'infinity' OR _file_id = {file_id}
+DELETE FROM {former} WHERE (ended_at < 'infinity' AND {stays_gone}) OR _file_id = {file_id}
 
 -- name: move_keys
 -- A row that goes to another partition; it follows its key, or goes there with its values.
@@ -66,7 +66,7 @@ WHERE {k_is_n} AND {t_is_n} AND (t._file_id = {file_id} OR {differs}) AND k.{by}
 -- name: restore
 -- Rows of the file, and those of which it had told again what an earlier file has in the table.
 WITH restored AS (
-    UPDATE {table} AS t SET {assignments}, _loaded_at = now() FROM {former} AS n
+    UPDATE {table} AS t SET {assignments}{gone_at}, _loaded_at = now() FROM {former} AS n
     WHERE {t_is_n} AND (t._file_id = {file_id} OR {differs})
     RETURNING n._file_id
 )

@@ -15,24 +15,6 @@ WHERE c.relnamespace = current_schema()::regnamespace
   AND a.attnum > 0
   AND NOT a.attisdropped
 
--- name: foreign_keys
-SELECT child.relname, a.attname, parent.relname
-FROM pg_constraint k
-JOIN pg_class child ON child.oid = k.conrelid
-JOIN pg_class parent ON parent.oid = k.confrelid
-JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
-WHERE k.contype = 'f'
-  AND k.connamespace = current_schema()::regnamespace
-
--- name: unique_keys
--- The columns of every unique key that holds for all rows.
-SELECT c.relname, ARRAY(SELECT a.attname::text FROM pg_attribute a
-                        WHERE a.attrelid = c.oid AND a.attnum = ANY (i.indkey::smallint[]))
-FROM pg_index i
-JOIN pg_class c ON c.oid = i.indrelid
-WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
-  AND c.relnamespace = current_schema()::regnamespace
-
 -- name: checks
 SELECT c.relname, k.conname
 FROM pg_constraint k
@@ -70,6 +52,3 @@ ON CONFLICT DO NOTHING
 -- Made once: tells a rebuilt database from the one that the SQLite cache was filled from.
 INSERT INTO pipeline_meta (key, value) VALUES ('warehouse_id', gen_random_uuid()::text)
 ON CONFLICT DO NOTHING
-
--- name: indexes
-SELECT indexname FROM pg_indexes WHERE tablename = %(table)s AND schemaname = ANY (current_schemas(false))

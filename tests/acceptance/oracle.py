@@ -117,7 +117,7 @@ def _place_of(path: Path, content: Path) -> Place:
     """By its folders' date and hour, else by its time of change."""
     data = content.read_bytes()
     changed = _EPOCH + dt.timedelta(microseconds=content.stat().st_mtime_ns // 1000)
-    day = re.search(r"/(\d{4}-\d{2}-\d{2})(?:/(\d{2}))?/[^/]*$", str(path))
+    day = re.match(r".*/(\d{4}-\d{2}-\d{2})/(?:([01]\d|2[0-3])/)?", str(path))
     time = dt.datetime.fromisoformat(f"{day[1]}T{day[2] or '00'}:00:00+00:00") if day else changed
     return time, changed, path.name.encode(), hashlib.md5(data, usedforsecurity=False).hexdigest()
 

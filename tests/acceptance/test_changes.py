@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import yaml
+
+from scripts.distribute import as_citus_takes_it
 from tests.acceptance import samples
 from tests.acceptance.books import assert_books_balance
 from tests.acceptance.daemon import Product, wait_until
@@ -44,4 +47,32 @@ def test_the_sla_follows_a_ticket_and_orders_stay_where_their_customer_lived(pro
         shows("Refunded", "SELECT order_status FROM fact_order WHERE order_id = %s", samples.uid("order", 21))
     assert product.value(REGIONS) == ["1 now 2", "2 now 2"]
     assert_books_balance(product)
+    product.run("verify", expect=0)
+
+
+def test_a_warehouse_of_first_rows_begins_its_history_with_what_is_there(product: Product) -> None:
+    """A start with the shipped YAML upgrades a warehouse that an earlier one made; no file is loaded again."""
+    shipped = product.config.read_text(encoding="utf-8")
+    earlier = as_citus_takes_it(yaml.safe_load(shipped))
+    earlier["database"]["distributed"] = False
+    product.config.write_text(yaml.safe_dump(earlier), encoding="utf-8")
+    samples.write_master(product.home)
+    product.stream("09", "orders.json", [samples.order(n) for n in (1, 21, 41)])
+    product.stream("11", "tickets.csv", [samples.ticket(1, **DUE, **OPEN)])
+    product.once(expect=0)
+    product.rows("UPDATE pipeline_file_log SET as_of = '-infinity', modified_at = '-infinity' RETURNING file_id")
+    before = product.file_log()
+
+    product.config.write_text(shipped, encoding="utf-8")
+    product.once(expect=0)
+    assert product.file_log() == before
+    assert product.value("SELECT count(*) FROM dim_customer_history WHERE is_current") == samples.CUSTOMERS
+    assert product.value(REGIONS) == ["1 now 1"] * 3
+    assert product.value("SELECT count(agent_version) FROM fact_ticket") == 1
+
+    product.batch("customers.csv", [samples.customer(2, region_id=2, updated_at="2026-02-20 09:10:00")])
+    product.stream("12", "tickets.csv", [samples.ticket(1, **DUE)])
+    product.once(expect=0)
+    assert product.value(REGIONS) == ["1 now 2", "2 now 2", "2 now 2"]
+    assert product.value(STATUS, samples.uid("ticket", 1)) == "met, met"
     product.run("verify", expect=0)

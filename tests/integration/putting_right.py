@@ -20,6 +20,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.quarantine.retry import OrphanRetry
 from ingestion.file_load import FileLoad
+from scripts.distribute import as_citus_takes_it
 from tests.acceptance.daemon import SHIPPED_CONFIG
 from validation.pii_handler import PiiHandler
 from workbench.verify import run_checks
@@ -48,7 +49,20 @@ def order(number: Any, customer_id: Any = 1, amount: Any = 10, pay: str = "card"
 def update_if_newer(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str) -> None:
     """From now on the shipped configuration with updates by batch files of this name."""
     config = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
-    config["watcher"]["batch"]["expected_files"][name].update(on_conflict="update_if_newer", newer_by="updated_at")
+    entry = config["watcher"]["batch"]["expected_files"][name]
+    del entry["keep"]
+    entry.update(on_conflict="update_if_newer", newer_by="updated_at")
+    for entry in config["watcher"]["stream"]["expected_files"].values():
+        entry["derive"] = {column: how for column, how in entry["derive"].items() if "version_of" not in how}
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("FASTFEAST_CONFIG", str(path))
+
+
+def first_rows_stay(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """From now on the shipped configuration with DO NOTHING: the row that came first stays."""
+    config = as_citus_takes_it(yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8")))
+    del config["database"]["distributed"]
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     monkeypatch.setenv("FASTFEAST_CONFIG", str(path))

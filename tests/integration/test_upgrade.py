@@ -76,6 +76,7 @@ def start(site: Site) -> None:
 
 def test_a_start_upgrades_a_database_of_0_1_0_and_its_work_goes_on(former: Site) -> None:
     done, (tried,) = former.rows(f"{BOOKS} WHERE status = 'success' ORDER BY 1"), former.rows(FAILED)
+    assert "of an earlier version: `python main.py once`" in former.run("verify", expect=2)
     with ThreadPoolExecutor() as two:
         assert [*two.map(start, [former, former])] == [None, None]  # one upgrades, the other finds it done
     assert former.one("SELECT value FROM pipeline_meta WHERE key = 'code_version'") == VERSION

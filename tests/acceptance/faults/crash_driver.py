@@ -44,6 +44,8 @@ BACKED_UP = r"UPDATE pipeline_file_log\s+SET backup_written"
 BACKUP = r"^open .*quarantined_\d.* writing"
 HEALED = r"UPDATE quarantine q\s+SET resolution"
 HEALED_BOOKS = r'UPDATE pipeline_file_log\s+SET "?valid_records'
+HISTORY = r'INSERT INTO "?dim_\w+_history'
+BOUND = r'UPDATE "?fact_\w+"? AS c SET'
 TRACKER = r"INSERT OR REPLACE"
 
 SEAMS: dict[str, Seam] = {
@@ -55,6 +57,10 @@ SEAMS: dict[str, Seam] = {
     "mid-COPY": Seam("copy", COPY),
     "after COPY, before the merge": Seam("sql", MERGE),
     "after the merge": Seam("sql", MERGE, "after"),
+    "before the versions are placed": Seam("sql", HISTORY),
+    "after the versions are placed": Seam("sql", HISTORY, "after"),
+    "before facts are bound anew": Seam("sql", BOUND),
+    "after facts are bound anew": Seam("sql", BOUND, "after"),
     "before the quarantine": Seam("sql", QUARANTINE),
     "after the quarantine": Seam("sql", QUARANTINE, "after"),
     "after the orphans are put to wait": Seam("sql", WAITING, "after"),

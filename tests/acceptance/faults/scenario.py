@@ -98,7 +98,7 @@ def _quick(changes: dict[str, Any]) -> dict[str, Any]:
 def put_round(product: Product, number: int) -> None:
     """Orders with bad, twin and early rows, tickets and events of them, last round's customers; and small files.
 
-    The small ones have such rows too.
+    The small ones have such rows too. Tickets of the last round come again, closed; and a customer moves.
     """
     first = number * 2 * ROWS
     orders = [samples.order(first + n) for n in range(ROWS)]
@@ -112,6 +112,8 @@ def put_round(product: Product, number: int) -> None:
     product.stream(hour, "ticket_events.json", [samples.event(first + n) for n in range(0, ROWS, 5)])
     tickets = [samples.ticket(first + n) for n in range(0, ROWS, 5)]
     tickets[2]["status"] = "lost"
+    if number:
+        tickets += [samples.ticket(first - 2 * ROWS + n, status="Closed") for n in (0, 15)]
     product.stream(hour, "tickets.csv", tickets)
     product.stream(hour, "orders.json", orders)
     for part in range(SMALL_FILES):
@@ -122,7 +124,9 @@ def put_round(product: Product, number: int) -> None:
         product.stream(f"{hour}/{part}", "orders.json", few)
     if number:
         newcomers = [samples.customer(late_customer(number - 1)), samples.customer(500_000 + number, gender="?")]
-        product.batch("customers.csv", newcomers, day=str(dt.date(2020, 1, 1) + dt.timedelta(number)))
+        since = dt.datetime(2026, 2, 20, 9) + dt.timedelta(minutes=number)
+        mover = samples.customer(1 + number % samples.CUSTOMERS, region_id=2 - number // 20 % 2, updated_at=since)
+        product.batch("customers.csv", [*newcomers, mover], day=str(dt.date(2020, 1, 1) + dt.timedelta(number)))
 
 
 def files_of(rounds: int) -> int:

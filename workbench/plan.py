@@ -1,0 +1,179 @@
+"""`python main.py plan` and `apply`: the tables as they are, brought to what the YAML says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from config.errors import ConfigError
+from config.settings import PipelineConfig
+from datawarehouse.db_connection import Warehouse
+from datawarehouse.login import NoDatabaseYet
+from datawarehouse.schema import partitions
+from datawarehouse.schema.changes import apply as do_steps
+from datawarehouse.schema.late_pii import mask_late_columns
+from datawarehouse.schema.plan import Plan
+from datawarehouse.schema.plan import plan as make_plan
+from datawarehouse.schema.steps import Cost, Misfits, Step
+from datawarehouse.schema_init import bring_up, require_ddl_rights
+from ingestion.start_checks import check_pii_key
+from validation.pii_handler import PiiHandler
+from workbench.exit_codes import EXIT_FOUND, EXIT_OK
+from workbench.output import AsJson, print_json, say
+from workbench.session import checked_config, command
+from workbench.writing import Workplace, Yes, ask, workplace
+
+_MARKS = {Cost.SAFE: "safe  ", Cost.SLOW: "slow  ", Cost.LOSING: "losing"}
+
+
+@command
+def plan(
+    sql: Annotated[bool, typer.Option("--sql", help="The SQL alone.")] = False, as_json: AsJson = False
+) -> None:
+    """What brings the tables to what the YAML says, step by step, and what each step costs. Changes nothing."""
+    config = checked_config()
+    todo = planned(config)
+    if as_json:
+        print_json(as_values(todo))
+    elif sql:
+        _print_sql(todo)
+    else:
+        _show(todo)
+
+
+@command
+def apply(
+    safe: Annotated[bool, typer.Option("--safe", help="Only the steps that are safe.")] = False,
+    yes: Yes = False,
+) -> int:
+    """Bring the tables to what the YAML says: show the steps, ask, do them."""
+    with workplace() as place:
+        with place.warehouse.transaction() as tx:
+            tx.execute("SET TRANSACTION READ ONLY")
+            todo = make_plan(tx, place.config)
+        steps = [step for step in todo.steps if step.cost is Cost.SAFE or not safe]
+        _show(Plan(tuple(steps), () if safe else todo.refusals))
+        against = [step for step in steps if step.misfits is not None and step.misfits.count]
+        if against:
+            raise ConfigError(
+                f"{len(against)} of the steps can't be done while rows are against them. Nothing was changed: "
+                "mend these rows, or change the YAML"
+            )
+        if steps:
+            ask(f"Do these {len(steps)} steps?", yes=yes or safe)  # what is safe a start does unasked
+            _apply(place, steps)
+            say(f"✓ {len(steps)} steps are done. Start a service that runs now again: it has the former YAML.")
+        left = len(todo.steps) - len(steps)
+        if left:
+            say(f"{left} steps are left that are not safe: `python main.py plan` shows them.")
+        return EXIT_FOUND if left or todo.refusals else EXIT_OK
+
+
+def planned(config: PipelineConfig) -> Plan:
+    """The plan; a database that has not been made yet has nothing to compare."""
+    warehouse = Warehouse(config.database, config.home)
+    try:
+        warehouse.open(create=False)
+    except NoDatabaseYet:
+        return make_plan(None, config)
+    try:
+        with warehouse.transaction() as tx:
+            tx.execute("SET TRANSACTION READ ONLY")
+            return make_plan(tx, config)
+    finally:
+        warehouse.close()
+
+
+def as_values(todo: Plan) -> dict[str, Any]:
+    """The plan as JSON has it."""
+    return {
+        "steps": [_step(step) for step in todo.steps],
+        "no_step": list(todo.refusals),
+        "left_alone": list(todo.others),
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "kind": step.kind.value,
+        "table": step.table,
+        "column": step.column,
+        "sentence": step.sentence,
+        "cost": step.cost.value,
+        "rows": step.rows,
+        "lock": step.lock,
+        "service_goes_on": step.service_goes_on,
+        "misfits": _misfits(step.misfits),
+        "sql": list(step.sql),
+    }
+
+
+def _misfits(misfits: Misfits | None) -> dict[str, Any] | None:
+    if misfits is None or not misfits.count:
+        return None
+    first = [{"key": key, "value": value} for key, value in misfits.first]
+    return {"rows": misfits.count, "why": misfits.why, "first": first}
+
+
+def _apply(place: Workplace, steps: Sequence[Step]) -> None:
+    config = place.config
+
+    def then(tx: Cursor) -> None:
+        bring_up(tx, config)
+        check_pii_key(tx, config)
+        mask_late_columns(tx, config, PiiHandler(config.pii.hash_key))
+
+    with place.warehouse.transaction() as tx:
+        require_ddl_rights(tx, steps)
+    do_steps(place.warehouse, config, steps, then)
+    partitions.keep_up(place.warehouse, config)
+    place.follow_up()
+
+
+def _show(todo: Plan) -> None:
+    for step in todo.steps:
+        say(f"{_MARKS[step.cost]}  {step.kind.value:<16}  {step.sentence}{_costs(step)}")
+        if step.misfits is not None and step.misfits.count:
+            say(f"{'':8}✗ {step.misfits.count:,} rows don't fit: {step.misfits.why}")
+            for key, value in step.misfits.first:
+                say(f"{'':10}{key or '(key not shown)'}: {'(not shown)' if value is None else value}")
+    for sentence in todo.refusals:
+        say(f"✗ no step  {sentence}")
+    if todo.others:
+        say(f"Only the tables have, and they are left alone: {', '.join(todo.others)}")
+    if not todo.steps and not todo.refusals:
+        say("✓ The tables are as configured.")
+    elif any(step.cost is not Cost.SAFE for step in todo.steps):
+        say("A start does what is safe by itself, if all is; `python main.py apply` does all of it.")
+
+
+def _costs(step: Step) -> str:
+    if step.cost is Cost.SAFE or not step.rows:
+        return ""
+    goes_on = "a running service goes on" if step.service_goes_on else f"loads wait: {step.lock}"
+    return f" ({step.rows:,} rows; {goes_on})"
+
+
+def _print_sql(todo: Plan) -> None:
+    together = [step for step in todo.steps if not step.beside]
+    if together:
+        say("BEGIN;\n")
+        for step in together:
+            _print_step(step)
+        say("COMMIT;\n")
+    for step in todo.steps:
+        if step.beside:
+            _print_step(step)
+
+
+def _print_step(step: Step) -> None:
+    say(f"-- {step.cost.value}: {step.sentence}")
+    if step.reads is not None or not step.sql:
+        say("-- only `python main.py apply` can do this: the values are read as those of files are")
+        return
+    for statement in step.sql:
+        say(f"{statement};")
+    say("")
