@@ -23,7 +23,7 @@ NOT_LISTED = {
     "Check": {"says", "warehouse"},
     "Contract": {"expected_by", "expected_every"},
     "Schema": {"name", "beside"},
-    "FileSpec": {"unique", "track", "indexes", "partition_by", "level", "kind", "has_placeholders"},
+    "FileSpec": {"unique", "track", "indexes", "partition_by", "level", "kind", "has_placeholders", "was"},
 }
 TYPES: dict[str, Any] = {
     "zones": {"key": "id", "columns": {"id": "int", "code": "str"}},
