@@ -210,7 +210,7 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("row_number", sa.BigInteger(), primary_key=True, autoincrement=False),
     )
     # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row. And
-    # the keys that a snapshot held, in a row of its own: what it lacks is gone, whenever that came (goings.py).
+    # the keys that a snapshot held, in a row of its own: what it lacks is gone, whenever it came (goings.py).
     sa.Table(
         "file_keys",
         metadata,
