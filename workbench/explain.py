@@ -22,6 +22,7 @@ from validation.conversions import convert
 from validation.pii_handler import PiiHandler
 from workbench.arguments import spec_of_table
 from workbench.exit_codes import EXIT_FOUND, EXIT_OK
+from workbench.explain_gone import gone, show_gone
 from workbench.explain_history import LOADED_LATE, seen_of_key, show_history
 from workbench.explain_parents import is_key, parents
 from workbench.output import AsJson, print_json, say, show_record, show_rows
@@ -83,6 +84,7 @@ def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: Sequence[str])
     refusals = _refusals(tx, config, spec, values)
     shown = str(values[0]) if len(values) == 1 else [str(value) for value in values]
     found: Row = {"table": spec.table, "key": shown, "row": row, "refused": refusals}
+    found["gone"] = gone(tx, spec, values, row)
     if row is not None:
         found["origin"] = _origin(tx, config, spec, row, refusals)
         found["derived"] = list(_derived(spec, row))
@@ -247,6 +249,7 @@ def _show(found: Row, spec: FileSpec) -> None:
         for one in found["refers_to"]:
             if "note" in one:
                 say(f"{one['column']}: {one['note']}")
+    show_gone(found["gone"], spec.operation is not None)
     for one in found["refused"]:
         state = _STATES.get(one["state"], one["state"])
         say(
@@ -257,5 +260,5 @@ def _show(found: Row, spec: FileSpec) -> None:
             parent_key = in_words(wait["column"], wait["parent_key"])
             say(f"  waits for {wait['parent_table']} {parent_key} ({wait['column']})")
     show_history(found.get("history", []))
-    if found["row"] is None and not found["refused"]:
+    if found["row"] is None and not found["refused"] and not found["gone"]:
         say("Nor was a row with this key ever refused.")

@@ -108,8 +108,8 @@ class GoneRows:
             "held_columns": COMMA.join(held_columns),
             "key": key_sql.listed(key),
             **{f"{alias}_key": key_sql.listed(key, alias) for alias in ("t", "s", "b", "h")},
-            **{f"{alias}_number": _number_of(key, alias) for alias in ("t", "s")},
-            "h_number": _number_of([c.model_copy(update={"stored_as": f"k{n}"}) for n, c in enumerate(key)], "h"),
+            **{f"{alias}_number": held_number(key, alias) for alias in ("t", "s")},
+            "h_number": held_number([c.model_copy(update={"stored_as": f"k{n}"}) for n, c in enumerate(key)], "h"),
             "h_numbers": key_sql.numbered(key, "h"),
             "h_is_t": key_sql.is_numbered(key, "h", "t"),
             "t_is_g": key_sql.matching(key, "t", "g"),
@@ -132,6 +132,6 @@ class GoneRows:
         }
 
 
-def _number_of(columns: Sequence[Column], table: str) -> sql.Composed:
+def held_number(columns: Sequence[Column], table: str) -> sql.Composed:
     """The number of a row's key, as a range can hold it: two keys may have one number, and hardly ever do."""
     return sql.SQL("least({}, 9223372036854775806)").format(key_number(tuple(columns), table))

@@ -217,3 +217,21 @@ WITH deleted AS (DELETE FROM {deletes} AS d WHERE d._file_id = {file_id} RETURNI
 UPDATE {table} AS t SET _gone_at = (SELECT min(d.gone_at) FROM {deletes} AS d WHERE {d_is_t} AND d._file_id <> {file_id}
                                     AND d.gone_at >= t._gone_at)
 FROM deleted AS s WHERE {t_is_s} AND t._gone_at = s.gone_at
+
+-- name: lacked_by
+-- The first snapshot that lacks the key, of those after the last that has it.
+WITH told AS (
+    SELECT l.file_id, l.file_path, l.as_of, k.held + '{{}}' @> {number} AS has,
+           k.refused + '{{}}' @> {number} OR k.unreadable > 0 AS is_open,
+           row_number() OVER (ORDER BY l.as_of, l.modified_at, l.file_name COLLATE "C", l.file_hash COLLATE "C") AS place
+    FROM (VALUES ({values})) AS t ({key})
+    CROSS JOIN file_keys AS k JOIN pipeline_file_log AS l USING (file_id)
+    WHERE l.source_table = {table_name} AND l.status = 'success' AND k.held IS NOT NULL
+)
+SELECT file_id, file_path, as_of FROM told
+WHERE NOT has AND NOT is_open AND place > (SELECT max(place) FROM told WHERE has) ORDER BY place LIMIT 1
+
+-- name: deleted_by
+SELECT l.file_id, l.file_path, d.gone_at
+FROM {deletes} AS d JOIN pipeline_file_log AS l ON l.file_id = d._file_id
+WHERE {is_key} ORDER BY d.gone_at DESC, l.file_id DESC LIMIT 1

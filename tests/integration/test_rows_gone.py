@@ -13,6 +13,7 @@ from datawarehouse.undo import undo
 from ingestion.file_report import console_line
 from ingestion.group_load import GroupLoad
 from tests.integration.small import PII, Small
+from workbench.explain import look
 from workbench.verify import run_checks
 
 STOCK: dict[str, Any] = {"key": "id", "columns": {"id": "int", "v": "str"}, "rows": "snapshot"}
@@ -29,6 +30,13 @@ def _rows(small: Small, statement: str) -> list[tuple[Any, ...]]:
     with small.warehouse.transaction() as tx:
         tx.execute(statement)
         return tx.fetchall()
+
+
+def _gone(small: Small, name: str, key: int) -> tuple[int, str] | None:
+    """What `explain` tells of it: the file that took the row away, and since when it is gone."""
+    with small.warehouse.transaction() as tx:
+        found = look(tx, small.config, small.config.by_logical_name[name], [str(key)])["gone"]
+    return (found["file_id"], str(found["since"].date())) if found else None
 
 
 def _verified(small: Small) -> None:
@@ -49,6 +57,9 @@ def test_rows_that_others_refer_to_are_marked_and_the_rest_is_deleted(
     assert "2 gone (1 of them marked, since other rows refer to them)" in console_line(cut, "stock")
     assert _rows(small, "SELECT id, _gone_at::date::text FROM dim_stock ORDER BY 1") == [(2, DAYS[1]), (3, None)]
     _verified(small)
+    for key in (1, 2):
+        assert _gone(small, "stock", key) == (cut.file_id, DAYS[1])
+    assert _gone(small, "stock", 3) is None
     back = small.load("stock", [[n, "b"] for n in (1, 2, 3)], folder=DAYS[2])
     assert (back.inserted, back.updated, back.gone.rows) == (1, 2, 0)
     assert _rows(small, "SELECT id, v, _gone_at FROM dim_stock ORDER BY 1") == [(n, "b", None) for n in (1, 2, 3)]
@@ -131,6 +142,7 @@ def test_a_delete_needs_its_key_alone_and_an_unknown_word_is_refused(
     assert {rule for _, rule, _ in told.reasons} == {"unknown_operation"}
     marked = "SELECT id, _gone_at::date::text FROM dim_changes ORDER BY 1"
     assert _rows(small, marked) == [(1, DAYS[1]), (2, None)]
+    assert _gone(small, "changes", 1) == (told.file_id, DAYS[1])
     _verified(small)
     _undo(small, told.file_id)
     assert _rows(small, marked) == [(1, None), (2, None)]
