@@ -89,6 +89,12 @@ SEAMS_OF_FATES: dict[str, Seam] = {
     "before the original is removed": Seam("audit", r"^os.remove .*/data/input/.*\.part"),
 }
 
+TAKEN = r"SET _gone_at = g\._gone_at"
+SEAMS_OF_SNAPSHOTS: dict[str, Seam] = {
+    "before rows are taken away": Seam("sql", TAKEN),
+    "after rows are taken away": Seam("sql", TAKEN, "after"),
+}
+
 
 class Trap:
     """Counts matching events and kills the process at the n-th."""
@@ -250,7 +256,7 @@ def _text(query: Any, cursor: Any) -> str:
 
 def seam_of(name: str) -> Seam:
     """The point of this name."""
-    return SEAMS.get(name) or SEAMS_OF_FATES[name]
+    return {**SEAMS, **SEAMS_OF_FATES, **SEAMS_OF_SNAPSHOTS}[name]
 
 
 def main() -> None:
