@@ -54,7 +54,7 @@ WHERE b._file_id = {file_id}
   AND EXISTS (SELECT FROM {history} AS o WHERE {o_is_b} AND o._ended_by IS NOT NULL AND o.valid_to >= b.valid_from OFFSET 0)
 
 -- name: create_asked
--- Keys of which later files are asked. `is_last`: no later one has it, so that the table's row is concerned.
+-- Keys of which later files are asked. `is_last`: of what the last of them says, for the table's row.
 CREATE TEMPORARY TABLE {asked} ON COMMIT DROP AS
 SELECT {key}, 0::bigint AS number, true AS lacks, true AS is_last, 0::bigint AS next_file, now()::timestamp AS next_at,
        true AS next_has
@@ -71,7 +71,7 @@ SELECT {t_key}, {t_number}, h.is_good IS NULL, true
 FROM {table} AS t
 LEFT JOIN (SELECT {h_numbers}, bool_or(h.is_good) AS is_good FROM {held} AS h GROUP BY {h_numbers}) AS h ON {h_is_t}
 WHERE {is_real} AND h.is_good IS NOT false AND (h.is_good OR {takes}) AND t._file_id <> ALL ({later_ids})
-  AND NOT (SELECT held + '{{}}' FROM {later}) @> {t_number}
+  AND (t._file_id = {file_id} OR NOT (SELECT held + '{{}}' FROM {later}) @> {t_number})
 
 -- name: ask_of_versions
 -- Keys that the file has told of, and those that it lacks though they were there then or since.
@@ -83,18 +83,20 @@ FROM (SELECT {key}, false AS lacks FROM {history} WHERE _file_id = {file_id}
             WHERE {takes} AND t.valid_to > {at}::timestamp AND NOT EXISTS (SELECT FROM {held} AS h WHERE {h_is_t})) AS s
 
 -- name: ask
--- What the file says of the keys of which none before it has said a word; a record that is refused says none.
+-- What the file says of the keys; a record that is refused says no word. Of a key's versions the next word counts, of two
+-- of one time the later file's. Of its row the last one does, and of those that lack it the first.
 UPDATE {asked} AS a SET next_file = {next}, next_at = l.as_of, next_has = k.held @> a.number
 FROM (SELECT held + '{{}}' AS held, refused + '{{}}' AS refused, unreadable > 0 AS spares FROM file_keys
       WHERE file_id = {next} AND held IS NOT NULL OFFSET 0) AS k, pipeline_file_log AS l
-WHERE l.file_id = {next} AND a.next_file IS NULL
+WHERE l.file_id = {next}
+  AND (a.next_file IS NULL OR a.next_at = l.as_of OR (a.is_last AND (a.next_has OR k.held @> a.number)))
   AND (k.held @> a.number OR NOT (k.refused @> a.number OR k.spares))
 
 -- name: find_late
 INSERT INTO {going}
 SELECT {t_key}, CASE WHEN a.lacks THEN least(t._gone_at, {at}::timestamp) ELSE a.next_at END, t._gone_at IS NULL
 FROM {asked} AS a JOIN {table} AS t ON {t_is_a}
-WHERE a.is_last
+WHERE a.is_last AND NOT (a.next_file IS NOT NULL AND a.next_has)
 
 -- name: repeat_next
 -- The next file that has what this one lacks told nothing new; now it does.
