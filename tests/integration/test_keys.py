@@ -519,11 +519,13 @@ def test_config_check_says_what_a_key_can_not_be(
         get_config(path)
 
 
-def test_a_table_without_the_key_that_the_yaml_has_is_told_at_start(
+def test_another_key_that_the_rows_do_not_have_is_told_at_start(
     keyed: Keyed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match=r"ALTER TABLE fact_line ADD UNIQUE \(order_id\)"):
+    keyed.load("lines.csv", LINE + "a,1,x,1,\na,2,y,1,\n")
+    with pytest.raises(ConfigError, match=r"fact_line.*order_id") as refused:
         keyed.configure(monkeypatch, lines={"key": "order_id"}, parcels={"foreign_keys": {}})
+    assert "python main.py plan" in str(refused.value)
 
 
 @pytest.mark.parametrize("key", [["order_id", "line_no"], "row"])
