@@ -17,6 +17,7 @@ from datawarehouse.schema.changes import apply
 from datawarehouse.schema.plan import Plan, plan
 from datawarehouse.schema.steps import Cost, Kind
 from datawarehouse.schema_init import bring_up, init_schema
+from tests.integration.mishap import MISHAP
 from tests.integration.small import Small
 
 pytestmark = pytest.mark.usefixtures("config")
@@ -143,16 +144,6 @@ def test_keys_references_and_indexes_come_and_go(model: Model) -> None:
 
 
 # ---------------------------------------------------------------- cut off, and beside loads
-
-MISHAP = """
-CREATE SCHEMA mishap;
-CREATE SEQUENCE mishap.step INCREMENT -1 MINVALUE -1000 MAXVALUE 1000;
-CREATE FUNCTION mishap.happens() RETURNS event_trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF nextval('mishap.step') = 0 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
-END $$;
-CREATE EVENT TRIGGER mishap ON ddl_command_end EXECUTE FUNCTION mishap.happens();
-"""
 
 
 def test_an_apply_that_is_killed_at_any_step_is_done_or_not_begun_or_goes_on(model: Model) -> None:

@@ -19,6 +19,7 @@ from datawarehouse.schema.migrate import known
 from datawarehouse.schema_init import init_schema
 from tests.conftest import SETTINGS_FROM_OUTSIDE, opened
 from tests.former import kept
+from tests.integration.mishap import MISHAP
 from tests.integration.putting_right import Site
 
 FAILED = "SELECT file_id FROM pipeline_file_log WHERE status = 'failed'"
@@ -32,16 +33,6 @@ UNION ALL SELECT conrelid::regclass::text, 'constraint', conname, contype::text 
 WHERE connamespace = 'public'::regnamespace AND conrelid <> 0
 UNION ALL SELECT 'pipeline_meta', 'key', key, '' FROM pipeline_meta
 ORDER BY 1, 2, 3
-"""
-# Ends the connection by the step of a start that the sequence has counted down to.
-MISHAP = """
-CREATE SCHEMA mishap;
-CREATE SEQUENCE mishap.step INCREMENT -1 MINVALUE -1000 MAXVALUE 1000;
-CREATE FUNCTION mishap.happens() RETURNS event_trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF nextval('mishap.step') = 0 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
-END $$;
-CREATE EVENT TRIGGER mishap ON ddl_command_end EXECUTE FUNCTION mishap.happens();
 """
 
 
