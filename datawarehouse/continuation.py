@@ -22,6 +22,7 @@ from datawarehouse.queries import query
 from datawarehouse.recount import missing_rows, settle_others
 from datawarehouse.references import children, refers
 from datawarehouse.schema.history_tables import is_known
+from datawarehouse.versions import MovedVersions
 
 WHO = "pipeline"
 
@@ -95,6 +96,7 @@ class Corrector:
         self._spec = spec
         self._whole = whole
         self._has_updates = has_updates
+        self._moved = MovedVersions(tx, spec, config)
         self.result = Correction(earlier_id)
 
     def correct(self, cuts: Iterable[Cut], *, only_tell: bool = False) -> Correction:
@@ -114,10 +116,14 @@ class Corrector:
         return self.result
 
     def verify(self) -> None:
-        """Once the whole file is loaded: raise NotCorrected when it lacks a row that others need."""
+        """Once the whole file is loaded: bind rows to the versions that there are now.
+
+        Raises NotCorrected when it lacks a row that others need.
+        """
         for key in self.result.needed:
             if not self._is("is_there", key):
                 raise NotCorrected("a row on which others depend did not come again")
+        self._moved.rebind()
 
     def _correct(self, cut: Cut) -> str | None:
         """None: done; else why not, '' when there is nothing to correct."""
@@ -187,6 +193,7 @@ class Corrector:
             if depends:
                 self.result.needed.append(key)
         self._tx.execute("RELEASE SAVEPOINT withdrawal")
+        self._moved.note_key(key)
         self._tx.execute(query("continuation", "withdrawn"), self._names | {"was_in_force": was_in_force})
         settle_others(self._tx, self._spec.table, restored, missing)
         return None

@@ -179,6 +179,12 @@ class MovedVersions:
         if self._bindings:
             self._execute("note_of_file", file_id=sql.Literal(file_id))
 
+    def note_key(self, key: Sequence[object]) -> None:
+        """Note one key, whose versions are others at the end of the transaction."""
+        self.make_room()
+        if self._bindings:
+            self._execute("note_key", values=sql.SQL(", ").join(map(sql.Literal, key)))
+
     def rebind(self) -> None:
         """Bind anew the rows whose version is another now."""
         if not self._has_room:

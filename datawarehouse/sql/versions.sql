@@ -32,6 +32,9 @@ SELECT {key}, '-infinity' FROM (
     SELECT {key} FROM {history} WHERE _file_id = {file_id} OR _ended_by = {file_id}
     UNION SELECT {key} FROM {seen} WHERE _file_id = {file_id}) AS f
 
+-- name: note_key
+INSERT INTO {moved} VALUES ({values}, '-infinity')
+
 -- name: any_moved
 SELECT count(*), min(since)::text FROM {moved}
 
