@@ -140,7 +140,7 @@ def _of_tables(tx: Cursor, config: PipelineConfig) -> Iterator[Check]:
     for spec in with_history(config):
         history.compared += 1
         for name in QUERIES:
-            history.differences += _differing(tx, name, names_of_history(config, spec))
+            history.differences += _differing(tx, name, names_of_history(spec))
     if history.compared:
         yield history
 

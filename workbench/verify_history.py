@@ -7,16 +7,18 @@ from collections.abc import Iterator, Sequence
 from psycopg2 import sql
 
 from config.file_spec import FileSpec
+from config.key import PLACEHOLDER_COLUMN
+from config.model import GONE_COLUMN
 from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.load_sql import comparable
 from datawarehouse.schema.history_tables import time_of
-from datawarehouse.schema.tables import build_metadata
 
 _COMMA = sql.SQL(", ")
 QUERIES = ("history", "history_files", "history_of_rows")
-_WITHOUT_VERSION = {"_gone_at": "t.{} IS NOT NULL", "_placeholder": "t.{}"}  # rows with such a mark may have none
+# Rows with such a mark may have no version.
+_WITHOUT_VERSION = {GONE_COLUMN: "t.{} IS NOT NULL", PLACEHOLDER_COLUMN: "t.{}"}
 
 
 def with_history(config: PipelineConfig) -> Iterator[FileSpec]:
@@ -25,13 +27,13 @@ def with_history(config: PipelineConfig) -> Iterator[FileSpec]:
     yield from (specs[table] for table in sorted(specs))
 
 
-def names_of(config: PipelineConfig, spec: FileSpec) -> dict[str, sql.Composable]:
+def names_of(spec: FileSpec) -> dict[str, sql.Composable]:
     """What the queries of sql/verify.sql say of one table."""
     key, tracked = spec.schema.key_columns, spec.tracked
     time = spec.schema.by_name[spec.newer_by] if spec.newer_by else None
     told = sql.SQL("coalesce({}, '-infinity')").format(time_of(time, "h")) if time else sql.SQL("NULL::timestamp")
-    has = build_metadata(config).tables[spec.table].columns
-    marks = [sql.SQL(form).format(sql.Identifier(n)) for n, form in _WITHOUT_VERSION.items() if n in has]
+    has = {GONE_COLUMN: spec.loses_rows, PLACEHOLDER_COLUMN: spec.has_placeholders}
+    marks = [sql.SQL(form).format(sql.Identifier(name)) for name, form in _WITHOUT_VERSION.items() if has[name]]
     return {
         "table": sql.Identifier(spec.table),
         "table_text": sql.Literal(spec.table),
