@@ -113,7 +113,7 @@ def _typing(
     if change.text is not None:
         using = f"pg_temp.as_read({using})::{wanted}"
     rows = catalog.rows(there.name)
-    cost = Cost.SLOW if change.rewrites else Cost.SAFE  # also without rows: the same everywhere
+    cost = Cost.SLOW if change.rewrites and catalog.has_rows(there.name) else Cost.SAFE
     how = "" if using == quoted(name) else f" USING {using}"
     yield Step(
         Kind.CHANGE_TYPE,

@@ -275,8 +275,8 @@ def test_a_start_changes_the_type_of_a_column_without_values(monkeypatch: pytest
     init_schema(site.warehouse, config)
     with site.warehouse.transaction() as tx:
         tx.execute(
-            "SELECT pg_typeof(body)::text FROM fact_note UNION ALL SELECT atttypid::regtype::text FROM "
-            "pg_attribute WHERE attrelid = 'fact_note'::regclass AND attname = 'body'"
+            "SELECT atttypid::regtype::text FROM pg_attribute"
+            " WHERE attrelid = 'dim_note'::regclass AND attname = 'body'"
         )
         assert tx.fetchall() == [("json",)]
     use_notes(monkeypatch, site, KINDS["first"])

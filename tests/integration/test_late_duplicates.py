@@ -8,13 +8,26 @@ from pathlib import Path
 import pytest
 
 from datawarehouse.quarantine import retry
-from tests.integration.putting_right import CUSTOMERS, ORDERS, Site, customer, order, update_if_newer
+from tests.integration.putting_right import (
+    CUSTOMERS,
+    ORDERS,
+    Site,
+    customer,
+    first_rows_stay,
+    order,
+    update_if_newer,
+)
 
 BOOKS = (
     "SELECT inserted_records, updated_records, already_present, quarantined, duplicate_count, orphan_count"
     " FROM pipeline_file_log WHERE file_id = %s"
 )
 TURNS = list(itertools.permutations([7, 8, 9]))  # the customers, in the order in which they come
+
+
+@pytest.fixture(autouse=True)
+def first_rows(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    first_rows_stay(monkeypatch, site.home)
 
 
 def bring(site: Site, number: int) -> None:
