@@ -109,6 +109,8 @@ def declare(config: PipelineConfig) -> None:
         _GONE.labels(name)
         _FILE_SECONDS.labels(name)
         _LATENCY_SECONDS.labels(name)
+    for check in {name for spec in config.by_logical_name.values() for name in spec.schema.checks}:
+        _WARNINGS.labels(clean(check))
     _LAST_FILE.set_to_current_time()
 
 
