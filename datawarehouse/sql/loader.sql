@@ -16,7 +16,7 @@ SELECT (SELECT min(date_key) / 10000 FROM dim_date), (SELECT max(date_key) / 100
            set_config('session_replication_role', 'replica', true) END
 
 -- name: create_stage
-CREATE TEMPORARY TABLE {stage} ON COMMIT DROP AS SELECT 0::bigint AS {row}, false AS {told_again}, {columns} FROM {table} WITH NO DATA
+CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DROP AS SELECT 0::bigint AS {row}, false AS {told_again}, {columns} FROM {table} WITH NO DATA
 
 -- name: empty_stage
 TRUNCATE {stage}

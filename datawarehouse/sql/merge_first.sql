@@ -2,6 +2,7 @@
 
 -- name: create_seen
 -- Keys of the file that an earlier file had brought.
+DROP TABLE IF EXISTS {seen};
 CREATE TEMPORARY TABLE {seen} ({seen_columns}) ON COMMIT DROP;
 CREATE INDEX ON {seen} ({seen_key})
 

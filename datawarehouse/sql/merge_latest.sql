@@ -2,6 +2,7 @@
 
 -- name: create_seen
 -- Versions that the file has brought, and that are not in the table.
+DROP TABLE IF EXISTS {seen};
 CREATE TEMPORARY TABLE {seen} ({seen_columns}, version {newer_type}) ON COMMIT DROP;
 CREATE INDEX ON {seen} ({seen_key}, version)
 

@@ -3,6 +3,7 @@
 
 -- name: create_seen
 -- Keys of the file that a later file had brought, or an earlier one just so.
+DROP TABLE IF EXISTS {seen};
 CREATE TEMPORARY TABLE {seen} ({seen_columns}) ON COMMIT DROP;
 CREATE INDEX ON {seen} ({seen_key})
 

@@ -53,7 +53,7 @@ def test_check_says_what_the_pipeline_says_then(simulated: Product) -> None:
         rows = simulated.rows("SELECT * FROM quarantine WHERE file_id = %s", file["file_id"])
         assert check["total"] == file["total_records"]
         assert check["refused"] == file["quarantined"] + file["resolved_orphans"]
-        assert check["already_present"] == file["already_present"]
+        assert check["already_present"] == file["already_present"] + file["updated_records"]
         assert check["refused_by_stage"] == Counter(row["rejection_stage"] for row in rows)
         told = Counter((r["stage"], r["rule"], r["column"] or "") for row in rows for r in row["reasons"])
         assert reasons_of(check) == told

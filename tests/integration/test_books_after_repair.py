@@ -13,7 +13,16 @@ from config.jobs import FileOutcome
 from ingestion.file_tracker import FileTracker
 from ingestion.retention import Retention
 from tests.acceptance.daemon import SHIPPED_CONFIG
-from tests.integration.putting_right import CUSTOMERS, ORDERS, Site, customer, order, update_if_newer, words
+from tests.integration.putting_right import (
+    CUSTOMERS,
+    ORDERS,
+    Site,
+    customer,
+    first_rows_stay,
+    order,
+    update_if_newer,
+    words,
+)
 from workbench.verify import run_checks
 
 BOOKS = (
@@ -22,9 +31,14 @@ BOOKS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def first_rows(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    first_rows_stay(monkeypatch, site.home)
+
+
 def relaxed(monkeypatch: pytest.MonkeyPatch, folder: Path, **keys: object) -> None:
     """From now on the shipped configuration, where any gender will do."""
-    config = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     for column in config["schemas"]["customers"]["columns"]:
         if column["name"] == "gender":
             column.pop("allowed_values")

@@ -21,7 +21,7 @@ from datawarehouse import file_log
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine import backup as quarantine_backup
 from datawarehouse.quarantine.retry import OrphanRetry
-from ingestion import aftermath, file_load, file_reader, maintenance, trouble
+from ingestion import aftermath, archived, file_load, file_reader, maintenance, trouble
 from ingestion.contract_watch import ContractWatch
 from ingestion.file_tracker import FileTracker
 from ingestion.inbox import Inbox
@@ -219,7 +219,7 @@ def test_a_file_that_could_not_be_opened_for_a_moment_is_not_forgotten(
 
     with runner_of(warehouse, config) as (runner, inbox):
         with monkeypatch.context() as patch:
-            patch.setattr(file_load, "opened", refuse)
+            patch.setattr(archived, "opened", refuse)
             seed_master(config, inbox)
             runner.drain()
         assert runner.summary.files == {Status.FAILED: 1}
