@@ -179,6 +179,7 @@ def test_check_as_a_process(product: Product) -> None:
 
 def test_config_check_says_what_the_next_start_would_do(make_product: MakeProduct) -> None:
     product = make_product()
+    samples.write_master(product.home)
     new = cli(product, "config", "check", "--json").json["database"]
     assert {"dim_customer", "fact_order", "pipeline_file_log"} < set(new["tables"])
     product.once(expect=0)
