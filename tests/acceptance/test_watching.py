@@ -121,7 +121,7 @@ def test_a_loaded_file_overwritten_with_more_rows_adds_only_those(daemon_product
 def test_a_replay_under_another_name_is_no_news(daemon_product: Product) -> None:
     path = daemon_product.stream("15", "orders.json", orders(800))
     wait_for(daemon_product, path)
-    again = path.parents[1] / "16" / "orders.json"
+    again = path.parent / "again" / "orders.json"  # of the same hour: at another, it would be newer
     again.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, again)
     marker = daemon_product.stream("17", "orders.json", orders(900))
