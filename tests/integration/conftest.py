@@ -11,7 +11,7 @@ from config.settings import DatabaseConfig
 from datawarehouse.db_connection import Warehouse
 from tests.conftest import SETTINGS_FROM_OUTSIDE, fresh_database
 from tests.integration.changing import Stage, stage_of
-from tests.integration.putting_right import KEY, Site
+from tests.integration.putting_right import KEY, Site, first_rows_stay
 
 
 @pytest.fixture
@@ -28,6 +28,12 @@ def site(
     site.seed()
     yield site
     site.check_books()
+
+
+@pytest.fixture
+def first_rows(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped configuration, but the row that came first stays."""
+    first_rows_stay(monkeypatch, site.home)
 
 
 @pytest.fixture(scope="module")

@@ -25,15 +25,11 @@ from tests.integration.putting_right import (
 )
 from workbench.verify import run_checks
 
+pytestmark = pytest.mark.usefixtures("first_rows")
 BOOKS = (
     "SELECT total_records, valid_records, quarantined, inserted_records, already_present, updated_records"
     " FROM pipeline_file_log WHERE file_id = %s"
 )
-
-
-@pytest.fixture(autouse=True)
-def first_rows(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    first_rows_stay(monkeypatch, site.home)
 
 
 def relaxed(monkeypatch: pytest.MonkeyPatch, folder: Path, **keys: object) -> None:

@@ -13,21 +13,16 @@ from tests.integration.putting_right import (
     ORDERS,
     Site,
     customer,
-    first_rows_stay,
     order,
     update_if_newer,
 )
 
+pytestmark = pytest.mark.usefixtures("first_rows")
 BOOKS = (
     "SELECT inserted_records, updated_records, already_present, quarantined, duplicate_count, orphan_count"
     " FROM pipeline_file_log WHERE file_id = %s"
 )
 TURNS = list(itertools.permutations([7, 8, 9]))  # the customers, in the order in which they come
-
-
-@pytest.fixture(autouse=True)
-def first_rows(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    first_rows_stay(monkeypatch, site.home)
 
 
 def bring(site: Site, number: int) -> None:
