@@ -21,7 +21,7 @@ class Later(NamedTuple):
     settings: Mapping[str, Any] = {}
 
     def stand_in(self) -> None:
-        """What is called in its place never: `Commands` has put the command itself there."""
+        """Stands in the list of commands, and is never called: `Commands` calls the command itself."""
         raise AssertionError(self.where)
 
     def load(self, name: str) -> Any:

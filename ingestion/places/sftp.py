@@ -37,6 +37,7 @@ class Sftp(Place):
     """
 
     has_times = True
+    writes = True
 
     def unusable(self, folder: Path) -> str | None:
         """Whether the package is there, and the address one that can be used."""
@@ -74,8 +75,6 @@ class Sftp(Place):
     def read(self, path: Path) -> Iterator[IO[bytes]]:
         """The file's bytes as they come."""
         yield cast("IO[bytes]", _Stream(path))
-
-    writes = True
 
     def move(self, path: Path, target: Path, stamp: Stamp) -> None:
         """By SFTP's rename, which takes the place of no other file."""
