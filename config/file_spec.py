@@ -77,6 +77,21 @@ class FileSpec:
         return f"{self.table}_gone"
 
     @property
+    def history_tables(self) -> tuple[str, ...]:
+        """The tables that keep its history; none where it keeps none."""
+        return (self.history_table, self.seen_table) if self.keeps_history else ()
+
+    @property
+    def tables_beside(self) -> tuple[str, ...]:
+        """What is kept of rows beside the table itself."""
+        return (*self.history_tables, *([self.deletes_table] if self.operation else []))
+
+    @property
+    def possible_tables(self) -> tuple[str, ...]:
+        """Its table, and all that there may be of it, be it of an earlier configuration."""
+        return (self.table, self.key_table, self.history_table, self.seen_table, self.deletes_table)
+
+    @property
     def tracked(self) -> tuple[Column, ...]:
         """The columns whose changes make a version."""
         return tuple(c for c in self.stored if (c.name in self.track if self.track else c.name != self.newer_by))

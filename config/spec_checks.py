@@ -24,8 +24,7 @@ def spec_problems(specs: list[FileSpec], by_name: dict[str, FileSpec]) -> list[s
     """What is wrong with the specs as a whole, each with its key's path."""
     problems = []
     tables: dict[str, str] = {}
-    beside = {name: s.name for s in specs if s.keeps_history for name in (s.history_table, s.seen_table)}
-    beside |= {s.deletes_table: s.name for s in specs if s.operation}
+    beside = {name: s.name for s in specs for name in s.tables_beside}
     for spec in specs:
         where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}"
         first = by_name[spec.name]

@@ -84,7 +84,7 @@ def add_columns(warehouse: Warehouse, config: PipelineConfig, lacking: ColumnsTo
         count = len(tx.fetchall()) + len(lacking.names)
         _insist_on_names(spec, lacking.names, there, own, count)
         new = [name for name in lacking.names if name not in there]
-        tables = [spec.table, *([spec.history_table, spec.seen_table] if spec.keeps_history else [])]
+        tables = [spec.table, *spec.history_tables]
         statements = [
             sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} text").format(
                 sql.Identifier(table), sql.Identifier(name)

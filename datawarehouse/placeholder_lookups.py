@@ -29,8 +29,7 @@ class Taken(NamedTuple):
     @property
     def tables(self) -> list[str]:
         """Where the column is."""
-        beside = [self.child.history_table, self.child.seen_table] if self.child.keeps_history else []
-        return [self.child.table, *beside]
+        return [self.child.table, *self.child.history_tables]
 
 
 def taken_by(spec: FileSpec, config: PipelineConfig) -> Iterator[Taken]:

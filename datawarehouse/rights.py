@@ -160,9 +160,8 @@ def _file_rights(config: PipelineConfig) -> Iterator[Right]:
         elif spec.name in parents and not spec.partition_by:
             # FOR KEY SHARE asks for UPDATE on a column, whichever
             yield Right(spec.table, "UPDATE", "_loaded_at")
-        if spec.keeps_history:
-            for name in (spec.history_table, spec.seen_table):
-                yield from (Right(name, privilege) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+        for name in spec.tables_beside:
+            yield from (Right(name, privilege) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"))
         if not spec.keep.replaces:  # who moves versions of parents binds its rows to them
             yield from (Right(spec.table, "UPDATE", name) for name in _held_of_parents(spec, config))
         if spec.partition_by:

@@ -41,9 +41,8 @@ def init_schema(warehouse: Warehouse | None = None, config: PipelineConfig | Non
         refuse_differences(todo)
         if todo.others:
             logger.info(f"[schema] left alone, since only the tables have them: {', '.join(todo.others)}")
-        now = [step for step in todo.steps if not step.beside and step.kind is not Kind.MASK]
-        require_ddl_rights(tx, now)
-        execute(tx, now, config)
+        require_ddl_rights(tx, todo.for_start)
+        execute(tx, todo.for_start, config)
         bring_up(tx, config)
     _make_indexes(warehouse, [step for step in todo.steps if step.beside and step.cost is Cost.SAFE])
     partitions.keep_up(warehouse, config)
@@ -90,9 +89,8 @@ def _make_indexes(warehouse: Warehouse, steps: Sequence[Step]) -> None:
 def require_rights_for(tx: Cursor, config: PipelineConfig, todo: Plan) -> None:
     """Raises ConfigError when the role may not do what a start would do, or what loading needs."""
     _require_right_to_migrate(tx, todo.migrations)
-    now = [step for step in todo.steps if not step.beside and step.kind is not Kind.MASK]
-    require_ddl_rights(tx, now)
-    if not (todo.migrations or now):  # what is new is the role's own
+    require_ddl_rights(tx, todo.for_start)
+    if not (todo.migrations or todo.for_start):  # what is new is the role's own
         require_rights(tx, config)
 
 

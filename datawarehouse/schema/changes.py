@@ -78,7 +78,7 @@ def _execute(tx: Cursor, step: Step, config: PipelineConfig) -> None:
 
 def _read(tx: Cursor, step: Step, config: PipelineConfig) -> None:
     for spec in config.by_logical_name.values():
-        if step.table in {spec.table, spec.key_table, spec.history_table, spec.seen_table}:
+        if step.table in spec.possible_tables:
             column = next(column for column in spec.stored if column.target == step.column)
             keep_read_values(tx, step.table, step.reads or "", column, spec)
             return

@@ -53,6 +53,11 @@ class Plan:
         return tuple((step.table, step.sql[0]) for step in self.steps if step.kind is Kind.CHECK)
 
     @property
+    def for_start(self) -> tuple[Step, ...]:
+        """What a start does in its transaction; it masks, and makes indexes, after that."""
+        return tuple(step for step in self.steps if not step.beside and step.kind is not Kind.MASK)
+
+    @property
     def differences(self) -> tuple[str, ...]:
         """For what a start is refused."""
         return (*self.refusals, *(step.sentence for step in self.steps if not is_for_start(step)))
@@ -87,7 +92,7 @@ class _Planner:
         self._specs: dict[str, FileSpec] = {}
         for spec in config.by_logical_name.values():
             key = [column.target for column in spec.schema.key_columns]
-            for name in (spec.table, spec.key_table, spec.history_table, spec.seen_table):
+            for name in spec.possible_tables:
                 self._specs[name] = spec
                 catalog.keys[name] = key
 

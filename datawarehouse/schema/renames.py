@@ -36,7 +36,7 @@ def _of_table(catalog: Catalog, spec: FileSpec, config: PipelineConfig) -> Itera
             "not needed, or take `was` out"
         )
         return
-    beside = re.compile(rf"{re.escape(old)}(_history|_seen|_key|_default|_p\d{{8}})")
+    beside = re.compile(rf"{re.escape(old)}(_history|_seen|_gone|_key|_default|_p\d{{8}})")
     matches = [match for name in sorted(catalog.tables) if (match := beside.fullmatch(name))]
     names = [(old, new), *((match[0], new + match[1]) for match in matches)]
     statements = [f"ALTER TABLE {quoted(a)} RENAME TO {quoted(b)}" for a, b in names]
@@ -76,7 +76,7 @@ def _of_columns(catalog: Catalog, spec: FileSpec) -> Iterator[Step | str]:
         old, new = column.was, column.target
         if old is None or old == new or old in wanted:
             continue
-        for table in (spec.table, spec.history_table, spec.seen_table, spec.key_table):
+        for table in dict.fromkeys(spec.possible_tables):
             there = catalog.tables.get(table)
             if there is None or old not in there.columns:
                 continue

@@ -29,7 +29,6 @@ class Kind(StrEnum):
     CREATE_TABLE = "create table"
     ADD_COLUMN = "add column"
     MASK = "mask"
-    PARTITION = "partition"
     HISTORY = "history"
     NOT_NULL = "not null"
     ADD_KEY = "add key"

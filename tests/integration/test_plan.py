@@ -13,6 +13,7 @@ import pytest
 
 from config.errors import ConfigError, WarehouseUnavailable
 from datawarehouse.db_connection import Warehouse
+from datawarehouse.rights import Right, loader_rights
 from datawarehouse.schema.changes import apply
 from datawarehouse.schema.plan import Plan, plan
 from datawarehouse.schema.steps import Cost, Kind
@@ -246,3 +247,28 @@ def test_a_history_follows_its_table(model: Model) -> None:
     )
     model.apply()
     assert small.load("shop", [(1, "x"), (5_000_000_000, "y")]).quarantined == 0
+
+
+def test_what_files_told_to_delete_follows_its_table(model: Model) -> None:
+    small = model.small
+    visit = {
+        "key": "id",
+        "table": "dim_visit",
+        "columns": {"op": "str", "id": "int"},
+        "keep": "latest",
+        "operation": {"column": "op", "delete": "D"},
+    }
+    small.config = small.read({**model.types, "visit": visit})
+    model.apply()
+    assert Right("dim_visit_gone", "INSERT") in loader_rights(small.config)
+    small.load("visit", [["I", 1], ["I", 2]])
+    small.load("visit", [["D", 1]])
+    moved = {**visit, "table": "dim_call", "was": "dim_visit"}
+    moved["columns"] = {"op": "str", "no": {"dtype": "int", "sql_type": "bigint", "was": "id"}}
+    moved["key"] = "no"
+    small.config = small.read({**model.types, "visit": moved})
+    model.apply()
+    assert small.rows("SELECT no FROM dim_call_gone") == [(1,)]
+    assert small.rows("SELECT to_regclass('dim_visit_gone') IS NULL") == [(True,)]
+    small.load("visit", [["D", 2]])
+    assert small.rows("SELECT no FROM dim_call_gone ORDER BY no") == [(1,), (2,)]
