@@ -59,6 +59,8 @@ class HistoryRepair:
         self._execute("create")
         if key is None:
             self._execute("keys_of_file", file_id=of_file)
+            if self._spec.takes_away and self._spec.goes_by_file:
+                self._execute("keys_of_its_time", file_id=of_file)
         else:
             self._execute("one_key", values=_COMMA.join(map(sql.Literal, key)))
         self._execute("lock")

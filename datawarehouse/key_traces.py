@@ -5,7 +5,7 @@ A file that comes late asks them: what lies before it may have been told again a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from psycopg2 import sql
@@ -86,3 +86,8 @@ def forget(tx: Cursor, file_id: int) -> None:
 def forget_table(tx: Cursor, table: str) -> None:
     """The keys of the table have other values now."""
     tx.execute(query("key_traces", "forget_table"), {"table": table})
+
+
+def held_number(columns: Sequence[Column], table: str) -> sql.Composed:
+    """The number of a row's key, as a range can hold it: two keys may have one number, and hardly ever do."""
+    return sql.SQL("least({}, 9223372036854775806)").format(key_number(tuple(columns), table))

@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.file_spec import FileSpec
 from config.model import GONE_COLUMN
 from datawarehouse import key_sql
-from datawarehouse.merge.gone_rows import held_number
+from datawarehouse.key_traces import held_number
 from datawarehouse.queries import query
 from workbench.explain_parents import is_key
 from workbench.output import say

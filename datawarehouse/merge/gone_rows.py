@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
 from config.model import Gone
-from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.file_order import FileOrder
 from datawarehouse.history_repair import HistoryRepair
-from datawarehouse.key_traces import key_number
+from datawarehouse.key_traces import held_number
 from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
 from datawarehouse.references import children, refers
@@ -130,8 +127,3 @@ class GoneRows:
             ),
             "is_real": sql.SQL(is_real),
         }
-
-
-def held_number(columns: Sequence[Column], table: str) -> sql.Composed:
-    """The number of a row's key, as a range can hold it: two keys may have one number, and hardly ever do."""
-    return sql.SQL("least({}, 9223372036854775806)").format(key_number(tuple(columns), table))

@@ -41,6 +41,7 @@ class Returns(GoneRows):
         self._execute("create_asked")
         if self._spec.operation:
             self._execute("take_back_deletes")
+        self._execute("forget_held")
         restored = repair.withdraw(self._file_id, ends=self._named("absent"), before_ends=self._ask)
         self._bring_back(repair.affected)
         return restored

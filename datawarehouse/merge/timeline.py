@@ -13,7 +13,7 @@ from config.file_spec import FileSpec
 from datawarehouse import key_sql
 from datawarehouse.copying import copy_rows
 from datawarehouse.file_order import FileOrder
-from datawarehouse.key_traces import is_among, later_traces, told_number
+from datawarehouse.key_traces import held_number, is_among, later_traces, told_number
 from datawarehouse.load_sql import comparable
 from datawarehouse.queries import query
 from datawarehouse.schema.history_tables import time_of
@@ -160,11 +160,19 @@ class Timeline:
         }
         lagged = [sql.SQL("lag({}) OVER w").format(value) for value in now]
         begins = sql.SQL(query("history", "begins")).format(now=_row(now), before=_row(lagged))
-        own_parts = {"key": parts["key"], "s_key": parts["s_key"], "h_is_s": parts["h_is_s"]}
-        deleted = sql.SQL(query("history", "deleted" if spec.operation else "nothing_deleted")).format(
-            **own_parts, deletes=sql.Identifier(spec.deletes_table)
+        taken_away = sql.SQL(query("history", self._taken_away_by())).format(
+            **{name: parts[name] for name in ("key", "s_key", "h_is_s", "seen")},
+            deletes=sql.Identifier(spec.deletes_table),
+            table_name=sql.Literal(spec.table),
+            s_number=held_number(key, "s"),
         )
-        return {**parts, "begins": begins, "deleted": deleted}
+        return {**parts, "begins": begins, "taken_away": taken_away}
+
+    def _taken_away_by(self) -> str:
+        """What else than the file in hand may say that a key is gone: the name of the query that finds it."""
+        if self._spec.operation:
+            return "deleted"
+        return "lacked" if self._spec.takes_away and self._spec.goes_by_file else "nothing_deleted"
 
 
 def _row(values: Sequence[sql.Composable]) -> sql.Composed:

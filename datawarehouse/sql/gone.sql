@@ -170,6 +170,9 @@ SELECT removed_records FROM pipeline_file_log WHERE file_id = {file_id}
 -- name: take_back_deletes
 DELETE FROM {deletes} WHERE _file_id = {file_id}
 
+-- name: forget_held
+DELETE FROM file_keys WHERE file_id = {file_id} AND held IS NOT NULL
+
 -- name: ask_of_affected
 INSERT INTO {asked} SELECT {s_key}, {s_number}, false, false FROM (SELECT {key} FROM {affected} GROUP BY {key}) AS s
 
@@ -194,10 +197,11 @@ WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {t_is_h} OFFSET 0)
 INSERT INTO {going}
 SELECT {t_key}, v.gone_at, t._gone_at IS NULL
 FROM (SELECT {key} FROM {affected} GROUP BY {key}) AS s
-CROSS JOIN LATERAL (SELECT nullif(max(h.valid_to), 'infinity') AS gone_at, count(*) AS versions
-                    FROM {history} AS h WHERE {h_is_s}) AS v
+CROSS JOIN LATERAL (SELECT nullif(max(h.ended_at), 'infinity') AS gone_at, count(*) AS told
+                    FROM (SELECT {key}, valid_to AS ended_at FROM {history} UNION ALL SELECT {key}, seen_at FROM {seen}) AS h
+                    WHERE {h_is_s}) AS v
 CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE {t_is_s} AND {is_real} LIMIT 1) AS t
-WHERE v.versions > 0 AND t._file_id <> {file_id}
+WHERE v.told > 0 AND t._file_id <> {file_id}
 
 -- name: add_to_last
 -- To the books of the last file that is loaded of the table.

@@ -37,19 +37,19 @@ CROSS JOIN LATERAL (SELECT FROM {keys} AS k WHERE {k_is_s} LIMIT 1 FOR NO KEY UP
 -- What the staged rows {numbers} say, and their keys.
 placed AS (SELECT {s_columns}, {at} AS seen_at FROM {stage} AS s WHERE s.{row} = ANY ({numbers})),
 keys AS (SELECT {key} FROM placed GROUP BY {key}),
-absent AS ({deleted})
+absent AS ({taken_away})
 
 -- name: of_affected
 -- Nothing new of keys that are to be made anew.
 placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
 keys AS (SELECT {key} FROM {affected}),
-absent AS ({deleted})
+absent AS ({taken_away})
 
 -- name: of_absent
 -- Keys that files lack, and those that are only to be made anew.
 placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
 keys AS (SELECT {key} FROM {absent} GROUP BY {key}),
-absent AS (SELECT {key}, _ended_by, valid_to FROM {absent} WHERE valid_to IS NOT NULL UNION ALL {deleted})
+absent AS (SELECT {key}, _ended_by, valid_to FROM {absent} WHERE valid_to IS NOT NULL UNION ALL {taken_away})
 
 -- name: nothing_deleted
 SELECT {key}, 0::bigint AS _ended_by, NULL::timestamp AS valid_to FROM placed WHERE false
@@ -58,6 +58,15 @@ SELECT {key}, 0::bigint AS _ended_by, NULL::timestamp AS valid_to FROM placed WH
 -- Of the keys, what files told to be deleted.
 SELECT {s_key}, h._file_id AS _ended_by, h.gone_at AS valid_to
 FROM keys AS s CROSS JOIN LATERAL (SELECT * FROM {deletes} AS h WHERE {h_is_s} OFFSET 0) AS h
+
+-- name: lacked
+-- Of the keys that a snapshot has told of, what others of its time lack: where no version ended, nothing else tells it.
+SELECT {s_key}, l.file_id AS _ended_by, l.as_of AS valid_to
+FROM keys AS s CROSS JOIN LATERAL (SELECT h.seen_at, h._file_id FROM {seen} AS h WHERE {h_is_s} OFFSET 0) AS h
+JOIN pipeline_file_log AS l ON l.source_table = {table_name} AND l.as_of = h.seen_at AND l.status = 'success'
+JOIN file_keys AS k ON k.file_id = l.file_id AND k.held IS NOT NULL
+WHERE l.file_id <> h._file_id AND k.unreadable = 0
+  AND NOT (k.held + '{{}}' @> {s_number} OR k.refused + '{{}}' @> {s_number})
 
 -- name: gather
 -- All that was seen of the `keys`, with what is `placed` now, and what becomes of it. An end (`gone`) is seen as well,

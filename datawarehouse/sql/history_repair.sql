@@ -27,6 +27,11 @@ INSERT INTO {affected}
 SELECT {key} FROM {history} WHERE _file_id = {file_id} OR _ended_by = {file_id}
 UNION SELECT {key} FROM {seen} WHERE _file_id = {file_id}
 
+-- name: keys_of_its_time
+-- What another file told, and was never in force, as this one lacks it.
+INSERT INTO {affected}
+SELECT {key} FROM {seen} WHERE seen_at = (SELECT as_of FROM pipeline_file_log WHERE file_id = {file_id})
+
 -- name: one_key
 INSERT INTO {affected} VALUES ({values})
 
@@ -51,9 +56,10 @@ DELETE FROM {seen} AS h USING {affected} AS a WHERE {h_is_a} AND h._file_id = {f
 UPDATE {history} AS h SET _ended_by = NULL FROM {affected} AS a WHERE {h_is_a} AND h._ended_by = {file_id}
 
 -- name: find_former
--- The newest that is left of each key, unless it is told to be gone since.
+-- The newest that is left of each key, unless it is told to be gone since: or at once, and it is in no version.
 INSERT INTO {former}
-SELECT DISTINCT ON ({a_key}) {a_columns}, (SELECT max(v.valid_to) FROM {timeline} AS v WHERE v.is_version AND {v_is_a})
+SELECT DISTINCT ON ({a_key}) {a_columns},
+       greatest((SELECT max(v.valid_to) FROM {timeline} AS v WHERE v.is_version AND {v_is_a}), a.seen_at)
 FROM {timeline} AS a CROSS JOIN LATERAL ({file_time}) AS f
 ORDER BY {a_key}, a.seen_at DESC, f.as_of DESC, f.modified_at DESC, f.name DESC, f.md5 DESC;
 DELETE FROM {former} WHERE (ended_at < 'infinity' AND {stays_gone}) OR _file_id = {file_id}

@@ -4,8 +4,8 @@ What a row counts as depends on what was there when it came: `inserted` (a new k
 there), `unchanged` (says the same), `stale` (older), `changed` (other values that are not applied). `total` and
 `quarantined` don't depend on it.
 
-- A row that says the same as what is there is unchanged, whatever its time. One that was gone, and is back, is
-  updated.
+- A row that says the same as what is there is unchanged, whatever its time. One that was gone, and that the last
+  of the files has again, is updated.
 - Without `newer_by` the row of an earlier file is stale, also where both are of one hour.
 - Of the rows of a key in one file the newest meets the table; the others are stale. So it is with `history` too:
   they become versions, not rows of the table.
@@ -141,7 +141,8 @@ class Arrivals:
         if row.key not in there or there[row.key].is_placeholder:
             return "inserted"
         newest, gone_at = before.stories[row.key].newest, there[row.key].gone_at
-        if gone_at is not None and row.order > newest.order and row.seen >= gone_at:
+        is_last = row.file is not None and all(file.order <= row.file.order for file in self.files)
+        if gone_at is not None and is_last and row.order > newest.order and row.seen >= gone_at:
             return "updated"
         if there[row.key].values == row.values:
             return "unchanged"

@@ -88,6 +88,30 @@ def test_whatever_files_come_in_whatever_order_the_rows_are_the_models(stage: St
     compare()
 
 
+FIVE, SIX = HOURS[0], HOURS[1]
+
+
+@pytest.mark.parametrize("stage", ["snapshot_history_deletes", "snapshot_history_marks"], indirect=True)
+@pytest.mark.parametrize(
+    "came",
+    [
+        [(FIVE, "a", "1,a"), (SIX, "a", "1,a\n"), (FIVE, "b", ""), (FIVE, "a", "")],
+        [(FIVE, "b", ""), (SIX, "b", ""), (FIVE, "a", "1,a"), (SIX, "a", "1,a")],
+        [(FIVE, "a", "1,a"), (FIVE, "b", ""), (SIX, "a", "1,b"), (HOURS[2], "a", "1,c"), (FIVE, "a", "1,d")],
+    ],
+)
+@pytest.mark.parametrize("undone", [[], [0], [2]])
+def test_of_two_snapshots_of_an_hour_the_laters_word_stands_whatever_comes_after(
+    stage: Stage, came: list[tuple[dt.datetime, str, str]], undone: list[int]
+) -> None:
+    files = [
+        File(stage.kind, as_of, HOURS[3], f"{stage.kind}.{name}.csv", f"id,v\n{row}\n")
+        for as_of, name, row in came
+    ]
+    for arrivals in ([[file] for file in files], [files]):
+        _play(stage, Scene(arrivals, 1000, [0], undone, 1))
+
+
 def _play(stage: Stage, scene: Scene) -> None:
     trial = Trial(stage)
     for files in scene.arrivals:
