@@ -13,7 +13,7 @@ def country(name: str) -> str:
         _calendar(name)
     except NotImplementedError:
         raise ValueError(
-            f"{name!r}: no holidays are known of it; write a country by its two letters, as in EG, or a part of "
+            f"{name!r}: no holidays are known of it; write a country by its two letters, as in FR, or a part of "
             "one, as in US-CA"
         ) from None
     return name

@@ -41,6 +41,7 @@ class DerivedColumns:
     def append(self, rows: pa.Table) -> pa.Table:
         """`rows` with their derived columns, for whose dates the calendar has days."""
         self._grow_calendar(rows)
+        self._versions.look_up(rows)
         for column, derivation in self._spec.derive.items():
             if derivation.version_of:
                 values = self._versions.of(column, rows)

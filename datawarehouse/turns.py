@@ -28,8 +28,8 @@ def read(tx: Cursor, tables: Sequence[str]) -> dict[str, str]:
 
 def share(tx: Cursor, tables: Sequence[str]) -> None:
     """From here on nobody moves parents in these tables, until the transaction ends."""
-    for table in tables:
-        tx.execute(query("turns", "share"), {"table": table})
+    if tables:
+        tx.execute(query("turns", "share"), {"tables": sorted(tables)})
 
 
 def take(tx: Cursor, table: str) -> None:

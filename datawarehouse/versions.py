@@ -65,6 +65,21 @@ class _Known(NamedTuple):
     times: np.ndarray
     versions: np.ndarray
 
+    def with_more(self, keys: pa.Array, found: np.ndarray) -> _Known:
+        """And those that were `found` of other keys: number of the key, version, time."""
+        codes, versions, times = found.T
+        order = np.lexsort((times, codes))
+        counts = np.bincount(codes, minlength=len(keys))
+        return _Known(
+            pa.concat_arrays([self.keys, keys]) if len(self.keys) else keys,
+            np.concatenate([self.starts, self.starts[-1] + np.cumsum(counts)]),
+            np.concatenate([self.times, times[order]]),
+            np.concatenate([self.versions, versions[order]]),
+        )
+
+
+_NONE = _Known(pa.array([], pa.string()), np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
 
 class BoundVersions:
     """The versions to which rows of `spec` are bound, in transaction `tx`."""
@@ -75,13 +90,29 @@ class BoundVersions:
         self._known: dict[str, _Known] = {}  # by column
         self._turns = turns.read(tx, self._parents)
 
+    def look_up(self, rows: pa.Table) -> None:
+        """Have the versions of the parents of `rows` at hand: all that are not yet, by one statement."""
+        unseen = {}
+        for binding in self._bindings.values():
+            keys = pc.unique(_keys(binding, rows).drop_null())
+            if new := self._not_known(binding, keys):
+                unseen[binding.column] = new
+        if not unseen:
+            return
+        queries = [_of_keys(n, self._bindings[column], keys) for n, (column, keys) in enumerate(unseen.items())]
+        self._tx.execute(sql.SQL(" UNION ALL ").join(queries))
+        found = np.array(self._tx.fetchall(), np.int64).reshape(-1, 4)
+        for number, (column, keys) in enumerate(unseen.items()):
+            self._known[column] = self._known.get(column, _NONE).with_more(keys, found[found[:, 0] == number, 1:])
+
     def of(self, column: str, rows: pa.Table) -> pa.Array:
-        """The version ids for the derived `column` of `rows`; null where there is no parent, or no time."""
+        """The version ids for the derived `column` of `rows`, which were looked up; null where there is no parent,
+        or no time."""
         binding = self._bindings[column]
-        keys = joined([rows.column(name) for name in binding.key.key])
         times = _microseconds(rows.column(binding.at.name))
-        known = self._look_up(binding, pc.unique(keys.drop_null()))
-        codes = pc.fill_null(pc.index_in(keys, value_set=known.keys), -1).to_numpy()
+        known = self._known.get(column, _NONE)
+        keys = _keys(binding, rows)
+        codes = pc.fill_null(pc.index_in(keys, value_set=known.keys.cast(keys.type)), -1).to_numpy()
         there = (codes >= 0) & np.asarray(pc.is_valid(rows.column(binding.at.name)))
         there[there] &= known.starts[codes[there]] < known.starts[codes[there] + 1]
         found = _at_times(known, codes[there], times[there])
@@ -101,35 +132,31 @@ class BoundVersions:
     def _parents(self) -> list[str]:
         return sorted({binding.parent.table for binding in self._bindings.values()})
 
-    def _look_up(self, binding: Binding, keys: pa.Array) -> _Known:
-        none = np.zeros(0, np.int64)
-        known = self._known.get(binding.column, _Known(keys.slice(0, 0), np.zeros(1, np.int64), none, none))
-        unseen = keys.filter(pc.invert(pc.is_in(keys, value_set=known.keys)))
-        if not len(unseen):
-            return known
-        if len(known.keys) > MOST_KEYS:
-            known, unseen = _Known(keys.slice(0, 0), np.zeros(1, np.int64), none, none), keys
-        of_parent = binding.parent.schema.key_columns
-        statement = _block(
-            "of_keys",
-            binding,
-            wanted=keys_as_arrays(of_parent, unseen),
-            numbers=key_sql.numbered(of_parent),
-            is_wanted=key_sql.is_numbered(of_parent, "w", "t"),
-            before=sql.Literal(BEFORE),
-        )
-        self._tx.execute(statement)
-        codes, versions, times = np.array(self._tx.fetchall(), np.int64).reshape(-1, 3).T
-        order = np.lexsort((times, codes))
-        counts = np.bincount(codes, minlength=len(unseen))
-        known = _Known(
-            pa.concat_arrays([known.keys, unseen]),
-            np.concatenate([known.starts, known.starts[-1] + np.cumsum(counts)]),
-            np.concatenate([known.times, times[order]]),
-            np.concatenate([known.versions, versions[order]]),
-        )
-        self._known[binding.column] = known
-        return known
+    def _not_known(self, binding: Binding, keys: pa.Array) -> pa.Array:
+        known = self._known.get(binding.column, _NONE)
+        unseen = keys.filter(pc.invert(pc.is_in(keys, value_set=known.keys.cast(keys.type))))
+        if not len(unseen) or len(known.keys) <= MOST_KEYS:
+            return unseen
+        del self._known[binding.column]
+        return keys
+
+
+def _keys(binding: Binding, rows: pa.Table) -> pa.ChunkedArray:
+    return joined([rows.column(name) for name in binding.key.key])
+
+
+def _of_keys(number: int, binding: Binding, keys: pa.Array) -> sql.Composed:
+    """The query for the versions of `keys`: binding, key, version, time."""
+    of_parent = binding.parent.schema.key_columns
+    return _block(
+        "of_keys",
+        binding,
+        number=sql.Literal(number),
+        wanted=keys_as_arrays(of_parent, keys),
+        numbers=key_sql.numbered(of_parent),
+        is_wanted=key_sql.is_numbered(of_parent, "w", "t"),
+        before=sql.Literal(BEFORE),
+    )
 
 
 def _microseconds(times: pa.ChunkedArray) -> np.ndarray:

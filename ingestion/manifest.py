@@ -81,7 +81,7 @@ def _entries(name: str, text: str) -> Iterator[dict[str, Any]]:
     entries = found if isinstance(found, list) else [found]
     if not all(isinstance(entry, dict) for entry in entries):
         raise FileRejected(
-            f"{name} can't be read as a manifest; write {{name: orders.csv, rows: 120}}, a list of these, or CSV "
+            f"{name} can't be read as a manifest; write {{name: items.csv, rows: 120}}, a list of these, or CSV "
             "with the columns name, rows and perhaps md5"
         )
     yield from entries

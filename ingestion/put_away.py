@@ -278,7 +278,7 @@ def put_away_loop(stop: threading.Event, put_away: PutAway, again_seconds: float
 
 
 def _names(name: str) -> Iterator[str]:
-    """orders.json, orders-2.json, orders-3.json, …"""
+    """items.json, items-2.json, items-3.json, …"""
     yield name
     stem, dot, extensions = name.partition(".")
     for number in itertools.count(2):

@@ -4,7 +4,7 @@
 SELECT pg_advisory_xact_lock(hashtext('fastfeast moves'), hashtext(%(table)s))
 
 -- name: share
-SELECT pg_advisory_xact_lock_shared(hashtext('fastfeast moves'), hashtext(%(table)s))
+SELECT pg_advisory_xact_lock_shared(hashtext('fastfeast moves'), hashtext(name)) FROM unnest(%(tables)s::text[]) AS name
 
 -- name: count
 INSERT INTO pipeline_meta (key, value) VALUES (%(key)s, '1')

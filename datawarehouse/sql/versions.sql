@@ -3,8 +3,8 @@
 -- plan here may depend on statistics.
 
 -- name: of_keys
--- The versions of some keys, by the keys' numbers; times in microseconds.
-SELECT w.number - 1, h.version_id,
+-- The versions of some keys, by the keys' numbers, for one of several bindings; times in microseconds.
+SELECT {number}, w.number - 1, h.version_id,
        CASE WHEN h.valid_from = '-infinity' THEN {before} ELSE (extract(epoch FROM h.valid_from) * 1000000)::bigint END
 FROM unnest({wanted}) WITH ORDINALITY AS w ({numbers}, number)
 CROSS JOIN LATERAL (SELECT * FROM {history} AS t WHERE {is_wanted} OFFSET 0) AS h
