@@ -60,6 +60,7 @@ class Site:
             seed_master(self.config, inbox)
             runner.drain()
             scan_everything(self.config, inbox)
+            time.sleep(2 * self.config.watcher.settle_seconds)  # all of them have settled before one is taken
             runner.drain()
         with self.warehouse.transaction() as tx:
             tx.execute("SELECT file_path, status FROM pipeline_file_log WHERE file_type = 'stream'")
