@@ -76,7 +76,7 @@ def test_master_batch_and_stream_are_loaded_each_object_once(
     server.put("all/batch/2026-02-20/customers.csv", samples.csv_text([samples.customer(777)]))
     server.put("all/stream/2026-02-20/09/", b"")  # as some tools make folders
     server.put("all/stream/2026-02-20/09/orders.json", samples.json_text([samples.order(1, customer_id=777)]))
-    server.put("all/stream/2026-02-20/10/orders.json", samples.json_text([samples.order(1, customer_id=777)]))
+    server.put("all/stream/2026-02-20/09/late/orders.json", samples.json_text([samples.order(1, customer_id=777)]))
     server.put("all/stream/2026-02-20/10/tickets.csv.part", "half")
     reports: list[str] = []
     inbox = Inbox(config, tracker, report=lambda _kind, path, _message: reports.append(str(path)))
@@ -93,13 +93,13 @@ def test_master_batch_and_stream_are_loaded_each_object_once(
     masters = len(samples.master_rows())
     assert turn() == {Status.SUCCESS: masters + 2, Status.ALREADY_DONE: 1}
     assert turn() == {}
-    server.put("all/stream/2026-02-20/10/orders.json", samples.json_text([samples.order(2)]))
+    server.put("all/stream/2026-02-20/09/late/orders.json", samples.json_text([samples.order(2)]))
     assert turn() == {Status.SUCCESS: 1}
     with warehouse.transaction() as tx:
         tx.execute("SELECT order_id FROM fact_order ORDER BY 1")
         assert {row[0] for row in tx} == {samples.uid("order", 1), samples.uid("order", 2)}
         tx.execute("SELECT file_path FROM pipeline_file_log ORDER BY file_id DESC LIMIT 1")
-        assert tx.fetchone() == (f"s3://{BUCKET}/all/stream/2026-02-20/10/orders.json",)
+        assert tx.fetchone() == (f"s3://{BUCKET}/all/stream/2026-02-20/09/late/orders.json",)
     assert reports == []
 
 

@@ -130,9 +130,12 @@ def test_a_connection_that_is_cut_is_made_anew(server: Server, tmp_path: Path) -
     with Proxy(server.port) as proxy:
         server.let_in(f"cut-{server.kind}", proxy.port)
         assert len([*place.list(root / "day")]) == 300
+        before = proxy.answered
         reader = threading.Thread(target=read)
         reader.start()
-        time.sleep(0.05)
+        deadline = time.monotonic() + 20
+        while proxy.answered < before + (1 << 20) and time.monotonic() < deadline:
+            time.sleep(0.001)
         assert proxy.cut() == 1
         reader.join(20)
         assert problems == [f"the connection to the SFTP server cut-{server.kind} was lost"]

@@ -25,6 +25,7 @@ class Proxy:
         self.target = target
         self.frozen = threading.Event()
         self.swallowed = self.cancelled = 0
+        self.answered = 0  # bytes, of all connections
         self._to_swallow = 0
         self._to_cancel = 0
         self._lock = threading.Lock()  # guards the counts and the list of pairs
@@ -97,6 +98,8 @@ class Proxy:
                 if upstream in ready:
                     data = upstream.recv(65536)
                     client.sendall(data)
+                    with self._lock:
+                        self.answered += len(data)
                     if not data:
                         return
         except (OSError, ValueError):  # cut, from either side or by us
