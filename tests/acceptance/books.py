@@ -60,8 +60,9 @@ def located(product: Product, file_path: str) -> Path:
 class Audit:
     """The oracle's replay of the files in pipeline_file_log, in their order, beside what the warehouse holds.
 
-    `in_order=False` for files that were loaded side by side: which rows had to wait for a parent is then the
-    order's business, but in the end all the same rows are loaded.
+    `in_order=False` for files that were loaded side by side, or again after a fault: which rows had to wait for a
+    parent, and which of two files brought a key and which one a newer row, is then the order's business; but in the
+    end all the same rows are loaded.
     """
 
     def __init__(self, product: Product, *, in_order: bool = True) -> None:
@@ -121,10 +122,13 @@ class Audit:
             self._note(f"{where} loaded", 0, log["valid_records"])
             return
         before = len(self.differences)
+        by_order = set() if self.in_order else {"orphan_count", "resolved_orphans"}
+        if not self.in_order and book.spec.replaces:
+            by_order |= {"inserted_records", "updated_records", "already_present"}
+            self._note(f"{where} accepted", book.total - book.quarantined, log["valid_records"])
         for column, attribute in COUNTS.items():
-            if not self.in_order and column in {"orphan_count", "resolved_orphans"}:
-                continue
-            self._note(f"{where} {column}", getattr(book, attribute), log[column])
+            if column not in by_order:
+                self._note(f"{where} {column}", getattr(book, attribute), log[column])
         if log["total_records"] != log["valid_records"] + log["quarantined"]:
             self.differences.append(f"{where}: total is not valid + quarantined")
         accepted = log["inserted_records"] + log["already_present"] + log["updated_records"]
