@@ -125,7 +125,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "contract_breach": "SELECT INSERT",
         "drift": "SELECT INSERT",
         "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
-        "file_keys": "SELECT INSERT DELETE",
+        "file_keys": "SELECT INSERT UPDATE DELETE",
         "erased": "SELECT",
         "dim_date": "SELECT INSERT",  # the calendar grows
         "dim_time": "SELECT",

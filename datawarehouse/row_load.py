@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.file_spec import FileSpec
 from config.jobs import NOTHING_GONE, FileJob, WentAway
-from config.model import Stage
+from config.model import Gone, Stage
 from config.settings import PipelineConfig
 from datawarehouse.added_columns import spread, with_added
 from datawarehouse.dim_loader import DimLoader
@@ -22,6 +22,7 @@ from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import check_fk, rows_by_key
 from datawarehouse.loaded import Loaded
 from datawarehouse.merge.deletes import Deletes
+from datawarehouse.merge.late_rows import LateRows
 from datawarehouse.placeholders import Placeholders
 from datawarehouse.quarantine.counts import passed_rows
 from datawarehouse.schema.late_pii import mask_rest
@@ -29,7 +30,7 @@ from utils import metrics
 from validation.batch import FILE_ID, Batch, Chunk
 from validation.conversions import as_mask
 from validation.duplicates import key_codes, readmit_duplicates, reject_duplicates
-from validation.key_values import key_of, values_of
+from validation.key_values import key_of, stored_keys, values_of
 from validation.operations import loads
 from validation.orphan_validator import KnownParents, reject_orphans, wait_for
 from validation.pii_handler import PiiHandler
@@ -71,6 +72,8 @@ class RowLoad:
         self._placeholders = Placeholders(tx, spec, config)
         self._done = False
         self._deletes = Deletes(tx, spec, config, in_hand) if spec.operation else None
+        # rows that come after their files: those in hand are asked as a whole
+        self._late = LateRows(tx, spec, config) if spec.takes_away and in_hand is None else None
         self._parents = KnownParents(partial(check_fk, tx, config), self._placeholders.can_be_held)
 
     def find_parents(self, batch: Batch, *, among: np.ndarray | None = None) -> None:
@@ -98,6 +101,8 @@ class RowLoad:
             rows = mask & batch.good if among is None else mask & batch.good & among
             loaded.cut_loose[key.label] = batch.chunk.numbers[rows].tolist()
         loaded.deletes = deletes
+        if self._late:
+            self._late.note_late(batch, batch.good if among is None else batch.good & among, file_ids)
         return loaded
 
     def _delete(self, batch: Batch, good: np.ndarray, file_ids: np.ndarray) -> list[int]:
@@ -118,7 +123,22 @@ class RowLoad:
         loaded = Loaded(deletes=self._delete(batch, batch.good, file_ids))
         for turn in _turns(batch):
             loaded.add(self._load_first_accepted(batch, turn, file_ids, owners=file_ids))
+        if self._late:
+            self._late.note_late(batch, batch.good, file_ids)
         return loaded
+
+    def taken_away(self, batch: Batch, file_ids: np.ndarray) -> np.ndarray:
+        """Which rows of a file that was loaded (boolean) are not in the table since others took them away."""
+        none = np.zeros(len(batch.chunk.numbers), bool)
+        if self._spec.gone is not Gone.DELETE or not len(none):
+            return none
+        keys = stored_keys(batch, file_ids)
+        asked = pc.unique(keys.drop_null())
+        if self._late:
+            gone = self._late.taken_away(asked, int(file_ids[0]))
+        else:
+            gone = self._deletes.taken_away(asked) if self._deletes else set()
+        return as_mask(pc.is_in(keys, value_set=pa.array(gone, keys.type)))
 
     def take_away(self) -> WentAway:
         """Take away what files told to delete, once all batches are loaded."""
@@ -131,6 +151,8 @@ class RowLoad:
         """To be called once all batches are loaded, before the transaction commits."""
         if self._deletes and not self._done:  # of files that are in the log
             self._deletes.add_to_books(self.take_away())
+        if self._late:
+            self._late.finish_late()
         with metrics.stage("load"):
             self._loader.finish()
 

@@ -197,11 +197,12 @@ class _Reprocessing:
 
     def _put_back(self, batch: Batch, rows: np.ndarray) -> set[int]:
         """Load `rows` (boolean) where they are missing; returns the numbers of those whose keys are there now."""
-        loaded = self._road.load(batch, self._file_ids(batch), among=rows, more=True)
-        done = verdicts(batch, loaded, rows)
+        away = self._road.taken_away(batch, self._file_ids(batch))
+        loaded = self._road.load(batch, self._file_ids(batch), among=rows & ~away, more=True)
+        done = verdicts(batch, loaded, rows & ~away)
         self.result.restored += sum(how == LOADED for how in done.values())
         self._updated += sum(how == UPDATED for how in done.values())
-        return {*done, *loaded.duplicates}
+        return {*done, *loaded.duplicates, *batch.chunk.numbers[rows & away].tolist()}
 
     def _find_lost(self, batch: Batch, refused: list[Rejection]) -> list[Rejection]:
         """Of refused rows that should stand, those whose key is not there, or there by another row of the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,6 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.file_spec import FileSpec
 from config.jobs import FileJob, WentAway
 from config.settings import PipelineConfig
-from datawarehouse import key_sql
 from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import keys_as_arrays
 from datawarehouse.merge.gone_rows import GoneRows
@@ -47,7 +47,6 @@ class Deletes(GoneRows):
         key = self._spec.schema.key_columns
         statement = sql.SQL(query("deletes", "note")).format(
             **self._parts,
-            numbers=key_sql.numbered(key),
             wanted=keys_as_arrays(key, key_of(batch).filter(rows)),
             times=sql.Literal(times),
             file_ids=sql.Literal(owners),
@@ -68,6 +67,13 @@ class Deletes(GoneRows):
             self._tx.execute(sql.SQL(query("deletes", "versions")).format(**self._parts, **names))
         gone, removed = self._apply()
         return WentAway(gone, removed, gone - removed if removed else 0)
+
+    def taken_away(self, keys: pa.Array) -> set[Any]:
+        """Those of `keys` that are not in the table, and that a file told to delete."""
+        key = self._spec.schema.key_columns
+        statement = sql.SQL(query("deletes", "taken_away"))
+        self._tx.execute(statement.format(**self._parts, wanted=keys_as_arrays(key, keys)))
+        return {value for (value,) in self._tx.fetchall()}
 
     def add_to_books(self, went: WentAway) -> None:
         """Of files that are in the log: to the books of the last of them."""

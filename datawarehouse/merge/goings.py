@@ -27,8 +27,7 @@ class Goings(GoneRows):
     def __init__(self, tx: Cursor, spec: FileSpec, config: PipelineConfig, file_id: int, job: FileJob) -> None:
         super().__init__(tx, spec, config, FileOrder(tx, spec, {file_id: job}))
         self._unreadable = 0
-        self._file_id = file_id
-        self._parts |= {"file_id": sql.Literal(file_id), "at": sql.Literal(str(FileTime.of(job).as_of))}
+        self._of_file(file_id, str(FileTime.of(job).as_of))
         self._execute("create_held")
 
     def note(self, batch: Batch) -> None:
@@ -47,16 +46,22 @@ class Goings(GoneRows):
 
         Raises TooManyGone.
         """
-        later = self._order.in_order(self._order.later_than([self._file_id]).get(self._file_id, ()))
         self._execute("by_hash")
         self._execute("remember", unreadable=sql.Literal(self._unreadable))
-        if later:
+        if later := self._later():
             self._find_late(later)
         else:
             self._find(inserted)
         self._execute("by_index")
         gone, removed = self._apply()
         return WentAway(gone, removed, gone - removed if removed else 0, self._unreadable)
+
+    def _of_file(self, file_id: int, as_of: str) -> None:
+        self._file_id = file_id
+        self._parts |= {"file_id": sql.Literal(file_id), "at": sql.Literal(as_of)}
+
+    def _later(self) -> list[int]:
+        return self._order.in_order(self._order.later_than([self._file_id]).get(self._file_id, ()))
 
     def _find(self, inserted: int) -> None:
         """What the last of the files lacks, and what it has again."""

@@ -95,7 +95,8 @@ class GoneRows:
         is_real = "NOT t._placeholder" if has_placeholders(self._tx, spec) else "true"
         own = [*(column.target for column in spec.stored), *spec.derive]
         columns = [*own, "_file_id"]
-        temporary = ("held", "going", "absent", "asked", "later", "staying")
+        temporary = ("held", "going", "absent", "asked", "later", "staying", "came")
+        numbered = [column.model_copy(update={"stored_as": f"k{number}"}) for number, column in enumerate(key)]
         return {
             **{what: self._named(what) for what in temporary},
             "table": sql.Identifier(spec.table),
@@ -106,8 +107,11 @@ class GoneRows:
             "key": key_sql.listed(key),
             **{f"{alias}_key": key_sql.listed(key, alias) for alias in ("t", "s", "b", "h")},
             **{f"{alias}_number": held_number(key, alias) for alias in ("t", "s")},
-            "h_number": held_number([c.model_copy(update={"stored_as": f"k{n}"}) for n, c in enumerate(key)], "h"),
-            "h_numbers": key_sql.numbered(key, "h"),
+            "numbers": key_sql.numbered(key),
+            **{f"{alias}_number": held_number(numbered, alias) for alias in ("h", "w")},
+            **{f"{alias}_numbers": key_sql.numbered(key, alias) for alias in ("h", "w")},
+            "w_is_t": key_sql.is_numbered(key, "w", "t"),
+            "h_value": key_sql.value_of(key, "h"),
             "h_is_t": key_sql.is_numbered(key, "h", "t"),
             "t_is_g": key_sql.matching(key, "t", "g"),
             "t_is_a": key_sql.matching(key, "t", "a"),

@@ -34,3 +34,9 @@ WHERE b._file_id = ANY ({file_ids}) AND EXISTS (SELECT FROM {deletes} AS d WHERE
 -- name: add_to_books
 UPDATE pipeline_file_log SET gone_records = gone_records + {gone}, removed_records = removed_records + {removed}
 WHERE file_id = {file_id}
+
+-- name: taken_away
+-- Of {wanted} keys those that are not in the table, and that some file told to delete.
+SELECT {h_value} FROM (
+    SELECT h.* FROM unnest({wanted}) AS w ({numbers}) CROSS JOIN LATERAL (SELECT * FROM {deletes} AS t WHERE {w_is_t} LIMIT 1) AS h
+    WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {w_is_t} OFFSET 0)) AS h

@@ -53,8 +53,28 @@ SELECT {b_key}, NULL, NULL FROM {history} AS b
 WHERE b._file_id = {file_id}
   AND EXISTS (SELECT FROM {history} AS o WHERE {o_is_b} AND o._ended_by IS NOT NULL AND o.valid_to >= b.valid_from OFFSET 0)
 
+-- name: create_came
+-- The keys of rows of several files that are loaded already.
+CREATE TEMPORARY TABLE {came} ({held_columns}, _file_id bigint) ON COMMIT DROP
+
+-- name: of_came
+-- Those of one of the files.
+TRUNCATE {held}, {going}, {absent};
+INSERT INTO {held} SELECT {h_numbers}, true FROM {came} AS h WHERE h._file_id = {file_id}
+
+-- name: hold
+-- The file holds these keys, as if they had been good when it came.
+UPDATE file_keys AS k SET held = k.held + h.keys, refused = k.refused - h.keys
+FROM (SELECT range_agg(int8range(n, n, '[]')) AS keys FROM (SELECT {h_number} AS n FROM {held} AS h) AS h) AS h
+WHERE k.file_id = {file_id} AND k.held IS NOT NULL AND h.keys IS NOT NULL
+
+-- name: add_to_books
+UPDATE pipeline_file_log SET gone_records = gone_records + {gone}, removed_records = removed_records + {removed}
+WHERE file_id = {file_id} AND {gone} > 0
+
 -- name: create_asked
 -- Keys of which later files are asked. `is_last`: of what the last of them says, for the table's row.
+DROP TABLE IF EXISTS {asked};
 CREATE TEMPORARY TABLE {asked} ON COMMIT DROP AS
 SELECT {key}, 0::bigint AS number, true AS lacks, true AS is_last, 0::bigint AS next_file, now()::timestamp AS next_at,
        true AS next_has
@@ -62,6 +82,7 @@ FROM {table} WITH NO DATA
 
 -- name: create_later
 -- The keys that any later snapshot held.
+DROP TABLE IF EXISTS {later};
 CREATE TEMPORARY TABLE {later} ON COMMIT DROP AS
 SELECT coalesce(range_agg(r), '{{}}') AS held FROM file_keys AS k, unnest(k.held) AS r WHERE k.held IS NOT NULL AND k.file_id = ANY ({later_ids})
 
@@ -223,6 +244,15 @@ WITH deleted AS (DELETE FROM {deletes} AS d WHERE d._file_id = {file_id} RETURNI
 UPDATE {table} AS t SET _gone_at = (SELECT min(d.gone_at) FROM {deletes} AS d WHERE {d_is_t} AND d._file_id <> {file_id}
                                     AND d.gone_at >= t._gone_at)
 FROM deleted AS s WHERE {t_is_s} AND t._gone_at = s.gone_at
+
+-- name: ask_of_missing
+-- Of {wanted} keys those that are not in the table.
+INSERT INTO {asked}
+SELECT {w_numbers}, {w_number}, false, true FROM unnest({wanted}) AS w ({numbers})
+WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {w_is_t} OFFSET 0)
+
+-- name: taken_away
+SELECT {h_value} FROM {asked} AS h WHERE NOT next_has
 
 -- name: lacked_by
 -- The first snapshot that lacks the key, of those after the last that has it.

@@ -61,7 +61,7 @@ class Audit:
     """The oracle's replay of the files in pipeline_file_log, in their order, beside what the warehouse holds.
 
     `in_order=False` for files that were loaded side by side, or again after a fault: which rows had to wait for a
-    parent, and which of two files brought a key and which one a newer row, is then the order's business; but in the
+    parent, and which of two files brought a key, and which a newer row, is then the order's business; but in the
     end all the same rows are loaded.
     """
 

@@ -9,9 +9,11 @@ import pytest
 
 from config.jobs import Status
 from datawarehouse.db_connection import Warehouse
-from datawarehouse.undo import undo
+from datawarehouse.quarantine.retry import OrphanRetry
+from datawarehouse.undo import lock_file, undo
 from ingestion.file_report import console_line
 from ingestion.group_load import GroupLoad
+from ingestion.reprocess import reprocess
 from tests.integration.small import PII, Small
 from workbench.explain import look
 from workbench.verify import run_checks
@@ -86,6 +88,48 @@ def test_a_snapshot_that_is_taken_back_gives_back_what_it_took(
     if keep == "history":
         versions = "SELECT count(*), count(*) FILTER (WHERE is_current) FROM dim_stock_history"
         assert _rows(small, versions) == [(3, 3)]
+
+
+@pytest.mark.parametrize("keep", ["latest", "history"])
+@pytest.mark.parametrize("gone", ["mark", "delete"])
+def test_a_row_that_heals_is_gone_where_a_later_snapshot_lacks_it(
+    warehouse: Warehouse, tmp_path: Path, keep: str, gone: str
+) -> None:
+    parts = {"key": "id", "columns": {"id": "int", "stock_id": "int"}, "foreign_keys": {"stock_id": "stock"}}
+    snapshot = {"rows": "snapshot", "keep": keep, "gone": gone, "gone_at_most_pct": 100}
+    stock = {"key": "id", "columns": {"id": "int", "v": "str"}}
+    small = Small(warehouse, tmp_path, {"stock": stock, "parts": {**parts, **snapshot}})
+    small.load("stock", [[1, "a"]], folder=DAYS[0])
+    small.load("parts", [[1, 1], [2, 7], [3, 7]], folder=DAYS[0])
+    small.load("parts", [[1, 1], [3, 1]], folder=DAYS[1])  # has no 2 any more
+    small.load("stock", [[7, "b"]], folder=DAYS[1])
+    assert OrphanRetry(small.warehouse, small.config).after("dim_stock") > 0
+    there = [(1, 1, None), (2, 7, DAYS[1]), (3, 1, None)]
+    rows = _rows(small, "SELECT id, stock_id, _gone_at::date::text FROM dim_parts ORDER BY 1")
+    assert rows == [row for row in there if gone == "mark" or row[2] is None]
+    _verified(small)
+    assert _gone(small, "parts", 2) is not None
+
+
+@pytest.mark.parametrize("keep", ["latest", "history"])
+def test_a_file_that_is_judged_again_brings_back_nothing_that_is_gone(
+    warehouse: Warehouse, tmp_path: Path, keep: str
+) -> None:
+    stock = {**STOCK, "keep": keep, "gone": "delete", "gone_at_most_pct": 100}
+    op = {"column": "op", "delete": ["D"]}
+    log = {"key": "id", "columns": {"id": "int", "v": "str", "op": "str"}, "keep": keep, "gone": "delete"}
+    small = Small(warehouse, tmp_path, {"stock": stock, "log": {**log, "operation": op}})
+    whole = small.load("stock", [[n, "a"] for n in (1, 2, 3)], folder=DAYS[0])
+    small.load("stock", [[3, "a"]], folder=DAYS[1])
+    told = small.load("log", [[1, "a", "I"], [2, "a", "I"]], folder=DAYS[0])
+    small.load("log", [[1, "", "D"]], folder=DAYS[1])
+    for outcome in (whole, told):
+        with small.warehouse.transaction() as tx:
+            logged = lock_file(tx, outcome.file_id or 0)
+            reprocess(tx, small.config, PII, outcome.job, logged, "a test")
+    assert _rows(small, "SELECT id FROM dim_stock") == [(3,)]
+    assert _rows(small, "SELECT id FROM dim_log") == [(2,)]
+    _verified(small)
 
 
 def test_what_was_deleted_and_is_not_kept_is_told(warehouse: Warehouse, tmp_path: Path) -> None:

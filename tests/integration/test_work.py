@@ -82,7 +82,7 @@ def orders(folder: Path, name: str, numbers: range, **changes: Any) -> Path:
     return samples.write(folder / name / "orders.json", [samples.order(number, **changes) for number in numbers])
 
 
-def test_a_small_file_takes_thirteen_statements(warehouse: Warehouse, config: PipelineConfig, tmp_path: Path) -> None:
+def test_a_small_file_takes_few_statements(warehouse: Warehouse, config: PipelineConfig, tmp_path: Path) -> None:
     master(warehouse, config, tmp_path)
     load(warehouse, config, orders(tmp_path, "first", range(5)))
     with counted() as sent:
