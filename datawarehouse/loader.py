@@ -93,6 +93,11 @@ class Loader(ABC):
             self._tx.execute(sql.SQL("SET CONSTRAINTS {} DEFERRED").format(name))
         return first, last
 
+    @property
+    def told(self) -> sql.Identifier | None:
+        """The temporary table of what a file of several chunks has brought, and its table does not show."""
+        return self._sql.seen if self._merge.remembers else None
+
     # ------------------------------------------------------------ which rows first
 
     def load(self, rows: pa.Table, *, more: bool = False) -> Loaded:

@@ -71,6 +71,7 @@ class RowLoad:
         self._loader = loader(tx, self._grown, config, FileOrder(tx, spec, in_hand), list_present=list_rows)
         self._placeholders = Placeholders(tx, spec, config)
         self._done = False
+        self._is_new = in_hand is not None
         self._deletes = Deletes(tx, spec, config, in_hand) if spec.operation else None
         # rows that come after their files: those in hand are asked as a whole
         self._late = LateRows(tx, spec, config) if spec.takes_away and in_hand is None else None
@@ -93,6 +94,9 @@ class RowLoad:
         the file may follow.
         """
         reject_duplicates(batch, among=among)
+        if self._deletes and self._is_new:
+            repeats = self._deletes.repeats(batch, batch.good, ~loads(batch), file_ids, self._loader.told)
+            batch.reject(repeats, Stage.RECORDS, "duplicate", str(self._spec.schema.primary_key))
         good = batch.good if among is None else batch.good & among
         deletes = self._delete(batch, good, file_ids)
         good &= loads(batch)

@@ -97,7 +97,7 @@ class StagedMerge:
         self._moved = MovedVersions(tx, spec, config)
         self._filled = Filled(tx, spec, config)
         self._has_stage = False
-        self._remembers = False
+        self.remembers = False
 
     def finish(self) -> None:
         """Once all rows are merged: bind rows of others to the versions that there are now."""
@@ -127,7 +127,7 @@ class StagedMerge:
         filled = self._fill_placeholders(file_ids) if self._has_placeholders else []
         later = self._know_later(file_ids)
         told_again = self._mark_told_again() if later else False
-        self._tx.execute(self._sql.look(remembers=self._remembers, list_rows=self._list_present))
+        self._tx.execute(self._sql.look(remembers=self.remembers, list_rows=self._list_present))
         looked = _Looked(*self._fetch_row())
         placed = self._to_place(rows, [*looked.settled, *filled])
         if self._timeline and placed:
@@ -243,6 +243,6 @@ class StagedMerge:
                 self._timeline.make_room()
                 self._moved.make_room()
             self._has_stage = True
-        if more and not self._remembers:
+        if more and not self.remembers:
             self._tx.execute(self._sql.create_seen())
-            self._remembers = True
+            self.remembers = True

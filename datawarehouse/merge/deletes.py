@@ -37,30 +37,66 @@ class Deletes(GoneRows):
         self._file_ids.update(np.unique(file_ids).tolist())
         if not wanted.any():
             return
-        rows = pa.array(wanted)
-        owners = file_ids[wanted].tolist()
+        self._tx.execute(self._of_rows("note", batch, wanted, file_ids))
+
+    def repeats(
+        self,
+        batch: Batch,
+        good: np.ndarray,
+        deletes: np.ndarray,
+        file_ids: np.ndarray,
+        told: sql.Identifier | None,
+    ) -> np.ndarray:
+        """Which `good` rows repeat what an earlier batch of their file told of their key and time (all boolean).
+
+        Of two that are both to be loaded the loader knows it: one of the two `deletes`. `told` is its table of
+        what the file has brought, and the table does not show.
+        """
+        found = np.zeros(len(good), bool)
+        if self._file_ids and good.any():
+            time = sql.SQL("t.version" if self._spec.newer_by else "w.at::timestamp")
+            before: sql.Composable = sql.SQL("false")
+            if told:
+                before = self._statement_of("told_before", told=told, told_time=time)
+            parts = {"is_delete": sql.Literal(deletes[good].tolist()), "told_before": before}
+            self._tx.execute(self._of_rows("repeats", batch, good, file_ids, **parts))
+            found[np.flatnonzero(good)[[position - 1 for (position,) in self._tx.fetchall()]]] = True
+        return found
+
+    def _of_rows(
+        self, name: str, batch: Batch, rows: np.ndarray, file_ids: np.ndarray, **more: sql.Composable
+    ) -> sql.Composed:
+        """The query `name`, with the keys, times and files of `rows` (boolean)."""
+        among = pa.array(rows)
+        owners = file_ids[rows].tolist()
         if newer := self._spec.newer_by:
-            times = pc.fill_null(pc.cast(batch.output[newer].filter(rows), pa.string()), "-infinity").to_pylist()
+            times = pc.fill_null(pc.cast(batch.output[newer].filter(among), pa.string()), "-infinity").to_pylist()
         else:
             of_files = self._order.times(set(owners))
             times = [str(of_files[owner]) for owner in owners]
-        key = self._spec.schema.key_columns
-        statement = sql.SQL(query("deletes", "note")).format(
-            **self._parts,
-            wanted=keys_as_arrays(key, key_of(batch).filter(rows)),
+        return self._statement_of(
+            name,
+            wanted=keys_as_arrays(self._spec.schema.key_columns, key_of(batch).filter(among)),
             times=sql.Literal(times),
             file_ids=sql.Literal(owners),
+            row_time=self._row_time() or sql.SQL("w.at::timestamp"),
+            **more,
         )
-        self._tx.execute(statement)
+
+    def _statement_of(self, name: str, **more: sql.Composable) -> sql.Composed:
+        return sql.SQL(query("deletes", name)).format(**self._parts, **more)
+
+    def _row_time(self) -> sql.Composable | None:
+        """The time of the row `t`; None where it is that of its file."""
+        newer = self._spec.schema.by_name[self._spec.newer_by] if self._spec.newer_by else None
+        return sql.SQL("coalesce({}, '-infinity')").format(time_of(newer, "t")) if newer else None
 
     def finish(self) -> WentAway:
         """Once all rows are loaded: those that are deleted since their time go."""
         names: dict[str, sql.Composable] = {
             "file_ids": sql.SQL("{}::bigint[]").format(sql.Literal(sorted(self._file_ids)))
         }
-        newer = self._spec.schema.by_name[self._spec.newer_by] if self._spec.newer_by else None
-        told = sql.SQL("coalesce({}, '-infinity')").format(time_of(newer, "t")) if newer else None
-        names["row_time"] = told or sql.SQL("tf.as_of")
+        names["row_time"] = self._row_time() or sql.SQL("tf.as_of")
         names |= {f"{alias}_file_time": self._order.lookup(alias) for alias in ("t", "d")}
         self._tx.execute(sql.SQL(query("deletes", "find")).format(**self._parts, **names))
         if self._spec.keeps_history:

@@ -109,7 +109,7 @@ class GoneRows:
             **{f"{alias}_number": held_number(key, alias) for alias in ("t", "s")},
             "numbers": key_sql.numbered(key),
             **{f"{alias}_number": held_number(numbered, alias) for alias in ("h", "w")},
-            **{f"{alias}_numbers": key_sql.numbered(key, alias) for alias in ("h", "w")},
+            **{f"{alias}_numbers": key_sql.numbered(key, alias) for alias in ("h", "w", "t")},
             "w_is_t": key_sql.is_numbered(key, "w", "t"),
             "h_value": key_sql.value_of(key, "h"),
             "h_is_t": key_sql.is_numbered(key, "h", "t"),

@@ -7,6 +7,19 @@ SELECT {numbers}, told.at::timestamp, told.file_id
 FROM unnest({wanted}, {times}::text[], {file_ids}::bigint[]) AS told ({numbers}, at, file_id)
 ON CONFLICT DO NOTHING
 
+-- name: repeats
+SELECT w.n FROM unnest({wanted}, {times}::text[], {file_ids}::bigint[], {is_delete}::boolean[])
+                WITH ORDINALITY AS w ({numbers}, at, file_id, deletes, n)
+WHERE EXISTS (SELECT FROM {deletes} AS t
+              WHERE {w_is_t} AND t._file_id = w.file_id AND t.gone_at = w.at::timestamp OFFSET 0)
+   OR w.deletes AND (EXISTS (SELECT FROM {table} AS t WHERE {w_is_t} AND t._file_id = w.file_id
+                             AND {row_time} = w.at::timestamp OFFSET 0)
+                     OR {told_before})
+
+-- name: told_before
+-- What the file has brought, and the table does not show.
+EXISTS (SELECT FROM {told} AS t WHERE ({t_numbers}) = ({w_numbers}) AND {told_time} = w.at::timestamp OFFSET 0)
+
 -- name: find
 -- Rows that files brought, or told to delete: is a word later that deletes them? Of two at one time that of the later
 -- file stands.

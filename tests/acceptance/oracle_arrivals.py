@@ -8,7 +8,7 @@ there), `unchanged` (says the same), `stale` (older), `changed` (other values th
   of the files has again, is updated.
 - Without `newer_by` the row of an earlier file is stale, also where both are of one hour.
 - Of the rows of a key in one file the newest meets the table; the others are stale. So it is with `history` too:
-  they become versions, not rows of the table.
+  they become versions, not rows of the table. Records that delete are counted by themselves.
 - `gone` counts rows that were there, or came with the file, and are not there any more, or are marked now, after
   this file.
 - A snapshot fails where it would take more than `gone_at_most_pct` of the rows that were there at its time, as far
@@ -116,9 +116,10 @@ class Arrivals:
         reading = read(self.declared, file, self._parents)
         counts: Counter[str] = Counter()
         for rows in _by_key(reading.good):
-            newest = max(rows, key=lambda row: row.order)
+            newest = max((row for row in rows if not row.deletes), key=lambda row: row.order, default=None)
             for row in rows:
-                counts["stale" if row is not newest else self._fate(row, there, before)] += 1
+                meets = row is newest or row.deletes
+                counts[self._fate(row, there, before) if meets else "stale"] += 1
         came = {
             row.key for row in reading.good if row.key is not None and row.key not in there and not row.deletes
         }
