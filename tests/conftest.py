@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,21 @@ def embedded_server() -> Iterator[dict[str, Any]]:
     folder = Path(tempfile.mkdtemp(prefix="ff-", dir="/tmp"))
     folder.chmod(0o711)  # the server's own account must pass through, when the tests run as root
     server = EmbeddedServer(folder / "pg")
-    yield server.start()
+    parameters = server.start()
+    _need_not_survive_a_power_cut(parameters)
+    yield parameters
     server.stop()
     shutil.rmtree(folder)
+
+
+def _need_not_survive_a_power_cut(parameters: dict[str, Any]) -> None:
+    """Have the server wait for no disk: a database is made in a tenth of the time."""
+    with closing(psycopg2.connect(**parameters)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for name in ("fsync", "full_page_writes"):
+                cursor.execute(f"ALTER SYSTEM SET {name} = off")
+            cursor.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ class Server:
             "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
         )
         lines = {"port": str(self.port), "unix_socket_directories": str(self.dir), "listen_addresses": "127.0.0.1"}
+        lines |= {"fsync": "off", "full_page_writes": "off"}  # processes are killed here, machines are not
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in {**lines, **settings}.items())
 
