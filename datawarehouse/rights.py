@@ -9,12 +9,14 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError
 from config.file_spec import FileSpec
+from config.model import Gone
 from config.settings import PipelineConfig
 from datawarehouse.placeholder_lookups import taken_by
 from datawarehouse.queries import query
 
 FILE_LOG_HEAL = (
     *("valid_records", "quarantined", "inserted_records", "already_present", "updated_records"),
+    *("stale_records", "changed_records", "delete_records", "gone_records", "removed_records"),
     *("resolved_orphans", "orphan_count", "duplicate_count", "warned_records"),
 )
 QUARANTINE_RESOLVE = (
@@ -162,6 +164,8 @@ def _file_rights(config: PipelineConfig) -> Iterator[Right]:
             yield Right(spec.table, "UPDATE", "_loaded_at")
         for name in spec.tables_beside:
             yield from (Right(name, privilege) for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+        if spec.gone is Gone.DELETE:
+            yield from (Right(name, "DELETE") for name in dict.fromkeys([spec.table, spec.key_table]))
         if not spec.keep.replaces:  # who moves versions of parents binds its rows to them
             yield from (Right(spec.table, "UPDATE", name) for name in _held_of_parents(spec, config))
         if spec.partition_by:

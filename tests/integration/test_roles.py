@@ -31,6 +31,7 @@ from datawarehouse.views import all_views, views_of
 from ingestion.file_load import FileLoad
 from scripts.create_roles import create_roles
 from tests.conftest import opened
+from tests.integration.small import Small
 from utils.sla_updater_job import update_views
 from validation.pii_handler import PiiHandler
 
@@ -113,6 +114,43 @@ def test_the_loader_loads_heals_promotes_and_backs_up(
     assert one(loader, "SELECT count(*) FROM true_orphan") == 1
     with loader.transaction() as tx:
         tx.execute("DELETE FROM quarantine WHERE resolution IS NOT NULL")
+
+
+@pytest.mark.parametrize("keep", ["latest", "history"])
+@pytest.mark.parametrize("gone", ["mark", "delete"])
+def test_the_loader_takes_away_what_files_lack_or_delete(
+    administrator: Warehouse, tmp_path: Path, keep: str, gone: str
+) -> None:
+    plain = {"key": "id", "keep": keep, "gone": gone}
+    columns = {"id": "int", "of": "int"}
+    types: dict[str, Any] = {
+        "shelf": {"key": "id", "columns": {"id": "int"}},
+        "stock": {
+            **plain,
+            "columns": columns,
+            "rows": "snapshot",
+            "gone_at_most_pct": 100,
+            "foreign_keys": {"of": "shelf"},
+        },
+        "log": {
+            **plain,
+            "columns": {**columns, "op": "str"},
+            "operation": {"column": "op", "delete": ["D"]},
+        },
+    }
+    small = Small(administrator, tmp_path, types)
+    database = DatabaseConfig(url=make_dsn(**administrator.parameters))
+    create_roles(small.config.model_copy(update={"database": database}), "the owner", "the loader", PASSWORDS)
+    with opened(DatabaseConfig(url=url_as(administrator, "the loader")), tmp_path) as small.warehouse:
+        small.load("shelf", [[1]], folder="2026-01-01")
+        small.load("stock", [[1, 1], [2, 1], [3, 7]], folder="2026-01-01")
+        small.load("log", [[1, 1, "I"], [2, 1, "I"]], folder="2026-01-01")
+        assert small.load("stock", [[1, 1]], folder="2026-01-02").gone.rows == 1
+        assert small.load("log", [[1, "", "D"]], folder="2026-01-02").gone.rows == 1
+        small.load("shelf", [[7]], folder="2026-01-02")
+        assert OrphanRetry(small.warehouse, small.config).after("dim_shelf") == 1
+        for table, left in (("dim_stock", 1), ("dim_log", 2)):
+            assert small.rows(f"SELECT array_agg(id) FROM {table} WHERE _gone_at IS NULL") == [([left],)]
 
 
 def test_the_loader_gets_past_numbers_that_are_taken(
