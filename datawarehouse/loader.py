@@ -66,6 +66,7 @@ class Loader(ABC):
         )
         self._file_ids: set[int] = set()
         self._asks_for_all: bool | None = None  # the first chunk shows it
+        self._all_were_known = False  # of the chunk before: then this one is merged without a question
         first, last = self._settle_constraints(config)
         self._derived = DerivedColumns(tx, spec, config, range(first, last + 1))
 
@@ -177,11 +178,16 @@ class Loader(ABC):
         """Load rows of distinct keys; those that PostgreSQL refuses are found by halving."""
         if rows.num_rows == 0:
             return Loaded()
+        if self._all_were_known:
+            loaded = self._merge.merge(rows, more=more)
+            self._all_were_known = not loaded.inserted
+            return loaded
         known = self._known(rows)
         if known is None:
             return self._add(rows, more=more)
         loaded = self._add(rows.filter(pc.invert(known)), more=more)
         loaded.add(self._merge.merge(rows.filter(known), more=more))
+        self._all_were_known = not self._list_present and not loaded.inserted
         return loaded
 
     def _keys_of(self, rows: pa.Table) -> pa.Array:

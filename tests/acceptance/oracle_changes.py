@@ -35,6 +35,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from tests.acceptance.oracle_files import NEVER, Declared, File, ForeignKey, Key, Parents, Reading, Row, read
@@ -87,13 +88,18 @@ def story_of(declared: Declared, key: Key, readings: Sequence[Reading]) -> Story
 def _lives_by_time(key: Key, readings: Sequence[Reading]) -> list[Life]:
     """Rows and deletes are words at their own times."""
     rows = sorted((row for r in readings for row in r.good if row.key == key), key=_order)
-    words = list({row.at: row for row in rows}.values())  # at one time the later file's stands
     lives: list[Life] = []
-    for word in words:
+    for time, told in groupby(rows, key=lambda row: row.at):
+        *others, word = told  # at one time the later file's stands
         alive = bool(lives) and lives[-1].end == NEVER
         if word.deletes:
+            in_vain = [row for row in others if not row.deletes]
+            if in_vain and not alive:
+                lives.append(Life(None))
+                alive = True
             if alive:
-                lives[-1].end = word.at
+                lives[-1].end = time
+                lives[-1].in_vain += in_vain
             continue
         if not alive:
             lives.append(Life(None))

@@ -54,6 +54,11 @@ KINDS: dict[str, Given] = {
         "gone": "mark",
     },
     "snapshot_guarded": {**SNAPSHOT, "keep": "history", "gone": "delete", "gone_at_most_pct": 50},
+    "snapshot_pairs": {**SNAPSHOT, "key": ["id", "part"], "columns": {"id": "int", "v": "str", "part": "str"}}
+    | {"keep": "history", "gone": "mark"},
+    "snapshot_parts": {**SNAPSHOT, **PARTITIONED, "keep": "history", "gone": "delete", "newer_by": None}
+    | {"table": "fact_snapshot_parts"},
     "operations_latest": {**OPERATIONS, "keep": "latest"},
     "operations_history": {**OPERATIONS, "keep": "history"},
+    "operations_marks": {**OPERATIONS, "keep": "history", "gone": "mark"},
 }

@@ -33,6 +33,7 @@ IN_THEIR_ORDER = {
     # not yet: a late file deletes what a later one of the same time had only told again
     "operations_latest",
     "operations_history",
+    "operations_marks",
 }
 BOUNDED = settings(
     max_examples=int(os.environ.get("CHANGES_EXAMPLES", "10")),
