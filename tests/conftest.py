@@ -19,6 +19,7 @@ from psycopg2 import sql
 from config.config_loader import DEFAULT_CONFIG, get_config
 from config.file_spec import FileSpec
 from config.settings import DatabaseConfig, PipelineConfig
+from datawarehouse import embedded_settings
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.embedded_server import EmbeddedServer
 from datawarehouse.schema_init import init_schema
@@ -91,7 +92,9 @@ def embedded_server() -> Iterator[dict[str, Any]]:
     folder = Path(tempfile.mkdtemp(prefix="ff-", dir="/tmp"))
     folder.chmod(0o711)  # the server's own account must pass through, when the tests run as root
     server = EmbeddedServer(folder / "pg")
-    parameters = server.start()
+    with pytest.MonkeyPatch.context() as patch:  # a database that is dropped is looked for in all of its buffers
+        patch.setattr(embedded_settings, "_memory_bytes", lambda: 1 << 30)
+        parameters = server.start()
     _need_not_survive_a_power_cut(parameters)
     yield parameters
     server.stop()
