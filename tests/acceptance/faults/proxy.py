@@ -25,7 +25,7 @@ class Proxy:
         self.target = target
         self.frozen = threading.Event()
         self.swallowed = self.cancelled = 0
-        self.answered = 0  # bytes, of all connections
+        self._left: int | None = None  # bytes of answers until a connection is cut
         self._to_swallow = 0
         self._to_cancel = 0
         self._lock = threading.Lock()  # guards the counts and the list of pairs
@@ -66,6 +66,18 @@ class Proxy:
             _close(*pair)
         return len(pairs)
 
+    def cut_after(self, size: int) -> None:
+        """Close the connection that brings the answers' next `size` bytes to their end; from then on none."""
+        with self._lock:
+            self._left = size
+
+    def _is_cut(self, size: int) -> bool:
+        with self._lock:
+            if self._left is None:
+                return False
+            self._left = self._left - size if self._left > size else None
+            return self._left is None
+
     def _accept(self) -> None:
         while not self._stopping.is_set():
             try:
@@ -98,9 +110,7 @@ class Proxy:
                 if upstream in ready:
                     data = upstream.recv(65536)
                     client.sendall(data)
-                    with self._lock:
-                        self.answered += len(data)
-                    if not data:
+                    if not data or self._is_cut(len(data)):
                         return
         except (OSError, ValueError):  # cut, from either side or by us
             return
