@@ -53,9 +53,9 @@ class LateRows(Goings):
 
     def finish_late(self) -> None:
         """Once all rows are loaded: those that later files lack are gone, and so the books of their files say."""
-        self._execute("by_hash")
         for file_id, as_of in sorted(self._order.times(self._file_ids).items()):
             self._of_file(file_id, str(as_of))
+            self._execute("by_hash")
             self._execute("of_came")
             self._execute("hold")
             if later := self._later():
