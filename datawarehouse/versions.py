@@ -78,7 +78,7 @@ class _Known(NamedTuple):
         )
 
 
-_NONE = _Known(pa.array([], pa.string()), np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+_NONE = _Known(pa.nulls(0, pa.string()), np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 class BoundVersions:

@@ -55,9 +55,9 @@ def read_file(path: Path, config: PipelineConfig | None = None) -> tuple[pd.Data
             pa.table(dict(chunk.columns))
             for chunk in read_chunks(file, path.name, spec.schema, 50_000, spec.read, path)
         ]
-    empty = pa.table({column.name: pa.array([], pa.string()) for column in spec.schema.columns})
-    frame: pd.DataFrame = pa.concat_tables([empty, *tables]).to_pandas()
-    return frame.astype(pd.StringDtype(na_value=np.nan)), name
+    whole = pa.concat_tables([*tables, pa.table({c.name: pa.nulls(0, pa.string()) for c in spec.schema.columns})])
+    kind = pd.StringDtype(na_value=np.nan)
+    return pd.DataFrame({n: pd.array(whole.column(n).to_pylist(), dtype=kind) for n in whole.column_names}), name
 
 
 def read_chunks(
