@@ -30,7 +30,7 @@ from datawarehouse.sequences import catch_up
 from datawarehouse.views import all_views, views_of
 from ingestion.file_load import FileLoad
 from scripts.create_roles import create_roles
-from tests.conftest import opened
+from tests.conftest import fresh_database, opened
 from tests.integration.small import Small
 from utils.sla_updater_job import update_views
 from validation.pii_handler import PiiHandler
@@ -58,9 +58,21 @@ def url_as(administrator: Warehouse, role: str) -> str:
     return dsn
 
 
+BOTH = pytest.mark.parametrize("administrator", ["embedded_url", "system_url"], indirect=True)
+
+
 @pytest.fixture
-def administrator(any_warehouse: Warehouse) -> Iterator[Warehouse]:
-    """A database that was made by an administrator at first, and a schema that is nobody else's business."""
+def administrator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
+    """A database that was made by an administrator at first, and a schema that is nobody else's business.
+
+    On the embedded server, or on the one that the test names.
+    """
+    url = request.getfixturevalue(getattr(request, "param", "embedded_url"))
+    with fresh_database(url) as database, opened(database, tmp_path) as warehouse:
+        yield from _with_others(warehouse)
+
+
+def _with_others(any_warehouse: Warehouse) -> Iterator[Warehouse]:
     with any_warehouse.transaction() as tx:
         tx.execute(
             "CREATE SCHEMA payroll; CREATE TABLE payroll.salary (amount integer); CREATE TABLE notes (t text)"
@@ -96,6 +108,7 @@ def load(warehouse: Warehouse, config: PipelineConfig, folder: Path, name: str, 
     return FileLoad(warehouse, config, PiiHandler("k" * 16)).run(FileJob(path, spec, 0, 0))
 
 
+@BOTH
 def test_the_loader_loads_heals_promotes_and_backs_up(
     loader: Warehouse, split: PipelineConfig, tmp_path: Path
 ) -> None:
@@ -116,6 +129,7 @@ def test_the_loader_loads_heals_promotes_and_backs_up(
         tx.execute("DELETE FROM quarantine WHERE resolution IS NOT NULL")
 
 
+@BOTH
 @pytest.mark.parametrize("keep", ["latest", "history"])
 @pytest.mark.parametrize("gone", ["mark", "delete"])
 def test_the_loader_takes_away_what_files_lack_or_delete(
@@ -174,6 +188,7 @@ def test_the_loader_gets_past_numbers_that_are_taken(
     assert one(loader, "SELECT count(*) FROM quarantine") == 4
 
 
+@BOTH
 def test_a_load_by_the_loader_leaves_out_the_triggers_where_the_server_lets_it(loader: Warehouse) -> None:
     with loader.transaction() as tx:
         tx.execute("SET LOCAL session_replication_role = replica")
@@ -217,6 +232,7 @@ READABLE = (
 )
 
 
+@BOTH
 def test_the_reader_reads_what_reports_need(
     administrator: Warehouse, loader: Warehouse, split: PipelineConfig, tmp_path: Path
 ) -> None:
@@ -291,6 +307,7 @@ def test_a_view_with_other_columns_is_made_anew_and_keeps_its_owner_and_readers(
     assert one(administrator, owner) == "the owner"
 
 
+@BOTH
 def test_the_foreign_keys_hold_against_a_delete_at_the_same_time(
     administrator: Warehouse, loader: Warehouse, split: PipelineConfig, tmp_path: Path
 ) -> None:
@@ -346,6 +363,7 @@ def test_the_command_runs_as_the_loader(administrator: Warehouse, split: Pipelin
     assert one(administrator, "SELECT count(*) FROM dim_reason") == 1
 
 
+@BOTH
 def test_a_start_as_the_loader_changes_no_definition(
     administrator: Warehouse, loader: Warehouse, split: PipelineConfig
 ) -> None:
