@@ -113,7 +113,7 @@ def _version(row: Row, spec: Spec) -> dt.datetime:
     return time if isinstance(time, dt.datetime) else dt.datetime.min
 
 
-def _place_of(path: Path, content: Path) -> Place:
+def place_of(path: Path, content: Path) -> Place:
     """By its folders' date and hour, else by its time of change."""
     data = content.read_bytes()
     changed = _EPOCH + dt.timedelta(microseconds=content.stat().st_mtime_ns // 1000)
@@ -161,7 +161,7 @@ class Oracle:
         time is another file.
         """
         content = content or path
-        place = _place_of(path, content)
+        place = place_of(path, content)
         identity = (spec.name, place[-1], content.stat().st_size, place[0] if spec.goes_by_file else None)
         if identity in self._seen:
             return None

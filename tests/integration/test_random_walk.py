@@ -131,8 +131,22 @@ class Walk:
         self.site.execute("ALTER TABLE dim_customer ALTER full_name TYPE varchar(64)")
         tables = [line.split()[2] for line in PARENTS.strip().splitlines()]
         self.site.execute(PARENTS + "".join(BOOKS_OF_PARENTS.format(table=table) for table in tables))
+        for table in tables:
+            self._begin_history(table)
         self._configure(relaxed=False, updates=False, pii=False, cheap=True)
         init_schema(self.site.warehouse, self.site.config)
+
+    def _begin_history(self, table: str) -> None:
+        """The version that the file of a seeded parent began, where its table has a history."""
+        shared = self.site.one(
+            "SELECT string_agg(h.column_name, ', ') FROM information_schema.columns AS h"
+            " JOIN information_schema.columns AS t USING (column_name)"
+            f" WHERE h.table_name = '{table}_history' AND t.table_name = '{table}'"
+        )
+        if shared:
+            self.site.execute(
+                f"INSERT INTO {table}_history ({shared}, valid_from) SELECT {shared}, '-infinity' FROM {table}"
+            )
 
     def step(self) -> None:
         what = self.random.choices(list(self.steps), list(self.steps.values()))[0]
@@ -300,9 +314,8 @@ class Walk:
             columns["customers", "gender"].pop("allowed_values")
         if not choices["cheap"]:
             columns["orders", "order_amount"]["rules"] = {"at_least": 1000}
-        if choices["updates"]:
-            expected = config["watcher"]["batch"]["expected_files"]["customers.csv"]
-            expected.update(on_conflict="update_if_newer", newer_by="updated_at")
+        if not choices["updates"]:
+            config["watcher"]["stream"]["expected_files"]["orders.json"]["keep"] = "first"
         for name, given in OTHERS.items():
             keys = {given["key"]} if isinstance(given["key"], str) else set(given["key"])
             config["schemas"][name] = {
