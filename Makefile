@@ -23,7 +23,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 pytest: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
+	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 # For the tests of the dashboard in a browser, which skip without it; Debian, as root
 browser:

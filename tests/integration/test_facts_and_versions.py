@@ -54,7 +54,8 @@ SETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 BOUNDED = settings(
-    max_examples=int(os.environ.get("CHANGES_EXAMPLES", "10")),
+    max_examples=int(os.environ.get("CHANGES_EXAMPLES", "6")),
+    derandomize="CHANGES_EXAMPLES" not in os.environ,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,

@@ -271,7 +271,7 @@ def test_files_loaded_together_are_as_if_one_had_come_after_the_other(desk: Desk
     together = []
     rows = st.lists(DATED if spec.partition_by else ROWS, min_size=1, max_size=4)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
     @given(before=rows, files=st.lists(rows, min_size=2, max_size=4))
     def compare(before: list[Row], files: list[list[Row]]) -> None:
         desk.begin(spec)
@@ -296,7 +296,7 @@ def test_files_loaded_together_are_as_if_one_had_come_after_the_other(desk: Desk
 def test_the_counts_and_the_table_are_those_of_the_model(desk: Desk, spec: FileSpec) -> None:
     rows = st.lists(DATED if spec.partition_by else ROWS, min_size=1, max_size=12)
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
     @given(files=st.lists(rows, min_size=1, max_size=3), chunk_rows=st.integers(2, 5))
     def compare(files: list[list[Row]], chunk_rows: int) -> None:
         desk.begin(spec)

@@ -36,7 +36,8 @@ IN_THEIR_ORDER = {
     "operations_marks",
 }
 BOUNDED = settings(
-    max_examples=int(os.environ.get("CHANGES_EXAMPLES", "10")),
+    max_examples=int(os.environ.get("CHANGES_EXAMPLES", "6")),
+    derandomize="CHANGES_EXAMPLES" not in os.environ,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,

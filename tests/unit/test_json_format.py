@@ -191,7 +191,7 @@ def test_every_byte_changed_a_line_costs_no_other(tmp_path: Path) -> None:
 
 
 @given(data=st.lists(st.sampled_from([b"[", b"]", b"{", b"}", b'"id"', b":", b",", b"1", b"\n", b" ", b"null"])))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_run_of_tokens_ends(data: list[bytes]) -> None:
     with ends(20):
         found = outcome(b"".join(data))
@@ -491,7 +491,7 @@ _ELEMENTS = st.lists(
 
 
 @given(elements=_ELEMENTS, lines=st.booleans(), size=st.sampled_from(WINDOWS), chunk_rows=st.integers(1, 4))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_neither_chunks_nor_windows_decide_anything(
     elements: list[str], lines: bool, size: int, chunk_rows: int
 ) -> None:
