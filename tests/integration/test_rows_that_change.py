@@ -1,6 +1,6 @@
 """Rows that change: whatever files come in whatever order, table and history are those of the model.
 
-A search is short here; CHANGES_EXAMPLES=1000 makes it long.
+A search is short here, and the same each time; CHANGES_EXAMPLES=1000 makes it long, and another each time.
 """
 
 from __future__ import annotations
