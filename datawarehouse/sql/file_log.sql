@@ -122,6 +122,15 @@ FROM (SELECT file_id, least(updated_records, greatest(
       FROM pipeline_file_log WHERE source_table = %(table)s AND updated_records > 0) n
 WHERE l.file_id = n.file_id AND n.rows > 0
 
+-- name: not_removed
+-- Rows that files had removed, and that are there again since another is taken back which was later than theirs.
+UPDATE pipeline_file_log l
+SET removed_records = l.removed_records - n.rows, gone_records = l.gone_records - n.rows
+FROM (SELECT file_id, least(removed_records, greatest(
+                 %(rows)s - (sum(removed_records) OVER (ORDER BY file_id DESC) - removed_records), 0)) AS rows
+      FROM pipeline_file_log WHERE source_table = %(table)s AND removed_records > 0) n
+WHERE l.file_id = n.file_id AND n.rows > 0
+
 -- name: in_force_again
 -- Files of which more rows are in the table than they have inserted and updated: what was stale or contradicted is in
 -- force now.
