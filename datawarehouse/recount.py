@@ -91,7 +91,8 @@ def _hand_over(tx: Cursor, table: str) -> None:
     missing = missing_rows(tx, table)
     if missing < 0:
         tx.execute(query("file_log", "take_over"), {"table": table, "rows": -missing})
-    if missing < 0 and (missing := missing_rows(tx, table)) < 0:
+        missing = missing_rows(tx, table)
+    if missing < 0:
         tx.execute(query("file_log", "not_removed"), {"table": table, "rows": -missing})
 
 

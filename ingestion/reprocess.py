@@ -187,17 +187,20 @@ class _Reprocessing:
         numbers = batch.chunk.numbers
         passed = np.isin(numbers, list(self._passed))
         unlisted = ~passed & ~np.isin(numbers, [*self._open, *self._closed])
-        there = self._put_back(batch, unlisted)
+        away = self._road.taken_away(batch, self._file_ids(batch))
+        there = self._put_back(batch, unlisted, away)
         if self._keys is not None:
             there = {number for number, key in self._keys_of(batch, there).items() if self._is_first(key)}
-        there |= self._put_back(batch, passed)
+        there |= self._put_back(batch, passed, away)
         elsewhere = there | self._open.keys() | self._closed
         refused = [rejection for rejection in batch.rejections() if rejection.number not in elsewhere]
         return self._find_lost(batch, refused) if refused else []
 
-    def _put_back(self, batch: Batch, rows: np.ndarray) -> set[int]:
-        """Load `rows` (boolean) where they are missing; returns the numbers of those whose keys are there now."""
-        away = self._road.taken_away(batch, self._file_ids(batch))
+    def _put_back(self, batch: Batch, rows: np.ndarray, away: np.ndarray) -> set[int]:
+        """Load `rows` (boolean) where they are missing, unless another file took them `away`.
+
+        Returns the numbers of those that are in the table now, or rightly gone from it.
+        """
         loaded = self._road.load(batch, self._file_ids(batch), among=rows & ~away, more=True)
         done = verdicts(batch, loaded, rows & ~away)
         self.result.restored += sum(how == LOADED for how in done.values())

@@ -98,22 +98,18 @@ class Deletes(GoneRows):
         }
         names["row_time"] = self._row_time() or sql.SQL("tf.as_of")
         names |= {f"{alias}_file_time": self._order.lookup(alias) for alias in ("t", "d")}
-        self._tx.execute(sql.SQL(query("deletes", "find")).format(**self._parts, **names))
+        self._tx.execute(self._statement_of("find", **names))
         if self._spec.keeps_history:
-            self._tx.execute(sql.SQL(query("deletes", "versions")).format(**self._parts, **names))
+            self._tx.execute(self._statement_of("versions", **names))
         gone, removed = self._apply()
         return WentAway(gone, removed, gone - removed if removed else 0)
 
     def taken_away(self, keys: pa.Array) -> set[Any]:
         """Those of `keys` that are not in the table, and that a file told to delete."""
-        key = self._spec.schema.key_columns
-        statement = sql.SQL(query("deletes", "taken_away"))
-        self._tx.execute(statement.format(**self._parts, wanted=keys_as_arrays(key, keys)))
+        wanted = keys_as_arrays(self._spec.schema.key_columns, keys)
+        self._tx.execute(self._statement_of("taken_away", wanted=wanted))
         return {value for (value,) in self._tx.fetchall()}
 
     def add_to_books(self, went: WentAway) -> None:
         """Of files that are in the log: to the books of the last of them."""
-        if went.rows:
-            names = {"gone": went.rows, "removed": went.removed, "file_id": max(self._file_ids)}
-            literals = {name: sql.Literal(value) for name, value in names.items()}
-            self._tx.execute(sql.SQL(query("deletes", "add_to_books")).format(**literals))
+        self._add_to_books(max(self._file_ids, default=0), went.rows, went.removed)

@@ -32,9 +32,7 @@ class Goings(GoneRows):
 
     def note(self, batch: Batch) -> None:
         """Note the keys of a batch's records, whatever became of them."""
-        columns = self._spec.schema.key_columns
-        keys = pa.table({f"k{number}": batch.output[column.name] for number, column in enumerate(columns)})
-        keys = keys.append_column("is_good", pa.array(batch.good))
+        keys = self._keys_of(batch).append_column("is_good", pa.array(batch.good))
         is_read = np.ones(keys.num_rows, bool)
         for values in keys.columns[:-1]:
             is_read &= np.asarray(pc.is_valid(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
@@ -16,6 +17,7 @@ from datawarehouse.placeholders import has_placeholders
 from datawarehouse.queries import query
 from datawarehouse.references import children, refers
 from datawarehouse.versions import MovedVersions
+from validation.batch import Batch
 
 COMMA = sql.SQL(", ")
 
@@ -46,6 +48,17 @@ class GoneRows:
         if versions and self._spec.keeps_history:
             self._end_versions()
         return gone, removed
+
+    def _add_to_books(self, file_id: int, gone: int, removed: int) -> None:
+        """To the books of a file that is in the log."""
+        if gone:
+            literals = {"file_id": file_id, "gone": gone, "removed": removed}
+            self._execute("add_to_books", **{name: sql.Literal(value) for name, value in literals.items()})
+
+    def _keys_of(self, batch: Batch) -> pa.Table:
+        """The keys of a batch's records, in columns k0, k1, … as the temporary tables have them."""
+        columns = self._spec.schema.key_columns
+        return pa.table({f"k{number}": batch.output[column.name] for number, column in enumerate(columns)})
 
     def _remove(self) -> int:
         """Delete the rows to which no others refer; returns how many there were."""

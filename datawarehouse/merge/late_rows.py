@@ -16,7 +16,7 @@ from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import keys_as_arrays
 from datawarehouse.merge.goings import Goings
 from datawarehouse.merge.gone_rows import GoneRows
-from validation.batch import FILE_ID, Batch
+from validation.batch import Batch
 
 
 class LateRows(Goings):
@@ -34,11 +34,9 @@ class LateRows(Goings):
         if not rows.any():
             return
         self._file_ids.update(np.unique(file_ids[rows]).tolist())
-        columns = self._spec.schema.key_columns
-        keys = pa.table({f"k{number}": batch.output[column.name] for number, column in enumerate(columns)})
-        keys = keys.append_column(FILE_ID, pa.array(file_ids, pa.int64())).filter(pa.array(rows))
-        names = {name: name for name in keys.column_names} | {FILE_ID: "_file_id"}
-        copy_rows(self._tx, self._named("came"), names, keys)
+        keys = self._keys_of(batch).append_column("_file_id", pa.array(file_ids, pa.int64()))
+        names = {name: name for name in keys.column_names}
+        copy_rows(self._tx, self._named("came"), names, keys.filter(pa.array(rows)))
 
     def taken_away(self, keys: pa.Array, file_id: int) -> set[Any]:
         """Those of `keys`, which the file holds, that are not in the table, since later files lack them."""
@@ -63,5 +61,4 @@ class LateRows(Goings):
             else:
                 self._find(0)
             self._execute("by_index")
-            gone, removed = self._apply()
-            self._execute("add_to_books", gone=sql.Literal(gone), removed=sql.Literal(removed))
+            self._add_to_books(file_id, *self._apply())

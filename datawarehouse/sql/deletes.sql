@@ -44,10 +44,6 @@ SELECT {key}, NULL::bigint, NULL::timestamp FROM {deletes} WHERE _file_id = ANY 
 UNION SELECT {b_key}, NULL::bigint, NULL::timestamp FROM {history} AS b
 WHERE b._file_id = ANY ({file_ids}) AND EXISTS (SELECT FROM {deletes} AS d WHERE {d_is_b} OFFSET 0)
 
--- name: add_to_books
-UPDATE pipeline_file_log SET gone_records = gone_records + {gone}, removed_records = removed_records + {removed}
-WHERE file_id = {file_id}
-
 -- name: taken_away
 -- Of {wanted} keys those that are not in the table, and that some file told to delete.
 SELECT {h_value} FROM (

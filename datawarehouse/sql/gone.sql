@@ -70,7 +70,7 @@ WHERE k.file_id = {file_id} AND k.held IS NOT NULL AND h.keys IS NOT NULL
 
 -- name: add_to_books
 UPDATE pipeline_file_log SET gone_records = gone_records + {gone}, removed_records = removed_records + {removed}
-WHERE file_id = {file_id} AND {gone} > 0
+WHERE file_id = {file_id}
 
 -- name: create_asked
 -- Keys of which later files are asked. `is_last`: of what the last of them says, for the table's row.

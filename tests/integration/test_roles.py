@@ -69,20 +69,16 @@ def administrator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wa
     """
     url = request.getfixturevalue(getattr(request, "param", "embedded_url"))
     with fresh_database(url) as database, opened(database, tmp_path) as warehouse:
-        yield from _with_others(warehouse)
-
-
-def _with_others(any_warehouse: Warehouse) -> Iterator[Warehouse]:
-    with any_warehouse.transaction() as tx:
-        tx.execute(
-            "CREATE SCHEMA payroll; CREATE TABLE payroll.salary (amount integer); CREATE TABLE notes (t text)"
-        )
-    yield any_warehouse
-    with any_warehouse.transaction() as tx:
-        for role in PASSWORDS:
-            tx.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,))
-            if tx.rowcount:
-                tx.execute(sql.SQL("DROP OWNED BY {0} CASCADE; DROP ROLE {0}").format(sql.Identifier(role)))
+        with warehouse.transaction() as tx:
+            tx.execute(
+                "CREATE SCHEMA payroll; CREATE TABLE payroll.salary (amount integer); CREATE TABLE notes (t text)"
+            )
+        yield warehouse
+        with warehouse.transaction() as tx:
+            for role in PASSWORDS:
+                tx.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,))
+                if tx.rowcount:
+                    tx.execute(sql.SQL("DROP OWNED BY {0} CASCADE; DROP ROLE {0}").format(sql.Identifier(role)))
 
 
 @pytest.fixture
