@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from config.table_names import SYSTEM_COLUMNS
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema.tables import build_metadata
@@ -80,7 +81,7 @@ NAMES = st.lists(ODD, min_size=5, max_size=5, unique_by=lambda name: name.strip(
     lambda names: all(
         name == name.strip()
         and not name.startswith("\ufeff")
-        and name not in {"_file_id", "_loaded_at", "_malformed"}
+        and name not in {"_file_id", "_loaded_at", "_malformed", *SYSTEM_COLUMNS}
         for name in names
     )
 )
