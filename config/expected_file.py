@@ -170,6 +170,7 @@ class ExpectedFile(Drift):
     partition_by: PartitionBy | None = None
     after_load: AfterLoad = AfterLoad()
     complete_when: CompleteWhen | None = None
+    owner: str | None = Field(None, min_length=1)
 
     @field_validator("missing_columns", mode="before")
     @classmethod

@@ -34,7 +34,8 @@ def build_file_specs(file: ConfigFile) -> tuple[tuple[FileSpec, ...], list[str]]
     schemas = {name: read_schema(name, schema, problems) for name, schema in configs.items()}
     problems += child_problems(entries, schemas)
     zone = file.watcher.batch.timezone
-    specs = [spec for entry in entries for spec in _spec(entry, file.reader, zone, schemas, problems)]
+    owners = _owners(entries, problems)
+    specs = [spec for entry in entries for spec in _spec(entry, file.reader, zone, owners, schemas, problems)]
     known_patterns = {spec.pattern for spec in specs}
     problems += [
         f"reader.file_type_map.{pattern}: no such expected file"
@@ -74,8 +75,24 @@ def _entries(file: ConfigFile) -> list[Entry]:
     ]
 
 
+def _owners(entries: list[Entry], problems: list[str]) -> dict[str, str]:
+    """Who owns a type, as one of its expected files says; rows within records have the owner of their parents."""
+    owners: dict[str, str] = {}
+    for entry in entries:
+        owner = entry.file.owner
+        if owner and owners.setdefault(entry.name, owner) != owner:
+            problems.append(f"{entry.where}.owner: {entry.name} is owned by {owners[entry.name]}; a type has one")
+    inherited = {entry.name: owners.get(entry.file.from_child.of) for entry in entries if entry.file.from_child}
+    return {name: owner for name, owner in {**inherited, **owners}.items() if owner}
+
+
 def _spec(
-    expected: Entry, reader: ReaderConfig, zone: str, schemas: dict[str, Schema], problems: list[str]
+    expected: Entry,
+    reader: ReaderConfig,
+    zone: str,
+    owners: dict[str, str],
+    schemas: dict[str, Schema],
+    problems: list[str],
 ) -> Iterator[FileSpec]:
     feed, pattern, entry, name = expected
     where, table = expected.where, entry.table.lower()
@@ -121,6 +138,7 @@ def _spec(
             partition_by=entry.partition_by,
             complete_when=entry.complete_when,
             after_load=entry.after_load.over(reader.after_load),
+            owner=owners.get(name),
             kind=entry.kind,
             was=entry.was.lower() if entry.was else None,
         )

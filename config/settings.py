@@ -145,13 +145,28 @@ class SlaConfig(Model):
     refresh_minutes: float = Field(10, gt=0)
 
 
+class Route(Model):
+    """Alerts that fit all lists given here go to the channels `to`, and to no other; to none: to the log alone."""
+
+    kinds: Annotated[tuple[str, ...], BeforeValidator(as_list)] = ()  # all
+    types: Annotated[tuple[str, ...], BeforeValidator(as_list)] = ()
+    owners: Annotated[tuple[str, ...], BeforeValidator(as_list)] = ()
+    to: Annotated[tuple[str, ...], BeforeValidator(as_list)]
+
+
 class AlertingConfig(Model):
-    """Each channel has a section of its own beside these keys, which the channel reads (utils/channels)."""
+    """Each kind of channel has a section of its own beside these keys, which the channel reads (utils/channels).
+
+    `channels` are more of them, each by its name: {slack-orders: {apprise: …}}. The first of `routes` that fits
+    says where an alert goes; one that fits none goes to all channels.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     enabled: bool = False
     repeat_minutes: float = Field(10, ge=0)
+    channels: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
 
     @property
     def sections(self) -> dict[str, Any]:

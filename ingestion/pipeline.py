@@ -47,6 +47,7 @@ from utils import alerter
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from utils.logger import get_logger
+from utils.routing import owners_of
 from utils.sla_updater_job import sla_scheduler_loop, update_views
 from validation.pii_handler import PiiHandler
 
@@ -89,7 +90,7 @@ class Pipeline:
         warn_without_pii_key(config)
         with ExitStack() as stack:
             stack.enter_context(announced(config))
-            alerter.start(config.alerting)
+            alerter.start(config.alerting, owners=owners_of(config))
             stack.callback(alerter.stop)
             stack.callback(self._close_warehouse)
             if not self._open_warehouse():

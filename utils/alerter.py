@@ -1,4 +1,4 @@
-"""Sends alerts from one background thread: one notice a kind and file type in a while, never in anybody's way."""
+"""Tells alerts in the background: one notice a kind and file type in a while, to those whom routes name."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ import datetime as dt
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 from config.settings import AlertingConfig
 from utils import metrics
-from utils.alerts import Alert, Notice, Windows
-from utils.channels.channel import Channel
+from utils.alerts import Alert, AlertKind, Notice, Windows
 from utils.channels.registry import channels_of
 from utils.logger import ALERT, SCREEN, get_logger
+from utils.outbox import Clock, Outbox
+from utils.routing import names_of
 
 logger = get_logger(__name__)
 
 GATHER_SECONDS = 4.0  # the first alert of a kind waits so long for others like it
-MOST_WAITING = 1000  # notices that were not sent yet
-RETRY_AFTER_SECONDS = (2.0, 10.0, 60.0)  # one more try after each; then the notice is dropped
 _TICK_SECONDS = 0.2
+_OF_CHANNELS = (AlertKind.CHANNEL_AWAY, AlertKind.CHANNEL_BACK)
 
-Clock = Callable[[], float]
 
+def start(
+    config: AlertingConfig, clock: Clock = time.monotonic, *, owners: Mapping[str, str] | None = None
+) -> None:
+    """Start the threads, if alerting is enabled. `clock` gives seconds; only differences count.
 
-def start(config: AlertingConfig, clock: Clock = time.monotonic) -> None:
-    """Start the thread, if alerting is enabled. `clock` gives seconds; only differences count."""
+    `owners` says by logical name who owns a type of files.
+    """
     global _alerter  # noqa: PLW0603  (one alerter a process)
     stop()
     if config.enabled:
-        _alerter = _Alerter(Windows(config.repeat_minutes * 60, GATHER_SECONDS), channels_of(config), clock)
+        _alerter = _Alerter(config, owners or {}, clock)
 
 
 def send_alert(
@@ -62,35 +64,29 @@ def send_alert(
 
 
 def stop(timeout: float = 5) -> None:
-    """Deliver what was gathered within `timeout` seconds and end the thread. Idempotent."""
+    """Deliver what was gathered within `timeout` seconds and end the threads. Idempotent."""
     global _alerter
     alerter, _alerter = _alerter, None
     if alerter is not None:
         alerter.stop(timeout)
 
 
-@dataclass(eq=False)
-class _Sending:
-    """A notice on its way through one channel."""
-
-    channel: Channel
-    notice: Notice
-    due: float
-    tries: int = 0
-
-
 class _Alerter:
-    """The thread, the windows that everybody adds to, and what only the thread touches: notices to be sent."""
+    """The windows that everybody adds to, and the thread that gives notices to the channels' outboxes."""
 
-    def __init__(self, windows: Windows, channels: Sequence[Channel], clock: Clock) -> None:
-        self._windows = windows
+    def __init__(self, config: AlertingConfig, owners: Mapping[str, str], clock: Clock) -> None:
+        self._config = config
+        self._owners = owners
+        self._windows = Windows(config.repeat_minutes * 60, GATHER_SECONDS)
         self._lock = threading.Lock()  # guards _windows
-        self._channels = channels
         self._clock = clock
         self._host = socket.gethostname()
-        self._waiting: list[_Sending] = []
+        self._boxes = {
+            name: [Outbox(channel, self._dropped, clock) for channel in channels]
+            for name, channels in channels_of(config).items()
+        }
+        self._away: set[Outbox] = set()  # channels that the others were told of
         self._stopping = threading.Event()
-        self._stop_at = float("inf")  # time.monotonic()
         self._thread = threading.Thread(target=self._run, name="alerter", daemon=True)
         self._thread.start()
 
@@ -101,66 +97,62 @@ class _Alerter:
             logger.error("[alert] too many kinds of alerts wait to be told: one stays in the log only")
 
     def stop(self, timeout: float) -> None:
-        self._stop_at = time.monotonic() + timeout
+        at = time.monotonic() + timeout
         self._stopping.set()
         self._thread.join(timeout)
-        if self._thread.is_alive():
-            logger.warning(f"[alert] thread {self._thread.name} did not end within {timeout:g} s")
+        boxes = [box for boxes in self._boxes.values() for box in boxes]
+        for box in boxes:
+            box.stop(at)
+        for box in boxes:
+            box.join()
 
     def _run(self) -> None:
         stopping = False
         while not stopping:
             stopping = self._stopping.wait(_TICK_SECONDS)
             try:
+                self._watch_channels()
                 self._turn(last=stopping)
-            except Exception as problem:  # noqa: BLE001  (whatever a channel does, alerts that follow want this thread)
+            except Exception as problem:  # noqa: BLE001  (alerts that follow want this thread)
                 logger.error(f"[alert] not told ({type(problem).__name__})")
-        if self._waiting:
-            logger.error(f"[alert] not told before the stop: {len(self._waiting)}")
 
     def _turn(self, *, last: bool) -> None:
         with self._lock:
             groups = self._windows.due(self._clock(), everything=last)
         for group in groups:
             notice = group.notice(self._host)
-            for channel in self._channels:
-                if len(self._waiting) >= MOST_WAITING:
-                    self._drop(self._waiting[0], "too many wait")
-                self._waiting.append(_Sending(channel, notice, due=self._clock()))
-        now = self._clock()
-        for channel in self._channels:
-            due = [one for one in self._waiting if one.channel is channel and (last or one.due <= now)]
-            if due and self._seconds_left() > 0:
-                self._deliver(channel, due)
+            for box in self._boxes_for(notice):
+                box.put(notice)
 
-    def _deliver(self, channel: Channel, due: list[_Sending]) -> None:
-        """Send what is due; what fails waits for its next try."""
-        by_notice = {id(one.notice): one for one in due}
-        for notice, problem in channel.deliver([one.notice for one in due], self._seconds_left):
-            one = by_notice[id(notice)]
-            if problem is None:
-                self._waiting.remove(one)
-            else:
-                self._failed(one, problem)
+    def _boxes_for(self, notice: Notice) -> Iterator[Outbox]:
+        """Trouble of a channel is told on all others, whatever routes say."""
+        if notice.kind in _OF_CHANNELS:
+            yield from (box for boxes in self._boxes.values() for box in boxes if not box.trouble)
+            return
+        owner = self._owners.get(notice.file_type, "")
+        for name in names_of(self._config, self._boxes, notice.kind, notice.file_type, owner):
+            yield from self._boxes[name]
 
-    def _seconds_left(self) -> float:
-        return self._stop_at - time.monotonic()
+    def _dropped(self, notice: Notice) -> None:
+        """A channel gave it up. Where nobody was told, the next such alert is told soon."""
+        if all(box.trouble for box in self._boxes_for(notice)):
+            with self._lock:
+                self._windows.untold(notice.key)
 
-    def _failed(self, one: _Sending, problem: str) -> None:
-        one.tries += 1
-        if one.tries > len(RETRY_AFTER_SECONDS) or self._stopping.is_set():
-            self._drop(one, problem)
-        else:
-            one.due = self._clock() + RETRY_AFTER_SECONDS[one.tries - 1]
-            logger.info(f"[alert] {one.channel.name} not sent ({problem}), trying again")
-
-    def _drop(self, one: _Sending, problem: str) -> None:
-        """Nobody was told, so the next such alert is told soon."""
-        self._waiting.remove(one)
-        with self._lock:
-            self._windows.untold(one.notice.key)
-        what = {"notice": one.notice.title}
-        logger.error(f"[alert] {one.channel.name} not sent ({problem}), given up", extra=what)
+    def _watch_channels(self) -> None:
+        """Tell once that a channel gets nothing through, and once that it does again."""
+        for box in (box for boxes in self._boxes.values() for box in boxes):
+            trouble = box.trouble
+            if trouble and box not in self._away:
+                self._away.add(box)
+                text = (
+                    f"{trouble}. Alerts for {box.name} are in the log only; it is tried again with each new one. "
+                    "Look at the service, and at its section under alerting."
+                )
+                send_alert(AlertKind.CHANNEL_AWAY, text, place=box.name, reason=trouble)
+            elif not trouble and box in self._away:
+                self._away.remove(box)
+                send_alert(AlertKind.CHANNEL_BACK, f"{box.name} takes alerts again.")
 
 
 _alerter: _Alerter | None = None

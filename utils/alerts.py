@@ -56,6 +56,8 @@ class AlertKind(StrEnum):
     DIRTY = "Dirty file"
     DIRTY_OVER = "Dirty file: the next one is clean"
     NOT_RELOADED = "Configuration not reloaded"
+    CHANNEL_AWAY = "Alerts not delivered"
+    CHANNEL_BACK = "Alerts delivered again"
     CRASH = "Pipeline exception"
 
 
@@ -66,6 +68,7 @@ ENDS: dict[str, str] = {
     AlertKind.FOLDERS_AWAY: AlertKind.FOLDERS_BACK,
     AlertKind.CLUSTER_AWAY: AlertKind.CLUSTER_BACK,
     AlertKind.NOT_PUT_AWAY: AlertKind.PUT_AWAY_AGAIN,
+    AlertKind.CHANNEL_AWAY: AlertKind.CHANNEL_BACK,
 }
 # The command that shows more; `{type}` is the logical name of the files.
 _OF_FILES = "python main.py files --type {type}"
@@ -110,8 +113,11 @@ class Notice:
     """What a channel sends: a title of one line, and a text of several. No value of the data is in either."""
 
     key: tuple[str, str, int]
+    kind: str
+    file_type: str
     title: str
     text: str
+    is_end: bool = False  # of trouble that another one told of
 
 
 @dataclass(slots=True)
@@ -140,7 +146,8 @@ class Group:
         title = one_line(": ".join(filter(None, (self.kind, self.file_type))))[:MAX_TITLE]
         many = f" ({self.count:,} times)" if self.count > 1 else ""
         parts = ["\n".join(self._facts()), "\n".join(self._details()), "\n".join(self._ends(host))]
-        return Notice(self.key, title + many, "\n\n".join(parts))
+        is_end = self.kind in ENDS.values()
+        return Notice(self.key, self.kind, self.file_type, title + many, "\n\n".join(parts), is_end)
 
     def _facts(self) -> Iterator[str]:
         yield f"Error: {one_line(self.kind)[:MAX_TITLE]}"

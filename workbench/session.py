@@ -17,6 +17,7 @@ from datawarehouse.db_connection import Warehouse
 from datawarehouse.queries import query
 from datawarehouse.schema.migrate import require_current
 from ingestion.formats import registry as formats
+from utils import routing
 from utils.channels import registry as channels
 from validation import checks, defaults, rules
 from workbench.exit_codes import EXIT_CANNOT, EXIT_OK
@@ -25,7 +26,10 @@ P = ParamSpec("P")
 
 
 # Of a start, beside the YAML's own.
-CHECKS = (rules.problems, checks.problems, defaults.problems, views.problems, formats.problems, channels.problems)
+CHECKS = (
+    *(rules.problems, checks.problems, defaults.problems, views.problems, formats.problems),
+    *(channels.problems, routing.problems),
+)
 
 
 def checked_config() -> PipelineConfig:

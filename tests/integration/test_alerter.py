@@ -21,7 +21,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from config.settings import AlertingConfig
-from utils import alerter, alerts
+from utils import alerter, alerts, outbox
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 
@@ -358,7 +358,7 @@ def test_a_failed_mail_is_tried_again_and_newer_alerts_need_not_wait_for_it() ->
         wait_until(lambda: mailbox.tries == 1)
         send_alert("Failed", "second")
         wait_until(lambda: len(mailbox.mails) == 1)
-        clock.now += alerter.RETRY_AFTER_SECONDS[0] + 1
+        clock.now += outbox.RETRY_AFTER_SECONDS[0] + 1
         wait_until(lambda: len(mailbox.mails) == 2)
         alerter.stop()
     first, second = mailbox.texts()
@@ -371,14 +371,14 @@ def test_a_mail_that_keeps_failing_is_dropped_and_the_next_such_alert_is_tried(
 ) -> None:
     caplog.set_level(logging.INFO)
     clock = Clock()
-    with serving(Mailbox(refusals=len(alerter.RETRY_AFTER_SECONDS) + 1)) as mailbox:
+    with serving(Mailbox(refusals=len(outbox.RETRY_AFTER_SECONDS) + 1)) as mailbox:
         alerter.start(plain(mailbox), clock)
         send_alert("Failed", "orders.json")
         clock.now += alerter.GATHER_SECONDS
-        for number, seconds in enumerate(alerter.RETRY_AFTER_SECONDS, 1):
+        for number, seconds in enumerate(outbox.RETRY_AFTER_SECONDS, 1):
             wait_until(partial(_tried_again, caplog, number))
             clock.now += seconds
-        wait_until(lambda: logged(caplog, "[alert] mail not sent (SMTPDataError 451), given up"))
+        wait_until(lambda: logged(caplog, "[alert] smtp not sent (SMTPDataError 451), given up"))
         send_alert("Failed", "orders.json")
         clock.now += alerter.GATHER_SECONDS
         mailbox.wait_for(1, "orders.json")
@@ -393,7 +393,7 @@ def test_a_refused_port_costs_a_log_line(caplog: pytest.LogCaptureFixture) -> No
     alerter.start(settings(free_port()))
     send_alert("Failed", "x")
     alerter.stop()
-    assert logged(caplog, "[alert] mail not sent (ConnectionRefusedError), given up")
+    assert logged(caplog, "[alert] smtp not sent (ConnectionRefusedError), given up")
 
 
 def test_settings_that_can_not_work_cost_log_lines_and_not_the_thread(
@@ -419,7 +419,7 @@ def test_a_silent_server_holds_up_neither_the_caller_nor_the_stop(
             for number in range(15):
                 send_alert("Failed", str(number))
             alerter.stop(timeout=0.2)
-            assert logged(caplog, "thread alerter did not end within 0.2 s")
+            assert logged(caplog, "smtp did not end in time")
             assert logged(caplog, "too many kinds of alerts wait")
-            assert not logged(caplog, "mail not sent")
+            assert not logged(caplog, "smtp not sent")
     wait_until(lambda: logged(caplog, "not told before the stop"))

@@ -31,17 +31,17 @@ class Notebook(Channel):
     """Writes notices into books that are kept here; each page is a channel of its own."""
 
     section = "notebook"
-    name = "notebook"
     Settings = NotebookSettings
     written: dict[str, list[str]] = {}  # noqa: RUF012  (what all of them wrote)
 
-    def __init__(self, page: str, *, torn: bool) -> None:
+    def __init__(self, page: str, name: str, *, torn: bool) -> None:
+        super().__init__(page, name)
         self._page = page
         self._torn = torn
 
     @classmethod
-    def of(cls, settings: NotebookSettings) -> Sequence[Notebook]:
-        return [cls(page, torn=page in settings.torn) for page in settings.pages]
+    def of(cls, settings: NotebookSettings, name: str) -> Sequence[Notebook]:
+        return [cls(page, name, torn=page in settings.torn) for page in settings.pages]
 
     @classmethod
     def missing(cls, settings: NotebookSettings) -> Iterator[tuple[str, str]]:
@@ -97,16 +97,21 @@ def test_its_settings_are_checked_by_itself(tmp_path: Path, notebook: type[Noteb
 @pytest.mark.parametrize(
     ("alerting", "names"),
     [
-        ({"smtp": MAIL}, ["mail"]),
+        ({"smtp": MAIL}, ["smtp"]),
         ({"notebook": {"pages": ["a"]}}, ["notebook"]),
-        ({"notebook": {"pages": ["a", "b"]}, "smtp": MAIL}, ["mail", "notebook", "notebook"]),
+        ({"notebook": {"pages": ["a", "b"]}, "smtp": MAIL}, ["notebook", "notebook", "smtp"]),
+        (
+            {"notebook": {"pages": ["a"]}, "channels": {"night": {"notebook": {"torn": ["a"]}}}},
+            ["night", "notebook"],
+        ),
     ],
 )
 def test_the_channels_are_those_whose_sections_are_given(
     tmp_path: Path, notebook: type[Notebook], alerting: dict[str, Any], names: list[str]
 ) -> None:
     config = load(tmp_path, enabled=True, **alerting)
-    assert [channel.name for channel in registry.channels_of(config.alerting)] == names
+    channels = registry.channels_of(config.alerting)
+    assert sorted(one.name for of_a_name in channels.values() for one in of_a_name) == names
 
 
 def test_alerting_without_any_channel_asks_for_mail(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from config.settings import PipelineConfig
 from config.sql_types import SqlType
 from ingestion.formats import registry
 from ingestion.formats.csv_options import CsvOptions
+from utils import routing
 from utils.channels import registry as channels
 from validation import defaults, rules
 
@@ -77,7 +78,9 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def load(home: Path, config: Any) -> PipelineConfig:
     file = home / "config.yaml"
     file.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    return get_config(file, checks=[rules.problems, defaults.problems, registry.problems, channels.problems])
+    return get_config(
+        file, checks=[rules.problems, defaults.problems, registry.problems, channels.problems, routing.problems]
+    )
 
 
 def problems(home: Path, config: Any) -> str:

@@ -32,6 +32,7 @@ NOT_LISTED = {
         "kind",
         "has_placeholders",
         "after_load",
+        "owner",
         "was",
     },
 }

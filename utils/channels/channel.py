@@ -16,18 +16,18 @@ class Channel(ABC):
     """A way to tell somebody. It is used where the configuration has its `section` under `alerting`."""
 
     section: ClassVar[str]
-    name: ClassVar[str]
-    """What the log calls it."""
     Settings: ClassVar[type[Model]]
     """The keys of its section, with their types and defaults."""
 
-    def __init__(self, settings: Any) -> None:
+    def __init__(self, settings: Any, name: str) -> None:
+        """`name` is what the log calls it."""
         self.settings = settings
+        self.name = name
 
     @classmethod
-    def of(cls, settings: Any) -> Sequence[Channel]:
+    def of(cls, settings: Any, name: str) -> Sequence[Channel]:
         """The channels that a section asks for: one. Each is tried by itself, and again when it fails."""
-        return [cls(settings)]
+        return [cls(settings, name)]
 
     @classmethod
     def missing(cls, settings: Any) -> Iterator[tuple[str, str]]:
@@ -37,7 +37,7 @@ class Channel(ABC):
 
     @abstractmethod
     def deliver(self, notices: Sequence[Notice], left: SecondsLeft) -> Iterator[tuple[Notice, str | None]]:
-        """Send `notices`, one after the other, while there are seconds `left`.
+        """Send `notices`, one after the other, while there are seconds `left`. Called by one thread.
 
         Gives for each one that was tried None, or why it was not sent, in words that are ours. Raises nothing.
         """

@@ -42,7 +42,6 @@ class Smtp(Channel):
     """Sends all that is due over one connection."""
 
     section = "smtp"
-    name = "mail"
     Settings = SmtpSettings
     settings: SmtpSettings
 
