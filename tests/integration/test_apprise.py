@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from config.config_loader import DEFAULT_CONFIG as SHIPPED
+from config.config_loader import PROJECT_ROOT as ROOT
+from config.config_loader import get_config
 from config.settings import AlertingConfig
 from tests.integration.webhook import Webhook
-from utils import alerter, logger, outbox
+from utils import alerter, logger, outbox, routing
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
+from utils.channels import registry as channels
 
 
 @pytest.fixture
@@ -37,6 +42,14 @@ def alerting(urls: Mapping[str, str | list[str]], routes: Any = (), repeat_minut
     }
     given = {"enabled": True, "repeat_minutes": repeat_minutes, "channels": channels, "routes": routes}
     return AlertingConfig.model_validate(given)
+
+
+def documented(section: str) -> dict[str, Any]:
+    """The YAML that docs/operations.md has there."""
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition(f"### {section}\n")[2]
+    found = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    assert isinstance(found, dict)
+    return found
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
@@ -68,6 +81,36 @@ def test_each_team_gets_what_concerns_it(webhook: Webhook) -> None:
     (_, post) = webhook.posts[0]
     assert {post["type"] for _, post in webhook.posts if "again" in post["title"]} == {"success"}
     assert "To see more: python main.py" in post["message"]
+
+
+def test_the_documented_routes_do_what_they_say(
+    webhook: Webhook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SLACK", "SLACK_SHOP", "PAGERDUTY"):
+        monkeypatch.setenv(f"{name}_URL", webhook.url(name))
+    config = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+    said = documented("To the right people")
+    config["watcher"]["stream"]["expected_files"]["orders.json"] |= said["watcher"]["stream"]["expected_files"][
+        "orders.json"
+    ]
+    config["alerting"] = {"enabled": True, "repeat_minutes": 0, **said["alerting"]}
+    path = tmp_path / "site.yaml"
+    path.write_text(yaml.safe_dump(config))
+    loaded = get_config(path, checks=[channels.problems, routing.problems])
+    alerter.start(loaded.alerting, owners=routing.owners_of(loaded))
+    for kind, name in [
+        (AlertKind.DATABASE_AWAY, ""), (AlertKind.FILE_FAILED, "orders"), (AlertKind.COLUMNS_DIFFER, "drivers"),
+        (AlertKind.COLUMNS_DIFFER, "agents"), (AlertKind.FILE_FAILED, "agents"),
+    ]:  # fmt: skip
+        send_alert(kind, "x", file_type=name)
+    alerter.stop()
+    assert webhook.titles("PAGERDUTY") == ["Database unavailable"]
+    assert webhook.titles("SLACK_SHOP") == ["File failed: orders"]
+    assert sorted(webhook.titles("SLACK")) == [
+        "Columns differ: agents",
+        "Database unavailable",
+        "File failed: agents",
+    ]
 
 
 @pytest.mark.parametrize("trouble", ["wrong", "late", "nobody"])
