@@ -18,7 +18,7 @@ class Webhook:
         self.tries = 0
         self.status = 200
         self.is_late = False
-        self._end = threading.Event()
+        self.ended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.port = int(self._server.server_address[1])
 
@@ -37,7 +37,7 @@ class Webhook:
                 post = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 webhook.tries += 1
                 if webhook.is_late:
-                    webhook._end.wait(10)
+                    webhook.ended.wait(10)
                     return
                 if webhook.status == 200:
                     webhook.posts.append((self.path, post))
@@ -57,7 +57,7 @@ class Webhook:
         try:
             yield self
         finally:
-            self._end.set()
+            self.ended.set()
             self._server.shutdown()
             self._server.server_close()
             thread.join(5)
