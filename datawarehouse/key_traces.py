@@ -5,6 +5,7 @@ A file that comes late asks them: what lies before it may have been told again a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -81,6 +82,26 @@ def bounds_of(numbers: np.ndarray) -> np.ndarray:
 def forget(tx: Cursor, file_id: int) -> None:
     """The file has told nothing: it is taken back."""
     tx.execute(query("key_traces", "forget"), {"file_id": file_id})
+
+
+def forget_number(tx: Cursor, file_id: int, number: int) -> None:
+    """The file has not told one of the numbers again."""
+    tx.execute(query("key_traces", "of_number"), {"file_id": file_id, "number": number})
+    for place, bounds in tx.fetchall():
+        left = f"{{{','.join(map(str, without(bounds, number)))}}}"
+        tx.execute(query("key_traces", "set_bounds"), {"place": place, "bounds": left})
+
+
+def without(bounds: Sequence[int], number: int) -> list[int]:
+    """The bounds of the same ranges without a number that is in one of them."""
+    place = bisect_right(bounds, number)
+    first, end = bounds[place - 1], bounds[place] if place < len(bounds) else None
+    before = [] if first == number else [first, number]
+    if end is None:
+        after = [] if number == _HIGHEST else [number + 1]
+    else:
+        after = [] if end == number + 1 else [number + 1, end]
+    return [*bounds[: place - 1], *before, *after, *bounds[place + 1 :]]
 
 
 def forget_table(tx: Cursor, table: str) -> None:

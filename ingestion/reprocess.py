@@ -32,6 +32,7 @@ from ingestion.archived import content_at, content_of, was_deleted, where_it_lie
 from ingestion.file_reader import read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import path_of
+from ingestion.set_aside import give_numbers
 from validation.batch import Batch, Rejection
 from validation.conversions import convert
 from validation.earlier_rows import EarlierRows
@@ -138,6 +139,11 @@ class _Reprocessing:
         self._keys: set[Any] | None = None  # of rows that stand; None when no refused row is gone from quarantine
 
     def run(self, content: OpenFile) -> None:
+        if not give_numbers(self._tx, self._config, self._spec, self._file):
+            raise ConfigError(
+                f"file {self._file_id}: `apply` put rows of it into quarantine, and which of its rows these are "
+                "can't be told; replay them, or `undo` the file first"
+            )
         self._read_quarantine()
         most = self._config.reader.chunk_rows
         path, earlier, findings = self._job.path, EarlierRows(), FileFindings()

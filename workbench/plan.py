@@ -12,13 +12,17 @@ from config.errors import ConfigError
 from config.settings import PipelineConfig
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.login import NoDatabaseYet
+from datawarehouse.quarantine.desk import require_operator
+from datawarehouse.quarantine.settlement import Settled
 from datawarehouse.schema import partitions
 from datawarehouse.schema.changes import apply as do_steps
 from datawarehouse.schema.late_pii import mask_late_columns
+from datawarehouse.schema.misfits import quarantining
 from datawarehouse.schema.plan import Plan
 from datawarehouse.schema.plan import plan as make_plan
-from datawarehouse.schema.steps import Cost, Misfits, Step
+from datawarehouse.schema.steps import Cost, Kind, Misfits, Step
 from datawarehouse.schema_init import bring_up, require_ddl_rights
+from ingestion.set_aside import judge, set_aside
 from ingestion.start_checks import check_pii_key
 from validation.pii_handler import PiiHandler
 from workbench.exit_codes import EXIT_FOUND, EXIT_OK
@@ -47,26 +51,34 @@ def plan(
 @command
 def apply(
     safe: Annotated[bool, typer.Option("--safe", help="Only the steps that are safe.")] = False,
+    quarantine_misfits: Annotated[
+        bool, typer.Option("--quarantine-misfits", help="Rows that don't fit a step go to quarantine.")
+    ] = False,
     yes: Yes = False,
 ) -> int:
     """Bring the tables to what the YAML says: show the steps, ask, do them."""
+    if safe and quarantine_misfits:
+        raise ConfigError("--safe does nothing that rows are against: leave --safe or --quarantine-misfits out")
     with workplace() as place:
         with place.warehouse.transaction() as tx:
             tx.execute("SET TRANSACTION READ ONLY")
             todo = make_plan(tx, place.config)
         steps = [step for step in todo.steps if step.cost is Cost.SAFE or not safe]
+        left = len(todo.steps) - len(steps)
+        if quarantine_misfits:
+            steps = quarantining(steps, place.config)
         _show(Plan(tuple(steps), () if safe else todo.refusals))
-        against = [step for step in steps if step.misfits is not None and step.misfits.count]
+        against = [step for step in steps if _is_opposed(step)]
         if against:
             raise ConfigError(
                 f"{len(against)} of the steps can't be done while rows are against them. Nothing was changed: "
-                "mend these rows, or change the YAML"
+                "mend these rows, change the YAML, or add --quarantine-misfits, which puts them into quarantine"
             )
         if steps:
             ask(f"Do these {len(steps)} steps?", yes=yes or safe)  # what is safe a start does unasked
-            _apply(place, steps)
+            settled = _apply(place, steps, quarantine_misfits=quarantine_misfits)
             say(f"✓ {len(steps)} steps are done. Start a service that runs now again: it has the former YAML.")
-        left = len(todo.steps) - len(steps)
+            _tell_settled(settled)
         if left:
             say(f"{left} steps are left that are not safe: `python main.py plan` shows them.")
         return EXIT_FOUND if left or todo.refusals else EXIT_OK
@@ -115,22 +127,43 @@ def _misfits(misfits: Misfits | None) -> dict[str, Any] | None:
     if misfits is None or not misfits.count:
         return None
     first = [{"key": key, "value": value} for key, value in misfits.first]
-    return {"rows": misfits.count, "why": misfits.why, "first": first}
+    referred = [{"by": by, "rows": rows} for by, rows in misfits.referred]
+    return {"rows": misfits.count, "why": misfits.why, "first": first, "referred": referred}
 
 
-def _apply(place: Workplace, steps: Sequence[Step]) -> None:
-    config = place.config
+def _is_opposed(step: Step) -> bool:
+    """Are there rows against it, which do not go to quarantine?"""
+    return step.kind is not Kind.QUARANTINE and step.misfits is not None and step.misfits.count > 0
+
+
+def _apply(place: Workplace, steps: Sequence[Step], *, quarantine_misfits: bool) -> Settled:
+    config, settled = place.config, [Settled()]
 
     def then(tx: Cursor) -> None:
         bring_up(tx, config)
         check_pii_key(tx, config)
         mask_late_columns(tx, config, PiiHandler(config.pii.hash_key))
+        if quarantine_misfits:
+            require_operator(tx, config)
+            settled.append(judge(tx, config, place.who))
+
+    def aside(tx: Cursor, step: Step) -> None:
+        set_aside(tx, config, step, place.who)
 
     with place.warehouse.transaction() as tx:
         require_ddl_rights(tx, steps)
-    do_steps(place.warehouse, config, steps, then)
+    do_steps(place.warehouse, config, steps, then, set_aside=aside if quarantine_misfits else None)
     partitions.keep_up(place.warehouse, config)
-    place.follow_up()
+    place.follow_up(settled[-1].loaded)
+    return settled[-1]
+
+
+def _tell_settled(settled: Settled) -> None:
+    refused, back = settled.refused.total(), settled.loaded.total() + settled.already_present.total()
+    if refused:
+        say(f"{refused:,} rows are in quarantine: `quarantine list` shows them; `edit` and `replay` them.")
+    if back:
+        say(f"{back:,} rows that were set aside fit after all, and are in their tables again.")
 
 
 def _show(todo: Plan) -> None:
@@ -140,6 +173,8 @@ def _show(todo: Plan) -> None:
             say(f"{'':8}✗ {step.misfits.count:,} rows don't fit: {step.misfits.why}")
             for key, value in step.misfits.first:
                 say(f"{'':10}{key or '(key not shown)'}: {'(not shown)' if value is None else value}")
+            for name, count in step.misfits.referred:
+                say(f"{'':10}{name} refers to {count:,} of them; such rows can't go to quarantine")
     for sentence in todo.refusals:
         say(f"✗ no step  {sentence}")
     if todo.others:

@@ -16,6 +16,7 @@ from datawarehouse.db_errors import translated
 from datawarehouse.queries import query
 from datawarehouse.schema import migrate
 from datawarehouse.schema.ddl import quoted
+from datawarehouse.schema.misfits import quarantining
 from datawarehouse.schema.plan import plan
 from datawarehouse.schema.steps import Kind, Step
 from datawarehouse.schema.unreadable import keep_read_values
@@ -25,8 +26,10 @@ from utils.logger import get_logger
 
 logger = get_logger(__name__)
 
+SetAside = Callable[[Cursor, Step], None]  # puts the rows that are against a step into quarantine
 
-def execute(tx: Cursor, steps: Iterable[Step], config: PipelineConfig) -> None:
+
+def execute(tx: Cursor, steps: Iterable[Step], config: PipelineConfig, set_aside: SetAside | None = None) -> None:
     """Do the steps, in this transaction. Raises ConfigError where rows came meanwhile that are against one."""
     steps = list(steps)
     retyped = {step.table for step in steps if step.kind is Kind.CHANGE_TYPE}
@@ -34,7 +37,7 @@ def execute(tx: Cursor, steps: Iterable[Step], config: PipelineConfig) -> None:
     for step in steps:
         if views is None and retyped and step.kind not in {Kind.RENAME_TABLE, Kind.RENAME_COLUMN}:
             views = _without_views(tx, retyped)
-        _execute(tx, step, config)
+        _execute(tx, step, config, set_aside)
         logger.info(f"[schema] {step.sentence}", extra={"table": step.table})
     added = {(step.table, step.column) for step in steps if step.kind is Kind.ADD_COLUMN}
     for spec in config.by_logical_name.values():
@@ -64,9 +67,11 @@ def _without_views(tx: Cursor, tables: Iterable[str]) -> list[str]:
     return back
 
 
-def _execute(tx: Cursor, step: Step, config: PipelineConfig) -> None:
+def _execute(tx: Cursor, step: Step, config: PipelineConfig, set_aside: SetAside | None) -> None:
     if step.misfits is not None:
         tx.execute(sql.SQL(query("changes", "lock")).format(table=sql.Identifier(step.table)))
+        if step.kind is Kind.QUARANTINE and set_aside is not None:
+            set_aside(tx, step)
         tx.execute(f"SELECT EXISTS (SELECT FROM {quoted(step.misfits.table)} AS t WHERE {step.misfits.condition})")
         if tx.fetchone() == (True,):
             raise ConfigError(f"{step.sentence}: rows are against it; `python main.py plan` shows them")
@@ -97,8 +102,11 @@ def apply(
     wanted: Sequence[Step],
     then: Callable[[Cursor], None],
     tries: int = TRIES,
+    set_aside: SetAside | None = None,
 ) -> None:
     """Do the `wanted` steps: in one transaction, which ends with `then`, but for those that are done beside loads.
+
+    With `set_aside`, rows that are against a step go to quarantine before it.
 
     Locks are waited for in short spells, so that loads are held up for seconds at most; then it is tried again.
     Of steps that somebody else has done meanwhile, none is repeated. Raises ConfigError where rows are against a
@@ -110,7 +118,8 @@ def apply(
                 tx.execute(query("changes", "patience").format(seconds=LOCK_SECONDS))
                 tx.execute(query("schema_init", "lock"))
                 migrate.run(tx, migrate.pending(tx))
-                execute(tx, [step for step in _still(tx, config, wanted) if not step.beside], config)
+                still = [step for step in _still(tx, config, wanted) if not step.beside]
+                execute(tx, quarantining(still, config) if set_aside else still, config, set_aside)
                 then(tx)
             break
         except WarehouseUnavailable as problem:

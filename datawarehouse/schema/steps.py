@@ -24,10 +24,10 @@ class Kind(StrEnum):
     DROP_INDEX = "drop index"
     RETIRE = "retire"
     NULLABLE = "nullable"
+    ADD_COLUMN = "add column"
     QUARANTINE = "quarantine"
     CHANGE_TYPE = "change type"
     CREATE_TABLE = "create table"
-    ADD_COLUMN = "add column"
     MASK = "mask"
     HISTORY = "history"
     NOT_NULL = "not null"
@@ -42,7 +42,8 @@ class Kind(StrEnum):
 class Misfits:
     """Rows that are against a step: how many, and the first of them, each with its key and value.
 
-    `condition` is SQL over a row `t` of `table`. The value is null where it is personal.
+    `condition` is SQL over a row `t` of `table`. The value is null where it is personal. `referred`: by which
+    `table.column` others refer to some of them, and to how many.
     """
 
     table: str
@@ -50,6 +51,7 @@ class Misfits:
     count: int
     why: str
     first: tuple[tuple[str, str | None], ...] = ()
+    referred: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

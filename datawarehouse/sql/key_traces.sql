@@ -8,6 +8,14 @@ INSERT INTO file_keys (file_id, unchanged) VALUES (%(file_id)s, %(bounds)s::bigi
 -- name: forget
 DELETE FROM file_keys WHERE file_id = %(file_id)s
 
+-- name: of_number
+SELECT ctid::text, unchanged FROM file_keys
+WHERE file_id = %(file_id)s AND mod(width_bucket(%(number)s::bigint, unchanged), 2) = 1
+FOR UPDATE
+
+-- name: set_bounds
+UPDATE file_keys SET unchanged = nullif(%(bounds)s::bigint[], '{}') WHERE ctid = %(place)s::tid
+
 -- name: forget_table
 DELETE FROM file_keys f USING pipeline_file_log l WHERE l.file_id = f.file_id AND l.source_table = %(table)s
 

@@ -82,7 +82,7 @@ def kinds(todo: Plan) -> list[tuple[str, str]]:
 
 def test_a_start_does_what_is_safe_and_names_plan_for_the_rest(model: Model) -> None:
     model.change("shop", {"name": {"dtype": "str", "sql_type": "varchar(60)"}, "floor": "int"})
-    assert kinds(model.plan()) == [("change type", "safe"), ("add column", "safe")]
+    assert kinds(model.plan()) == [("add column", "safe"), ("change type", "safe")]
     init_schema(model.small.warehouse, model.small.config)
     assert model.plan().steps == ()
     model.change("shop", {"name": {"dtype": "str", "sql_type": "varchar(4)"}})
