@@ -171,6 +171,7 @@ class ExpectedFile(Drift):
     after_load: AfterLoad = AfterLoad()
     complete_when: CompleteWhen | None = None
     owner: str | None = Field(None, min_length=1)
+    profile: bool = True
 
     @field_validator("missing_columns", mode="before")
     @classmethod

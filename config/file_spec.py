@@ -42,6 +42,7 @@ class FileSpec:
     complete_when: CompleteWhen | None = field(default=None, repr=False)
     after_load: AfterLoad = field(default_factory=AfterLoad, repr=False)
     owner: str | None = field(default=None, repr=False)  # whom alerts of it concern
+    is_profiled: bool = field(default=True, repr=False)  # are figures of its columns kept?
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent
     kind: Literal["fact", "dimension"] | None = field(default=None, repr=False)  # by default the table's name
     has_placeholders: bool = field(default=False, repr=False)  # other types may put them into the table

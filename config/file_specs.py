@@ -139,6 +139,7 @@ def _spec(
             complete_when=entry.complete_when,
             after_load=entry.after_load.over(reader.after_load),
             owner=owners.get(name),
+            is_profiled=entry.profile,
             kind=entry.kind,
             was=entry.was.lower() if entry.was else None,
         )

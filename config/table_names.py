@@ -9,7 +9,7 @@ RESERVED_TABLES = frozenset(
     {
         *("dim_date", "dim_time", "quarantine", "quarantine_history", "orphan_wait", "true_orphan"),
         *("pipeline_file_log", "pipeline_meta", "contract_breach", "erased", "drift", "file_keys"),
-        *("file_warning", "warned_row"),
+        *("file_warning", "warned_row", "column_profile"),
     }
 )
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})  # PostgreSQL's, on every table

@@ -124,6 +124,7 @@ def _pipeline_rights() -> Iterator[Right]:
         "true_orphan": "SELECT INSERT DELETE",
         "file_warning": "SELECT INSERT DELETE",
         "warned_row": "SELECT INSERT DELETE",
+        "column_profile": "SELECT INSERT DELETE",
         "contract_breach": "SELECT INSERT",
         "drift": "SELECT INSERT",
         "quarantine_history": "SELECT DELETE",  # goes with its row, by retention
@@ -137,6 +138,10 @@ def _pipeline_rights() -> Iterator[Right]:
         "pipeline_file_log": (*FILE_LOG_HEAL, "backup_written", "lies_at", "put_away_at"),
         "quarantine": QUARANTINE_RESOLVE,
         "file_warning": ("rows", "says"),
+        "column_profile": (
+            *("logical_name", "row_count", "null_share", "distinct_count"),
+            *("min_value", "max_value", "mean_value"),
+        ),
         "contract_breach": ("resolved_at",),
         "drift": ("looks_like", "last_seen_at", "files", "rows", "first_file", "last_file"),
     }

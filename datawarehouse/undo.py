@@ -14,7 +14,7 @@ from config.file_spec import FileSpec
 from config.jobs import Status
 from config.key import IfMissing
 from config.settings import PipelineConfig
-from datawarehouse import key_sql, key_traces, warnings
+from datawarehouse import key_sql, key_traces, profiles, warnings
 from datawarehouse.db_errors import translated
 from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.merge.returns import Returns
@@ -100,7 +100,7 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     for name in ("waits", "true_orphans", "history", "quarantine"):
         tx.execute(query("repair", f"take_back_{name}"), parameters)
     quarantined = tx.rowcount
-    warnings.forget(tx, [file_id])
+    _forget_what_was_found(tx, file_id)
     tx.execute(query("repair", "later_files"), {**parameters, "table": spec.table})
     later = int((tx.fetchone() or (0,))[0])
     former = sum(restored.values())
@@ -114,6 +114,11 @@ def undo(tx: Cursor, config: PipelineConfig, file_id: int, who: str, day: str) -
     quarantined += sum(child.quarantined for child in children.values())
     former += sum(child.restored for child in children.values())
     return Undone(file["file_name"], rows, quarantined, later, tuple(children), former)
+
+
+def _forget_what_was_found(tx: Cursor, file_id: int) -> None:
+    warnings.forget(tx, [file_id])
+    profiles.forget(tx, file_id)
 
 
 def _put_back(

@@ -14,6 +14,7 @@ from config.file_spec import FileSpec
 from config.jobs import FileJob, FileOutcome, Status, WentAway
 from config.model import Stage
 from config.settings import PipelineConfig
+from datawarehouse import profiles
 from datawarehouse.file_checks import broken_checks, told
 from datawarehouse.loaded import Loaded
 from datawarehouse.merge.goings import Goings
@@ -25,6 +26,7 @@ from validation.batch import Batch, Rejection
 from validation.checks import Figures
 from validation.findings import FileFindings
 from validation.pii_handler import PiiHandler
+from validation.profile import Profiles
 
 
 @dataclass
@@ -99,6 +101,7 @@ class BatchLoad:
         self._tx = tx
         self._config = config
         self._pii = pii
+        self._name, self._file_ids = spec.name, tuple(files)
         self._goings: Goings | None = None
         if spec.takes_away:
             ((file_id, job),) = files.items()  # loaded alone
@@ -106,6 +109,7 @@ class BatchLoad:
         self._rows = RowLoad(tx, spec, config, pii, list_rows=of_many, in_hand=files)
         self._erased = self._rows.erased
         self._figures = Figures(spec)
+        self._profiles = Profiles(spec)
 
     def load(self, batch: Batch, file_ids: np.ndarray, *, more: bool = False) -> Loaded:
         """Judge what needs the warehouse, and load the good rows; then the batch has all of its rejections.
@@ -117,7 +121,15 @@ class BatchLoad:
         if self._goings:
             self._goings.note(batch)
         self._figures.note(batch, file_ids)
+        with metrics.stage("profile"):
+            self._profiles.note(batch, batch.good, file_ids)
         return loaded
+
+    def keep_profiles(self) -> None:
+        """Write down what the columns of the files hold, once all of their batches are loaded."""
+        with metrics.stage("profile"):
+            found = {file_id: self._profiles.of(file_id) for file_id in self._file_ids}
+            profiles.write(self._tx, self._name, found)
 
     def take_away(self, inserted: int) -> WentAway:
         """Take away what the file lacks, or told to delete, once all of its batches are loaded.

@@ -211,6 +211,7 @@ class FileLoad:
             part.close(road, books)
         file.verify_unchanged()
         refuse_if_dirty(job.spec, books.total, books.by_stage)
+        road.keep_profiles()
         road.judge_file(file_id, books.findings)
         books.findings.refuse_if_too_many(books.total)
         warnings.write(tx, file_id, books.findings)

@@ -149,6 +149,7 @@ class GroupLoad:
             texts = (RefusedRows(m.job, i, r) for m, i, r in zip(members, ids, refused, strict=True))
             load.quarantine(load.quarantine_text(*texts))
             shares = _shares(loaded, [m.records - len(r) for m, r in zip(members, refused, strict=True)], ends)
+            load.keep_profiles()
             outcomes, unfit = [], []
             found = of_files(batch.findings, batch.numbers_in_file, batch.good, owners)
             seconds = (time.monotonic() - started) / len(members)

@@ -17,7 +17,7 @@ from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_spec import FileSpec
 from config.jobs import FileJob
 from config.settings import PipelineConfig
-from datawarehouse import warnings
+from datawarehouse import profiles, warnings
 from datawarehouse.fk_checker import rows_by_key
 from datawarehouse.history_repair import HistoryRepair
 from datawarehouse.quarantine import loader as quarantine_loader
@@ -39,6 +39,7 @@ from validation.earlier_rows import EarlierRows
 from validation.findings import FileFindings
 from validation.key_values import joined, stored_keys
 from validation.pii_handler import PiiHandler
+from validation.profile import Profiles
 from validation.validation_runner import validate
 
 _OPEN = (None, TRUE_ORPHAN)
@@ -147,6 +148,7 @@ class _Reprocessing:
         self._read_quarantine()
         most = self._config.reader.chunk_rows
         path, earlier, findings = self._job.path, EarlierRows(), FileFindings()
+        figures = Profiles(self._spec)
         for chunk in read_chunks(content, path.name, self._spec.schema, most, self._spec.read, path):
             batch = validate(chunk, self._spec, self._config.validation.dates, earlier, of_file=False)
             self._records += batch.records
@@ -156,7 +158,9 @@ class _Reprocessing:
             self._load_open(batch)
             self._refuse(batch, lost)
             refused = [*self._closed, *(row.number for row in lost), *self._still_open(batch)]
-            findings.add(batch.findings, chunk.numbers, passing & ~np.isin(chunk.numbers, refused))
+            passing &= ~np.isin(chunk.numbers, refused)
+            findings.add(batch.findings, chunk.numbers, passing)
+            figures.note(batch, passing, self._file_ids(batch))
         if self._records != self._file["total_records"]:
             raise ConfigError(
                 f"file {self._file_id} has {self._records} records as it is read today, and had "
@@ -167,6 +171,7 @@ class _Reprocessing:
         self._road.finish()
         self._close_books()
         warnings.write_anew(self._tx, self._file_id, findings)
+        profiles.write_anew(self._tx, self._spec.name, self._file_id, figures.of(self._file_id))
 
     def _read_quarantine(self) -> None:
         self._tx.execute(query("repair", "rows_of_file"), {"file_id": self._file_id})

@@ -40,6 +40,7 @@ CASES: dict[str, Callable[[Bench], list[Measure]]] = {
     "json": load_cases.json_case,
     "dialect": dialect_case.dialect_case,
     "checks": check_case.check_case,
+    "profile": check_case.profile_case,
     "nested": nested_case.nested_case,
     "excel": excel_case.excel_case,
     "parquet": parquet_case.parquet_case,

@@ -25,7 +25,7 @@ from config.settings import PipelineConfig
 T = TypeVar("T")
 
 REGISTRY = CollectorRegistry()
-STAGES = ("read", "validate", "lookup", "mask", "load", "quarantine", "commit")
+STAGES = ("read", "validate", "lookup", "mask", "load", "profile", "quarantine", "commit")
 CONCLUDED = (Status.SUCCESS, Status.FAILED, Status.ALREADY_DONE)
 ROW_OUTCOMES = ("inserted", "updated", "already_present", "quarantined")
 PRESENT = ("unchanged", "changed", "stale")  # the parts of already_present

@@ -36,7 +36,7 @@ OWNED = (
         "true_orphan",
         "erased",
     ),
-    *("file_warning", "warned_row"),
+    *("file_warning", "warned_row", "column_profile"),
 )
 _SHOWN_PROBLEMS = 10
 

@@ -209,6 +209,22 @@ def pipeline_tables(metadata: sa.MetaData) -> None:
         sa.Column("column_name", sa.Text(), primary_key=True),
         sa.Column("row_number", sa.BigInteger(), primary_key=True, autoincrement=False),
     )
+    # Figures of the columns of a file, in its good rows; of columns that are pii or personal no values.
+    sa.Table(
+        "column_profile",
+        metadata,
+        sa.Column("file_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("column_name", sa.Text(), primary_key=True),  # as the file has it
+        sa.Column("logical_name", sa.Text(), nullable=False),
+        sa.Column("row_count", sa.BigInteger(), nullable=False),
+        sa.Column("null_share", sa.Double(), nullable=False),  # 0 to 1
+        sa.Column("distinct_count", sa.BigInteger(), nullable=False),  # nearly
+        sa.Column("min_value", sa.Text()),
+        sa.Column("max_value", sa.Text()),
+        sa.Column("mean_value", sa.Double()),
+        sa.Column("profiled_at", sa.DateTime(timezone=True), nullable=False, server_default=NOW),
+        sa.Index("column_profile_of_type", "logical_name", "column_name", "file_id"),
+    )
     # What files told again, with nothing new: bounds of ranges of numbers (key_traces.py). A chunk has a row. And
     # the keys that a snapshot held, in a row of its own: what it lacks is gone, whenever it came (goings.py).
     sa.Table(

@@ -175,7 +175,7 @@ def fk_case(bench: Bench) -> list[Measure]:
 
 def empty_tables(database: Database) -> None:
     """Nothing loaded yet, and no write-back of earlier work in the way."""
-    tables = "fact_order, quarantine, orphan_wait, pipeline_file_log"
+    tables = "fact_order, quarantine, orphan_wait, pipeline_file_log, column_profile"
     database.run(f"TRUNCATE {tables} RESTART IDENTITY CASCADE", "CHECKPOINT")
 
 
