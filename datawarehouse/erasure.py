@@ -15,7 +15,7 @@ from config.file_spec import FileSpec
 from config.key import Key
 from config.model import Dtype
 from config.settings import PipelineConfig
-from datawarehouse import key_sql
+from datawarehouse import key_sql, profiles
 from datawarehouse.added_columns import with_added
 from datawarehouse.history_repair import HistoryRepair, tables_beside
 from datawarehouse.queries import query
@@ -58,6 +58,7 @@ def erase(tx: Cursor, config: PipelineConfig, table: str, key: str, who: str) ->
     tx.execute(query("repair", "lock_erasures"))
     tx.execute(query("repair", "erase_person"), {"table": table, "key": found, "who": who})
     for spec in {spec.table: spec for spec in config.files if spec.personal}.values():
+        profiles.forget_values(tx, spec.name, (column.name for column in spec.personal))
         keys = list(naming_keys(spec, table, config))
         if keys:  # refused rows first: one that heals just now is loaded before its table is blanked
             result.quarantined += _blank_refused(tx, spec, config, table, found, keys)

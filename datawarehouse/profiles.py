@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from datawarehouse.queries import query
 from validation.profile import Profile
+
+MOST_FILES = 365  # whose profiles stay, and others may be compared with
 
 
 def write(tx: Cursor, logical_name: str, of_files: Mapping[int, Sequence[Profile]]) -> None:
@@ -29,3 +32,17 @@ def write_anew(tx: Cursor, logical_name: str, file_id: int, profiles: Iterable[P
 def forget(tx: Cursor, file_id: int) -> None:
     """Remove the profiles of a file."""
     tx.execute(query("profiles", "forget"), {"file_id": file_id})
+
+
+def forget_values(tx: Cursor, logical_name: str, columns: Iterable[str]) -> None:
+    """Keep nothing but counts of columns whose values are not to be told any more."""
+    tx.execute(query("profiles", "forget_values"), {"logical_name": logical_name, "columns": [*columns]})
+
+
+def prune(tx: Cursor, before: dt.datetime, kept: int = MOST_FILES) -> int:
+    """Remove those of files that were loaded `before`, but for the last `kept` of each type.
+
+    Returns of how many files.
+    """
+    tx.execute(query("profiles", "prune"), {"before": before, "kept": kept})
+    return int((tx.fetchone() or (0,))[0])

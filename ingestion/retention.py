@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from config.settings import PipelineConfig
+from datawarehouse import profiles
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.backup import QuarantineBackup
 from datawarehouse.queries import query
@@ -43,6 +44,7 @@ class Retention:
             ("tracker rows of files that are gone", days.tracker_days, self._tracker.forget_vanished),
             ("quarantine rows", days.quarantine_days, self._prune_quarantine),
             ("warnings of files", days.quarantine_days, self._prune_warnings),
+            ("profiles of files", days.quarantine_days, self._prune_profiles),
             ("archived files", days.archive_days, lambda before: prune_archive(self.warehouse, before)),
             ("quarantine backup files", days.quarantine_days, self._mend_backup),
         ):
@@ -74,6 +76,10 @@ class Retention:
         with self.warehouse.transaction() as tx:
             tx.execute(query("retention", "prune_warnings"), {"before": before})
             return int((tx.fetchone() or (0,))[0])
+
+    def _prune_profiles(self, before: dt.datetime) -> int:
+        with self.warehouse.transaction() as tx:
+            return profiles.prune(tx, before)
 
     def _mend_backup(self, before: dt.datetime) -> int:
         self._backup.reconcile()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from config.file_spec import FileSpec
+from config.model import Dtype
 from config.schema import EXTRA, Column
 from validation.batch import Batch
 from validation.sketch import Distinct, hashed_numbers, hashed_texts
+
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (as Arrow's times have none)
 
 
 class Profile(NamedTuple):
@@ -39,8 +42,10 @@ class Profiles:
     def __init__(self, spec: FileSpec) -> None:
         columns = spec.schema.columns if spec.is_profiled else ()
         self._columns = [column for column in columns if column.name != EXTRA]
-        key = spec.schema.primary_key
-        self._unique = key.columns[0] if len(key.columns) == 1 and spec.version_by is None else None
+        key = spec.schema.key_columns[0]
+        is_unique = len(spec.schema.primary_key) == 1 and spec.version_by is None
+        self._unique = key.name if is_unique else None
+        self._counted = key.name if is_unique and key.dtype in {Dtype.STR, Dtype.UUID} else None
         self._files: dict[int, list[_Figures]] = {}
 
     def note(self, batch: Batch, good: np.ndarray, file_ids: np.ndarray) -> None:
@@ -48,12 +53,14 @@ class Profiles:
         brought = good if batch.deletes is None else good & ~batch.deletes
         if not self._columns or not brought.any():
             return
-        rows = pa.table([batch.values[column.name] for column in self._columns], [c.name for c in self._columns])
+        nothing = pa.nulls(len(good))  # of the key only the rows are counted, where it has no bounds
+        columns = [nothing if c.name == self._counted else batch.values[c.name] for c in self._columns]
         if not brought.all():
-            rows, file_ids = rows.filter(pa.array(brought)), file_ids[brought]
-        for file_id, own in _by_file(rows, file_ids):
-            for figures, values in zip(self._of(file_id), own.columns, strict=True):
-                figures.add(values.chunk(0) if values.num_chunks == 1 else values.combine_chunks())
+            mask = pa.array(brought)
+            columns, file_ids = [values.filter(mask) for values in columns], file_ids[brought]
+        for file_id, own in _by_file(columns, file_ids):
+            for figures, values in zip(self._of(file_id), own, strict=True):
+                figures.add(values)
 
     def of(self, file_id: int) -> list[Profile]:
         """A profile for each column; none where the file brought no good row."""
@@ -61,20 +68,23 @@ class Profiles:
 
     def _of(self, file_id: int) -> list[_Figures]:
         if file_id not in self._files:
-            self._files[file_id] = [_Figures(c, is_unique=c.name == self._unique) for c in self._columns]
+            self._files[file_id] = [
+                _Figures(c, is_unique=c.name == self._unique, is_counted=c.name == self._counted)
+                for c in self._columns
+            ]
         return self._files[file_id]
 
 
-def _by_file(rows: pa.Table, file_ids: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
-    """The rows of each file."""
-    if file_ids[0] == file_ids[-1] and (file_ids == file_ids[0]).all():
-        yield int(file_ids[0]), rows
+def _by_file(columns: list[pa.Array], file_ids: np.ndarray) -> Iterator[tuple[int, list[pa.Array]]]:
+    """The columns of each file."""
+    if (file_ids == file_ids[0]).all():
+        yield int(file_ids[0]), columns
         return
     order = np.argsort(file_ids, kind="stable")
-    rows, file_ids = rows.take(pa.array(order)), file_ids[order]
+    columns, file_ids = [values.take(pa.array(order)) for values in columns], file_ids[order]
     starts = np.flatnonzero(np.diff(file_ids, prepend=file_ids[0] - 1))
     for start, end in zip(starts, [*starts[1:], len(file_ids)], strict=True):
-        yield int(file_ids[start]), rows.slice(start, end - start)
+        yield int(file_ids[start]), [values.slice(start, end - start) for values in columns]
 
 
 @dataclass(slots=True)
@@ -83,6 +93,7 @@ class _Figures:
 
     column: Column
     is_unique: bool
+    is_counted: bool
     rows: int = 0
     nulls: int = 0
     total: float = 0.0
@@ -94,6 +105,8 @@ class _Figures:
     def add(self, values: pa.Array) -> None:
         """Count values of the next chunk."""
         self.rows += len(values)
+        if self.is_counted:
+            return
         self.nulls += values.null_count
         if values.null_count:
             values = values.drop_null()
@@ -141,8 +154,14 @@ def _has_mean(kind: pa.DataType) -> bool:
 
 
 def _as_text(number: Any, kind: pa.DataType) -> str:
+    """A bound, as PostgreSQL reads it."""
     if pa.types.is_floating(kind):
         return repr(float(number))
-    whole = pa.array([int(number)], pa.int32() if kind.bit_width == 32 else pa.int64())
-    typed = whole.cast(kind) if pa.types.is_boolean(kind) or pa.types.is_integer(kind) else whole.view(kind)
-    return str(pc.cast(typed, pa.string())[0].as_py())
+    if pa.types.is_boolean(kind):
+        return "true" if number else "false"
+    if pa.types.is_date(kind):
+        return str(_EPOCH.date() + dt.timedelta(int(number)))
+    if pa.types.is_temporal(kind):  # in microseconds
+        at = _EPOCH + dt.timedelta(microseconds=int(number))
+        return str(at.time() if pa.types.is_time(kind) else at)
+    return str(number)

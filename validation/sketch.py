@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MOST_KEPT = 2048  # hashes: the count is off by 2.2 % in two of three cases
+_MANY = 4 * MOST_KEPT
 _SLOTS = 8192  # of hashes that were met before
 _LAST = np.uint64(2**64 - 1)
 _ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # as in splitmix64
@@ -30,7 +31,7 @@ class Distinct:
     def add(self, hashes: np.ndarray) -> None:
         """Count values by their hashes (uint64), of which one value has one."""
         if not len(self._kept):
-            self._keep(hashes)
+            self._keep_first(hashes)
             return
         if self._met is None:
             self._met = np.zeros(_SLOTS, np.uint64)
@@ -44,8 +45,18 @@ class Distinct:
             self._met[places[unmet]] = hashes
             self._keep(np.concatenate([self._kept, hashes]))
 
+    def _keep_first(self, hashes: np.ndarray) -> None:
+        """The same as _keep(), where most values are different without sorting all."""
+        if len(hashes) > _MANY:
+            self._keep(hashes[hashes < np.uint64(2**64 // len(hashes) * 2 * MOST_KEPT)])
+        if len(self._kept) < MOST_KEPT:
+            self._keep(hashes)
+
     def _keep(self, hashes: np.ndarray) -> None:
-        self._kept = np.unique(hashes)[:MOST_KEPT]
+        hashes = np.sort(hashes)  # in a third of the time that np.unique takes
+        is_new = np.ones(len(hashes), bool)
+        np.not_equal(hashes[1:], hashes[:-1], out=is_new[1:])
+        self._kept = hashes[is_new][:MOST_KEPT]
         if len(self._kept) == MOST_KEPT:
             self._below = self._kept[-1]
 
@@ -70,12 +81,13 @@ def hashed_texts(texts: pa.Array) -> np.ndarray:
     if 2 * len(pc.unique(first)) < len(first):
         texts = pc.unique(texts)
     ends = np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, texts.offset * 4).astype(np.int64)
-    starts, lengths = ends[:-1], np.diff(ends)
+    starts, lengths = ends[:-1] - ends[0], np.diff(ends)
     hashes = lengths.astype(np.uint64)
     shortest, longest = int(lengths.min(initial=0)), int(lengths.max(initial=0))
     if not longest:
         return _mixed(hashes)
-    text = np.concatenate([np.frombuffer(texts.buffers()[2], np.uint8), np.zeros(_WORD, np.uint8)])
+    text = np.frombuffer(texts.buffers()[2], np.uint8)[ends[0] : ends[-1]]
+    text = np.concatenate([text, np.zeros(_WORD, np.uint8)])
     words = np.ndarray(len(text) - _WORD + 1, "<u8", text, strides=(1,))  # at each byte the eight from there
     for place in range(0, longest, _WORD):
         if place + _WORD <= shortest:

@@ -18,6 +18,7 @@ from config.errors import ConfigError
 from config.file_spec import FileSpec
 from config.schema import EXTRA, Column
 from config.settings import PipelineConfig
+from datawarehouse import profiles
 from datawarehouse.history_repair import HistoryRepair, tables_beside
 from datawarehouse.key_traces import forget_table
 from datawarehouse.queries import query
@@ -71,6 +72,8 @@ def mask_late_columns(tx: Cursor, config: PipelineConfig, pii: PiiHandler, *, is
         work = _Table(tx, table, {spec.feed.value: spec for spec in reversed(specs)}, pii, there.get(table, {}))
         rows = work.mask_rows(list(columns.values())) + work.mask_new_columns()
         quarantined = work.mask_refused(masked.file_ids)
+        for spec in specs:
+            profiles.forget_values(tx, spec.name, columns)
         if rows or quarantined:
             logger.warning(
                 f"[pii] {', '.join(sorted(columns))} of {table} held values in clear: {rows} rows and "

@@ -13,3 +13,19 @@ ON CONFLICT (file_id, column_name) DO UPDATE SET
 
 -- name: forget
 DELETE FROM column_profile WHERE file_id = %(file_id)s
+
+-- name: forget_values
+UPDATE column_profile SET min_value = NULL, max_value = NULL, mean_value = NULL
+WHERE logical_name = %(logical_name)s AND column_name = ANY (%(columns)s) AND min_value IS NOT NULL
+
+-- name: prune
+WITH files AS (
+    SELECT file_id, max(profiled_at) AS profiled_at, row_number() OVER (PARTITION BY logical_name ORDER BY file_id DESC) AS place
+    FROM column_profile
+    GROUP BY logical_name, file_id
+), pruned AS (
+    DELETE FROM column_profile p USING files f
+    WHERE p.file_id = f.file_id AND f.place > %(kept)s AND f.profiled_at < %(before)s
+    RETURNING p.file_id
+)
+SELECT count(DISTINCT file_id) FROM pruned

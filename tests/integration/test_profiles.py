@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from datawarehouse import profiles
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.undo import lock_file, undo
 from ingestion.reprocess import job_of, reprocess
@@ -35,9 +37,9 @@ ROWS: list[list[Any]] = [
 ]
 FIGURES = [
     ("amount", 4, 0.25, 3, "0.5", "9.5", 4.0),
-    ("at", 4, 0.25, 3, "2026-02-01 10:00:00.000000", "2026-02-03 10:00:00.500000", None),
+    ("at", 4, 0.25, 3, "2026-02-01 10:00:00", "2026-02-03 10:00:00.500000", None),
     ("born", 4, 0.25, 2, None, None, None),
-    ("clock", 4, 0.25, 3, "09:30:00.000000", "23:00:00.000000", None),
+    ("clock", 4, 0.25, 3, "09:30:00", "23:00:00", None),
     ("day", 4, 0.25, 2, "2026-01-31", "2026-02-01", None),
     ("id", 4, 0.0, 4, "1", "5", 2.75),
     ("mail", 4, 0.25, 2, None, None, None),
@@ -86,3 +88,20 @@ def test_files_that_come_together_have_figures_of_their_own(small: Small) -> Non
 
 def test_none_are_kept_where_the_yaml_says_so(small: Small) -> None:
     assert figures(small, small.load("plain", ROWS).file_id) == []
+
+
+def test_old_ones_are_pruned_but_for_the_last_of_each_type(small: Small) -> None:
+    ids = [small.load("things", [[n, *row[1:]] for row in ROWS[:1]]).file_id for n in range(4)]
+    small.rows(f"UPDATE column_profile SET profiled_at = '2020-01-01' WHERE file_id <> {ids[1]}")
+    with small.warehouse.transaction() as tx:
+        assert profiles.prune(tx, dt.datetime(2021, 1, 1, tzinfo=dt.UTC), kept=1) == 2
+    assert small.rows("SELECT DISTINCT file_id FROM column_profile ORDER BY 1") == [(ids[1],), (ids[3],)]
+
+
+def test_a_column_that_becomes_personal_keeps_counts_alone(small: Small) -> None:
+    small.load("things", ROWS)
+    with small.warehouse.transaction() as tx:
+        profiles.forget_values(tx, "things", ["day", "mail"])
+    assert small.rows("SELECT column_name FROM column_profile WHERE min_value IS NULL ORDER BY 1") == [
+        (name,) for name in ("born", "day", "mail", "name")
+    ]
