@@ -9,17 +9,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg2
 import psycopg2.extras
 import yaml
 
-from tests.acceptance import samples
+from tests.acceptance import forks, samples
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED_CONFIG = ROOT / "config" / "pipeline_config.yaml"
@@ -56,7 +57,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 class Daemon:
     """A running `python main.py`; its console goes to a file."""
 
-    def __init__(self, process: subprocess.Popen[bytes], console: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | forks.Process, console: Path) -> None:
         self.process = process
         self.console = console
 
@@ -148,16 +149,17 @@ class Product:
         self, *arguments: object, expect: int | None = None, seconds: float = 120
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as a process; `expect` is the exit code to insist on."""
-        done = subprocess.run(
-            self.command(*map(str, arguments)),
-            cwd=self.home,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        command = self.command(*map(str, arguments))
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            process = self._process(command, out, err)
+            try:
+                code = process.wait(seconds)
+            finally:
+                process.kill()
+                process.wait(10)
+            out.seek(0)
+            err.seek(0)
+            done = subprocess.CompletedProcess(command, code, out.read(), err.read())
         text = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         assert expect is None or done.returncode == expect, f"exit {done.returncode}, not {expect}: {text}"
         return done
@@ -167,15 +169,19 @@ class Product:
         self._consoles += 1
         console = self.home / f"console-{self._consoles}.txt"
         with console.open("wb") as out:
-            process = subprocess.Popen(
-                list(command) or self.command(),
-                cwd=self.home,
-                env={**self.environment(), "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
+            process = self._process(list(command) or self.command(), out, out)
         return Daemon(process, console)
+
+    def _process(self, command: list[str], out: IO[Any], err: IO[Any]) -> subprocess.Popen[bytes] | forks.Process:
+        """Forked, where it is a program of this code, else by subprocess."""
+        env = self.environment()
+        if command[0] != sys.executable or not Path(command[1]).is_relative_to(ROOT):
+            env["PYTHONUNBUFFERED"] = "1"
+            nothing = subprocess.DEVNULL
+            return subprocess.Popen(command, cwd=self.home, env=env, stdin=nothing, stdout=out, stderr=err)
+        with Path(os.devnull).open("rb") as nothing_to_read:
+            streams = (nothing_to_read.fileno(), out.fileno(), err.fileno())
+            return forks.fork(command, cwd=self.home, env=env, streams=streams)
 
     @contextmanager
     def running(self) -> Iterator[Daemon]:
