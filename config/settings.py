@@ -184,6 +184,9 @@ class PiiConfig(Model):
     accept_key_id: str | None = None  # set from PII_ACCEPT_KEY_ID: hash with another key from now on
 
 
+_EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104  (where it listens, nobody can be sent to)
+
+
 class WebConfig(Model):
     """Metrics, health and dashboard. Beyond this machine (`host` is no loopback address) a token is needed."""
 
@@ -191,6 +194,15 @@ class WebConfig(Model):
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8080, ge=0, le=65535)  # 0: any that is free
     token: str | None = None  # set from WEB_TOKEN
+    link: str | None = None  # how people reach it: what alerts link to
+
+    @property
+    def reached_at(self) -> str:
+        """Where its pages are, or '' where nobody can say."""
+        if not self.enabled or self.link is not None:
+            return self.link or ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}" if self.port and self.host not in _EVERY_ADDRESS else ""
 
 
 class ConfigFile(Model):

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from config.errors import in_our_words
 from config.file_names import is_packed
-from config.jobs import FileJob, FileOutcome, Status
+from config.jobs import FileJob, FileOutcome, Status, Tries
 from ingestion.aftermath import Aftermath
 from ingestion.continuity import Continuity
 from ingestion.decisions import TRIES_BEFORE_ALERT, Decision, Next, Tell, decide, statement_seconds
@@ -211,10 +211,14 @@ class IngestionRunner:
             for job in reversed(jobs):
                 self._inbox.put_back(job)
 
+    def is_held_up(self) -> bool:
+        """Is there what an alert told of as holding up the loading?"""
+        return self.trouble.lacking.is_told or self._inbox.any_tried(_is_told)
+
     def _put_off_and_tell(self, error: Exception, job: FileJob) -> None:
         """Put the file off; one alert until all are through, or gone, that a live database could not take."""
         with self._telling:
-            told = self._inbox.any_tried(lambda tries: tries.held_up >= TRIES_BEFORE_ALERT)
+            told = self._inbox.any_tried(_is_told)
             self._inbox.retry_later(job)  # from now on it is one of them
         if not told:
             text, name = f"{error}. It is tried again and again; nothing is lost.", self._config.shown(job.path)
@@ -228,3 +232,7 @@ class IngestionRunner:
         context = jobs[0].log_context() if len(jobs) == 1 else {}
         text = f"[runner] {name}: {in_our_words(error)}; {decision.next}"
         logger.log(decision.level, text, exc_info=trace, extra=context)
+
+
+def _is_told(tries: Tries) -> bool:
+    return tries.held_up >= TRIES_BEFORE_ALERT

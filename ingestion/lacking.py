@@ -47,6 +47,11 @@ class Lacking:
             f"{what} can't be loaded: {missing}. It is tried again and again, other files go on; nothing is lost.",
         )
 
+    @property
+    def is_told(self) -> bool:
+        """Was somebody told of it, and is it not mended yet?"""
+        return self._told
+
     def look_again(self) -> None:
         """Is what somebody was told of mended? Then the next trouble is news."""
         with self._lock:

@@ -9,6 +9,7 @@ from config.errors import PipelineError, Stopped, WarehouseUnfit
 from config.settings import PipelineConfig
 from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.schema.partitions import keep_up
+from ingestion.incident_ends import tell_what_is_over
 from ingestion.ingestion_runner import IngestionRunner
 from ingestion.retention import Retention
 from utils.logger import get_logger
@@ -51,7 +52,10 @@ def maintain(
         if contracts:
             runner.aftermath.contracts.turn()
 
-    for part in (heal, promote, back_up, prune, make_partitions, judge_contracts):
+    def end_incidents() -> None:
+        tell_what_is_over(retention.warehouse, config, runner.is_held_up)
+
+    for part in (heal, promote, back_up, prune, make_partitions, judge_contracts, end_incidents):
         if not stop.is_set():
             attempt(part, runner)
 

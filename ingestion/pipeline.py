@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -47,6 +48,7 @@ from utils import alerter
 from utils.alerter import send_alert
 from utils.alerts import AlertKind
 from utils.logger import get_logger
+from utils.notices import Site
 from utils.routing import owners_of
 from utils.sla_updater_job import sla_scheduler_loop, update_views
 from validation.pii_handler import PiiHandler
@@ -90,7 +92,9 @@ class Pipeline:
         warn_without_pii_key(config)
         with ExitStack() as stack:
             stack.enter_context(announced(config))
-            alerter.start(config.alerting, owners=owners_of(config))
+            site = Site(socket.gethostname(), config.web.reached_at, owners_of(config))
+            state = config.path(config.tracker.db_path).with_name("incidents.db")
+            alerter.start(config.alerting, site=site, state=state)
             stack.callback(alerter.stop)
             stack.callback(self._close_warehouse)
             if not self._open_warehouse():

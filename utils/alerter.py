@@ -6,13 +6,16 @@ import datetime as dt
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 
 from config.settings import AlertingConfig
 from utils import metrics
-from utils.alerts import Alert, AlertKind, Notice, Windows
+from utils.alerts import BEGINS, ENDS, Alert, AlertKind, Group, Windows
 from utils.channels.registry import channels_of
+from utils.incidents import Incident, Incidents, Phase
 from utils.logger import ALERT, SCREEN, get_logger
+from utils.notices import Notice, Site, notice_of
 from utils.outbox import Clock, Outbox
 from utils.routing import names_of
 
@@ -24,16 +27,17 @@ _OF_CHANNELS = (AlertKind.CHANNEL_AWAY, AlertKind.CHANNEL_BACK)
 
 
 def start(
-    config: AlertingConfig, clock: Clock = time.monotonic, *, owners: Mapping[str, str] | None = None
+    config: AlertingConfig, clock: Clock = time.monotonic, *, site: Site | None = None, state: Path | None = None
 ) -> None:
     """Start the threads, if alerting is enabled. `clock` gives seconds; only differences count.
 
-    `owners` says by logical name who owns a type of files.
+    `state` is the file that remembers open incidents; without it they are forgotten at the stop.
     """
     global _alerter  # noqa: PLW0603  (one alerter a process)
     stop()
     if config.enabled:
-        _alerter = _Alerter(config, owners or {}, clock)
+        incidents = Incidents(state, dt.datetime.now(dt.UTC))
+        _alerter = _Alerter(config, site or Site(socket.gethostname()), incidents, clock)
 
 
 def send_alert(
@@ -63,6 +67,12 @@ def send_alert(
         alerter.send(Alert(kind, text, file_type, reason, file_id))
 
 
+def open_incidents() -> list[Incident]:
+    """The trouble that was told and lasts, as far as is known; none where alerting is off."""
+    alerter = _alerter
+    return alerter.incidents.open() if alerter is not None else []
+
+
 def stop(timeout: float = 5) -> None:
     """Deliver what was gathered within `timeout` seconds and end the threads. Idempotent."""
     global _alerter
@@ -74,13 +84,13 @@ def stop(timeout: float = 5) -> None:
 class _Alerter:
     """The windows that everybody adds to, and the thread that gives notices to the channels' outboxes."""
 
-    def __init__(self, config: AlertingConfig, owners: Mapping[str, str], clock: Clock) -> None:
+    def __init__(self, config: AlertingConfig, site: Site, incidents: Incidents, clock: Clock) -> None:
         self._config = config
-        self._owners = owners
+        self._site = site
+        self.incidents = incidents
         self._windows = Windows(config.repeat_minutes * 60, GATHER_SECONDS)
         self._lock = threading.Lock()  # guards _windows
         self._clock = clock
-        self._host = socket.gethostname()
         self._boxes = {
             name: [Outbox(channel, self._dropped, clock) for channel in channels]
             for name, channels in channels_of(config).items()
@@ -105,6 +115,7 @@ class _Alerter:
             box.stop(at)
         for box in boxes:
             box.join()
+        self.incidents.shut()
 
     def _run(self) -> None:
         stopping = False
@@ -120,16 +131,28 @@ class _Alerter:
         with self._lock:
             groups = self._windows.due(self._clock(), everything=last)
         for group in groups:
-            notice = group.notice(self._host)
-            for box in self._boxes_for(notice):
-                box.put(notice)
+            if notice := self._notice(group):
+                for box in self._boxes_for(notice):
+                    box.put(notice)
+
+    def _notice(self, group: Group) -> Notice | None:
+        """What is to be told of `group`; None where it is no news. Opens and closes incidents."""
+        if group.kind in BEGINS:
+            incident = self.incidents.close(BEGINS[group.kind], group.file_type)
+            return notice_of(group, self._site, incident, Phase.OVER if incident else None)
+        if group.kind not in ENDS:
+            return notice_of(group, self._site)
+        incident, phase = self.incidents.add(group)
+        if phase is None and self._config.repeat_minutes:
+            return None
+        return notice_of(group, self._site, incident, phase or Phase.MORE)
 
     def _boxes_for(self, notice: Notice) -> Iterator[Outbox]:
         """Trouble of a channel is told on all others, whatever routes say."""
         if notice.kind in _OF_CHANNELS:
             yield from (box for boxes in self._boxes.values() for box in boxes if not box.trouble)
             return
-        owner = self._owners.get(notice.file_type, "")
+        owner = self._site.owners.get(notice.file_type, "")
         for name in names_of(self._config, self._boxes, notice.kind, notice.file_type, owner):
             yield from self._boxes[name]
 
@@ -138,6 +161,7 @@ class _Alerter:
         if all(box.trouble for box in self._boxes_for(notice)):
             with self._lock:
                 self._windows.untold(notice.key)
+            self.incidents.untold(notice.kind, notice.file_type)
 
     def _watch_channels(self) -> None:
         """Tell once that a channel gets nothing through, and once that it does again."""

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from utils.alerts import Notice
 from utils.channels.channel import Channel
 from utils.logger import get_logger
+from utils.notices import Notice
 
 logger = get_logger(__name__)
 

@@ -6,10 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 from config.mistakes import meant
 from config.settings import AlertingConfig, PipelineConfig, Route
-from utils.alerts import ENDS, AlertKind
+from utils.alerts import BEGINS, AlertKind
 from utils.channels.registry import names_in
-
-_BEGINS = {end: begin for begin, end in ENDS.items()}
 
 
 def names_of(config: AlertingConfig, names: Collection[str], kind: str, file_type: str, owner: str) -> list[str]:
@@ -17,7 +15,7 @@ def names_of(config: AlertingConfig, names: Collection[str], kind: str, file_typ
 
     The end of trouble goes where its begin went.
     """
-    begin = _BEGINS.get(kind, kind)
+    begin = BEGINS.get(kind, kind)
     for route in config.routes:
         if _fits(route, begin, file_type, owner):
             return [name for name in names if name in route.to]
@@ -49,8 +47,8 @@ def problems(config: PipelineConfig) -> Iterator[str]:
                 where = f"alerting.routes.{n}.{key}: {word!r}"
                 if word not in words:
                     yield f"{where} is none of {_LISTS[key]}{meant(word, words) if words else _NONE[key]}"
-                elif key == "kinds" and word in _BEGINS:
-                    yield f"{where} goes where {str(_BEGINS[word])!r} goes; name that"
+                elif key == "kinds" and word in BEGINS:
+                    yield f"{where} goes where {str(BEGINS[word])!r} goes; name that"
 
 
 _LISTS = {

@@ -22,7 +22,8 @@ from datawarehouse import reports
 from datawarehouse.placeholders import has_placeholders, waiting
 from ingestion.places.registry import input_folder, place_of
 from utils.alert_log import last_alerts
-from utils.alerts import AlertKind, command_of
+from utils.alerts import AlertKind
+from utils.notices import command_of
 
 DAY = dt.timedelta(days=1)
 MOST = 20  # items of a kind

@@ -17,7 +17,7 @@ from datawarehouse import reports
 from ingestion.not_loaded import look_through
 from ingestion.places.registry import input_folder, opened, place_of
 from ingestion.presence import running
-from utils.alerts import printable
+from utils.notices import printable
 from workbench.attention import Unread, attention
 from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say, show_record, show_rows

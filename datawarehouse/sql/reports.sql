@@ -105,6 +105,15 @@ GROUP BY 1
 ORDER BY max(f.file_id) DESC
 LIMIT %(limit)s
 
+-- name: last_files_refused
+-- Of the types `names` those whose last loaded file has more than `above` refused rows.
+SELECT type.logical_name
+FROM unnest(%(names)s::text[]) AS type (logical_name)
+CROSS JOIN LATERAL (SELECT quarantined FROM pipeline_file_log AS f
+                    WHERE f.logical_name = type.logical_name AND f.status = 'success'
+                    ORDER BY f.file_id DESC LIMIT 1) AS last
+WHERE last.quarantined > %(above)s
+
 -- name: orphans_of_file
 -- The orphans of one file by what became of them.
 SELECT coalesce(resolution, 'open') AS state, count(*) AS rows, min(row_number) AS first_row,

@@ -290,13 +290,36 @@ def test_a_storm_is_a_handful_of_mails_and_every_alert_is_in_the_log(caplog: pyt
     assert len(caplog.messages) == 400
     subjects = {mail["Subject"] for mail in mailbox.mails}
     assert subjects == {
-        "Alert: File failed: orders (300 times)",
-        "Alert: High quarantine volume: tickets (100 times)",
+        "Alert: File failed: orders",
+        "Alert: High quarantine volume: tickets",
     }
     text = "\n".join(mailbox.texts())
     assert "2026-02-20/01/orders.json (file 1): has a column too many" in text
+    assert "How often: 300 times" in text
     assert "python main.py files --type orders --status failed" in text
     assert len(text) < 5000
+
+
+def test_400_files_with_one_fault_are_one_mail_that_opens_and_one_that_closes() -> None:
+    """However long they take to come; another fault among them is told in the same thread."""
+    clock = Clock()
+    with serving(Mailbox()) as mailbox:
+        alerter.start(plain(mailbox), clock)
+        for n in range(400):
+            reason = "an extra column" if n != 300 else "not UTF-8"
+            send_alert(AlertKind.FILE_FAILED, reason, file_type="orders", place=f"{n}.json", reason=reason)
+            if n % 100 == 10:
+                clock.now += 700
+                wait_until(lambda: mailbox.mails)
+        send_alert(AlertKind.FILES_MENDED, "All are loaded.", file_type="orders")
+        alerter.stop()
+    opening, *more, closing = mailbox.mails
+    assert [str(mail["Subject"]) for mail in mailbox.mails] == [
+        "Alert: File failed: orders", "Re: Alert: File failed: orders", "Re: Alert: File failed: orders",
+    ]  # fmt: skip
+    assert {mail["References"] for mail in (*more, closing)} == {opening["Message-ID"]}
+    assert "Another fault: not UTF-8" in mailbox.texts()[1]
+    assert "In all: 400 times" in mailbox.texts()[2]
 
 
 def test_the_first_alert_is_mailed_within_seconds_and_what_follows_once_a_window() -> None:

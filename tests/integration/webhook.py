@@ -26,8 +26,8 @@ class Webhook:
         return f"json://127.0.0.1:{self.port}/{path}"
 
     def titles(self, path: str = "") -> list[str]:
-        """Of what was taken at `path`."""
-        return [str(post["title"]) for where, post in self.posts if where == f"/{path}"]
+        """Of what was taken at `path`, without the keys of incidents."""
+        return [str(post["title"]).partition(" [")[0] for where, post in self.posts if where == f"/{path}"]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         webhook = self

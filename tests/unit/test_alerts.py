@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.alerts import ENDS, FIRST, MOST_WINDOWS, Alert, AlertKind, Group, Windows, command_of
+from utils.alerts import ENDS, FIRST, MOST_WINDOWS, Alert, AlertKind, Group, Windows
+from utils.notices import Site, command_of, notice_of
 
 AT = dt.datetime(2026, 2, 20, 9, 0, tzinfo=dt.UTC)
 GATHER, LENGTH = 4.0, 600.0
@@ -30,7 +31,7 @@ def test_a_burst_is_one_notice_with_the_count_the_first_names_the_reason_and_a_c
         add(windows, failed(n), n / 100)
     assert windows.due(3.9) == []
     (group,) = windows.due(4.0)
-    notice = group.notice("host-7")
+    notice = notice_of(group, Site("host-7"))
     assert notice.title == "File failed: orders (300 times)"
     for part in (
         "300 times, from 09:00:00 to 09:00:02 UTC",
@@ -127,7 +128,7 @@ def test_text_of_others_stays_in_its_line() -> None:
     group = Group(("a", "b", 0), "kind\nBcc: x", "type\r\n", AT, AT)
     group.add(Alert("kind", "a\x1b[2J\nb"), AT)
     group.add(Alert("kind", "a\u2028b" + "x" * 100_000, reason="r\n" * 9000), AT)
-    notice = group.notice("host\n")
+    notice = notice_of(group, Site("host\n"))
     assert "\n" not in notice.title
     assert all(line.isprintable() for line in notice.text.split("\n"))
     assert len(notice.text) < 4000

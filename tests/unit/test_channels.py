@@ -14,10 +14,10 @@ from config.errors import ConfigError
 from config.model import Model
 from config.settings import PipelineConfig
 from utils import alerter
-from utils.alerts import Notice
 from utils.channels import registry
 from utils.channels.channel import Channel, SecondsLeft
 from utils.channels.smtp import Smtp
+from utils.notices import Notice
 
 MAIL = {"host": "mail.example", "sender": "a@example.com", "receivers": ["b@example.com"]}
 

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from config.mistakes import meant
 from config.model import Model
-from utils.alerts import Notice
 from utils.channels.channel import Channel, SecondsLeft
+from utils.notices import Notice
 
 if TYPE_CHECKING:
     from apprise import Apprise, NotifyBase
@@ -73,8 +73,8 @@ class AppriseChannel(Channel):
         try:
             sent = self._sender.notify(
                 notice.text,
-                notice.title,
-                "success" if notice.is_end else "warning",
+                _title(notice),
+                "success" if notice.is_good else "warning",
                 body_format="text",
                 log_callback=lambda entry, _service: heard.append(entry.message),
                 log_level=logging.WARNING,
@@ -117,6 +117,11 @@ def _unreadable(url: str) -> str:
         return f"apprise has no {scheme}://{meant(scheme, services.schemas())}"
     setup = services[scheme].setup_url
     return f"apprise can't read what comes after {scheme}://, or lacks a package for it; see {setup}"
+
+
+def _title(notice: Notice) -> str:
+    """With the incident's key: services that go by the title (PagerDuty's action=map) resolve what they opened."""
+    return f"{notice.title} [{notice.incident}]" if notice.incident else notice.title
 
 
 def _reason(heard: Iterable[str]) -> str:

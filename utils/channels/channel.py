@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from config.model import Model
-from utils.alerts import Notice
+from utils.notices import Notice
 
 SecondsLeft = Callable[[], float]
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import smtplib
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import format_datetime, make_msgid
 from typing import Literal
 
 from pydantic import Field
 
 from config.model import Model
-from utils.alerts import Notice, one_line
 from utils.channels.channel import Channel, SecondsLeft
+from utils.incidents import Phase
 from utils.logger import get_logger
+from utils.notices import Notice, one_line
 
 logger = get_logger(__name__)
 
@@ -79,16 +81,39 @@ class Smtp(Channel):
 def compose(smtp: SmtpSettings, notice: Notice) -> EmailMessage:
     """The mail. Control characters can't get into a header."""
     mail = EmailMessage()
-    mail["Subject"] = f"Alert: {notice.title}"
+    mail["Subject"] = f"{'' if notice.phase in {None, Phase.OPENS} else 'Re: '}Alert: {notice.title}"
     mail["From"] = one_line(smtp.sender)
     mail["To"] = ", ".join(map(one_line, smtp.receivers))
     mail["Date"] = format_datetime(dt.datetime.now(dt.UTC))
+    if notice.incident:
+        _thread(mail, notice)
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     mail.set_content(
-        f"Hello,\n\nthe FastFeast pipeline raised an alert.\n\n{notice.text}\n\n"
+        f"Hello,\n\n{_INTRODUCTIONS[notice.phase]}\n\n{notice.text}\n\n"
         "--\nSent by the pipeline itself; nobody reads answers.\n"
     )
     return mail
+
+
+_INTRODUCTIONS = {
+    None: "the FastFeast pipeline raised an alert.",
+    Phase.OPENS: "the FastFeast pipeline raised an alert. A second mail will tell when it is over.",
+    Phase.MORE: "there is more of what the FastFeast pipeline raised an alert about.",
+    Phase.OVER: "what the FastFeast pipeline raised an alert about is over.",
+}
+
+
+def _thread(mail: EmailMessage, notice: Notice) -> None:
+    """Mails of an incident refer to the first one (RFC 5322), so that mail programs show them as one thread."""
+    domain = re.sub(r"[^A-Za-z0-9.-]", "", str(mail["From"]).rpartition("@")[2]) or "localhost"
+    first = f"<{notice.incident}.{Phase.OPENS}@{domain}>"
+    mail["Message-ID"] = (
+        make_msgid(notice.incident, domain)
+        if notice.phase is Phase.MORE
+        else (f"<{notice.incident}.{notice.phase}@{domain}>")
+    )
+    if notice.phase is not Phase.OPENS:
+        mail["In-Reply-To"] = mail["References"] = first
 
 
 @contextmanager
