@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Of each section, the keys that a file may fail by.
 LISTED: dict[type[BaseModel], tuple[str, ...]] = {
-    Check: ("row", "file", "when", "then", "at_most_pct"),
+    Check: ("row", "file", "within", "when", "then", "at_most_pct"),
     Column: (
         *("name", "dtype", "nullable", "allowed_values", "sql_type", "pii", "stored_as", "round", "format"),
         *("sources", "optional", "default", "value", "uses"),

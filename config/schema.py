@@ -191,7 +191,9 @@ class Schema(Model):
 
     def says(self, rule: str, column: str) -> str | None:
         """What the YAML says of a broken rule to the file's sender, if anything."""
-        return self.by_name[column].severity(rule).says if column in self.by_name else None
+        if column in self.by_name:
+            return self.by_name[column].severity(rule).says
+        return self.checks[rule].says if not column and rule in self.checks else None
 
     def changed(self, **changes: Any) -> Schema:
         """The same with other values for these of its fields."""

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from config.checks import MOST_FILES
 from datawarehouse.queries import query
 from validation.profile import Profile
-
-MOST_FILES = 365  # whose profiles stay, and others may be compared with
 
 
 def write(tx: Cursor, logical_name: str, of_files: Mapping[int, Sequence[Profile]]) -> None:
@@ -32,6 +31,13 @@ def write_anew(tx: Cursor, logical_name: str, file_id: int, profiles: Iterable[P
 def forget(tx: Cursor, file_id: int) -> None:
     """Remove the profiles of a file."""
     tx.execute(query("profiles", "forget"), {"file_id": file_id})
+
+
+def before(tx: Cursor, logical_name: str, column: str, file_id: int, files: int) -> list[Profile]:
+    """The profiles of a column in the last files of a type before `file_id`, newest first."""
+    parameters = {"logical_name": logical_name, "column": column, "file_id": file_id, "files": files}
+    tx.execute(query("profiles", "before"), parameters)
+    return [Profile(*row) for row in tx.fetchall()]
 
 
 def forget_values(tx: Cursor, logical_name: str, columns: Iterable[str]) -> None:

@@ -101,7 +101,8 @@ class BatchLoad:
         self._tx = tx
         self._config = config
         self._pii = pii
-        self._name, self._file_ids = spec.name, tuple(files)
+        self._spec = spec
+        self._file_ids = tuple(files)
         self._goings: Goings | None = None
         if spec.takes_away:
             ((file_id, job),) = files.items()  # loaded alone
@@ -129,7 +130,7 @@ class BatchLoad:
         """Write down what the columns of the files hold, once all of their batches are loaded."""
         with metrics.stage("profile"):
             found = {file_id: self._profiles.of(file_id) for file_id in self._file_ids}
-            profiles.write(self._tx, self._name, found)
+            profiles.write(self._tx, self._spec.name, found)
 
     def take_away(self, inserted: int) -> WentAway:
         """Take away what the file lacks, or told to delete, once all of its batches are loaded.
@@ -143,10 +144,12 @@ class BatchLoad:
 
         Raises FileRejected where it breaks another.
         """
-        broken = list(broken_checks(self._tx, self._figures, file_id))
+        profiles_of = self._profiles.of(file_id)
+        broken = list(broken_checks(self._tx, self._spec, self._figures, profiles_of, file_id))
         for check in broken:
             if check.severity.warns:
-                findings.tally(check.name, "", check.severity).broken += 1
+                severity = check.severity.model_copy(update={"says": check.says})
+                findings.tally(check.name, "", severity).broken += 1
         if fatal := [check for check in broken if not check.severity.warns]:
             raise FileRejected(told(fatal))
 

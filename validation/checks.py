@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from config.checks import Check
+from config.checks import Check, Within
 from config.file_spec import FileSpec
 from config.schema import Column, Schema
 from config.settings import PipelineConfig
 from config.severity import Severity
 from validation.batch import Batch
 from validation.findings import Finding
+from validation.usual import Figure
 
 if TYPE_CHECKING:
     from validation.expressions.aggregates import FileCondition
@@ -59,11 +60,22 @@ class FileCheck(NamedTuple):
     says: str
 
 
+class UsualCheck(NamedTuple):
+    """A check of files by the files before: the figure that has to be within so much of theirs."""
+
+    name: str
+    figure: Figure
+    within: Within
+    severity: Severity
+    says: str
+
+
 class Checks(NamedTuple):
     """The checks of a schema."""
 
     of_rows: tuple[RowCheck, ...] = ()
     of_file: tuple[FileCheck, ...] = ()
+    of_figures: tuple[UsualCheck, ...] = ()
 
 
 def row_checks(batch: Batch) -> None:
@@ -128,11 +140,12 @@ class _Shape(NamedTuple):
     name: str
     dtype: str
     sql: str
+    is_personal: bool
 
 
 def _shape(column: Column) -> _Shape:
     sql = str(column.sql) if column.pii is None else "text"  # judged before it is hashed
-    return _Shape(column.name, column.dtype.value, sql)
+    return _Shape(column.name, column.dtype.value, sql, bool(column.pii or column.personal))
 
 
 @lru_cache(maxsize=200)
@@ -140,17 +153,22 @@ def _compiled(checks: Sequence[tuple[str, Check]], shapes: Sequence[_Shape]) -> 
     from validation.expressions.aggregates import compile_file_condition
     from validation.expressions.columns import sources
     from validation.expressions.compiler import compile_condition
+    from validation.expressions.figures import compile_figure
 
     columns = sources(shapes)
-    of_rows, of_file = [], []
+    of_rows, of_file, of_figures = [], [], []
     for name, check in checks:
         if check.row is not None:
             when = None if check.when is None else compile_condition(check.when, columns)
             of_rows.append(RowCheck(name, compile_condition(check.row, columns), when, check.severity))
+        elif check.file is not None and check.within is not None:
+            figure = compile_figure(check.file, {shape.name: shape for shape in shapes})
+            says = check.says or f"{check.file} within {check.within}"
+            of_figures.append(UsualCheck(name, figure, check.within, check.severity, says))
         elif check.file is not None:
             condition = compile_file_condition(check.file, columns, check.when)
             of_file.append(FileCheck(name, condition, check.severity, check.says or check.file))
-    return Checks(tuple(of_rows), tuple(of_file))
+    return Checks(tuple(of_rows), tuple(of_file), tuple(of_figures))
 
 
 def _inputs(batch: Batch, columns: Iterable[frozenset[str]]) -> pa.Table:
@@ -181,14 +199,18 @@ def _problems(spec: FileSpec, name: str, check: Check) -> Iterator[str]:
     from validation.expressions.aggregates import compile_file_condition
     from validation.expressions.columns import sources
     from validation.expressions.compiler import Columns, compile_condition, insist_on_select
+    from validation.expressions.figures import compile_figure
     from validation.expressions.kinds import ExpressionError
 
     if name in _TAKEN:
         yield ": rows are refused for something else by that name; take another one"
-    columns = sources([_shape(column) for column in spec.schema.columns])
+    if check.within is not None and not spec.is_profiled:
+        yield ".within: goes by what is kept of files, and their type has profile: false; leave one of them out"
+    shapes = {column.name: _shape(column) for column in spec.schema.columns}
+    columns = sources(shapes.values())
     readers: dict[str, Callable[[str, Columns], object]] = {
         "row": compile_condition,
-        "file": compile_file_condition,
+        "file": compile_file_condition if check.within is None else lambda text, _: compile_figure(text, shapes),
         "when": compile_condition,
         "warehouse": lambda text, _: insist_on_select(text),
     }

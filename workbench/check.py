@@ -32,7 +32,7 @@ from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from validation.batch import Batch, Reason
-from validation.checks import Figures
+from validation.checks import Figures, compiled
 from validation.columns import rows_of
 from validation.drift import told_name
 from validation.earlier_rows import EarlierRows
@@ -42,6 +42,7 @@ from validation.key_values import key_of
 from validation.met_columns import MetColumns
 from validation.orphan_validator import Keys, KnownParents, ParentLookup
 from validation.pii_handler import MALFORMED, PiiHandler
+from validation.profile import Profiles
 from validation.validation_runner import settle, validate
 from workbench.arguments import insist_on
 from workbench.exit_codes import EXIT_FOUND, EXIT_OK
@@ -50,6 +51,7 @@ from workbench.report_html import page
 from workbench.seen_keys import REMEMBERED_KEYS, SeenKeys
 from workbench.session import checked_config, command, open_warehouse
 
+_NEXT_FILE = 2**63 - 1  # the id of a file that comes after all others
 LONGEST_VALUE = 100  # characters of an example
 
 
@@ -225,7 +227,7 @@ class Checker:
     def _judge(self, result: FileCheck, file: OpenFile, path: Path, spec: FileSpec) -> None:
         lookup = partial(check_fk, self._tx, self._config, lock=False) if self._tx else _every_parent
         parents = KnownParents(lookup)
-        seen, figures = SeenKeys(spec), Figures(spec)
+        seen, figures, profiles = SeenKeys(spec), Figures(spec), Profiles(spec)
         met = MetColumns(spec, self._pii.hidden)
         reasons: dict[Reason, ReasonCount] = {}
         warnings: dict[tuple[str, str], ReasonCount] = {}
@@ -237,7 +239,9 @@ class Checker:
             batch = validate(chunk, spec, self._config.validation.dates, earlier)
             settle(batch, parents)
             seen.reject(batch)
-            figures.note(batch, np.zeros(len(chunk.numbers), np.int64))
+            file_ids = np.full(len(chunk.numbers), _NEXT_FILE)
+            figures.note(batch, file_ids)
+            profiles.note(batch, batch.good, file_ids)
             result.total += len(chunk.numbers) + len(chunk.malformed)
             result.good += int(batch.good.sum())
             if self._tx is not None:
@@ -255,7 +259,7 @@ class Checker:
             + ("they will refer to nothing." if key.if_missing is IfMissing.NULL else "it will be a placeholder.")
             for key, count in (+without).items()
         ]
-        self._judge_file(result, figures)
+        self._judge_file(result, spec, figures, profiles)
         result.drift = _drift(spec, met.changes())
         result.warned = findings.warned
         result.warnings = sorted(warnings.values(), key=lambda one: -one.rows)
@@ -263,13 +267,13 @@ class Checker:
         if seen.full:
             result.notes.append(f"Duplicates were looked for among the first {REMEMBERED_KEYS:,} keys only.")
 
-    def _judge_file(self, result: FileCheck, figures: Figures) -> None:
-        """What the checks of whole files say, which PostgreSQL works out."""
+    def _judge_file(self, result: FileCheck, spec: FileSpec, figures: Figures, profiles: Profiles) -> None:
+        """What the checks of whole files say, which PostgreSQL works out, or the files before them."""
         if self._tx is None:
-            if figures.checks:
+            if figures.checks or compiled(spec.schema).of_figures:
                 result.notes.append("Without --database the checks of the whole file were not worked out.")
             return
-        broken = list(broken_checks(self._tx, figures, 0))
+        broken = list(broken_checks(self._tx, spec, figures, profiles.of(_NEXT_FILE), _NEXT_FILE))
         result.notes += [f"Warning: it breaks {c.name} ({c.says})." for c in broken if c.severity.warns]
         if fatal := [check for check in broken if not check.severity.warns]:
             result.error = told(fatal)

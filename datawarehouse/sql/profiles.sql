@@ -29,3 +29,11 @@ WITH files AS (
     RETURNING p.file_id
 )
 SELECT count(DISTINCT file_id) FROM pruned
+
+-- name: before
+-- A column in the last files of a type before one, the newest first.
+SELECT column_name, row_count, null_share, distinct_count, min_value, max_value, mean_value
+FROM column_profile
+WHERE logical_name = %(logical_name)s AND column_name = %(column)s AND file_id < %(file_id)s
+ORDER BY file_id DESC
+LIMIT %(files)s

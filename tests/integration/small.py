@@ -33,11 +33,12 @@ def settings_of(types: Mapping[str, Mapping[str, Any]], **sections: Any) -> dict
             {"name": column, **(how if isinstance(how, dict) else {"dtype": how})}
             for column, how in entry.pop("columns").items()
         ]
+        checks = entry.pop("checks", {})
         key = entry.pop("key")
         for column in columns:
             if column["name"] == key or (isinstance(key, list) and column["name"] in key):
                 column.setdefault("nullable", False)
-        schemas[name] = {"primary_key": key, "columns": columns}
+        schemas[name] = {"primary_key": key, "columns": columns, "checks": checks}
         pattern = name + entry.pop("extension", ".csv")
         expected[pattern] = {"table": f"dim_{name}", **entry}
     return {"watcher": {"batch": {"expected_files": expected}, "stream": {}}, "schemas": schemas, **sections}

@@ -31,7 +31,7 @@ _DIGITS_OF_DOUBLE = 15  # so many come back from a double as they went in
 
 
 class Shape(Protocol):
-    """What is known of a column: its name, dtype and SQL type."""
+    """What is known of a column: its name, dtype and SQL type, and whether it tells of a person."""
 
     @property
     def name(self) -> str: ...
@@ -39,6 +39,8 @@ class Shape(Protocol):
     def dtype(self) -> str: ...
     @property
     def sql(self) -> str: ...
+    @property
+    def is_personal(self) -> bool: ...
 
 
 _KINDS = {

@@ -7,7 +7,7 @@ is put together from kinds, names and constants; no part of the expression's own
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
@@ -119,6 +119,20 @@ def placed(text: str) -> Iterator[None]:
         raise ExpressionError(_with_place(error, text)) from None
 
 
+def column_named(node: exp.Expr, names: Collection[str]) -> str:
+    """Which of `names` the column is. Raises ExpressionError where it is none of them."""
+    given = node.this.this if isinstance(node.this, exp.Identifier) else ""
+    if node.args.get("table"):
+        raise ExpressionError("a column is named without its table; one with a point in it is put in quotes")
+    if node.this.args.get("quoted") or given in names:
+        fitting = [given]
+    else:  # as PostgreSQL reads a name without quotes
+        fitting = [name for name in names if name.lower() == given.lower()]
+    if len(fitting) != 1 or fitting[0] not in names:
+        raise ExpressionError(f"is no column of this schema; it has {', '.join(names)}")
+    return fitting[0]
+
+
 _SELECT = "SELECT "
 
 
@@ -192,17 +206,9 @@ class Compiler:
         return operators.calculate(sign, self.compile(node.this), self.compile(node.expression))
 
     def _column(self, node: exp.Expr) -> Value:
-        given = node.this.this if isinstance(node.this, exp.Identifier) else ""
-        if node.args.get("table"):
-            raise ExpressionError("a column is named without its table; one with a point in it is put in quotes")
-        if node.this.args.get("quoted") or given in self._columns:
-            names = [given]
-        else:  # as PostgreSQL reads a name without quotes
-            names = [name for name in self._columns if name.lower() == given.lower()]
-        if len(names) != 1 or names[0] not in self._columns:
-            raise ExpressionError(f"is no column of this schema; it has {', '.join(self._columns)}")
-        value, why_not = self._columns[names[0]]
-        self.named.add(names[0])
+        name = column_named(node, self._columns)
+        value, why_not = self._columns[name]
+        self.named.add(name)
         asks_for_null = isinstance(node.parent, exp.Is)
         if why_not and not asks_for_null:
             raise ExpressionError(f"{why_not}; only IS NULL can be asked of it")
