@@ -129,6 +129,11 @@ class Catalog:
             lambda key: replace(key, parent_columns=renamed(key.parent_columns)) if key.parent == table else key
         )
 
+    def rename_index(self, table: str, old: str, new: str) -> None:
+        """From here on the index is called `new`."""
+        there = self.tables[table]
+        there.indexes = [replace(index, name=new) if index.name == old else index for index in there.indexes]
+
     def rows(self, table: str) -> int:
         """How many rows there are: counted, or as the statistics say where there are many."""
         there = self.tables[table]

@@ -23,6 +23,11 @@ logger = get_logger(__name__)
 # Making a partition waits for whoever writes to the fact or to what it refers to, and others wait behind it:
 # rather give up and come again.
 LOCK_TIMEOUT, SHORT_LOCK_TIMEOUT = "1s", "100ms"
+_WAY = "`python -m scripts.partition` prints the SQL that moves its rows (docs/scaling.md)"
+_NO_WAY = (
+    "no step makes the one of the other: leave partition_by as it was, or load the files again, into a table of "
+    "another name (`table`) or into another database"
+)
 
 
 def partitioned(config: PipelineConfig) -> list[FileSpec]:
@@ -37,18 +42,34 @@ def preparation(tx: Cursor, spec: FileSpec) -> str:
 
 
 def differences(tx: Cursor, config: PipelineConfig) -> Iterator[str]:
-    """Facts that are there, and are partitioned in another way than `config` says, or not at all."""
-    specs = {spec.table: spec for spec in config.by_logical_name.values() if spec.is_fact}
-    tx.execute(query("partitions", "how"), {"tables": list(specs)})
-    for table, found in tx.fetchall():
-        spec = specs[table]
-        names = {"by": sql.Identifier(spec.partition_column or "")}
-        wanted = sql.SQL("RANGE ({by})").format(**names).as_string(tx) if spec.partition_by else None
-        if (found or "").replace('"', "") != (wanted or "").replace('"', ""):
+    """Facts that are there, and are partitioned in another way than `config` says, or not at all.
+
+    The column may have another name by now, and the table too (`was`); that is no other way.
+    """
+    facts = [spec for spec in config.by_logical_name.values() if spec.is_fact]
+    tx.execute(query("partitions", "how"), {"tables": [name for spec in facts for name in (spec.table, spec.was)]})
+    there = dict(tx.fetchall())
+    for spec in facts:
+        table = spec.table if spec.table in there or spec.was is None else spec.was
+        found, wanted = there.get(table), _range_of(tx, spec.partition_column)
+        by = spec.partition_by
+        former = _range_of(tx, spec.schema.by_name[by.column].was) if by else None
+        if table in there and found not in {wanted, former or wanted}:
             yield (
                 f"{table}: the table is {_partitioned(found)}, the configuration says {_partitioned(wanted)}; "
-                "docs/scaling.md tells how to change one into the other"
+                + (_NO_WAY if found else _WAY)
             )
+
+
+def _range_of(tx: Cursor, column: str | None) -> str | None:
+    """How a table is partitioned by the column, as PostgreSQL puts it."""
+    return None if column is None else f"RANGE ({_as_needed(tx, column)})"
+
+
+def _as_needed(tx: Cursor, name: str) -> str:
+    """The name in quotes where it needs them."""
+    tx.execute("SELECT quote_ident(%(name)s)", {"name": name})
+    return str((tx.fetchone() or (name,))[0])
 
 
 def _partitioned(how: str | None) -> str:

@@ -42,7 +42,7 @@ def _of_table(catalog: Catalog, spec: FileSpec, config: PipelineConfig) -> Itera
     statements = [f"ALTER TABLE {quoted(a)} RENAME TO {quoted(b)}" for a, b in names]
     for a, b in names:
         statements += [
-            f"ALTER INDEX {quoted(index.name)} RENAME TO {quoted(b + index.name[len(a) :])}"
+            _index(catalog, a, index.name, b + index.name[len(a) :])
             for index in catalog.tables[a].indexes
             if index.name.startswith(f"{a}_") and a != b
         ]
@@ -94,8 +94,13 @@ def _column(catalog: Catalog, table: str, old: str, new: str) -> Step:
     for index in catalog.tables[table].indexes:
         match = re.fullmatch(rf"{re.escape(f'{table}_{old}')}_(btree|gin|brin)", index.name)
         if match:
-            statements.append(f"ALTER INDEX {quoted(index.name)} RENAME TO {quoted(f'{table}_{new}_{match[1]}')}")
+            statements.append(_index(catalog, table, index.name, f"{table}_{new}_{match[1]}"))
     catalog.rename_column(table, old, new)
     return Step(
         Kind.RENAME_COLUMN, table, f"{table}.{old} is called {new} from now on", tuple(statements), column=new
     )
+
+
+def _index(catalog: Catalog, table: str, old: str, new: str) -> str:
+    catalog.rename_index(table, old, new)
+    return f"ALTER INDEX {quoted(old)} RENAME TO {quoted(new)}"

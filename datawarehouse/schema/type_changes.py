@@ -119,7 +119,7 @@ def _of_number(old: SqlType, new: SqlType, may_round: bool) -> TypeChange:  # no
         whole = "" if may_round else f" AND {rounded} = {number}"
         fits = f"CASE WHEN {finite} THEN abs({rounded}) < {bound}{whole} END"
         return TypeChange(rounded, f"({fits}) IS NOT TRUE AND {{c}} IS NOT NULL")
-    if new.base == "boolean" and old.base in INT_LIMITS:
+    if new.base == "boolean":
         return TypeChange("{c}::integer::boolean", "{c} NOT IN (0, 1)")
     return _none(new)
 

@@ -272,3 +272,37 @@ def test_what_files_told_to_delete_follows_its_table(model: Model) -> None:
     assert small.rows("SELECT to_regclass('dim_visit_gone') IS NULL") == [(True,)]
     small.load("visit", [["D", 2]])
     assert small.rows("SELECT no FROM dim_call_gone ORDER BY no") == [(1,), (2,)]
+
+
+def test_another_way_to_partition_has_no_step_and_says_what_to_do(model: Model) -> None:
+    small = model.small
+    at = {"at": {"dtype": "datetime", "nullable": False}}
+    model.change("sale", at, partition_by={"column": "at", "interval": "month"})
+    assert model.plan().refusals == (
+        "fact_sale: the table is not partitioned, the configuration says partitioned by RANGE (at); "
+        "`python -m scripts.partition` prints the SQL that moves its rows (docs/scaling.md)",
+    )
+    parts = {**at, "On": {"dtype": "datetime", "nullable": False}}
+    visit: dict[str, Any] = {"key": "n", "table": "fact_visit", "columns": {"n": "int", **parts}}
+
+    def by(column: str, interval: str = "month", **more: Any) -> None:
+        visit_by = {**visit, "partition_by": {"column": column, "interval": interval}, **more}
+        small.config = small.read({**model.types, "visit": visit_by})
+
+    by("On")
+    model.apply()
+    small.load("visit", [(1, "2026-01-01", "2026-01-02")])
+    by("On", "week")
+    assert model.plan() == Plan()
+    by("at")
+    (refusal,) = model.plan().refusals
+    assert 'partitioned by RANGE ("On"), the configuration says partitioned by RANGE (at)' in refusal
+    assert "leave partition_by as it was" in refusal
+    columns = {"n": "int", "at": parts["at"], "day": {**parts["On"], "was": "On", "from": "On"}}
+    by("day", columns=columns, table="fact_call", was="fact_visit")
+    model.apply()
+    assert small.load("visit", "n,at,On\n2,2026-01-01,2026-01-02\n").inserted == 1
+    assert small.rows("SELECT n, day::date::text FROM fact_call_key ORDER BY n") == [
+        (1, "2026-01-02"),
+        (2, "2026-01-02"),
+    ]
