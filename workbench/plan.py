@@ -65,19 +65,18 @@ def apply(
             todo = make_plan(tx, place.config)
         steps = [step for step in todo.steps if step.cost is Cost.SAFE or not safe]
         left = len(todo.steps) - len(steps)
-        if quarantine_misfits:
-            steps = quarantining(steps, place.config)
-        _show(Plan(tuple(steps), () if safe else todo.refusals))
-        against = [step for step in steps if _is_opposed(step)]
+        shown = quarantining(steps, place.config) if quarantine_misfits else steps
+        _show(Plan(tuple(shown), () if safe else todo.refusals))
+        against = [step for step in shown if _is_opposed(step)]
         if against:
             raise ConfigError(
                 f"{len(against)} of the steps can't be done while rows are against them. Nothing was changed: "
                 "mend these rows, change the YAML, or add --quarantine-misfits, which puts them into quarantine"
             )
         if steps:
-            ask(f"Do these {len(steps)} steps?", yes=yes or safe)  # what is safe a start does unasked
+            ask(f"Do these {len(shown)} steps?", yes=yes or safe)  # what is safe a start does unasked
             settled = _apply(place, steps, quarantine_misfits=quarantine_misfits)
-            say(f"✓ {len(steps)} steps are done. Start a service that runs now again: it has the former YAML.")
+            say(f"✓ {len(shown)} steps are done. Start a service that runs now again: it has the former YAML.")
             _tell_settled(settled)
         if left:
             say(f"{left} steps are left that are not safe: `python main.py plan` shows them.")

@@ -149,6 +149,6 @@ def do_beside(warehouse: Warehouse, steps: Iterable[Step]) -> None:
 
 
 def _still(tx: Cursor, config: PipelineConfig, wanted: Sequence[Step]) -> list[Step]:
-    """Those of the steps that the tables still need."""
-    now = {step.sql for step in plan(tx, config).steps}
-    return [step for step in wanted if step.sql in now]
+    """Those of the steps that the tables still need, as they are needed now."""
+    known = {step.sql for step in wanted}
+    return [step for step in plan(tx, config).steps if step.sql in known]

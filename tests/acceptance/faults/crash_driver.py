@@ -95,6 +95,14 @@ SEAMS_OF_SNAPSHOTS: dict[str, Seam] = {
     "after rows are taken away": Seam("sql", TAKEN, "after"),
 }
 
+# What brings the tables to another YAML, or to another version.
+SEAMS_OF_MODELS: dict[str, Seam] = {
+    "after rows were set aside": Seam("sql", QUARANTINE, "after"),
+    "after a column got its type": Seam("sql", r"ALTER COLUMN .* TYPE", "after"),
+    "before the tables are committed": Seam("commit", r"'code_version'"),
+    "before what is done beside loads": Seam("sql", r"INDEX CONCURRENTLY"),
+}
+
 
 class Trap:
     """Counts matching events and kills the process at the n-th."""
@@ -256,7 +264,7 @@ def _text(query: Any, cursor: Any) -> str:
 
 def seam_of(name: str) -> Seam:
     """The point of this name."""
-    return {**SEAMS, **SEAMS_OF_FATES, **SEAMS_OF_SNAPSHOTS}[name]
+    return {**SEAMS, **SEAMS_OF_FATES, **SEAMS_OF_SNAPSHOTS, **SEAMS_OF_MODELS}[name]
 
 
 def main() -> None:
