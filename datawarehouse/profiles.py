@@ -40,6 +40,15 @@ def before(tx: Cursor, logical_name: str, column: str, file_id: int, files: int)
     return [Profile(*row) for row in tx.fetchall()]
 
 
+def beside(tx: Cursor, file_id: int, files: int) -> dict[str, list[Profile]]:
+    """The columns of a file by name: its own profile first, then those of the last files before it."""
+    tx.execute(query("profiles", "beside"), {"file_id": file_id, "files": files})
+    found: dict[str, list[Profile]] = {}
+    for row in tx.fetchall():
+        found.setdefault(row[0], []).append(Profile(*row))
+    return found
+
+
 def forget_values(tx: Cursor, logical_name: str, columns: Iterable[str]) -> None:
     """Keep nothing but counts of columns whose values are not to be told any more."""
     tx.execute(query("profiles", "forget_values"), {"logical_name": logical_name, "columns": [*columns]})

@@ -21,8 +21,10 @@ from config.jobs import Status
 from config.model import Feed, Stage
 from config.settings import PipelineConfig
 from datawarehouse import reports
+from datawarehouse.profiles import beside
 from utils.logger import get_logger
 from web import charts, figures
+from web.column_figures import FILES, column_figures
 from web.guard import Guard, Login
 from web.overview import Overview
 from web.probes import Probes, version
@@ -112,7 +114,12 @@ class Pages:
             reasons = reports.reasons(tx, file_id=file_id, limit=PAGE_ROWS)
             rows = reports.quarantined(tx, file_id=file_id, limit=FILE_ROWS)
             warnings = reports.read(tx, "warnings", file_id=file_id, limit=PAGE_ROWS)
-        return self._page(request, "file.html", file=row, reasons=reasons, rows=rows, warnings=warnings)
+            profiles = beside(tx, file_id, FILES)
+        spec = self._config.by_logical_name.get(row["logical_name"])
+        columns = column_figures(profiles, [*spec.schema.by_name] if spec else [])
+        return self._page(
+            request, "file.html", file=row, reasons=reasons, rows=rows, warnings=warnings, columns=columns
+        )
 
     def quarantine(self, request: Request) -> Response:
         """Quarantined rows with their reasons: searched, filtered, page by page."""

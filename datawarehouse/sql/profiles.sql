@@ -37,3 +37,16 @@ FROM column_profile
 WHERE logical_name = %(logical_name)s AND column_name = %(column)s AND file_id < %(file_id)s
 ORDER BY file_id DESC
 LIMIT %(files)s
+
+-- name: beside
+-- The columns of a file, each with those of the last files of the type before it; of each column its own comes first.
+SELECT b.column_name, b.row_count, b.null_share, b.distinct_count, b.min_value, b.max_value, b.mean_value
+FROM column_profile p
+CROSS JOIN LATERAL (
+    SELECT * FROM column_profile o
+    WHERE o.logical_name = p.logical_name AND o.column_name = p.column_name AND o.file_id <= p.file_id
+    ORDER BY o.file_id DESC
+    LIMIT %(files)s + 1
+) AS b
+WHERE p.file_id = %(file_id)s
+ORDER BY b.column_name, b.file_id DESC

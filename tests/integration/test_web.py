@@ -126,7 +126,9 @@ def test_hostile_names_and_values_are_shown_and_do_nothing(loaded: tuple[Site, P
         assert EVIL not in page.text
         assert "<img src=x" not in page.text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in site.get("/quarantine").text
-    assert "orders&lt;img src=x onerror=alert(1)&gt;.json" in site.get(f"/files/{file_id}").text
+    page = site.get(f"/files/{file_id}")
+    assert "orders&lt;img src=x onerror=alert(1)&gt;.json" in page.text
+    assert '<th scope="row"><bdi>order_amount</bdi></th>' in page.text  # of the columns' figures
 
 
 def test_tables_are_searched_and_filtered(loaded: tuple[Site, Pipeline]) -> None:
