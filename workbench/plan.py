@@ -76,7 +76,9 @@ def apply(
         if steps:
             ask(f"Do these {len(shown)} steps?", yes=yes or safe)  # what is safe a start does unasked
             settled = _apply(place, steps, quarantine_misfits=quarantine_misfits)
-            say(f"✓ {len(shown)} steps are done. Start a service that runs now again: it has the former YAML.")
+            say(
+                f"✓ {len(shown)} steps are done. A service that runs has the former YAML: `kill -HUP` it, or start it again."
+            )
             _tell_settled(settled)
         if left:
             say(f"{left} steps are left that are not safe: `python main.py plan` shows them.")
