@@ -77,7 +77,7 @@ def apply(
             ask(f"Do these {len(shown)} steps?", yes=yes or safe)  # what is safe a start does unasked
             settled = _apply(place, steps, quarantine_misfits=quarantine_misfits)
             say(
-                f"✓ {len(shown)} steps are done. A service that runs has the former YAML: `kill -HUP` it, or start it again."
+                f"✓ {len(shown)} steps are done. A running service has the former YAML: `kill -HUP` or restart it."
             )
             _tell_settled(settled)
         if left:
