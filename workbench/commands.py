@@ -40,6 +40,7 @@ _TAKES_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 COMMANDS = {
     "check": Later("check:check", "Check files by the pipeline's own rules; load nothing."),
     "try-rule": Later("try_rule:try_rule", "What a check would have refused, before it counts."),
+    "profile": Later("profile:profile", "Rules that the rows of a table keep, as lines of YAML."),
     "infer": Later("infer:infer", "Propose the YAML of new kinds of files, tried on them."),
     "plan": Later("plan:plan", "What brings the tables to what the YAML says, and what that costs."),
     "apply": Later("plan:apply", "Bring the tables to what the YAML says."),
