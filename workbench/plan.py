@@ -71,7 +71,7 @@ def apply(
         if against:
             raise ConfigError(
                 f"{len(against)} of the steps can't be done while rows are against them. Nothing was changed: "
-                "mend these rows, change the YAML, or add --quarantine-misfits, which puts them into quarantine"
+                "mend these rows, change the YAML, or have them put into quarantine"
             )
         if steps:
             ask(f"Do these {len(shown)} steps?", yes=yes or safe)  # what is safe a start does unasked
@@ -184,6 +184,8 @@ def _show(todo: Plan) -> None:
         say("✓ The tables are as configured.")
     elif any(step.cost is not Cost.SAFE for step in todo.steps):
         say("A start does what is safe by itself, if all is; `python main.py apply` does all of it.")
+    if any(_is_opposed(step) for step in todo.steps):
+        say("Rows that don't fit are mended first; or `apply --quarantine-misfits` puts them into quarantine.")
 
 
 def _costs(step: Step) -> str:
@@ -207,8 +209,11 @@ def _print_sql(todo: Plan) -> None:
 
 def _print_step(step: Step) -> None:
     say(f"-- {step.cost.value}: {step.sentence}")
-    if step.reads is not None or not step.sql:
-        say("-- only `python main.py apply` can do this: the values are read as those of files are")
+    if step.reads is not None:
+        say("-- only `python main.py apply` can do this: the values are read as those of files are\n")
+        return
+    if not step.sql:
+        say("-- only `python main.py apply`, or a start, can do this: the values are hashed with PII_HASH_KEY\n")
         return
     for statement in step.sql:
         say(f"{statement};")

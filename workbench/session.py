@@ -10,7 +10,7 @@ from typing import ParamSpec
 import typer
 
 from config.config_loader import get_config
-from config.errors import ConfigError, PipelineError
+from config.errors import ConfigError, PipelineError, WarehouseUnfit
 from config.settings import PipelineConfig
 from datawarehouse import views
 from datawarehouse.db_connection import Warehouse
@@ -65,7 +65,9 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         try:
             code = function(*args, **kwargs)
         except PipelineError as problem:
-            typer.echo(str(problem), err=True)
+            lacks = isinstance(problem, WarehouseUnfit) and "undefined" in str(problem)
+            hint = "; `python main.py plan` shows in what the tables differ from the YAML" if lacks else ""
+            typer.echo(f"{problem}{hint}", err=True)
             raise typer.Exit(EXIT_CANNOT) from None
         except BrokenPipeError:  # whoever read the output has seen enough
             raise

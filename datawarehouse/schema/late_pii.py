@@ -86,7 +86,10 @@ def mask_late_columns(tx: Cursor, config: PipelineConfig, pii: PiiHandler, *, is
     if is_start:
         for name in sorted((known or set()) - wanted):
             logger.warning(f"[pii] {name} is pii no more: what was hashed stays so")
+            tx.execute(query("late_pii", "remember_once"))
         tx.execute(query("late_pii", "remember_columns"), {"columns": json.dumps(sorted(wanted))})
+    elif new:
+        tx.execute(query("late_pii", "remember_once"))
     return masked
 
 

@@ -7,6 +7,10 @@ SELECT pg_advisory_xact_lock(hashtext('fastfeast late pii')), pg_advisory_xact_l
 -- name: known_columns
 SELECT value FROM pipeline_meta WHERE key = 'pii_columns'
 
+-- name: remember_once
+-- Values were hashed of columns that `pii_columns` does not name: no more, or not before the next start.
+INSERT INTO pipeline_meta (key, value) VALUES ('pii_once', 'true') ON CONFLICT DO NOTHING
+
 -- name: remember_columns
 INSERT INTO pipeline_meta (key, value) VALUES ('pii_columns', %(columns)s)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value

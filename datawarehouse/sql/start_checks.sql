@@ -2,8 +2,11 @@
 SELECT max(processed_at) FROM pipeline_file_log
 
 -- name: pii_key
+-- The key's id, and whether anything may have been hashed with it: not while no column has ever been `pii`.
 SELECT (SELECT value FROM pipeline_meta WHERE key = 'pii_key_id'),
        EXISTS (SELECT FROM pipeline_file_log WHERE status = 'success')
+       AND NOT EXISTS (SELECT FROM pipeline_meta WHERE key = 'pii_columns' AND value = '[]'
+                       AND NOT EXISTS (SELECT FROM pipeline_meta WHERE key = 'pii_once'))
 
 -- name: remember_pii_key
 INSERT INTO pipeline_meta (key, value) VALUES ('pii_key_id', %(key_id)s)

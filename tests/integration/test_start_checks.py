@@ -162,6 +162,20 @@ def test_another_key_is_refused_once_files_are_loaded(warehouse: Warehouse, conf
         assert SECOND not in str(refusal.value)
 
 
+def test_the_first_column_that_becomes_personal_may_bring_a_key(
+    warehouse: Warehouse, config: PipelineConfig
+) -> None:
+    start(warehouse, hashing(config, None))
+    log_a_file(warehouse)
+    with warehouse.transaction() as tx:
+        tx.execute("INSERT INTO pipeline_meta VALUES ('pii_columns', '[]')")
+    start(warehouse, hashing(config, FIRST))
+    with warehouse.transaction() as tx:
+        tx.execute("INSERT INTO pipeline_meta VALUES ('pii_once', 'true')")
+    with pytest.raises(ConfigError, match="one person"):
+        start(warehouse, hashing(config, SECOND))
+
+
 def test_another_key_is_accepted_by_its_id_for_good_and_no_third(
     warehouse: Warehouse, config: PipelineConfig
 ) -> None:
