@@ -92,6 +92,41 @@ def row_checks(batch: Batch) -> None:
             batch.note(Finding(check.name, "", check.severity, broken, where))
 
 
+def applies(condition: str, batch: Batch) -> np.ndarray:
+    """For which rows (boolean) the SQL condition of a rule is true, or can't be worked out."""
+    from validation.expressions import engine
+
+    found = compiled_condition(condition, batch.spec.schema)
+    rows = _inputs(batch, [found.columns])
+    (judged,) = engine.judge([f"CASE WHEN {found.sql} THEN FALSE ELSE TRUE END"], rows)
+    counts: np.ndarray = judged != engine.HOLDS
+    return counts
+
+
+def compiled_condition(text: str, schema: Schema) -> Condition:
+    """A condition on the columns of a row. Raises ExpressionError with a message that names the place."""
+    return _condition(text, tuple(_shape(column) for column in schema.columns))
+
+
+@lru_cache(maxsize=200)
+def _condition(text: str, shapes: Sequence[_Shape]) -> Condition:
+    from validation.expressions.columns import sources
+    from validation.expressions.compiler import compile_condition
+
+    return compile_condition(text, sources(shapes))
+
+
+def condition_problem(text: str, schema: Schema) -> str:
+    """What is wrong with a condition, with the place in it; '' where it is well."""
+    from validation.expressions.kinds import ExpressionError
+
+    try:
+        compiled_condition(text, schema)
+    except ExpressionError as error:
+        return error.message
+    return ""
+
+
 class Figures:
     """What the checks of files need to know of files, as it adds up over their chunks."""
 

@@ -87,8 +87,12 @@ def value_problem(spec: FileSpec, column: Column, text: str) -> str | None:
     if column.allowed_values is not None and values[0].as_py() not in column.allowed_values:
         return "allowed_values"
     for name, use in column.uses.items():
-        judges_it_alone = use.then is Then.REFUSE and not RULES[name].of_file and not columns_beside(column, name)
-        if judges_it_alone and RULES[name].broken(values, use.parameter, {})[0].as_py():
+        looks_beside = RULES[name].of_file or columns_beside(spec.schema, column, name)
+        if (
+            use.then is Then.REFUSE
+            and not looks_beside
+            and RULES[name].broken(values, use.parameter, {})[0].as_py()
+        ):
             return name
     return None
 
@@ -151,7 +155,7 @@ def _hidden(spec: FileSpec, column: Column) -> dict[str, frozenset[str]]:
     They look at such columns, or at other rows of the file.
     """
     sensitive = {other.name for other in spec.schema.columns if other.pii is not None}
-    found = {name: sensitive & columns_beside(column, name) for name in column.uses}
+    found = {name: sensitive & columns_beside(spec.schema, column, name) for name in column.uses}
     return {name: frozenset(others) for name, others in found.items() if others or RULES[name].of_file}
 
 

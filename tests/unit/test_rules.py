@@ -177,9 +177,12 @@ def test_columns_are_compared_with_each_other_and_nulls_break_nothing() -> None:
         ({"n": 7}, [3]),
         ({"status": "sent", "n": {"at_least": 5, "required": True}}, [2]),
         ({"n": {"at_most": {"column": "m"}}}, [1]),
+        ("n >= 5", [2, 3]),
+        ("status = 'sent' and n > m", [2]),
+        ("10 / (n - 5) > 0", [2, 3]),  # it counts where that can't be worked out
     ],
 )
-def test_a_rule_counts_where_the_other_columns_say_so(when: dict[str, Any], applies: list[int]) -> None:
+def test_a_rule_counts_where_the_other_columns_say_so(when: dict[str, Any] | str, applies: list[int]) -> None:
     rule = {"value": True, "when": when}
     columns = [column("status", Dtype.STR), column("n", Dtype.INT), column("m", Dtype.INT)]
     rows = [("sent", "1", "1", ""), ("sent", "5", "1", ""), ("paid", "7", "1", ""), (None, None, "1", "")]
@@ -240,6 +243,7 @@ def test_increasing_says_the_same_whatever_the_chunks(
             {"lower": {"then": "warn", "when": {"z": 1}}},
             "lower.when: 'z' is not a column of schemas.things",
         ),
+        ("str", {"lower": {"when": "z > 1"}}, "lower.when: at character 1, z: is no column of this schema"),
         ("str", {"lower": {"when": {"n": "x"}}}, "lower.when.n: 'x' is not of the column's kind, int"),
         ("str", {"lower": {"when": {"n": {"nope": 1}}}}, "lower.when.n.nope: no such rule"),
         ("str", {"lower": {"when": {"n": {"unique": True}}}}, "lower.when.n.unique: looks at other rows"),

@@ -3,6 +3,7 @@
 when: { status: Resolved }                     # holds this value, or one of a list
 when: { closed_at: null }                      # is null
 when: { amount: { at_least: 100 }, tax: null } # keeps these rules; all columns together
+when: "amount > 2 * tax"                       # an SQL condition, as in checks
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from config.schema import Column, Schema
 from config.severity import Condition
+from validation import checks
 from validation.rules.registry import RULES, parameter_problems, typed, typed_as
 
 if TYPE_CHECKING:
@@ -22,23 +24,28 @@ if TYPE_CHECKING:
 
 
 def applies(when: Condition, batch: Batch) -> pa.Array:
-    """Boolean array: the rows for which a rule with this condition counts. A null holds only what asks for it."""
-    assert not isinstance(when, str)  # noqa: S101  (problems() has told so)
+    """Boolean array: the rows for which a rule with this condition counts. A null holds only what asks for it.
+
+    A row for which an SQL condition can't be worked out counts.
+    """
+    if isinstance(when, str):
+        return pa.array(checks.applies(when, batch))
     holds = pa.repeat(pa.scalar(value=True), len(batch.chunk.numbers))
     for name, wanted in when.items():
         holds = pc.and_(holds, _holds(batch.values[name], wanted, batch.values))
     return pc.fill_null(holds, fill_value=False)
 
 
-def columns_of(when: Condition | None) -> frozenset[str]:
-    """The columns that a condition looks at."""
-    return frozenset(when) if isinstance(when, Mapping) else frozenset()
-
-
-def columns_beside(column: Column, rule: str) -> frozenset[str]:
+def columns_beside(schema: Schema, column: Column, rule: str) -> frozenset[str]:
     """The other columns that a rule of `column` looks at."""
     use = column.uses[rule]
-    return RULES[rule].other_columns(use.parameter) | columns_of(use.when)
+    return RULES[rule].other_columns(use.parameter) | _columns_of(use.when, schema)
+
+
+def _columns_of(when: Condition | None, schema: Schema) -> frozenset[str]:
+    if isinstance(when, str):
+        return checks.compiled_condition(when, schema).columns
+    return frozenset(when or ())
 
 
 def _holds(values: pa.Array, wanted: Any, columns: Mapping[str, pa.Array]) -> pa.Array:
@@ -60,7 +67,8 @@ def _listed(wanted: Any) -> list[Any]:
 def condition_problems(when: Condition, schema: Schema) -> Iterator[str]:
     """What is wrong with a condition, each with its place in it."""
     if isinstance(when, str):
-        yield f": {when!r} is a text; say what other columns hold, as in {{ status: Resolved }}"
+        if problem := checks.condition_problem(when, schema):
+            yield f": {problem} (given: {when!r})"
         return
     if not when:
         yield ": names no column; leave it out where the rule counts for all rows"
