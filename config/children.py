@@ -126,6 +126,8 @@ def _entry_problems(entry: Entry, child: FromChild) -> Iterator[str]:
         yield f"{entry.where}.read: it is read as the files of {child.of} are; leave read out"
     if entry.file.after_load.model_fields_set:
         yield f"{entry.where}.after_load: it has no file of its own; say it of {child.of}"
+    if entry.file.report_to:
+        yield f"{entry.where}.report_to: it has no file of its own; say it of {child.of}"
     if entry.file.complete_when:
         yield f"{entry.where}.complete_when: it has no file of its own; say it of {child.of}"
     contract = entry.file.contract
@@ -187,6 +189,8 @@ def _as_child(spec: FileSpec, child: FromChild, parent: FileSpec) -> FileSpec:
         schema=spec.schema.changed(within=Within(of=parent.schema, path=child.path)),
         foreign_keys=tuple(dict.fromkeys((to_parent, *spec.foreign_keys))),
         read=parent.read,
+        owner=spec.owner or parent.owner,
+        report_to=parent.report_to,
     )
 
 

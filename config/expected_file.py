@@ -100,6 +100,13 @@ class PartitionBy(Model):
     since: dt.date | None = None
 
 
+def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not re.fullmatch(r"[^\s@,;<>]+@[^\s@,;<>]+", value):
+            raise ValueError("write addresses of mail, as in sender@example.com")
+    return values
+
+
 def _the_word_null(value: Any) -> Any:
     """`null` is YAML's nothing, and the word is meant."""
     return "null" if value is None else value
@@ -171,6 +178,7 @@ class ExpectedFile(Drift):
     after_load: AfterLoad = AfterLoad()
     complete_when: CompleteWhen | None = None
     owner: str | None = Field(None, min_length=1)
+    report_to: Annotated[tuple[str, ...], BeforeValidator(as_list), AfterValidator(_addresses)] = ()
     profile: bool = True
 
     @field_validator("missing_columns", mode="before")

@@ -41,6 +41,7 @@ class FileSpec:
     partition_by: PartitionBy | None = field(default=None, repr=False)  # where rows lie: not how they are judged
     complete_when: CompleteWhen | None = field(default=None, repr=False)
     after_load: AfterLoad = field(default_factory=AfterLoad, repr=False)
+    report_to: tuple[str, ...] = field(default=(), repr=False)  # whoever sends its files
     owner: str | None = field(default=None, repr=False)  # whom alerts of it concern
     is_profiled: bool = field(default=True, repr=False)  # are figures of its columns kept?
     level: int = 0  # 0: refers to nothing; else one more than its deepest parent

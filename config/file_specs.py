@@ -76,14 +76,13 @@ def _entries(file: ConfigFile) -> list[Entry]:
 
 
 def _owners(entries: list[Entry], problems: list[str]) -> dict[str, str]:
-    """Who owns a type, as one of its expected files says; rows within records have the owner of their parents."""
+    """Who owns a type, as one of its expected files says."""
     owners: dict[str, str] = {}
     for entry in entries:
         owner = entry.file.owner
         if owner and owners.setdefault(entry.name, owner) != owner:
             problems.append(f"{entry.where}.owner: {entry.name} is owned by {owners[entry.name]}; a type has one")
-    inherited = {entry.name: owners.get(entry.file.from_child.of) for entry in entries if entry.file.from_child}
-    return {name: owner for name, owner in {**inherited, **owners}.items() if owner}
+    return owners
 
 
 def _spec(
@@ -139,6 +138,7 @@ def _spec(
             complete_when=entry.complete_when,
             after_load=entry.after_load.over(reader.after_load),
             owner=owners.get(name),
+            report_to=entry.report_to,
             is_profiled=entry.profile,
             kind=entry.kind,
             was=entry.was.lower() if entry.was else None,

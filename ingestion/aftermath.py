@@ -19,6 +19,7 @@ from ingestion.engines.engine import FOLLOW_UP_SECONDS, Engine
 from ingestion.file_load import record_failure
 from ingestion.file_report import Summary, report, tell_of_crash
 from ingestion.places.registry import opened
+from ingestion.sender_report import report_to_sender
 from ingestion.service import Service
 from ingestion.trouble import Trouble
 from ingestion.warehouse_report import tell_of_warehouse
@@ -137,7 +138,14 @@ class Aftermath:
         def check_warehouse(_again: bool) -> None:
             tell_of_warehouse(self._warehouse, outcomes[0].job.spec)
 
+        def tell_senders(_again: bool) -> None:
+            for outcome in outcomes:
+                name = self._config.shown(outcome.job.path, outcome.job.spec.name)
+                report_to_sender(self._warehouse, outcome, name)
+
         told = [tell_of_drift] if differing else []
+        if outcomes[0].job.spec.report_to:
+            told.append(tell_senders)
         last = [check_warehouse] if loaded else []
         return [*told, back_up, heal, judge, *last] if refused else [*told, heal, judge, *last]
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from config.settings import AlertingConfig
 from utils import metrics
-from utils.alerts import BEGINS, ENDS, Alert, AlertKind, Group, Windows
+from utils.alerts import BEGINS, ENDS, Alert, AlertKind, Group, Report, Windows
 from utils.channels.registry import channels_of
+from utils.channels.smtp import Smtp
 from utils.incidents import Incident, Incidents, Phase
 from utils.logger import ALERT, SCREEN, get_logger
-from utils.notices import Notice, Site, notice_of
+from utils.notices import REPORT, Notice, Site, notice_of, report_of
 from utils.outbox import Clock, Outbox
 from utils.routing import names_of
 
@@ -65,6 +66,14 @@ def send_alert(
     alerter = _alerter
     if alerter is not None:
         alerter.send(Alert(kind, text, file_type, reason, file_id))
+
+
+def send_report(report: Report, file_type: str) -> None:
+    """Mail what is wrong in a file to its sender, where alerting is on: one mail for many. Never waits."""
+    alerter = _alerter
+    if alerter is not None:
+        logger.info(f"[report] {report.name}: its sender is told", extra={"receivers": len(report.to)})
+        alerter.send(Alert(REPORT, report.name, file_type, report=report))
 
 
 def open_incidents() -> list[Incident]:
@@ -137,6 +146,8 @@ class _Alerter:
 
     def _notice(self, group: Group) -> Notice | None:
         """What is to be told of `group`; None where it is no news. Opens and closes incidents."""
+        if group.kind == REPORT:
+            return report_of(group)
         if group.kind in BEGINS:
             incident = self.incidents.close(BEGINS[group.kind], group.file_type)
             return notice_of(group, self._site, incident, Phase.OVER if incident else None)
@@ -148,7 +159,10 @@ class _Alerter:
         return notice_of(group, self._site, incident, phase or Phase.MORE)
 
     def _boxes_for(self, notice: Notice) -> Iterator[Outbox]:
-        """Trouble of a channel is told on all others, whatever routes say."""
+        """As routes say; but trouble of a channel is told on all others, and reports are mails."""
+        if notice.reports:
+            yield from self._boxes.get(Smtp.section, ())
+            return
         if notice.kind in _OF_CHANNELS:
             yield from (box for boxes in self._boxes.values() for box in boxes if not box.trouble)
             return

@@ -85,6 +85,16 @@ BEGINS: dict[str, str] = {end: begin for begin, end in ENDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """What is wrong in a file, in a line and as a page (HTML), and who is to get it."""
+
+    to: tuple[str, ...]
+    name: str
+    said: str
+    page: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """`kind` is an AlertKind, or another title; `reason` is what is alike in alerts that differ in their place.
 
@@ -96,6 +106,7 @@ class Alert:
     file_type: str = ""
     reason: str = ""
     file_id: int | None = None
+    report: Report | None = None
 
 
 @dataclass(slots=True)

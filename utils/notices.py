@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from utils.alerts import BEGINS, AlertKind, Group
+from utils.alerts import BEGINS, AlertKind, Group, Report
 from utils.incidents import Incident, Phase
 
+REPORT = "Files with problems"  # the title of what senders get
 MOST_FAULTS = 3  # new ones of an incident that are told in full
 MAX_TITLE, MAX_LINE, MAX_DETAILS = 150, 600, 4000  # characters
 # The command that shows more; `{type}` is the logical name of the files.
@@ -40,6 +41,7 @@ class Notice:
     text: str
     incident: str = ""
     phase: Phase | None = None
+    reports: tuple[Report, ...] = ()  # for their receivers alone
 
     @property
     def is_good(self) -> bool:
@@ -65,6 +67,19 @@ def notice_of(group: Group, site: Site, incident: Incident | None = None, phase:
     text = "\n\n".join("\n".join(lines) for lines in (parts, _details(group), _ends(group, site, incident)))
     key = incident.key if incident else ""
     return Notice(group.key, group.kind, group.file_type, title + many, text, key, phase)
+
+
+def report_of(group: Group) -> Notice:
+    """The notice for the sender of files: its alerts have reports."""
+    reports = tuple(alert.report for alert in group.first if alert.report)
+    many = f" ({group.count:,} files)" if group.count > 1 else ""
+    lines = [f"  {one_line(one.name)}: {one_line(one.said)[:MAX_LINE]}" for one in reports]
+    if group.count > len(reports):
+        lines.append(f"  and {group.count - len(reports):,} more")
+    text = "\n".join(["These have problems:", *lines])
+    return Notice(
+        group.key, group.kind, group.file_type, f"{REPORT}: {group.file_type}{many}", text, reports=reports
+    )
 
 
 def command_of(kind: str, file_type: str = "", file_id: int | None = None) -> str:

@@ -8,6 +8,7 @@ from config.mistakes import meant
 from config.settings import AlertingConfig, PipelineConfig, Route
 from utils.alerts import BEGINS, AlertKind
 from utils.channels.registry import names_in
+from utils.channels.smtp import Smtp
 
 
 def names_of(config: AlertingConfig, names: Collection[str], kind: str, file_type: str, owner: str) -> list[str]:
@@ -32,8 +33,18 @@ def owners_of(config: PipelineConfig) -> Mapping[str, str]:
     return {name: spec.owner for name, spec in config.by_logical_name.items() if spec.owner}
 
 
+def _report_problems(config: PipelineConfig) -> Iterator[str]:
+    if Smtp.section in names_in(config.alerting):
+        return
+    for spec in config.files:
+        if spec.report_to and spec.schema.within is None:
+            where = f"watcher.{spec.feed.value}.expected_files.{spec.pattern}.report_to"
+            yield f"{where}: it goes by mail, and there is no alerting.smtp; add that"
+
+
 def problems(config: PipelineConfig) -> Iterator[str]:
     """What routes name that is not there."""
+    yield from _report_problems(config)
     alerting = config.alerting
     known: dict[str, Collection[str]] = {
         "kinds": [*map(str, AlertKind)],

@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,9 +27,11 @@ from datawarehouse import reports
 from datawarehouse.file_checks import broken_checks, told
 from datawarehouse.fk_checker import check_fk
 from ingestion.drift_report import what_would_become
+from ingestion.file_check import ColumnDrift, Example, FileCheck, ReasonCount
 from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
+from ingestion.report_html import page
 from validation.batch import Batch, Reason
 from validation.checks import Figures, compiled
 from validation.columns import rows_of
@@ -47,76 +48,11 @@ from validation.validation_runner import settle, validate
 from workbench.arguments import insist_on
 from workbench.exit_codes import EXIT_FOUND, EXIT_OK
 from workbench.output import AsJson, print_json, say, show_rows
-from workbench.report_html import page
 from workbench.seen_keys import REMEMBERED_KEYS, SeenKeys
 from workbench.session import checked_config, command, open_warehouse
 
 _NEXT_FILE = 2**63 - 1  # the id of a file that comes after all others
 LONGEST_VALUE = 100  # characters of an example
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A refused row: its number in the file, and the value of the column in question, masked."""
-
-    row_number: int
-    value: str | None
-
-
-@dataclass
-class ReasonCount:
-    """How many rows one reason is held against, or one check warns of, and the first of them.
-
-    `says` are the words that the YAML has for it.
-    """
-
-    stage: str
-    rule: str
-    column: str
-    says: str | None = None
-    rows: int = 0
-    examples: list[Example] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnDrift:
-    """A column that only the file has, or only the schema; `rows` have a value in it, `told` is a sentence."""
-
-    column: str
-    kind: str
-    rows: int
-    looks_like: str | None
-    told: str
-
-
-@dataclass
-class FileCheck:
-    """The verdict on one file. `already_present` is None without a database; `error` says why it is refused.
-
-    `within`: where its rows are, if they are in arrays of the file's records, as `visits.stops`.
-    `warned` good rows are warned of, `warnings` says by which checks (stage `warning`).
-    `drift`: columns that the schema has not, or that the file lacks, and what becomes of each.
-    """
-
-    path: str
-    name: str
-    table: str
-    total: int = 0
-    good: int = 0
-    refused: int = 0
-    warned: int = 0
-    already_present: int | None = None
-    within: str | None = None
-    refused_by_stage: dict[str, int] = field(default_factory=dict)
-    reasons: list[ReasonCount] = field(default_factory=list)
-    warnings: list[ReasonCount] = field(default_factory=list)
-    error: str | None = None
-    notes: list[str] = field(default_factory=list)
-    drift: list[ColumnDrift] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        return self.error is None and self.refused == 0
 
 
 @command

@@ -114,6 +114,13 @@ CROSS JOIN LATERAL (SELECT quarantined FROM pipeline_file_log AS f
                     ORDER BY f.file_id DESC LIMIT 1) AS last
 WHERE last.quarantined > %(above)s
 
+-- name: first_refused
+-- The first refused rows of a file.
+SELECT row_number, reasons, raw_data FROM quarantine
+WHERE file_id = %(file_id)s
+ORDER BY row_number
+LIMIT %(limit)s
+
 -- name: orphans_of_file
 -- The orphans of one file by what became of them.
 SELECT coalesce(resolution, 'open') AS state, count(*) AS rows, min(row_number) AS first_row,

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from config.config_loader import DEFAULT_CONFIG as SHIPPED
-from config.config_loader import PROJECT_ROOT as ROOT
 from config.config_loader import get_config
 from config.settings import AlertingConfig
+from tests.integration.documents import documented
 from tests.integration.webhook import Webhook
 from utils import alerter, logger, outbox, routing
 from utils.alerter import send_alert
@@ -44,14 +44,6 @@ def alerting(urls: Mapping[str, str | list[str]], routes: Any = (), repeat_minut
     }
     given = {"enabled": True, "repeat_minutes": repeat_minutes, "channels": channels, "routes": routes}
     return AlertingConfig.model_validate(given)
-
-
-def documented(section: str) -> dict[str, Any]:
-    """The YAML that docs/operations.md has there."""
-    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition(f"### {section}\n")[2]
-    found = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
-    assert isinstance(found, dict)
-    return found
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:

@@ -12,10 +12,10 @@ from config.config_loader import get_config
 from config.errors import ConfigError
 from config.jobs import FileOutcome, Status
 from datawarehouse.db_connection import Warehouse
+from ingestion.report_html import page
 from tests.integration.small import Small, settings_of
 from validation.checks import problems
 from workbench.check import Checker
-from workbench.report_html import page
 
 SALES: dict[str, Any] = {"key": "id", "columns": {"id": "int", "amount": "float", "Shop": "str", "ok": "bool"}}
 USUAL = "3 sigma of the last 30 files"

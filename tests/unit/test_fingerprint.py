@@ -33,6 +33,7 @@ NOT_LISTED = {
         "has_placeholders",
         "after_load",
         "owner",
+        "report_to",
         "is_profiled",
         "was",
     },

@@ -101,6 +101,25 @@ def test_a_name_that_is_not_there_is_refused_with_what_was_meant(
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("report_to", "alerting", "told"),
+    [
+        ("a@b", CHANNELS, "report_to: it goes by mail, and there is no alerting.smtp; add that"),
+        (["a@b", "x"], {}, "report_to: Value error, write addresses of mail, as in sender@example.com"),
+        ("a@b,c@d", {}, "report_to: Value error, write addresses of mail, as in sender@example.com"),
+        ("a@b\nBcc: c@d", {}, "report_to: Value error, write addresses of mail, as in sender@example.com"),
+    ],
+)
+def test_a_report_needs_an_address_and_a_mail_server(
+    tmp_path: Path, report_to: Any, alerting: dict[str, Any], told: str
+) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(yaml.safe_dump({**expected(report_to=report_to), "alerting": alerting}))
+    with pytest.raises(ConfigError) as caught:
+        get_config(path, checks=[problems])
+    assert f"watcher.stream.expected_files.items.csv.{told}" in str(caught.value)
+
+
 def test_a_type_has_one_owner_and_rows_within_records_that_of_their_parents(tmp_path: Path) -> None:
     config = expected(owner="shop")
     files = config["watcher"]["stream"]["expected_files"]

@@ -80,6 +80,8 @@ class Smtp(Channel):
 
 def compose(smtp: SmtpSettings, notice: Notice) -> EmailMessage:
     """The mail. Control characters can't get into a header."""
+    if notice.reports:
+        return _compose_report(smtp, notice)
     mail = EmailMessage()
     mail["Subject"] = f"{'' if notice.phase in {None, Phase.OPENS} else 'Re: '}Alert: {notice.title}"
     mail["From"] = one_line(smtp.sender)
@@ -92,6 +94,24 @@ def compose(smtp: SmtpSettings, notice: Notice) -> EmailMessage:
         f"Hello,\n\n{_INTRODUCTIONS[notice.phase]}\n\n{notice.text}\n\n"
         "--\nSent by the pipeline itself; nobody reads answers.\n"
     )
+    return mail
+
+
+def _compose_report(smtp: SmtpSettings, notice: Notice) -> EmailMessage:
+    """The mail to the sender of files, with a page for each of the first of them."""
+    mail = EmailMessage()
+    mail["Subject"] = notice.title
+    mail["From"] = one_line(smtp.sender)
+    mail["To"] = ", ".join(map(one_line, notice.reports[0].to))
+    mail["Date"] = format_datetime(dt.datetime.now(dt.UTC))
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(
+        f"Hello,\n\nyour files were received. {notice.text}\n\n"
+        "The pages attached say which rows, and what is wrong with them. Please correct that, and send the files\n"
+        "again under the same names.\n\n--\nSent by the pipeline itself; nobody reads answers.\n"
+    )
+    for number, one in enumerate(notice.reports, 1):
+        mail.add_attachment(one.page, subtype="html", filename=f"report-{number}.html")
     return mail
 
 

@@ -1,4 +1,4 @@
-"""The report of `check` for the people who send the files: one page, no script, nothing loaded from elsewhere."""
+"""The report for the people who send the files: one page, no script, nothing loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from workbench.check import FileCheck, ReasonCount
+from ingestion.file_check import FileCheck, ReasonCount
 
 # What a rule means, for a reader who has not the configuration at hand. Others are told by their name.
 MEANINGS = {
@@ -112,7 +110,7 @@ def page(checks: Sequence[FileCheck]) -> str:
 
 def _name(one: FileCheck) -> str:
     """The file's, and the type's where its rows are in arrays of the file's records."""
-    name = Path(one.path).name
+    name = one.shown or Path(one.path).name
     return f"{name} → {one.name}" if one.within else name
 
 

@@ -1,0 +1,70 @@
+"""The verdict on a file, as `check` and the report to the file's sender have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A refused row: its number in the file, and the value of the column in question, masked."""
+
+    row_number: int
+    value: str | None
+
+
+@dataclass
+class ReasonCount:
+    """How many rows one reason is held against, or one check warns of, and the first of them.
+
+    `says` are the words that the YAML has for it.
+    """
+
+    stage: str
+    rule: str
+    column: str
+    says: str | None = None
+    rows: int = 0
+    examples: list[Example] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """A column that only the file has, or only the schema; `rows` have a value in it, `told` is a sentence."""
+
+    column: str
+    kind: str
+    rows: int
+    looks_like: str | None
+    told: str
+
+
+@dataclass
+class FileCheck:
+    """The verdict on one file. `already_present` is None without a database; `error` says why it is refused.
+
+    `within`: where its rows are, if they are in arrays of the file's records, as `visits.stops`.
+    `warned` good rows are warned of, `warnings` says by which checks (stage `warning`).
+    `drift`: columns that the schema has not, or that the file lacks, and what becomes of each.
+    """
+
+    path: str
+    name: str
+    table: str
+    total: int = 0
+    good: int = 0
+    refused: int = 0
+    warned: int = 0
+    already_present: int | None = None
+    within: str | None = None
+    refused_by_stage: dict[str, int] = field(default_factory=dict)
+    reasons: list[ReasonCount] = field(default_factory=list)
+    warnings: list[ReasonCount] = field(default_factory=list)
+    error: str | None = None
+    notes: list[str] = field(default_factory=list)
+    drift: list[ColumnDrift] = field(default_factory=list)
+    shown: str = ""  # what it is called, where its name alone does not tell it apart
+
+    @property
+    def passed(self) -> bool:
+        return self.error is None and self.refused == 0
