@@ -71,7 +71,7 @@ def test_a_right_or_a_table_that_is_gone_for_seconds_fails_no_file_and_is_told_o
     spoil, mend = RIGHTS[fault]
     with product.running():
         change(product, spoil)
-        for number in range(30):  # some alone, some together
+        for number in range(12):  # some alone, some together
             product.stream(f"10/{number:02d}", "orders.json", [samples.order(1000 + number)])
         wait_until(lambda: titled(product, "Loading held up"), "somebody is told")
         if fault != "schema":
@@ -79,9 +79,9 @@ def test_a_right_or_a_table_that_is_gone_for_seconds_fails_no_file_and_is_told_o
             product.batch("customers.csv", [newcomer])
             there = "SELECT count(*) FROM dim_customer WHERE customer_id = 777"
             wait_until(lambda: product.value(there), "another type loads", seconds=NEIGHBOUR_SECONDS)
-        time.sleep(3)
+        time.sleep(2)
         change(product, mend)
-        wait_until(lambda: product.value("SELECT count(*) FROM fact_order") == 30, "the files load")
+        wait_until(lambda: product.value("SELECT count(*) FROM fact_order") == 12, "the files load")
         assert failed_files(product) == []
         told = titled(product, "Loading held up")
         assert len(told) == 1
@@ -109,12 +109,34 @@ def test_a_right_that_healing_needs_holds_up_no_file_and_the_orphans_heal_after(
 # ---------------------------------------------------------------- another server
 
 
-@pytest.fixture
-def own_bench(tmp_path: Path) -> Iterator[Bench]:
-    """A server that may be lost for good."""
-    bench = Bench(tmp_path)
+@pytest.fixture(scope="module")
+def own_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A server that may be lost for good: by the last test that has it."""
+    bench = Bench(tmp_path_factory.mktemp("own"))
     yield bench
     bench.close()
+
+
+def test_connections_to_a_demoted_primary_are_left_for_those_to_the_new_one(own_bench: Bench) -> None:
+    """The old primary lives on, takes no writes, and the proxy's open connections still lead to it."""
+    bench = own_bench
+    with Proxy(bench.server.port) as proxy, standby_of(bench.server) as standby:
+        product = bench.clone(port=proxy.port)
+        with product.running():
+            put_round(product, 0)
+            product.wait_for_files(files_of(1))
+            wait_until(lambda: replayed(bench.server, standby), "the standby has all so far")
+            bench.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            bench.execute("SELECT pg_reload_conf()")
+            wait_until(lambda: replayed(bench.server, standby), "the standby has all so far")
+            standby.promote()
+            lead_to(product, standby, proxy)
+            put_round(product, 1)
+            product.wait_for_files(files_of(2), seconds=20)
+            assert failed_files(product) == []
+        assert settle(product).run() == []
+    bench.execute("ALTER SYSTEM RESET default_transaction_read_only")
+    bench.execute("SELECT pg_reload_conf()")
 
 
 def test_after_a_failover_to_a_standby_that_was_behind_what_it_lacks_is_loaded_again(own_bench: Bench) -> None:
@@ -136,26 +158,6 @@ def test_after_a_failover_to_a_standby_that_was_behind_what_it_lacks_is_loaded_a
             told = titled(product, "Database went back in time")
             assert len(told) == 1
             assert "orders.json" in told[0]
-        assert settle(product).run() == []
-
-
-def test_connections_to_a_demoted_primary_are_left_for_those_to_the_new_one(own_bench: Bench) -> None:
-    """The old primary lives on, takes no writes, and the proxy's open connections still lead to it."""
-    bench = own_bench
-    with Proxy(bench.server.port) as proxy, standby_of(bench.server) as standby:
-        product = bench.clone(port=proxy.port)
-        with product.running():
-            put_round(product, 0)
-            product.wait_for_files(files_of(1))
-            wait_until(lambda: replayed(bench.server, standby), "the standby has all so far")
-            bench.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-            bench.execute("SELECT pg_reload_conf()")
-            wait_until(lambda: replayed(bench.server, standby), "the standby has all so far")
-            standby.promote()
-            lead_to(product, standby, proxy)
-            put_round(product, 1)
-            product.wait_for_files(files_of(2), seconds=20)
-            assert failed_files(product) == []
         assert settle(product).run() == []
 
 
@@ -220,8 +222,10 @@ def strict_bench(bench: Bench) -> Bench:
     return bench
 
 
-@pytest.mark.parametrize("why", REFUSED)
-@pytest.mark.parametrize("command", [("once",), ("backfill", "--from", "2026-01-01", "--to", "2026-01-01")])
+BACKFILL = ("backfill", "--from", "2026-01-01", "--to", "2026-01-01")
+
+
+@pytest.mark.parametrize(("command", "why"), [*((("once",), why) for why in REFUSED), (BACKFILL, "wrong port")])
 def test_a_command_ends_with_a_database_that_says_no(
     strict_bench: Bench, tmp_path: Path, why: str, command: tuple[str, ...]
 ) -> None:
@@ -229,7 +233,7 @@ def test_a_command_ends_with_a_database_that_says_no(
     url = "postgresql://" + url.format(port=strict_bench.server.port, free=free_port())
     product = Product(tmp_path / "home", url)
     begun = time.monotonic()
-    done = product.run(*command, "--wait", "2")
+    done = product.run(*command, "--wait", "1")
     assert done.returncode == 2
     assert text in done.stdout + done.stderr
     assert time.monotonic() - begun < 20

@@ -32,7 +32,7 @@ def test_killed_at_every_named_point_it_loses_and_doubles_nothing(bench: Bench, 
 def test_killed_at_random_times_it_loses_and_doubles_nothing(bench: Bench) -> None:
     product = bench.clone()
     dice, tally = random.Random(SEED), Tally("killed at a random time")
-    for number in range(6):
+    for number in range(4):
         put_round(product, number)
         kills.kill_anywhere(product, dice, tally, within=2.5)
     assert settle(product).run() == []
@@ -43,8 +43,8 @@ def test_asked_to_stop_under_load_it_ends_well_and_goes_on_where_it_was(bench: B
     product = bench.clone(reader={"chunk_rows": 500})
     daemon = product.start().wait_for_banner()
     try:
-        product.stream("09", "orders.json", [samples.order(n) for n in range(20_000)])
-        for number in range(5):
+        product.stream("09", "orders.json", [samples.order(n) for n in range(8_000)])
+        for number in range(2):
             put_round(product, 1000 + number)
         wait_until(lambda: in_transaction(product), "it works on a file", every=0.01)
         started = time.monotonic()
@@ -68,9 +68,9 @@ def test_two_daemons_on_one_folder_load_each_file_once(bench: Bench) -> None:
     product = bench.clone()
     daemons = [product.start().wait_for_banner() for _ in range(2)]
     try:
-        for number in range(12):
+        for number in range(5):
             put_round(product, number)
-        files = files_of(12)
+        files = files_of(5)
         product.wait_for_files(files, seconds=60)
         assert [daemon.stop() for daemon in daemons] == [0, 0]
     finally:
