@@ -111,7 +111,14 @@ class _SettingAside:
                 self._restored.update(repair.withdraw(file_id, tuple(key)))
                 self._remove(of_key)  # where nothing else is known of it
         moved.rebind()
+        self._forget_temporary_tables()
         return rows
+
+    def _forget_temporary_tables(self) -> None:
+        """They have the types that columns had before the step: who needs them after it makes them anew."""
+        self._tx.execute(query("set_aside", "temporary_tables"))
+        for (name,) in self._tx.fetchall():
+            self._tx.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("pg_temp", name)))
 
     def _said(self) -> list[tuple[Any, ...]]:
         key = [sql.Identifier("t", column.target) for column in self._spec.schema.key_columns]

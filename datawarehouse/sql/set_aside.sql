@@ -14,6 +14,9 @@ SELECT {number} FROM {table} AS t WHERE {condition}
 -- name: remove
 DELETE FROM {table} AS t WHERE {condition}
 
+-- name: temporary_tables
+SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'
+
 -- name: passed
 -- Rows of the file that came into the table out of quarantine.
 SELECT quarantine_id, row_number, raw_data FROM quarantine
