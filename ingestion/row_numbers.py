@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from config.errors import FileChanged, FileRejected
 from config.file_spec import FileSpec
+from config.schema import Drift, Schema
 from config.settings import PipelineConfig
 from ingestion.archived import content_at, where_it_lies
 from ingestion.file_reader import read_chunks
@@ -38,6 +39,12 @@ def identities_of(spec: FileSpec, rows: Sequence[Mapping[str, Any]]) -> list[Ide
     return identities(spec, {name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
 
 
+def _tolerant(schema: Schema) -> Schema:
+    """The schema as it reads files of before, which have other columns: which row it is, the key tells."""
+    new = schema.drift.new_columns if schema.drift.takes_new else "ignore"
+    return schema.changed(drift=Drift(new_columns=new, missing_columns="null"))
+
+
 def numbers_in_file(
     config: PipelineConfig,
     spec: FileSpec,
@@ -59,8 +66,8 @@ def numbers_in_file(
         with content_at(path.name, where_it_lies(file)) as source:
             if source.md5() != file["file_hash"]:
                 return numbers
-            most = config.reader.chunk_rows
-            for chunk in read_chunks(source, path.name, spec.schema, most, spec.read, path):
+            most, schema = config.reader.chunk_rows, _tolerant(spec.schema)
+            for chunk in read_chunks(source, path.name, schema, most, spec.read, path):
                 found = zip(identities(spec, chunk.columns), chunk.numbers.tolist(), strict=True)
                 for identity, number in found:
                     if identity in wanted and wanted[identity] and number not in taken:

@@ -137,7 +137,7 @@ def test_nulls_orphans_and_rows_with_one_key(model: Model) -> None:
     """Of rows with one key the first stays; an orphan waits for its parent, and heals."""
     small = model.small
     shops = small.load("shop", [(1, "a", 1, None), (2, "b", None, None), (3, "c", 1, None)]).file_id
-    model.change("shop", {"n": {"dtype": "int", "nullable": False}})
+    model.change("shop", {"n": {"dtype": "int", "nullable": False}, "new": "int"})  # which the file has not
     model.apply()
     assert [row[:3] for row in model.quarantined()] == [(shops, 2, "n: not_null")]
     model.mend(n="5")
