@@ -87,6 +87,8 @@ def look(tx: Cursor, config: PipelineConfig, spec: FileSpec, key: Sequence[str])
     found["gone"] = gone(tx, spec, values, row)
     if row is not None:
         found["origin"] = _origin(tx, config, spec, row, refusals)
+        place = {name: found["origin"][name] for name in ("file_id", "row_number")}
+        found["warnings"] = reports.read(tx, "warnings_of_row", **place)
         found["derived"] = list(_derived(spec, row))
         named = found["origin"].pop("named", {})
         found["refers_to"] = list(parents(tx, config, spec, row, named))
@@ -241,6 +243,9 @@ def _show(found: Row, spec: FileSpec) -> None:
         say(f"{name} was loaded from {origin['file_path']}, {place}{note}, file {origin['file_id']}.")
         if origin["lies_at"]:
             say(f"The file lies at {origin['lies_at']} now.")
+        for one in found["warnings"]:
+            check = f"{one['column_name']}: {one['check_name']}" if one["column_name"] else one["check_name"]
+            say(f"It is warned of: {check}" + (f" ({one['says']})" if one["says"] else ""))
         show_record(found["row"], as_json=False, grouped=False)
         for title, rows in (("Derived", found["derived"]), ("Refers to", found["refers_to"])):
             if rows:

@@ -60,7 +60,7 @@ def _list(filters: dict[str, Any], type_: str | None, since: str | None, *, as_j
 @app.command("show")
 @command
 def show_file(file_id: FileId, as_json: AsJson = False) -> int:
-    """Show one file: its books, the reasons of its refused rows, its orphans and what they wait for.
+    """Show one file: its books, the reasons of its refused rows, its orphans and what they wait for, and warnings.
 
     Exit code 1 for a file that failed.
     """
@@ -69,16 +69,20 @@ def show_file(file_id: FileId, as_json: AsJson = False) -> int:
         reasons = reports.reasons(tx, file_id=file_id)
         orphans = reports.read(tx, "orphans_of_file", file_id=file_id)
         waits = reports.read(tx, "waits_of_file", file_id=file_id, limit=50)
+        warnings = reports.read(tx, "warnings", file_id=file_id, limit=50)
     if file is None:
         raise ConfigError(f"there is no file {file_id} in the file log; `files` lists them")
     if as_json:
-        print_json({"file": file, "reasons": reasons, "orphans": orphans, "waits_for": waits})
+        print_json(
+            {"file": file, "reasons": reasons, "orphans": orphans, "waits_for": waits, "warnings": warnings}
+        )
     else:
         show_record(file, as_json=False, title=f"File {file_id}")
         for title, rows in (
             ("Open refused rows, by reason", reasons),
             ("Its orphans", orphans),
             ("What its open orphans wait for", waits),
+            ("What checks warn of in its loaded rows", warnings),
         ):
             if rows:
                 say("")

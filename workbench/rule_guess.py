@@ -136,10 +136,10 @@ class Evidence:
             return
         if self._column.nullable and not self._column.refuses_null:
             yield "required", True, self._nulls
-        if self._hides or self._is_key or not self._values:
+        if self._hides or not self._values:
             return
         match self._column.dtype:
-            case Dtype.INT | Dtype.FLOAT if self._tells:
+            case Dtype.INT | Dtype.FLOAT if self._tells and not self._is_key:
                 yield "between", [_floor(self._low), _ceiling(self._high)], 0
             case Dtype.DATE | Dtype.DATETIME:
                 if "not_in_future" in self._broken:
@@ -151,7 +151,7 @@ class Evidence:
 
     def _of_text(self) -> Iterator[tuple[str, Any, int]]:
         fits = {rule: broken for rule, broken in self._broken.items() if broken <= MOST_UNFIT * self._values}
-        if self._tells and self._words is not None and 2 * len(self._words) <= self._values:
+        if self._tells and not self._is_key and self._words is not None and 2 * len(self._words) <= self._values:
             if self._column.allowed_values is None:
                 yield "in", sorted(self._words), 0
             return

@@ -221,3 +221,11 @@ FROM file_warning w
 WHERE w.file_id = %(file_id)s
 ORDER BY w.rows DESC, 1, 2
 LIMIT %(limit)s
+
+-- name: warnings_of_row
+-- The checks that warn of a row that was loaded, as far as it is listed.
+SELECT w.check_name, w.column_name, w.says
+FROM warned_row r
+JOIN file_warning w USING (file_id, check_name, column_name)
+WHERE r.file_id = %(file_id)s AND r.row_number = %(row_number)s
+ORDER BY 1, 2

@@ -15,6 +15,7 @@ from datawarehouse.quarantine.retry import OrphanRetry
 from datawarehouse.undo import lock_file, undo
 from ingestion.reprocess import job_of, reprocess
 from tests.integration.small import PII, Small
+from workbench.explain import look
 
 RULES: dict[str, Any] = {
     "n": {"at_least": {"value": 0, "then": "warn"}, "at_most": {"value": 99, "then": "fail"}},
@@ -62,6 +63,12 @@ def test_a_warning_is_loaded_counted_and_listed(small: Small) -> None:
         (5, "at_least"),
         (5, "lower"),
         (6, "at_least"),
+    ]
+    with small.warehouse.transaction() as tx:
+        found = look(tx, small.config, small.config.by_logical_name["things"], ["5"])
+    assert [(one["column_name"], one["check_name"], one["says"]) for one in found["warnings"]] == [
+        ("n", "at_least", None),
+        ("name", "lower", "names are written small"),
     ]
 
 
