@@ -84,10 +84,12 @@ def open_incidents() -> list[Incident]:
 
 def stop(timeout: float = 5) -> None:
     """Deliver what was gathered within `timeout` seconds and end the threads. Idempotent."""
-    global _alerter
-    alerter, _alerter = _alerter, None
-    if alerter is not None:
-        alerter.stop(timeout)
+    global _alerter  # noqa: PLW0603  (as in start)
+    if _alerter is not None:
+        try:
+            _alerter.stop(timeout)
+        finally:
+            _alerter = None
 
 
 class _Alerter:
@@ -124,6 +126,10 @@ class _Alerter:
             box.stop(at)
         for box in boxes:
             box.join()
+        self._watch_channels()  # what failed just now is told on the others
+        self._turn(last=True)
+        for box in boxes:
+            box.send_rest()
         self.incidents.shut()
 
     def _run(self) -> None:

@@ -124,7 +124,7 @@ def _history(group: Group, incident: Incident | None, phase: Phase | None) -> It
 def _in_words(length: dt.timedelta) -> str:
     minutes = max(0, round(length.total_seconds() / 60))
     if minutes < 120:
-        return f"{minutes} minutes"
+        return "1 minute" if minutes == 1 else f"{minutes} minutes"
     return f"{minutes / 60:.1f} hours" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"
 
 

@@ -82,16 +82,24 @@ class Outbox:
         if self._thread.is_alive():
             logger.warning(f"[alert] {self.name} did not end in time")
 
+    def send_rest(self) -> None:
+        """Send what was put since the thread ended, in the time that is left."""
+        if self._waiting and not self._thread.is_alive():
+            self._turn_safely(last=True)
+
     def _run(self) -> None:
         stopping = False
         while not stopping:
             stopping = self._stopping.wait(_TICK_SECONDS)
-            try:
-                self._turn(last=stopping)
-            except Exception as problem:  # noqa: BLE001  (whatever a channel does, alerts that follow want this thread)
-                logger.error(f"[alert] {self.name}: not told ({type(problem).__name__})")
+            self._turn_safely(last=stopping)
         if self._waiting:
             logger.error(f"[alert] {self.name}: not told before the stop: {len(self._waiting)}")
+
+    def _turn_safely(self, *, last: bool) -> None:
+        try:
+            self._turn(last=last)
+        except Exception as problem:  # noqa: BLE001  (whatever a channel does, alerts that follow want this thread)
+            logger.error(f"[alert] {self.name}: not told ({type(problem).__name__})")
 
     def _turn(self, *, last: bool) -> None:
         """Send what is due; what fails waits for its next try."""

@@ -143,6 +143,16 @@ def test_a_service_that_is_down_is_tried_again_and_told_of_on_the_others(
     assert "no word" not in log
 
 
+def test_a_channel_that_fails_at_the_very_stop_is_told_on_the_others(webhook: Webhook) -> None:
+    """A run by hand has hardly begun when it ends."""
+    with Webhook().serving() as bad:
+        bad.status = 500
+        alerter.start(alerting({"bad": bad.url(), "ops": webhook.url()}, repeat_minutes=10))
+        send_alert(AlertKind.FILE_FAILED, "x", file_type="orders")
+        alerter.stop()
+    assert webhook.titles() == ["File failed: orders", "Alerts not delivered"]
+
+
 def test_an_answer_that_never_ends_holds_up_neither_the_others_nor_the_stop(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
