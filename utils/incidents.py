@@ -81,6 +81,7 @@ class Incidents:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path.touch(mode=0o600)
                 return _connected(path)
             except (OSError, sqlite3.Error) as problem:
                 _warn(problem)

@@ -54,6 +54,7 @@ def test_one_fault_is_told_once_and_another_one_in_its_thread(tmp_path: Path) ->
 def test_what_the_database_knows_outlives_a_restart_and_is_closed_by_one_process(tmp_path: Path) -> None:
     path = tmp_path / "state/incidents.db"
     first, second = Incidents(path, AT), Incidents(path, AT)
+    assert path.stat().st_mode & 0o077 == 0
     opened, _ = first.add(group(FAILED, "a"))
     first.add(group(AlertKind.DATABASE_AWAY, name=""))
     assert phases(second, group(AlertKind.DATABASE_AWAY, name="")) == [Phase.OPENS]
