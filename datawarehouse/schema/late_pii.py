@@ -98,7 +98,12 @@ def mask_steps(catalog: Catalog, config: PipelineConfig) -> Iterator[Step]:
     known = _known(catalog.tx) if "pipeline_meta" in catalog.tables else None
     for spec in config.by_logical_name.values():
         there = catalog.tables.get(spec.table)
-        new = [c for c in spec.schema.columns if c.pii and f"{spec.table}.{c.name}" not in (known or ())]
+        tables = [table for table in (spec.table, spec.was) if table]  # it may be renamed just now
+        new = [
+            c
+            for c in spec.schema.columns
+            if c.pii and not {f"{table}.{c.name}" for table in tables} & (known or set())
+        ]
         new = [c for c in new if there is not None and c.target in there.columns and c.target not in there.new]
         if known is None or not new:
             continue

@@ -2,6 +2,8 @@
 
 -- name: rename_table
 UPDATE pipeline_file_log SET source_table = {new} WHERE source_table = {old};
+UPDATE pipeline_file_log SET backup_written = false
+WHERE file_id IN (SELECT file_id FROM quarantine WHERE source_table = {old});
 UPDATE quarantine SET source_table = {new} WHERE source_table = {old};
 UPDATE true_orphan SET source_table = {new} WHERE source_table = {old};
 UPDATE orphan_wait SET source_table = {new} WHERE source_table = {old};

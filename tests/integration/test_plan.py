@@ -100,8 +100,11 @@ def test_tables_and_columns_get_other_names_with_their_rows(model: Model) -> Non
     renamed = changed(model.types, "sale", {"shop": None, "place": {"dtype": "int", "was": "shop"}})
     renamed["sale"] |= {"table": "fact_deal", "was": "fact_sale", "foreign_keys": {"place": "shop"}}
     renamed["shop"] |= {"table": "dim_place", "was": "dim_shop"}
+    model.small.load("sale", [(9, 9, 1, None)])
+    model.small.rows("UPDATE pipeline_file_log SET backup_written = true")
     model.small.config = model.small.read(renamed)
     todo = model.apply()
+    assert model.small.rows("SELECT count(*) FROM pipeline_file_log WHERE NOT backup_written") == [(1,)]
     assert {kind for kind, _ in kinds(todo)} == {"rename table", "rename column"}
     assert {cost for _, cost in kinds(todo)} == {"safe"}
     assert model.small.rows("SELECT deal_sk, n, place FROM fact_deal ORDER BY n") == [
