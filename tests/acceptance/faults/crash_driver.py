@@ -98,7 +98,6 @@ SEAMS_OF_SNAPSHOTS: dict[str, Seam] = {
 # What brings the tables to another YAML, or to another version.
 SEAMS_OF_MODELS: dict[str, Seam] = {
     "after rows were set aside": Seam("sql", QUARANTINE, "after"),
-    "after a column got its type": Seam("sql", r"ALTER COLUMN .* TYPE", "after"),
     "before the tables are committed": Seam("commit", r"'code_version'"),
     "before what is done beside loads": Seam("sql", r"INDEX CONCURRENTLY"),
 }
