@@ -154,6 +154,9 @@ class PutAway:
         except FileNotFoundError:  # another process was first, and may have put it elsewhere
             self._note(row, spec, row["lies_at"] or str(target))
             return
+        except OSError as problem:
+            problem.filename = problem.filename or str(target)  # that a disk is full is said without its name
+            raise
         self._take_along(path, spec, target)
         logger.info(f"[after_load] {self._config.shown(path)} → {target}", extra={"path": str(path)})
 
