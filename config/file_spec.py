@@ -111,8 +111,13 @@ class FileSpec:
 
     @property
     def goes_by_file(self) -> bool:
-        """Is the later file newer? Then the same content at another time is another file."""
+        """Is the later file newer?"""
         return self.keep.replaces and self.newer_by is None
+
+    @property
+    def is_told_apart_by_time(self) -> bool:
+        """Is the same content at another time another file, since it says something new?"""
+        return self.goes_by_file or self.takes_away
 
     @property
     def version_by(self) -> str | None:

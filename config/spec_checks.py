@@ -17,6 +17,12 @@ from config.table_names import LINEAGE_COLUMNS, stored_name_problems
 from config.version_checks import version_problems
 
 VERSION_COLUMNS = ("version_id", "valid_from", "valid_to", "is_current")  # of a history, beside the table's
+_OF_TIMELINES = frozenset(  # names that sql/history.sql uses beside those of the table
+    {
+        *("seen_at", "_ended_by", "_told_at", "_is_seen", "_is_version", "_is_word", "_is_known", "_gone", "_counts"),
+        *("_life", "_life_end", "_file_time", "_as_of", "_at", "_in_time", "_in_vain", "_is_replaced"),
+    }
+)
 COMPARED = frozenset({Dtype.DATETIME, Dtype.DATE})  # what newer_by may be
 
 
@@ -82,7 +88,7 @@ def _merge_problems(spec: FileSpec) -> Iterator[str]:
         taken = {column.target for column in spec.schema.columns} | {*spec.derive}
         yield from (
             f"keep: history: {name!r} is a column of the versions; give the file's column a stored_as"
-            for name in sorted(taken & {*VERSION_COLUMNS, "seen_at", "_ended_by"})
+            for name in sorted(taken & {*VERSION_COLUMNS, *_OF_TIMELINES})
         )
         if spec.adds_new:
             yield "keep: history does not go with new_columns: add; new_columns: keep has them in history too"

@@ -44,7 +44,7 @@ def told_apart_by(job: FileJob) -> dt.datetime | None:
     A file that is newer because it is later says something new, and be it what an earlier one had said. A time
     that is only that of its finding is another one at each finding, and tells nothing.
     """
-    if not job.spec.goes_by_file:
+    if not job.spec.is_told_apart_by_time:
         return None
     has_time = job.ctime_ns or folder_of(str(job.path)).day
     return FileTime.of(job).as_of if has_time else None

@@ -15,6 +15,7 @@ from datawarehouse.file_order import FileOrder
 from datawarehouse.load_sql import comparable
 from datawarehouse.merge.timeline import Timeline
 from datawarehouse.queries import query
+from datawarehouse.schema.history_tables import own_time
 
 _COMMA = sql.SQL(", ")
 
@@ -59,8 +60,9 @@ class HistoryRepair:
         self._execute("create")
         if key is None:
             self._execute("keys_of_file", file_id=of_file)
-            if self._spec.takes_away and self._spec.goes_by_file:
-                self._execute("keys_of_its_time", file_id=of_file)
+            if self._spec.takes_away:
+                name = "keys_of_its_time" if self._spec.goes_by_file else "keys_of_lives"
+                self._execute(name, file_id=of_file)
         else:
             self._execute("one_key", values=_COMMA.join(map(sql.Literal, key)))
         self._execute("lock")
@@ -153,4 +155,6 @@ class HistoryRepair:
             "a_key": key_sql.listed(key, "a"),
             **{f"{alias}_is_a": key_sql.matching(key, alias, "a") for alias in ("k", "h", "v")},
             **{f"{alias}_is_n": key_sql.matching(key, alias, "n") for alias in ("k", "t")},
+            "k_is_h": key_sql.matching(key, "k", "h"),
+            "own_time": own_time(spec, "h") or sql.SQL("h.valid_from"),
         }

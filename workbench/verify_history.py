@@ -13,7 +13,8 @@ from config.schema import Column
 from config.settings import PipelineConfig
 from datawarehouse import key_sql
 from datawarehouse.load_sql import comparable
-from datawarehouse.schema.history_tables import time_of
+from datawarehouse.queries import query
+from datawarehouse.schema.history_tables import own_time
 
 _COMMA = sql.SQL(", ")
 QUERIES = ("history", "history_files", "history_of_rows")
@@ -30,11 +31,10 @@ def with_history(config: PipelineConfig) -> Iterator[FileSpec]:
 def names_of(spec: FileSpec) -> dict[str, sql.Composable]:
     """What the queries of sql/verify.sql say of one table."""
     key, tracked = spec.schema.key_columns, spec.tracked
-    time = spec.schema.by_name[spec.newer_by] if spec.newer_by else None
-    told = sql.SQL("coalesce({}, '-infinity')").format(time_of(time, "h")) if time else sql.SQL("NULL::timestamp")
+    time_of_h, time_of_s = own_time(spec, "h"), own_time(spec, "s")
     has = {GONE_COLUMN: spec.loses_rows, PLACEHOLDER_COLUMN: spec.has_placeholders}
     marks = [sql.SQL(form).format(sql.Identifier(name)) for name, form in _WITHOUT_VERSION.items() if has[name]]
-    return {
+    parts = {
         "table": sql.Identifier(spec.table),
         "table_text": sql.Literal(spec.table),
         "history": sql.Identifier(spec.history_table),
@@ -43,7 +43,7 @@ def names_of(spec: FileSpec) -> dict[str, sql.Composable]:
         "s_key": key_sql.listed(key, "s"),
         "h_is_s": key_sql.matching(key, "h", "s"),
         "h_is_t": key_sql.matching(key, "h", "t"),
-        "time_of_h": told,
+        "time_of_h": time_of_h or sql.SQL("NULL::timestamp"),
         "may_lack": sql.SQL("({})").format(sql.SQL(" OR ").join([sql.SQL("false"), *marks])),
         "tracked": _listed(None, tracked),
         "next_tracked": sql.SQL(", ").join(
@@ -53,7 +53,13 @@ def names_of(spec: FileSpec) -> dict[str, sql.Composable]:
         "h_tracked": _listed("h", tracked),
         # Their values, not their files: one may have told the row, and others again after it.
         **{f"{alias}_columns": _listed(alias, spec.stored) for alias in ("t", "h", "s")},
+        "is_back": sql.Literal(spec.takes_away),  # then it may begin with its file
     }
+    if time_of_s and spec.takes_away:
+        parts["time_of_s"] = time_of_s
+        is_newer = sql.SQL(query("verify", "is_newer_by_time"))
+        return parts | {"s_is_newer": is_newer.format(**parts, o_is_s=key_sql.matching(key, "o", "s"))}
+    return parts | {"time_of_s": sql.SQL("s.seen_at"), "s_is_newer": sql.SQL("s.seen_at > h.valid_from")}
 
 
 def _listed(alias: str | None, columns: Sequence[Column]) -> sql.Composed:

@@ -18,7 +18,7 @@ from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import keys_as_arrays
 from datawarehouse.merge.gone_rows import GoneRows
 from datawarehouse.queries import query
-from datawarehouse.schema.history_tables import time_of
+from datawarehouse.schema.history_tables import own_time
 from validation.batch import Batch
 from validation.key_values import key_of
 
@@ -79,24 +79,19 @@ class Deletes(GoneRows):
             wanted=keys_as_arrays(self._spec.schema.key_columns, key_of(batch).filter(among)),
             times=sql.Literal(times),
             file_ids=sql.Literal(owners),
-            row_time=self._row_time() or sql.SQL("w.at::timestamp"),
+            row_time=own_time(self._spec, "t") or sql.SQL("w.at::timestamp"),
             **more,
         )
 
     def _statement_of(self, name: str, **more: sql.Composable) -> sql.Composed:
         return sql.SQL(query("deletes", name)).format(**self._parts, **more)
 
-    def _row_time(self) -> sql.Composable | None:
-        """The time of the row `t`; None where it is that of its file."""
-        newer = self._spec.schema.by_name[self._spec.newer_by] if self._spec.newer_by else None
-        return sql.SQL("coalesce({}, '-infinity')").format(time_of(newer, "t")) if newer else None
-
     def finish(self) -> WentAway:
         """Once all rows are loaded: those that are deleted since their time go."""
         names: dict[str, sql.Composable] = {
             "file_ids": sql.SQL("{}::bigint[]").format(sql.Literal(sorted(self._file_ids)))
         }
-        names["row_time"] = self._row_time() or sql.SQL("tf.as_of")
+        names["row_time"] = own_time(self._spec, "t") or sql.SQL("tf.as_of")
         names |= {f"{alias}_file_time": self._order.lookup(alias) for alias in ("t", "d")}
         self._tx.execute(self._statement_of("find", **names))
         if self._spec.keeps_history:

@@ -16,7 +16,7 @@ from datawarehouse.file_order import FileOrder
 from datawarehouse.key_traces import held_number, is_among, later_traces, told_number
 from datawarehouse.load_sql import comparable
 from datawarehouse.queries import query
-from datawarehouse.schema.history_tables import time_of
+from datawarehouse.schema.history_tables import own_time
 from validation.batch import FILE_ID
 
 SINCE_EVER = "-infinity"
@@ -81,15 +81,15 @@ class Timeline:
         """
         if not later:
             return
-        by_time = self._spec.newer_by is not None
+        time_of_a = own_time(self._spec, "a")
         statement = sql.SQL(query("key_traces", "spell_out")).format(
             **self._parts,
             told=told,
-            told_at=self._at([]) if by_time else sql.SQL("NULL::timestamp"),
+            told_at=own_time(self._spec, "s") or sql.SQL("NULL::timestamp"),
             later_traces=later_traces(later),
             is_among=is_among(told_number(self._spec, "s"), "f.bounds"),
-            seen_at=sql.SQL("a.seen_at" if by_time else "o.as_of"),
-            is_of_its_time=sql.SQL("a.seen_at = n.told_at" if by_time else "true"),
+            seen_at=time_of_a or sql.SQL("o.as_of"),
+            is_of_its_time=sql.SQL("{} = n.told_at").format(time_of_a) if time_of_a else sql.SQL("true"),
             time_of_n=self._order.lookup("n"),
             time_of_a=self._order.lookup("a"),
         )
@@ -97,7 +97,11 @@ class Timeline:
 
     def _make(self, given: sql.Composable) -> None:
         self._execute("empty")
-        self._execute("gather", given=given, file_time=self._order.lookup("a"))
+        by_snapshots = self._spec.takes_away
+        words = self._statement(
+            "words_by_snapshots" if by_snapshots else "words_by_time", t_file_time=self._order.lookup("t")
+        )
+        self._execute("gather", given=given, words=words)
         self._execute("write")
 
     @property
@@ -115,9 +119,8 @@ class Timeline:
 
     def _at(self, file_ids: Sequence[int]) -> sql.Composable:
         """The same of the staged row `s`."""
-        if self._spec.newer_by:
-            time = time_of(self._spec.schema.by_name[self._spec.newer_by], "s")
-            return sql.SQL("coalesce({}, '-infinity')").format(time)
+        if time_of_s := own_time(self._spec, "s"):
+            return time_of_s
         cases = [
             sql.SQL("WHEN {} THEN {}::timestamp").format(sql.Literal(file_id), sql.Literal(str(time)))
             for file_id, time in self._order.times(file_ids).items()
@@ -153,26 +156,22 @@ class Timeline:
             ),
             "key": key_sql.listed(key),
             "s_key": key_sql.listed(key, "s"),
-            "a_key": key_sql.listed(key, "a"),
+            "t_key": key_sql.listed(key, "t"),
+            "t_is_s": key_sql.matching(key, "t", "s"),
+            "s_number": held_number(key, "s"),
+            "own_time": own_time(self._spec, "t") or sql.SQL("t._as_of"),
+            "gone_columns": listed(lambda name: sql.Identifier("s", name) if name in own else sql.SQL("NULL")),
             "k_is_s": key_sql.matching(key, "k", "s"),
             "h_is_s": key_sql.matching(key, "h", "s"),
             "h_is_n": key_sql.matching(key, "h", "n"),
         }
         lagged = [sql.SQL("lag({}) OVER w").format(value) for value in now]
         begins = sql.SQL(query("history", "begins")).format(now=_row(now), before=_row(lagged))
-        taken_away = sql.SQL(query("history", self._taken_away_by())).format(
-            **{name: parts[name] for name in ("key", "s_key", "h_is_s", "seen")},
+        taken_away = sql.SQL(query("history", "deleted" if spec.operation else "nothing_deleted")).format(
+            **{name: parts[name] for name in ("key", "s_key", "h_is_s")},
             deletes=sql.Identifier(spec.deletes_table),
-            table_name=sql.Literal(spec.table),
-            s_number=held_number(key, "s"),
         )
-        return {**parts, "begins": begins, "taken_away": taken_away}
-
-    def _taken_away_by(self) -> str:
-        """What else than the file in hand may say that a key is gone: the name of the query that finds it."""
-        if self._spec.operation:
-            return "deleted"
-        return "lacked" if self._spec.takes_away and self._spec.goes_by_file else "nothing_deleted"
+        return {**parts, "begins": begins, "taken_away": taken_away, "table_name": sql.Literal(spec.table)}
 
 
 def _row(values: Sequence[sql.Composable]) -> sql.Composed:

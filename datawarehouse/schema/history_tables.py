@@ -122,6 +122,13 @@ def time_of(column: Column, table: str) -> sql.Composable:
     return sql.SQL(form).format(sql.Identifier(table, column.target))
 
 
+def own_time(spec: FileSpec, table: str) -> sql.Composable | None:
+    """The time that a row itself says, by `newer_by`; None where it is that of its file."""
+    if spec.newer_by is None:
+        return None
+    return sql.SQL("coalesce({}, '-infinity')").format(time_of(spec.schema.by_name[spec.newer_by], table))
+
+
 def _copies(spec: FileSpec, columns: Sequence[sa.Column[object]]) -> list[sa.Column[object]]:
     """The same columns without keys, references and defaults; a placeholder, which has nulls, is no version."""
     filled = {column.target for column in spec.stored if not column.nullable}

@@ -21,8 +21,11 @@ coalesce({time}, '-infinity')
 coalesce((SELECT l.as_of FROM pipeline_file_log l WHERE l.file_id = t._file_id), '-infinity')
 
 -- name: create
+-- All that was seen of keys. `_told_at` is the time by which it is stored, `seen_at` the one since when it counts; `_life`
+-- and `_life_end` are of types whose snapshots take rows away: when others said before it and after it that the key is gone.
 CREATE TEMPORARY TABLE IF NOT EXISTS {timeline} ON COMMIT DROP AS
-SELECT {columns}, valid_from AS seen_at, version_id, true AS is_seen, true AS is_version, valid_to, _ended_by
+SELECT {columns}, valid_from AS seen_at, valid_from AS _told_at, version_id, true AS _is_seen, true AS _is_version, valid_to,
+       _ended_by, valid_from AS _life, valid_to AS _life_end
 FROM {history} WITH NO DATA
 
 -- name: empty
@@ -59,71 +62,147 @@ SELECT {key}, 0::bigint AS _ended_by, NULL::timestamp AS valid_to FROM placed WH
 SELECT {s_key}, h._file_id AS _ended_by, h.gone_at AS valid_to
 FROM keys AS s CROSS JOIN LATERAL (SELECT * FROM {deletes} AS h WHERE {h_is_s} OFFSET 0) AS h
 
--- name: lacked
--- Of the keys that a snapshot has told of, what others of its time lack: where no version ended, nothing else tells it.
-SELECT {s_key}, l.file_id AS _ended_by, l.as_of AS valid_to
-FROM keys AS s CROSS JOIN LATERAL (SELECT h.seen_at, h._file_id FROM {seen} AS h WHERE {h_is_s} OFFSET 0) AS h
-JOIN pipeline_file_log AS l ON l.source_table = {table_name} AND l.as_of = h.seen_at AND l.status = 'success'
-JOIN file_keys AS k ON k.file_id = l.file_id AND k.held IS NOT NULL
-WHERE l.file_id <> h._file_id AND k.unreadable = 0
-  AND NOT (k.held + '{{}}' @> {s_number} OR k.refused + '{{}}' @> {s_number})
-
 -- name: gather
--- All that was seen of the `keys`, with what is `placed` now, and what becomes of it. An end (`gone`) is seen as well,
+-- All that was seen of the `keys`, with what is `placed` now, and what becomes of it. An end (`_gone`) is seen as well,
 -- and has no values. Of what was seen at one time that of the latest file counts; a file that is read again says nothing
 -- new.
 WITH {given}, versions AS (
     SELECT h.* FROM keys AS s CROSS JOIN LATERAL (SELECT * FROM {history} AS h WHERE {h_is_s} OFFSET 0) AS h
-), all_seen AS (
-    SELECT {columns}, valid_from AS seen_at, version_id, false AS is_seen, false AS gone FROM versions
+), told AS (
+    SELECT {columns}, valid_from AS _told_at, version_id, false AS _is_seen FROM versions
     UNION ALL
-    SELECT {h_columns}, h.seen_at, NULL, true, false
+    SELECT {h_columns}, h.seen_at, NULL, true
     FROM keys AS s CROSS JOIN LATERAL (SELECT * FROM {seen} AS h WHERE {h_is_s} OFFSET 0) AS h
     UNION ALL
-    SELECT {columns}, seen_at, NULL, false, false FROM placed
-    UNION ALL
-    SELECT {ended_columns}, valid_to, NULL, false, true FROM versions WHERE _ended_by IS NOT NULL
-    UNION ALL
-    SELECT {ended_columns}, valid_to, NULL, false, true FROM absent
-), ordered AS (
-    SELECT a.*, row_number() OVER (PARTITION BY {a_key}, seen_at ORDER BY f.as_of DESC, f.modified_at DESC,
-                                   f.name DESC, f.md5 DESC, version_id NULLS LAST, is_seen DESC) = 1 AS counts,
-           NOT is_seen AND version_id IS NULL AND NOT gone
-               AND count(*) FILTER (WHERE (is_seen OR version_id IS NOT NULL))
-                   OVER (PARTITION BY {a_key}, seen_at, a._file_id) > 0 AS is_known
-    FROM all_seen AS a
-    CROSS JOIN LATERAL ({file_time}) AS f
-), begun AS (
-    SELECT *, NOT gone AND {begins} AS is_version FROM ordered WHERE counts
-    WINDOW w AS (PARTITION BY {key} ORDER BY seen_at)
+    SELECT {columns}, seen_at, NULL, false FROM placed
 ), ended AS (
-    SELECT *, lead(seen_at) OVER w AS valid_to, lead(CASE WHEN gone THEN _file_id END) OVER w AS ended_by
-    FROM begun WHERE is_version OR gone
+    SELECT {key}, _ended_by, valid_to FROM versions WHERE _ended_by IS NOT NULL
+    UNION ALL
+    SELECT {key}, _ended_by, valid_to FROM absent WHERE valid_to IS NOT NULL
+), {words}, ordered AS (
+    SELECT *, row_number() OVER w = 1 AND _counts AS _is_word,
+           NOT _is_seen AND version_id IS NULL AND NOT _gone
+               AND count(*) FILTER (WHERE (_is_seen OR version_id IS NOT NULL))
+                   OVER (PARTITION BY {key}, seen_at, _file_id) > 0 AS _is_known
+    FROM words
+    WINDOW w AS (PARTITION BY {key}, seen_at ORDER BY _counts DESC, _file_time DESC, version_id NULLS LAST, _is_seen DESC)
+), begun AS (
+    SELECT *, NOT _gone AND {begins} AS _is_version FROM ordered WHERE _is_word
+    WINDOW w AS (PARTITION BY {key} ORDER BY seen_at)
+), placed_in_time AS (
+    SELECT *, coalesce(lead(seen_at) OVER w, 'infinity') AS valid_to,
+           lead(CASE WHEN _gone THEN _file_id END) OVER w AS _ended_by
+    FROM begun WHERE _is_version OR _gone
     WINDOW w AS (PARTITION BY {key} ORDER BY seen_at)
 )
 INSERT INTO {timeline}
-SELECT {columns}, seen_at, version_id, is_seen, true, coalesce(valid_to, 'infinity'), ended_by
-FROM ended WHERE is_version
+SELECT {columns}, seen_at, _told_at, CASE WHEN seen_at = _told_at THEN version_id END, _is_seen, true, valid_to, _ended_by,
+       _life, _life_end
+FROM placed_in_time WHERE _is_version
 UNION ALL
-SELECT {columns}, seen_at, version_id, is_seen, false, NULL, NULL FROM begun WHERE NOT is_version AND NOT gone
+-- A version that begins at another time is another version.
+SELECT {columns}, seen_at, _told_at, version_id, true, false, NULL, NULL, _life, _life_end
+FROM placed_in_time WHERE _is_version AND version_id IS NOT NULL AND seen_at <> _told_at
 UNION ALL
-SELECT {columns}, seen_at, version_id, is_seen, false, NULL, NULL FROM ordered WHERE NOT counts AND NOT gone AND NOT is_known
+SELECT {columns}, seen_at, _told_at, version_id, _is_seen, false, NULL, NULL, _life, _life_end
+FROM begun WHERE NOT _is_version AND NOT _gone
+UNION ALL
+SELECT {columns}, seen_at, _told_at, version_id, _is_seen, false, NULL, NULL, _life, _life_end
+FROM ordered WHERE NOT _is_word AND NOT _gone AND NOT _is_known
+
+-- name: words_by_time
+-- Rows and deletes are words at their own times.
+words AS (
+    SELECT t.*, _told_at AS seen_at, false AS _gone, true AS _counts, ROW(f.*) AS _file_time,
+           '-infinity'::timestamp AS _life, NULL::timestamp AS _life_end
+    FROM told AS t CROSS JOIN LATERAL ({t_file_time}) AS f
+    UNION ALL
+    SELECT {ended_columns}, valid_to, NULL, false, valid_to, true, true, ROW(f.*), NULL, NULL
+    FROM (SELECT *, _ended_by AS _file_id FROM ended) AS t CROSS JOIN LATERAL ({t_file_time}) AS f
+)
+
+-- name: words_by_snapshots
+-- Each snapshot has a key, or lacks it, or says nothing of it; at one time the later one's word stands. From one that has
+-- a key to one that lacks it is one life of it. Its rows are in force from their own times on; those that are no newer
+-- than the last snapshot that lacked it, from that of their file, as long as each is the newest, and no other has begun.
+told_by AS (
+    SELECT t.*, coalesce(f.as_of, _told_at) AS _as_of, ROW(f.*) AS _file_time
+    FROM told AS t CROSS JOIN LATERAL ({t_file_time}) AS f
+), files AS (
+    SELECT DISTINCT _file_id, _as_of FROM told_by
+), snapshots AS (
+    SELECT k.file_id AS _file_id, l.as_of, k.held + '{{}}' AS held, k.refused + '{{}}' AS refused, k.unreadable = 0 AS takes_away,
+           ROW(l.as_of, l.modified_at, l.file_name::text COLLATE "C", l.file_hash::text COLLATE "C") AS file_time
+    FROM pipeline_file_log AS l JOIN file_keys AS k ON k.file_id = l.file_id AND k.held IS NOT NULL
+    WHERE l.source_table = {table_name} AND l.status = 'success'
+      AND (l.as_of BETWEEN (SELECT min(valid_to) FROM ended)
+                       AND greatest((SELECT max(valid_to) FROM ended), (SELECT max(_as_of) FROM files))
+           OR EXISTS (SELECT FROM files AS f WHERE f._as_of = l.as_of AND f._file_id <> l.file_id))
+    OFFSET 0
+), lacking AS (
+    SELECT {s_key}, t._file_id, t.as_of, t.file_time
+    FROM (SELECT {key}, min(valid_to) AS since FROM ended GROUP BY {key}) AS s JOIN snapshots AS t ON t.as_of >= s.since
+    WHERE t.takes_away AND NOT t.held @> {s_number} AND NOT t.refused @> {s_number}
+    UNION ALL
+    SELECT {s_key}, t._file_id, t.as_of, t.file_time
+    FROM told_by AS s JOIN snapshots AS t ON t.as_of = s._as_of AND t._file_id <> s._file_id
+    WHERE t.takes_away AND NOT t.held @> {s_number} AND NOT t.refused @> {s_number}
+    UNION ALL
+    SELECT {t_key}, t._file_id, t.valid_to, ROW(f.*)
+    FROM (SELECT *, _ended_by AS _file_id FROM ended) AS t CROSS JOIN LATERAL ({t_file_time}) AS f
+), gone AS (
+    SELECT DISTINCT ON ({s_key}, s.as_of) {s_key}, s._file_id, s.as_of, s.file_time,
+           NOT EXISTS (SELECT FROM snapshots AS t
+                       WHERE t.as_of = s.as_of AND t.file_time > s.file_time AND t.held @> {s_number})
+           AND NOT EXISTS (SELECT FROM told_by AS t WHERE {t_is_s} AND t._as_of = s.as_of AND t._file_time > s.file_time) AS stands
+    FROM lacking AS s
+    ORDER BY {s_key}, s.as_of, s.file_time DESC
+), known AS (
+    SELECT t.*, {own_time} AS _at, false AS _gone, coalesce(t._file_time < s.file_time, false) AS _in_vain
+    FROM told_by AS t LEFT JOIN gone AS s ON {t_is_s} AND s.as_of = t._as_of
+    UNION ALL
+    SELECT {gone_columns}, s.as_of, NULL, false, s.as_of, NULL, NULL, true, false FROM gone AS s
+    WHERE s.stands AND s.as_of >= (SELECT min(t._as_of) FROM told_by AS t WHERE {t_is_s})
+), lives AS (
+    SELECT *, coalesce(max(_as_of) FILTER (WHERE _gone) OVER (by_time RANGE UNBOUNDED PRECEDING EXCLUDE GROUP), '-infinity') AS _life,
+           CASE WHEN bool_or(_gone) OVER (PARTITION BY {key}, _as_of) THEN _as_of
+                ELSE coalesce(min(_as_of) FILTER (WHERE _gone)
+                                  OVER (by_time RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING EXCLUDE GROUP), 'infinity')
+           END AS _life_end
+    FROM known
+    WINDOW by_time AS (PARTITION BY {key} ORDER BY _as_of)
+), timed AS (
+    SELECT *, _at > _life OR _life = '-infinity' AS _in_time, _in_vain AND _life_end <> _as_of AS _is_replaced FROM lives
+), words AS (
+    SELECT {columns}, _told_at, version_id, _is_seen,
+           CASE WHEN _gone OR _counts AND NOT _in_time THEN _as_of WHEN _is_replaced THEN '-infinity' ELSE _at END AS seen_at,
+           _gone, _gone OR _counts AS _counts, _file_time, _life, _life_end
+    FROM (
+        SELECT *, NOT (_gone OR _in_vain) AND CASE
+            WHEN _in_time THEN _at < _life_end
+            ELSE _at >= max(_at) FILTER (WHERE NOT (_gone OR _in_vain OR _in_time))
+                            OVER (PARTITION BY {key}, _life ORDER BY _file_time, _at ROWS UNBOUNDED PRECEDING)
+                 AND _as_of < coalesce(min(_at) FILTER (WHERE _in_time AND NOT (_gone OR _in_vain))
+                                           OVER (PARTITION BY {key}, _life), 'infinity')
+            END AS _counts
+        FROM timed) AS t
+)
 
 -- name: begins
 -- Does what was seen begin a version? It is the first, follows an end, or differs from what was seen before.
-(lag(seen_at) OVER w IS NULL OR lag(gone) OVER w OR ({now}) IS DISTINCT FROM ({before}))
+(lag(seen_at) OVER w IS NULL OR lag(_gone) OVER w OR ({now}) IS DISTINCT FROM ({before}))
 
 -- name: write
 -- Versions that are none any more go first, then others end elsewhere: so no two overlap at any moment.
-DELETE FROM {history} AS h USING {timeline} AS n WHERE h.version_id = n.version_id AND NOT n.is_version;
+DELETE FROM {history} AS h USING {timeline} AS n WHERE h.version_id = n.version_id AND NOT n._is_version;
 UPDATE {history} AS h SET valid_to = n.valid_to, _ended_by = n._ended_by
 FROM {timeline} AS n
-WHERE h.version_id = n.version_id AND n.is_version
+WHERE h.version_id = n.version_id AND n._is_version
   AND (h.valid_to, h._ended_by) IS DISTINCT FROM (n.valid_to, n._ended_by);
 DELETE FROM {seen} AS h USING {timeline} AS n
-WHERE n.is_seen AND n.is_version AND {h_is_n} AND h.seen_at = n.seen_at AND h._file_id = n._file_id;
+WHERE n._is_seen AND n._is_version AND {h_is_n} AND h.seen_at = n._told_at AND h._file_id = n._file_id;
 INSERT INTO {history} ({columns}, valid_from, valid_to, _ended_by)
-SELECT {columns}, seen_at, valid_to, _ended_by FROM {timeline} AS n WHERE n.is_version AND n.version_id IS NULL;
+SELECT {columns}, seen_at, valid_to, _ended_by FROM {timeline} AS n WHERE n._is_version AND n.version_id IS NULL;
 INSERT INTO {seen} ({columns}, seen_at)
-SELECT {columns}, seen_at FROM {timeline} AS n WHERE NOT n.is_version AND NOT n.is_seen
+SELECT {columns}, _told_at FROM {timeline} AS n WHERE NOT n._is_version AND NOT n._is_seen
 ON CONFLICT DO NOTHING

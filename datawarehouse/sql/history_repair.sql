@@ -32,6 +32,12 @@ UNION SELECT {key} FROM {seen} WHERE _file_id = {file_id}
 INSERT INTO {affected}
 SELECT {key} FROM {seen} WHERE seen_at = (SELECT as_of FROM pipeline_file_log WHERE file_id = {file_id})
 
+-- name: keys_of_lives
+-- The same where rows have times of their own; and what counts from its file on, as this one or another lacks it before.
+INSERT INTO {affected}
+SELECT {key} FROM {seen} AS h WHERE NOT EXISTS (SELECT FROM {history} AS k WHERE {k_is_h} AND k.valid_to = 'infinity' OFFSET 0)
+UNION SELECT {key} FROM {history} AS h WHERE h.valid_from <> {own_time}
+
 -- name: one_key
 INSERT INTO {affected} VALUES ({values})
 
@@ -59,9 +65,9 @@ UPDATE {history} AS h SET _ended_by = NULL FROM {affected} AS a WHERE {h_is_a} A
 -- The newest that is left of each key, unless it is told to be gone since: or at once, and it is in no version.
 INSERT INTO {former}
 SELECT DISTINCT ON ({a_key}) {a_columns},
-       greatest((SELECT max(v.valid_to) FROM {timeline} AS v WHERE v.is_version AND {v_is_a}), a.seen_at)
+       coalesce(a._life_end, greatest((SELECT max(v.valid_to) FROM {timeline} AS v WHERE v._is_version AND {v_is_a}), a.seen_at))
 FROM {timeline} AS a CROSS JOIN LATERAL ({file_time}) AS f
-ORDER BY {a_key}, a.seen_at DESC, f.as_of DESC, f.modified_at DESC, f.name DESC, f.md5 DESC;
+ORDER BY {a_key}, a._life DESC, a.seen_at DESC, f.as_of DESC, f.modified_at DESC, f.name DESC, f.md5 DESC;
 DELETE FROM {former} WHERE (ended_at < 'infinity' AND {stays_gone}) OR _file_id = {file_id}
 
 -- name: move_keys

@@ -125,10 +125,18 @@ FROM wrong w
 LEFT JOIN pipeline_file_log l ON l.file_id = w.file_id
 CROSS JOIN LATERAL (VALUES (w.what),
                            (CASE WHEN w.valid_from IS DISTINCT FROM coalesce(w.told_from, l.as_of, '-infinity')
+                                  AND NOT ({is_back} AND w.valid_from = l.as_of AND w.told_from < w.valid_from)
                                 THEN 'versions that begin at another time than their row tells' END)) AS v (what)
 WHERE v.what IS NOT NULL
 GROUP BY 1, 2, 4
 ORDER BY 1, 4
+
+-- name: is_newer_by_time
+-- Of types whose snapshots take rows away: a row that was seen in the same life of its key, by its own time.
+(l.as_of > coalesce((SELECT max(o.valid_to) FROM {history} AS o WHERE {o_is_s} AND o._ended_by IS NOT NULL), '-infinity')
+ AND ({time_of_s}, l.as_of, l.modified_at, l.file_name COLLATE "C", l.file_hash COLLATE "C")
+     > (SELECT {time_of_h}, f.as_of, f.modified_at, f.file_name COLLATE "C", f.file_hash COLLATE "C"
+        FROM pipeline_file_log AS f WHERE f.file_id = h._file_id))
 
 -- name: history_files
 -- Files of versions, and of what was seen beside them, that the file log has not as loaded.
@@ -150,9 +158,9 @@ WITH in_force AS (
 ), newest AS (
     SELECT DISTINCT ON ({s_key}) s.*
     FROM {seen} AS s
-    JOIN in_force AS h ON {h_is_s} AND s.seen_at > h.valid_from
     LEFT JOIN pipeline_file_log l ON l.file_id = s._file_id
-    ORDER BY {s_key}, s.seen_at DESC, l.as_of DESC, l.modified_at DESC, l.file_name COLLATE "C" DESC,
+    JOIN in_force AS h ON {h_is_s} AND {s_is_newer}
+    ORDER BY {s_key}, {time_of_s} DESC, l.as_of DESC, l.modified_at DESC, l.file_name COLLATE "C" DESC,
              l.file_hash COLLATE "C" DESC
 ), compared AS (
     SELECT coalesce(t._file_id, h._file_id) AS file_id,

@@ -17,8 +17,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS {moved} ({key_columns}, since timestamp) ON
 -- Of the keys that were placed (merge/timeline.py): versions that came or went. A key that is new has no rows yet.
 INSERT INTO {moved}
 WITH marked AS (
-    SELECT {key}, seen_at, CASE WHEN is_version THEN version_id IS NULL ELSE version_id IS NOT NULL END AS moves,
-           seen_at = min(seen_at) FILTER (WHERE is_version OR version_id IS NOT NULL) OVER (PARTITION BY {key}) AS is_first,
+    SELECT {key}, seen_at, CASE WHEN _is_version THEN version_id IS NULL ELSE version_id IS NOT NULL END AS moves,
+           seen_at = min(seen_at) FILTER (WHERE _is_version OR version_id IS NOT NULL) OVER (PARTITION BY {key}) AS is_first,
            bool_or(version_id IS NOT NULL OR {is_filled}) OVER (PARTITION BY {key}) AS is_known
     FROM {timeline}
 )

@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from config.errors import ConfigError
 from config.table_names import SYSTEM_COLUMNS
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.quarantine.retry import OrphanRetry
@@ -202,3 +203,28 @@ def test_a_partitioned_fact_may_have_odd_names_too(warehouse: Warehouse, tmp_pat
     )
     assert small.load("item", [(1, "c", "2025-01-01", 2), (2, "old", "2023-01-01", 1)]).updated == 1
     assert json.dumps(small.rows('SELECT "_row" FROM fact_item ORDER BY 1')) == '[["a"], ["c"]]'
+
+
+def test_versions_may_have_columns_called_like_what_makes_them(warehouse: Warehouse, tmp_path: Path) -> None:
+    names = ["gone", "counts", "is_version", "is_seen", "name", "as_of", "modified_at", "md5", "t", "held", "has"]
+    item = {"key": "id", "columns": {"id": "int", **dict.fromkeys(names, "str")}, "keep": "history"}
+    for more in ({}, {"rows": "snapshot", "gone": "mark", "gone_at_most_pct": 100}):
+        with warehouse.transaction() as tx:
+            tx.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        small = Small(warehouse, tmp_path, {"item": {**item, **more}})
+        for value in ("a", "b"):
+            assert small.load("item", [(1, *[value] * len(names))]).error is None
+        assert small.rows("SELECT gone, is_current FROM dim_item_history ORDER BY valid_from") == [
+            ("a", False),
+            ("b", True),
+        ]
+
+
+@pytest.mark.parametrize("name", ["valid_from", "_life", "_told_at"])
+def test_a_column_called_like_one_of_versions_is_refused(warehouse: Warehouse, tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"{name!r} is a column of the versions; give the file's column a stored_as"
+    ):
+        Small(
+            warehouse, tmp_path, {"item": {"key": "id", "columns": {"id": "int", name: "str"}, "keep": "history"}}
+        )
