@@ -19,8 +19,8 @@ from config.version_checks import version_problems
 VERSION_COLUMNS = ("version_id", "valid_from", "valid_to", "is_current")  # of a history, beside the table's
 _OF_TIMELINES = frozenset(  # names that sql/history.sql uses beside those of the table
     {
-        *("seen_at", "_ended_by", "_told_at", "_is_seen", "_is_version", "_is_word", "_is_known", "_gone", "_counts"),
-        *("_life", "_life_end", "_file_time", "_as_of", "_at", "_in_time", "_in_vain", "_is_replaced"),
+        *("seen_at", "_ended_by", "_told_at", "_is_seen", "_is_version", "_is_word", "_is_known", "_gone"),
+        *("_counts", "_life", "_life_end", "_file_time", "_as_of", "_at", "_in_time", "_in_vain", "_is_replaced"),
     }
 )
 COMPARED = frozenset({Dtype.DATETIME, Dtype.DATE})  # what newer_by may be

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg2 import sql
@@ -41,17 +41,8 @@ class HistoryRepair:
         self._timeline = Timeline(tx, spec, self._order, {name: name for name in columns})
         self._parts = self._identifiers(columns)
 
-    def withdraw(
-        self,
-        file_id: int,
-        key: tuple[Any, ...] | None = None,
-        *,
-        ends: sql.Identifier | None = None,
-        before_ends: Callable[[sql.Identifier], None] = lambda _: None,
-    ) -> dict[int, int]:
+    def withdraw(self, file_id: int, key: tuple[Any, ...] | None = None) -> dict[int, int]:
         """Take back what a file said: of all its keys, or of one.
-
-        `ends` is the table of files that lack keys, see end(), once `before_ends` has put them in.
 
         A row of the file's is again the newest that others say of it, and is theirs: returns how many, by file.
         Rows of which nothing is left stay as they are.
@@ -60,20 +51,22 @@ class HistoryRepair:
         self._execute("create")
         if key is None:
             self._execute("keys_of_file", file_id=of_file)
-            if self._spec.takes_away:
-                name = "keys_of_its_time" if self._spec.goes_by_file else "keys_of_lives"
+            if self._spec.loses_rows:
+                by_time_of_file = self._spec.takes_away and self._spec.goes_by_file
+                name = "keys_of_its_time" if by_time_of_file else "keys_of_lives"
                 self._execute(name, file_id=of_file)
         else:
             self._execute("one_key", values=_COMMA.join(map(sql.Literal, key)))
         self._execute("lock")
         told = sql.SQL(query("key_traces", "rows_withdrawn")).format(**self._parts, file_id=of_file)
-        self._timeline.spell_out(told, self._order.later_than([file_id]))
+        self.spell_out(told, [file_id])
         self._execute("withdraw", file_id=of_file)
-        self._make_anew()
-        if ends:
-            before_ends(self.affected)
-            self._timeline.end(ends)
+        self._make_anew(from_scratch=True)
         return self._put_in_force(of_file)
+
+    def spell_out(self, told: sql.Composable, file_ids: Iterable[int]) -> None:
+        """Make rows of what files later than `file_ids` told again of the rows `told`, see Timeline.spell_out."""
+        self._timeline.spell_out(told, self._order.later_than(file_ids))
 
     def put_newest_in_force(self, file_id: int) -> None:
         """Rows of the file that were gone from the table came back: where others know newer ones, these it is."""
@@ -84,22 +77,16 @@ class HistoryRepair:
         self._put_in_force(sql.Literal(file_id))
 
     def _put_in_force(self, of_file: sql.Composable) -> dict[int, int]:
-        self._execute(
-            "find_former", file_id=of_file, timeline=self._timeline.table, file_time=self._order.lookup("a")
-        )
+        self._execute("find_former", file_id=of_file, timeline=self.timeline, file_time=self._order.lookup("a"))
         if self._spec.partition_by:
             self._execute("move_keys", file_id=of_file)
         self._execute("restore", file_id=of_file)
         return dict(self._tx.fetchall())
 
-    def end(self, absent: sql.Identifier) -> sql.Composable:
-        """Make the versions of the keys in the table `absent` anew, which file `_ended_by` lacks at `valid_to`.
-
-        Returns the temporary table with all that was seen of these keys.
-        """
+    def end(self, absent: sql.Identifier) -> None:
+        """Make the versions of the keys in the table `absent` anew, which file `_ended_by` lacks at `valid_to`."""
         self._timeline.make_room()
         self._timeline.end(absent)
-        return self._timeline.table
 
     def has_said(self, file_id: int, key: tuple[Any, ...]) -> bool:
         """Is there anything that the file said of the key?"""
@@ -114,9 +101,14 @@ class HistoryRepair:
         self._execute("keys_of", condition=condition)
         self._make_anew()
 
-    def _make_anew(self) -> None:
+    def _make_anew(self, *, from_scratch: bool = False) -> None:
         self._timeline.make_room()
-        self._timeline.make_anew(self.affected)
+        self._timeline.make_anew(self.affected, from_scratch=from_scratch)
+
+    @property
+    def timeline(self) -> sql.Composable:
+        """The temporary table with all that was seen of the keys that were made anew last."""
+        return self._timeline.table
 
     @property
     def affected(self) -> sql.Identifier:

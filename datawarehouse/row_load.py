@@ -94,8 +94,11 @@ class RowLoad:
         the file may follow.
         """
         reject_duplicates(batch, among=among)
-        if self._deletes and self._is_new:
-            repeats = self._deletes.repeats(batch, batch.good, ~loads(batch), file_ids, self._loader.told)
+        if self._deletes:
+            # of a file that is judged again: rows that repeat a delete of it; its deletes are told already
+            asked = batch.good if self._is_new else batch.good & loads(batch)
+            asked = asked if among is None else asked & among
+            repeats = self._deletes.repeats(batch, asked, ~loads(batch), file_ids, self._loader.told)
             batch.reject(repeats, Stage.RECORDS, "duplicate", str(self._spec.schema.primary_key))
         good = batch.good if among is None else batch.good & among
         deletes = self._delete(batch, good, file_ids)

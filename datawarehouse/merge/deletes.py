@@ -16,6 +16,8 @@ from config.jobs import FileJob, WentAway
 from config.settings import PipelineConfig
 from datawarehouse.file_order import FileOrder
 from datawarehouse.fk_checker import keys_as_arrays
+from datawarehouse.history_repair import HistoryRepair
+from datawarehouse.key_traces import is_among, later_traces, told_number
 from datawarehouse.merge.gone_rows import GoneRows
 from datawarehouse.queries import query
 from datawarehouse.schema.history_tables import own_time
@@ -53,7 +55,7 @@ class Deletes(GoneRows):
         what the file has brought, and the table does not show.
         """
         found = np.zeros(len(good), bool)
-        if self._file_ids and good.any():
+        if good.any():
             time = sql.SQL("t.version" if self._spec.newer_by else "w.at::timestamp")
             before: sql.Composable = sql.SQL("false")
             if told:
@@ -93,11 +95,38 @@ class Deletes(GoneRows):
         }
         names["row_time"] = own_time(self._spec, "t") or sql.SQL("tf.as_of")
         names |= {f"{alias}_file_time": self._order.lookup(alias) for alias in ("t", "d")}
-        self._tx.execute(self._statement_of("find", **names))
+        self._find(names)
         if self._spec.keeps_history:
+            told = self._statement_of("told_to_delete", told=self._as_rows(), **names)
+            HistoryRepair(self._tx, self._spec, self._order).spell_out(told, self._file_ids)
             self._tx.execute(self._statement_of("versions", **names))
         gone, removed = self._apply()
         return WentAway(gone, removed, gone - removed if removed else 0)
+
+    def _find(self, names: dict[str, sql.Composable]) -> None:
+        """Find the rows that are gone, or there again."""
+        deleting = self._statement_of("concerned", what=sql.SQL("d._file_id"), **names)
+        self._tx.execute(self._statement_of("deleting_files", concerned=deleting))
+        later = self._order.later_than([file_id for (file_id,) in self._tx.fetchall()])
+        what: sql.Composable = sql.SQL("min(d.gone_at) AS gone_at")
+        if later:
+            is_of_its_time = sql.SQL("d.gone_at = {}" if self._spec.newer_by else "true").format(names["row_time"])
+            outlived = self._statement_of(
+                "outlived",
+                later_traces=later_traces(later),
+                is_of_its_time=is_of_its_time,
+                is_among=is_among(told_number(self._spec, "t"), "f.bounds"),
+            )
+            what = sql.SQL("min(d.gone_at) FILTER (WHERE NOT {}) AS gone_at").format(outlived)
+        self._tx.execute(self._statement_of("find", concerned=self._statement_of("concerned", what=what, **names)))
+
+    def _as_rows(self) -> sql.Composable:
+        """What the deletes `d` tell, in the columns by which files tell rows apart."""
+        columns = [sql.Identifier(column.target) for column in self._spec.schema.key_columns]
+        if newer := self._spec.newer_by:
+            target = sql.Identifier(self._spec.schema.by_name[newer].target)
+            columns.append(sql.SQL("d.gone_at AS {}").format(target))
+        return sql.SQL(", ").join([*columns, sql.Identifier("_file_id")])
 
     def taken_away(self, keys: pa.Array) -> set[Any]:
         """Those of `keys` that are not in the table, and that a file told to delete."""

@@ -83,7 +83,8 @@ class GoneRows:
         repair = HistoryRepair(self._tx, self._spec, self._order)
         moved = MovedVersions(self._tx, self._spec, self._config)
         moved.make_room()
-        moved.note(repair.end(self._named("absent")))
+        repair.end(self._named("absent"))
+        moved.note(repair.timeline)
         moved.rebind()
 
     def _number(self) -> int:

@@ -38,31 +38,21 @@ class Returns(GoneRows):
 
         Returns how many rows are again as other files have them, by file.
         """
-        self._execute("create_asked")
         if self._spec.operation:
             self._execute("take_back_deletes")
         self._execute("forget_held")
-        restored = repair.withdraw(self._file_id, ends=self._named("absent"), before_ends=self._ask)
-        self._bring_back(repair.affected)
+        restored = repair.withdraw(self._file_id)
+        self._bring_back(repair)
         return restored
 
-    def _ask(self, affected: sql.Identifier) -> None:
-        """Fill `absent` with the `affected` keys, and with the next files that lack them."""
-        if self._spec.takes_away:
-            self._execute("ask_of_affected", affected=affected)
-            for file_id in self._later:
-                self._execute("ask", next=sql.Literal(file_id))
-            self._execute("end_late_versions", at=sql.SQL("NULL"))
-        else:
-            self._execute("make_anew", affected=affected)
-
-    def _bring_back(self, affected: sql.Identifier) -> None:
+    def _bring_back(self, repair: HistoryRepair) -> None:
         """The table has a row where a version is in force, and one that is gone where none is."""
+        affected = repair.affected
         if self._spec.gone is Gone.DELETE:
             if self._spec.partition_by:
                 self._execute("bring_back_keys", affected=affected)
             self._execute("bring_back", affected=affected)
-        self._execute("gone_by_versions", affected=affected)
+        self._execute("gone_by_versions", timeline=repair.timeline)
         gone, removed = self._apply(versions=False)
         if gone:
             self._execute("add_to_last", gone=sql.Literal(gone), removed=sql.Literal(removed))

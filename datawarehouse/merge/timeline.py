@@ -66,9 +66,12 @@ class Timeline:
         """Put what the staged rows `numbers` say, of the files `file_ids`, where it belongs by its time."""
         self._make(self._statement("of_stage", numbers=key_sql.row_numbers(numbers), at=self._at(file_ids)))
 
-    def make_anew(self, affected: sql.Identifier) -> None:
-        """Make the versions of the keys in the temporary table `affected` of what is left of what was seen."""
-        self._make(self._statement("of_affected", affected=affected))
+    def make_anew(self, affected: sql.Identifier, *, from_scratch: bool = False) -> None:
+        """Make the versions of the keys in the temporary table `affected` of what is left of what was seen.
+
+        `from_scratch`: what ended versions may be gone with them.
+        """
+        self._make(self._statement("of_affected", affected=affected), "told" if from_scratch else "gone")
 
     def end(self, absent: sql.Identifier) -> None:
         """Make the versions of the keys in the table `absent` anew, which file `_ended_by` lacks at `valid_to`."""
@@ -95,11 +98,13 @@ class Timeline:
         )
         self._tx.execute(statement)
 
-    def _make(self, given: sql.Composable) -> None:
+    def _make(self, given: sql.Composable, asked_since: str = "gone") -> None:
         self._execute("empty")
         by_snapshots = self._spec.takes_away
         words = self._statement(
-            "words_by_snapshots" if by_snapshots else "words_by_time", t_file_time=self._order.lookup("t")
+            "words_by_snapshots" if by_snapshots else "words_by_time",
+            t_file_time=self._order.lookup("t"),
+            asked=self._statement(f"asked_since_{asked_since}"),
         )
         self._execute("gather", given=given, words=words)
         self._execute("write")

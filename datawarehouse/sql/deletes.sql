@@ -20,22 +20,34 @@ WHERE EXISTS (SELECT FROM {deletes} AS t
 -- What the file has brought, and the table does not show.
 EXISTS (SELECT FROM {told} AS t WHERE ({t_numbers}) = ({w_numbers}) AND {told_time} = w.at::timestamp OFFSET 0)
 
--- name: find
--- Rows that files brought, or told to delete: is a word later that deletes them? Of two at one time that of the later
--- file stands.
-INSERT INTO {going}
-SELECT {t_key}, d.gone_at, t._gone_at IS NULL
+-- name: concerned
+-- Keys of rows that files brought, or told to delete; and what deletes them.
 FROM (SELECT {key} FROM {deletes} WHERE _file_id = ANY ({file_ids})
       UNION SELECT {t_key} FROM {table} AS t WHERE t._file_id = ANY ({file_ids})
           AND (t._gone_at IS NOT NULL OR EXISTS (SELECT FROM {deletes} AS d WHERE {d_is_t} OFFSET 0))) AS s
 CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE {t_is_s} AND {is_real} LIMIT 1) AS t
 CROSS JOIN LATERAL ({t_file_time}) AS tf
 CROSS JOIN LATERAL (
-    SELECT min(d.gone_at) AS gone_at
-    FROM {deletes} AS d CROSS JOIN LATERAL ({d_file_time}) AS df
+    SELECT {what} FROM {deletes} AS d CROSS JOIN LATERAL ({d_file_time}) AS df
     WHERE {d_is_s} AND (d.gone_at, df.as_of, df.modified_at, df.name, df.md5)
                        > ({row_time}, tf.as_of, tf.modified_at, tf.name, tf.md5)) AS d
+
+-- name: deleting_files
+SELECT DISTINCT d._file_id {concerned}
+
+-- name: find
+-- Is a word later that deletes them? Of two at one time that of the later file stands.
+INSERT INTO {going}
+SELECT {t_key}, d.gone_at, t._gone_at IS NULL {concerned}
 WHERE t._gone_at IS DISTINCT FROM d.gone_at
+
+-- name: outlived
+-- A file later than the one that deletes the row has told it again, as it was.
+EXISTS (SELECT FROM ({later_traces}) AS f WHERE f.earlier = d._file_id AND {is_of_its_time} AND {is_among} OFFSET 0)
+
+-- name: told_to_delete
+-- As if it were rows.
+SELECT {told} FROM {deletes} AS d WHERE _file_id = ANY ({file_ids})
 
 -- name: versions
 -- Keys whose versions are made anew.

@@ -194,12 +194,6 @@ DELETE FROM {deletes} WHERE _file_id = {file_id}
 -- name: forget_held
 DELETE FROM file_keys WHERE file_id = {file_id} AND held IS NOT NULL
 
--- name: ask_of_affected
-INSERT INTO {asked} SELECT {s_key}, {s_number}, false, false FROM (SELECT {key} FROM {affected} GROUP BY {key}) AS s
-
--- name: make_anew
-INSERT INTO {absent} SELECT {key}, NULL::bigint, NULL::timestamp FROM {affected} GROUP BY {key}
-
 -- name: bring_back_keys
 INSERT INTO {keys} ({key}, {by})
 SELECT {h_key}, h.{by} FROM (SELECT {key} FROM {affected} GROUP BY {key}) AS s
@@ -215,14 +209,14 @@ SELECT {columns} FROM (
 WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {t_is_h} OFFSET 0)
 
 -- name: gone_by_versions
+-- As all that was seen of their keys says.
 INSERT INTO {going}
-SELECT {t_key}, v.gone_at, t._gone_at IS NULL
-FROM (SELECT {key} FROM {affected} GROUP BY {key}) AS s
-CROSS JOIN LATERAL (SELECT nullif(max(h.ended_at), 'infinity') AS gone_at, count(*) AS told
-                    FROM (SELECT {key}, valid_to AS ended_at FROM {history} UNION ALL SELECT {key}, seen_at FROM {seen}) AS h
-                    WHERE {h_is_s}) AS v
+SELECT {t_key}, s.gone_at, t._gone_at IS NULL
+FROM (SELECT {key}, nullif(CASE WHEN bool_or(_life_end IS NULL) THEN max(greatest(valid_to, seen_at))
+                                ELSE (array_agg(_life_end ORDER BY _life DESC))[1] END, 'infinity') AS gone_at
+      FROM {timeline} GROUP BY {key}) AS s
 CROSS JOIN LATERAL (SELECT * FROM {table} AS t WHERE {t_is_s} AND {is_real} LIMIT 1) AS t
-WHERE v.told > 0 AND t._file_id <> {file_id}
+WHERE t._file_id <> {file_id}
 
 -- name: add_to_last
 -- To the books of the last file that is loaded of the table.

@@ -45,7 +45,7 @@ absent AS ({taken_away})
 -- name: of_affected
 -- Nothing new of keys that are to be made anew.
 placed AS (SELECT {columns}, valid_from AS seen_at FROM {history} WHERE false),
-keys AS (SELECT {key} FROM {affected}),
+keys AS (SELECT {key} FROM {affected} GROUP BY {key}),
 absent AS ({taken_away})
 
 -- name: of_absent
@@ -130,18 +130,19 @@ told_by AS (
     FROM told AS t CROSS JOIN LATERAL ({t_file_time}) AS f
 ), files AS (
     SELECT DISTINCT _file_id, _as_of FROM told_by
+), asked AS (
+    {asked}
 ), snapshots AS (
     SELECT k.file_id AS _file_id, l.as_of, k.held + '{{}}' AS held, k.refused + '{{}}' AS refused, k.unreadable = 0 AS takes_away,
            ROW(l.as_of, l.modified_at, l.file_name::text COLLATE "C", l.file_hash::text COLLATE "C") AS file_time
     FROM pipeline_file_log AS l JOIN file_keys AS k ON k.file_id = l.file_id AND k.held IS NOT NULL
     WHERE l.source_table = {table_name} AND l.status = 'success'
-      AND (l.as_of BETWEEN (SELECT min(valid_to) FROM ended)
-                       AND greatest((SELECT max(valid_to) FROM ended), (SELECT max(_as_of) FROM files))
+      AND (l.as_of BETWEEN (SELECT min(since) FROM asked) AND (SELECT max(until) FROM asked)
            OR EXISTS (SELECT FROM files AS f WHERE f._as_of = l.as_of AND f._file_id <> l.file_id))
     OFFSET 0
 ), lacking AS (
     SELECT {s_key}, t._file_id, t.as_of, t.file_time
-    FROM (SELECT {key}, min(valid_to) AS since FROM ended GROUP BY {key}) AS s JOIN snapshots AS t ON t.as_of >= s.since
+    FROM asked AS s JOIN snapshots AS t ON t.as_of >= s.since
     WHERE t.takes_away AND NOT t.held @> {s_number} AND NOT t.refused @> {s_number}
     UNION ALL
     SELECT {s_key}, t._file_id, t.as_of, t.file_time
@@ -187,6 +188,15 @@ told_by AS (
             END AS _counts
         FROM timed) AS t
 )
+
+-- name: asked_since_gone
+-- Keys of which snapshots are asked that are of a time since the first end of the key.
+SELECT {key}, min(valid_to) AS since, greatest(max(valid_to), (SELECT max(_as_of) FROM files)) AS until
+FROM ended GROUP BY {key}
+
+-- name: asked_since_told
+-- All keys, and all snapshots since each was told of: what ended its versions may not be known any more.
+SELECT {key}, min(_as_of) AS since, 'infinity'::timestamp AS until FROM told_by GROUP BY {key}
 
 -- name: begins
 -- Does what was seen begin a version? It is the first, follows an end, or differs from what was seen before.

@@ -33,7 +33,8 @@ INSERT INTO {affected}
 SELECT {key} FROM {seen} WHERE seen_at = (SELECT as_of FROM pipeline_file_log WHERE file_id = {file_id})
 
 -- name: keys_of_lives
--- The same where rows have times of their own; and what counts from its file on, as this one or another lacks it before.
+-- What was never in force, maybe by this file, where that is not told by its time; and what counts from its file on, as
+-- this one or another lacks it before.
 INSERT INTO {affected}
 SELECT {key} FROM {seen} AS h WHERE NOT EXISTS (SELECT FROM {history} AS k WHERE {k_is_h} AND k.valid_to = 'infinity' OFFSET 0)
 UNION SELECT {key} FROM {history} AS h WHERE h.valid_from <> {own_time}

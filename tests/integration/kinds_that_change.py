@@ -19,6 +19,7 @@ OPERATIONS: Given = {
     "columns": {"op": "str", **TIMED["columns"]},
     "operation": {"column": "op", "delete": ["D"]},
 }
+BY_FILE: Given = {"columns": {"op": "str", **PLAIN["columns"]}, "newer_by": None}
 PARTITIONED: Given = {
     **TIMED,
     "columns": {**TIMED["columns"], "u": {"dtype": "datetime", "nullable": False}},
@@ -60,5 +61,7 @@ KINDS: dict[str, Given] = {
     | {"table": "fact_snapshot_parts"},
     "operations_latest": {**OPERATIONS, "keep": "latest"},
     "operations_history": {**OPERATIONS, "keep": "history"},
+    "operations_by_file": {**OPERATIONS, **BY_FILE, "keep": "latest"},
+    "operations_history_by_file": {**OPERATIONS, **BY_FILE, "keep": "history", "gone": "mark"},
     "operations_marks": {**OPERATIONS, "keep": "history", "gone": "mark"},
 }

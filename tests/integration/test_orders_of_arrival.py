@@ -95,6 +95,14 @@ STORIES: dict[str, tuple[Sequence[str], list[Told]]] = {
         ("operations_latest", "operations_history"),
         [(5, 5, [f"I,1,a,{T1}"]), (6, 6, [f"D,1,,{T2}"]), (7, 7, [f"I,1,b,{T3}"])],
     ),
+    "deleted, and told again at that time": (
+        ("operations_latest", "operations_history"),
+        [(5, 5, [f"I,1,a,{T1}"]), (6, 6, [f"D,1,,{T1}"]), (7, 7, [f"U,1,a,{T1}"])],
+    ),
+    "deleted, and told again by its file": (
+        ("operations_by_file", "operations_history_by_file"),
+        [(5, 5, ["I,1,a"]), (6, 6, ["D,1,"]), (7, 7, ["U,1,a"])],
+    ),
     "a delete of what nobody knows": (
         ("operations_latest", "operations_history"),
         [(5, 5, [f"D,1,,{T1}"]), (6, 6, [f"I,2,a,{T1}"])],

@@ -29,7 +29,7 @@ VALUES: dict[str, list[str]] = {
 }
 IN_THEIR_ORDER = {
     "snapshot_guarded",  # what would lose too much depends on what came before
-    # not yet: a late file deletes what a later one of the same time had only told again
+    # not yet: a row that is told again at the time of its delete, by a file later than that
     "operations_latest",
     "operations_history",
     "operations_marks",
