@@ -122,7 +122,7 @@ class Deletes(GoneRows):
 
     def _as_rows(self) -> sql.Composable:
         """What the deletes `d` tell, in the columns by which files tell rows apart."""
-        columns = [sql.Identifier(column.target) for column in self._spec.schema.key_columns]
+        columns: list[sql.Composable] = [sql.Identifier(c.target) for c in self._spec.schema.key_columns]
         if newer := self._spec.newer_by:
             target = sql.Identifier(self._spec.schema.by_name[newer].target)
             columns.append(sql.SQL("d.gone_at AS {}").format(target))
