@@ -103,7 +103,7 @@ class PartitionBy(Model):
 def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not re.fullmatch(r"[^\s@,;<>]+@[^\s@,;<>]+", value):
-            raise ValueError("write addresses of mail, as in sender@example.com")
+            raise ValueError("write addresses of mail, as in sender@example.org")
     return values
 
 

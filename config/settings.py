@@ -157,7 +157,7 @@ class Route(Model):
 class AlertingConfig(Model):
     """Each kind of channel has a section of its own beside these keys, which the channel reads (utils/channels).
 
-    `channels` are more of them, each by its name: {slack-orders: {apprise: …}}. The first of `routes` that fits
+    `channels` are more of them, each by its name: {slack-shop: {apprise: …}}. The first of `routes` that fits
     says where an alert goes; one that fits none goes to all channels.
     """
 

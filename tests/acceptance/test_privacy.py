@@ -198,7 +198,9 @@ def test_no_canary_and_no_secret_on_a_command_line_while_it_works(hunted: Produc
     """Command lines are for everybody to read: of the daemon, of all processes of its server."""
     people = [samples.customer(10_000 + n, **canaries.person()) for n in range(2000)]
     seen: dict[bytes, None] = {}
-    with hunted.running():
+    daemon = hunted.start("env", *hunted.command())  # as users start it, with its own command line
+    try:
+        daemon.wait_for_banner()
         host, port = socket_of(hunted)
         hunted.watch_url = f"postgresql://postgres@:{port}/fastfeastapp?host={host}"
         yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(1)
@@ -209,6 +211,9 @@ def test_no_canary_and_no_secret_on_a_command_line_while_it_works(hunted: Produc
             return bool(hunted.value("SELECT 1 FROM dim_customer WHERE customer_id = 11999"))
 
         wait_until(loaded, "the file loads", every=0.001)
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
     text = b"\n".join(seen)
     assert b"main.py" in text
     assert b"fastfeastapp" in text, "the server's processes say what they are doing"

@@ -15,7 +15,7 @@ OF_THE_CASE = re.compile(
     r"|\bdelivery\b|egypt|\bEG\b|\.com\b|food",
     re.IGNORECASE,
 )
-NO_WORD_OF_IT = re.compile(r"load_order|_ORDER|_Order|self\._order\b|github\.com")
+NO_WORD_OF_IT = re.compile(r"load_order|_ORDER|_Order|self\._order\b|github\.com|appriseit\.com")
 OF_THE_YAML = {"config/views/fastfeast.sql"}
 
 

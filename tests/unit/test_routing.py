@@ -105,9 +105,9 @@ def test_a_name_that_is_not_there_is_refused_with_what_was_meant(
     ("report_to", "alerting", "told"),
     [
         ("a@b", CHANNELS, "report_to: it goes by mail, and there is no alerting.smtp; add that"),
-        (["a@b", "x"], {}, "report_to: Value error, write addresses of mail, as in sender@example.com"),
-        ("a@b,c@d", {}, "report_to: Value error, write addresses of mail, as in sender@example.com"),
-        ("a@b\nBcc: c@d", {}, "report_to: Value error, write addresses of mail, as in sender@example.com"),
+        (["a@b", "x"], {}, "report_to: Value error, write addresses of mail, as in sender@example.org"),
+        ("a@b,c@d", {}, "report_to: Value error, write addresses of mail, as in sender@example.org"),
+        ("a@b\nBcc: c@d", {}, "report_to: Value error, write addresses of mail, as in sender@example.org"),
     ],
 )
 def test_a_report_needs_an_address_and_a_mail_server(
