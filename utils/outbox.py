@@ -15,7 +15,7 @@ logger = get_logger(__name__)
 
 MOST_WAITING = 1000  # notices that were not sent yet
 RETRY_AFTER_SECONDS = (2.0, 10.0, 60.0)  # one more try after each; then the notice is dropped
-STUCK_SECONDS = 60.0  # in one delivery: its channel doesn't answer, and doesn't fail either
+STUCK_SECONDS = 60.0  # in one call: its channel doesn't answer, and doesn't fail either
 _TICK_SECONDS = 0.2
 
 Clock = Callable[[], float]

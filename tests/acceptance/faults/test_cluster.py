@@ -23,7 +23,7 @@ from tests.acceptance.faults.scenario import Bench, files_of, in_transaction, pu
 pytest.importorskip("distributed")
 
 MASTER = len(samples.master_rows())
-WORKERS = 3
+WORKERS = 2
 
 
 def use(product: Product, bench: Bench, scheduler: str | None, **changes: Any) -> None:
@@ -64,8 +64,8 @@ def test_workers_killed_in_the_middle_of_a_file_lose_and_double_nothing(bench: B
 
     with product.running() as daemon:
         assert len(worker_processes(daemon.process.pid)) == WORKERS
-        assert strike(product, 3, kill_one) >= 1
-        product.wait_for_files(files_of(6), seconds=90)
+        assert strike(product, 2, kill_one) >= 1
+        product.wait_for_files(files_of(4), seconds=90)
         left = worker_processes(daemon.process.pid)
     assert product.rows("SELECT 1 FROM pipeline_file_log WHERE status = 'failed'") == []
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in left), "the workers end")
@@ -102,8 +102,8 @@ def test_a_network_cut_between_the_workers_and_the_database(bench: Bench) -> Non
             use(product, bench, cluster.address)
             with product.running():
                 proxy.swallow_commits(2)
-                strike(product, 3, lambda _number: proxy.cut())
-                product.wait_for_files(files_of(6), seconds=90)
+                strike(product, 2, lambda _number: proxy.cut())
+                product.wait_for_files(files_of(4), seconds=90)
                 assert proxy.swallowed >= 2
             assert product.rows("SELECT 1 FROM pipeline_file_log WHERE status = 'failed'") == []
     local(product, bench)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from tests.acceptance.daemon import Daemon, Product
 from tests.acceptance.faults.scenario import Bench, put_round
 
 ROOM = 10  # files that the machine plays with
+EXAMPLES = int(os.environ.get("DISORDER_EXAMPLES", "2"))
 
 
 class Disorder(RuleBasedStateMachine):
@@ -139,4 +141,4 @@ def run_disorder(bench: Bench, *, examples: int, steps: int) -> None:
 
 @pytest.mark.timeout(600)
 def test_after_any_disorder_the_books_balance(bench: Bench) -> None:
-    run_disorder(bench, examples=4, steps=25)
+    run_disorder(bench, examples=EXAMPLES, steps=25)

@@ -214,7 +214,7 @@ def test_a_full_disk_pauses_the_work_and_loses_nothing(bench: Bench, tmp_path: P
             ballast = data / "ballast"
             put_rounds(product, range(2))
             fill(ballast)
-            time.sleep(4)
+            time.sleep(3)
             assert daemon.process.poll() is None, "a full disk is no reason to die"
             ballast.unlink()
             put_rounds(product, range(2, 4))

@@ -158,16 +158,16 @@ def test_a_full_disk_of_the_database_pauses_the_work_with_one_alert() -> None:
         with product.running() as daemon:
             product.wait_for_files(MASTER)
             fill(ballast)
-            for hour in range(8):
+            for hour in range(4):
                 rows = [samples.order(10_000 * hour + n) for n in range(5000)]
                 product.stream(f"{hour:02d}", "orders.json", rows)
             wait_until(lambda: trouble(product), "it is said that the database has no room", seconds=60)
-            time.sleep(3)
+            time.sleep(2)
             assert len(trouble(product)) == 1, trouble(product)
             assert daemon.process.poll() is None
             ballast.unlink()
             wait_until(
-                lambda: files(product) == MASTER + 8, lambda: f"all are loaded; {files(product)}", seconds=90
+                lambda: files(product) == MASTER + 4, lambda: f"all are loaded; {files(product)}", seconds=90
             )
             assert product.rows("SELECT file_name FROM pipeline_file_log WHERE status <> 'success'") == []
             assert_books_balance(product)

@@ -22,7 +22,7 @@ def test_killed_at_random_times_every_row_has_its_key_and_every_key_its_row(tmp_
     try:
         product = bench.clone(**changes)
         dice, tally = random.Random(20260220), Tally("killed with partitions")
-        for number in range(5):
+        for number in range(3):
             put_round(product, number)
             kills.kill_anywhere(product, dice, tally, within=2)
         assert settle(product).run() == []
