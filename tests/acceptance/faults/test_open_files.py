@@ -97,38 +97,40 @@ def test_once_leaves_a_file_to_its_writer_and_says_so(bench: Bench) -> None:
     assert_books_balance(product)
 
 
+@pytest.mark.parametrize("how", [corrected_in_place, corrected_by_rename])
 @pytest.mark.parametrize("by", ["service", "once"])
-def test_a_corrected_file_of_the_same_size_and_time_is_loaded(bench: Bench, by: str) -> None:
+def test_a_corrected_file_of_the_same_size_and_time_is_loaded(
+    bench: Bench, how: Callable[[Path, str], None], by: str
+) -> None:
     product = bench.clone(watcher={"stream": {"polling": True}})
-    corrections: list[tuple[Path, str, Callable[[Path, str], None]]] = []
-    for number, how in enumerate((corrected_in_place, corrected_by_rename)):
-        before, after = (samples.json_text(orders(first + 10 * number)) for first in (100, 500))
-        corrections.append((product.stream(f"0{number}", "orders.json", before), after, how))
-        before, after = (samples.csv_text([samples.customer(first + number)]) for first in (900, 902))
-        corrections.append((product.batch("customers.csv", before, day=f"2026-02-0{number + 1}"), after, how))
+    before, after = samples.json_text(orders(100)), samples.json_text(orders(500))
+    assert len(before) == len(after)
+    batch = [samples.csv_text([samples.customer(n)]) for n in (900, 902)]
 
-    def correct() -> None:
-        for path, text, how in corrections:
-            found = path.stat()
-            how(path, text)
-            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
-            product.keep(path)
-            assert (path.stat().st_size, path.stat().st_mtime_ns) == (found.st_size, found.st_mtime_ns)
+    def correct(path: Path, text: str) -> None:
+        found = path.stat()
+        how(path, text)
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+        product.keep(path)
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (found.st_size, found.st_mtime_ns)
 
     def is_corrected() -> bool:
-        customers = product.value("SELECT count(*) FROM dim_customer WHERE customer_id IN (902, 903)")
-        return loaded(product, [*orders(500), *orders(510)]) and customers == 2
+        customers = product.value("SELECT count(*) FROM dim_customer WHERE customer_id IN (900, 902)")
+        return loaded(product, orders(500)) and customers == 2
 
+    paths = [product.stream("09", "orders.json", before), product.batch("customers.csv", batch[0])]
     if by == "once":
         product.once(expect=0)
-        correct()
+        for path, text in zip(paths, (after, batch[1]), strict=True):
+            correct(path, text)
         product.once(expect=0)
         assert is_corrected()
     else:
         with product.running():
-            wait_until(lambda: all(logged(product, path) for path, _, _ in corrections), "all files load")
-            correct()
-            wait_until(is_corrected, "all corrections load")
+            wait_until(lambda: loaded(product, orders(100)) and logged(product, paths[1]), "both files load")
+            for path, text in zip(paths, (after, batch[1]), strict=True):
+                correct(path, text)
+            wait_until(is_corrected, "both corrections load")
     assert_books_balance(product)
 
 
