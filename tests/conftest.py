@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ SETTINGS_FROM_OUTSIDE = (
     *("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGOPTIONS", "PGSERVICE"),
     *("SMTP_HOST", "SMTP_USER", "SMTP_PASSWORD", "SMTP_SENDER", "SMTP_RECEIVER"),
 )
+ROOM_IN_MEMORY = 6 << 30  # bytes, for the servers of all workers
 _numbers = itertools.count(1)
 
 
@@ -72,7 +75,13 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PipelineConfig:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FASTFEAST_HOME", str(tmp_path))
     (tmp_path / ".env").touch()
-    return get_config()
+    return _shipped_config().model_copy(update={"home": tmp_path})
+
+
+@cache
+def _shipped_config() -> PipelineConfig:
+    """Read once; it says nothing of its home, and nobody asks it for what depends on that."""
+    return get_config(DEFAULT_CONFIG)
 
 
 def with_files(config: PipelineConfig, files: tuple[FileSpec, ...]) -> PipelineConfig:
@@ -88,7 +97,7 @@ def with_files(config: PipelineConfig, files: tuple[FileSpec, ...]) -> PipelineC
 @pytest.fixture(scope="session")
 def embedded_server() -> Iterator[dict[str, Any]]:
     """Connection parameters of a PostgreSQL 18 that lives as long as the test run."""
-    folder = Path(tempfile.mkdtemp(prefix="ff-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="ff-", dir=_roomy()))
     folder.chmod(0o711)  # the server's own account must pass through, when the tests run as root
     server = EmbeddedServer(folder / "pg")
     _make_quick(server.start())
@@ -96,6 +105,13 @@ def embedded_server() -> Iterator[dict[str, Any]]:
     yield server.start()
     server.stop()
     shutil.rmtree(folder)
+
+
+def _roomy() -> Path:
+    """In memory, where there is room for databases: each test makes one."""
+    memory = Path("/dev/shm")
+    has_room = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_IN_MEMORY
+    return memory if has_room else Path("/tmp")
 
 
 def _make_quick(parameters: dict[str, Any]) -> None:
@@ -152,7 +168,9 @@ def _make_template(url: str) -> None:
 @contextmanager
 def fresh_database(url: str) -> Iterator[DatabaseConfig]:
     name = f"test_{next(_numbers)}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE fastfeast_template").format(sql.Identifier(name))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE fastfeast_template STRATEGY file_copy").format(
+        sql.Identifier(name)
+    )
     drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
     administrator = psycopg2.connect(url.format(dbname="postgres"))
     administrator.autocommit = True
