@@ -21,6 +21,7 @@ _OF_TIMELINES = frozenset(  # names that sql/history.sql uses beside those of th
     {
         *("seen_at", "_ended_by", "_told_at", "_is_seen", "_is_version", "_is_word", "_is_known", "_gone"),
         *("_counts", "_life", "_life_end", "_file_time", "_as_of", "_at", "_in_time", "_in_vain", "_is_replaced"),
+        *("_word", "_lacked_later", "_had_later", "_first"),
     }
 )
 COMPARED = frozenset({Dtype.DATETIME, Dtype.DATE})  # what newer_by may be

@@ -151,19 +151,22 @@ told_by AS (
     UNION ALL
     SELECT {t_key}, t._file_id, t.valid_to, ROW(f.*)
     FROM (SELECT *, _ended_by AS _file_id FROM ended) AS t CROSS JOIN LATERAL ({t_file_time}) AS f
-), gone AS (
-    SELECT DISTINCT ON ({s_key}, s.as_of) {s_key}, s._file_id, s.as_of, s.file_time,
-           NOT EXISTS (SELECT FROM snapshots AS t
-                       WHERE t.as_of = s.as_of AND t.file_time > s.file_time AND t.held @> {s_number})
-           AND NOT EXISTS (SELECT FROM told_by AS t WHERE {t_is_s} AND t._as_of = s.as_of AND t._file_time > s.file_time) AS stands
-    FROM lacking AS s
-    ORDER BY {s_key}, s.as_of, s.file_time DESC
-), known AS (
-    SELECT t.*, {own_time} AS _at, false AS _gone, coalesce(t._file_time < s.file_time, false) AS _in_vain
-    FROM told_by AS t LEFT JOIN gone AS s ON {t_is_s} AND s.as_of = t._as_of
+), said AS (
+    SELECT t.*, {own_time} AS _at, 'told' AS _word FROM told_by AS t
     UNION ALL
-    SELECT {gone_columns}, s.as_of, NULL, false, s.as_of, NULL, NULL, true, false FROM gone AS s
-    WHERE s.stands AND s.as_of >= (SELECT min(t._as_of) FROM told_by AS t WHERE {t_is_s})
+    SELECT {gone_columns}, s.as_of, NULL, false, s.as_of, s.file_time, NULL, 'lacks' FROM lacking AS s
+    UNION ALL
+    SELECT {gone_columns}, s.as_of, NULL, false, s.as_of, t.file_time, NULL, 'has'
+    FROM lacking AS s JOIN snapshots AS t ON t.as_of = s.as_of AND t.file_time > s.file_time AND t.held @> {s_number}
+), ordered_words AS (
+    SELECT *, coalesce(bool_or(_word = 'lacks') OVER later, false) AS _lacked_later,
+           coalesce(bool_or(_word <> 'lacks') OVER later, false) AS _had_later,
+           min(_as_of) FILTER (WHERE _word = 'told') OVER (PARTITION BY {key}) AS _first
+    FROM said
+    WINDOW later AS (PARTITION BY {key}, _as_of ORDER BY _file_time ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
+), known AS (
+    SELECT *, _word = 'lacks' AS _gone, _word = 'told' AND _lacked_later AS _in_vain FROM ordered_words
+    WHERE _word = 'told' OR (_word = 'lacks' AND NOT (_lacked_later OR _had_later) AND _as_of >= _first)
 ), lives AS (
     SELECT *, coalesce(max(_as_of) FILTER (WHERE _gone) OVER (by_time RANGE UNBOUNDED PRECEDING EXCLUDE GROUP), '-infinity') AS _life,
            CASE WHEN bool_or(_gone) OVER (PARTITION BY {key}, _as_of) THEN _as_of
