@@ -87,7 +87,7 @@ def test_a_small_file_takes_few_statements(warehouse: Warehouse, config: Pipelin
     load(warehouse, config, orders(tmp_path, "first", range(5)))
     with counted() as sent:
         assert load(warehouse, config, orders(tmp_path, "second", range(100, 150))).inserted == 50
-    assert len(sent.statements) <= 13, "\n".join(sent.statements)
+    assert len(sent.statements) <= 14, "\n".join(sent.statements)
 
 
 def test_small_files_loaded_together_take_hardly_more_statements_than_one(
@@ -100,7 +100,7 @@ def test_small_files_loaded_together_take_hardly_more_statements_than_one(
     with counted() as sent:
         outcomes = GroupLoad(warehouse, config, PiiHandler("k" * 16)).run(jobs).loaded
     assert [outcome.inserted for outcome in outcomes] == [10] * 40
-    assert len(sent.statements) <= 13, "\n".join(sent.statements)
+    assert len(sent.statements) <= 14, "\n".join(sent.statements)
 
 
 def test_refused_rows_and_orphans_add_a_copy_each(
@@ -112,7 +112,7 @@ def test_refused_rows_and_orphans_add_a_copy_each(
         outcome = load(warehouse, config, samples.write(tmp_path / "orders.json", rows))
     assert (outcome.inserted, outcome.quarantined) == (1, 2)
     assert sent.statements.count("COPY") == 3
-    assert len(sent.statements) <= 16, "\n".join(sent.statements)
+    assert len(sent.statements) <= 17, "\n".join(sent.statements)
 
 
 def test_what_is_sent_is_hardly_more_than_the_file(
