@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ NAMES = st.lists(ODD, min_size=5, max_size=5, unique_by=lambda name: name.strip(
     lambda names: all(
         name == name.strip()
         and not name.startswith("\ufeff")
-        and name not in {"_file_id", "_loaded_at", "_malformed", *SYSTEM_COLUMNS}
+        and name not in {"_file_id", "_loaded_at", "_malformed", "taken", *SYSTEM_COLUMNS}
         for name in names
     )
 )
@@ -90,9 +91,9 @@ NAMES = st.lists(ODD, min_size=5, max_size=5, unique_by=lambda name: name.strip(
 
 def types(names: list[str], extension: str) -> dict[str, Any]:
     key, other, value, parent, time = names
-    owner = {"key": key, "columns": {key: "int", other: "str"}, "extension": extension}
+    owner = {"key": [key], "columns": {key: "int", other: "str"}, "extension": extension}
     item = {
-        "key": other,
+        "key": [other],
         "columns": {other: "str", key: "int", value: "str", parent: "int", time: {"dtype": "datetime"}},
         "foreign_keys": {parent: "owner"},
         "derive": {"taken": {"lookup": {"from": "owner", "by": parent, "take": other}}},
@@ -220,7 +221,16 @@ def test_versions_may_have_columns_called_like_what_makes_them(warehouse: Wareho
         ]
 
 
-@pytest.mark.parametrize("name", ["valid_from", "_life", "_told_at"])
+HISTORY_SQL = Path(__file__).parents[2] / "datawarehouse/sql/history.sql"
+
+
+def _of_timelines() -> list[str]:
+    """The names that the query of versions has beside those of the table."""
+    found = re.findall(r"\bAS (_\w+|seen_at)\b", HISTORY_SQL.read_text(encoding="utf-8"))
+    return sorted({*found} - {"_file_id"})
+
+
+@pytest.mark.parametrize("name", ["valid_from", *_of_timelines()])
 def test_a_column_called_like_one_of_versions_is_refused(warehouse: Warehouse, tmp_path: Path, name: str) -> None:
     with pytest.raises(
         ConfigError, match=f"{name!r} is a column of the versions; give the file's column a stored_as"
