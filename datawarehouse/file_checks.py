@@ -6,7 +6,7 @@ Others hold a figure of the file against those of the files before it, as they a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from psycopg2 import Error, sql
@@ -15,8 +15,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.file_spec import FileSpec
 from config.severity import Severity
 from datawarehouse.profiles import before
-from validation.checks import Figures, FileCheck, UsualCheck, compiled
-from validation.profile import Profile
+from validation.checks import Figures, FileCheck, UsualCheck
+from validation.profile import Profile, Profiles
 from validation.usual import sigmas_off
 
 
@@ -29,9 +29,9 @@ class Broken(NamedTuple):
 
 
 def broken_checks(
-    tx: Cursor, spec: FileSpec, figures: Figures, profiles: Sequence[Profile], file_id: int
+    tx: Cursor, spec: FileSpec, figures: Figures, profiles: Profiles, file_id: int
 ) -> Iterator[Broken]:
-    """The checks that a file breaks; `profiles` are its own.
+    """The checks that a file breaks.
 
     One that can't be worked out is broken; one that is null holds, and one that goes by more files than there are.
     """
@@ -39,8 +39,10 @@ def broken_checks(
         found = figures.of(file_id, check)
         if found is None or _holds(tx, check, found) is False:
             yield Broken(check.name, check.severity, check.says)
-    by_column = {profile.column: profile for profile in profiles}
-    for usual in compiled(spec.schema).of_figures if profiles else ():
+    if not figures.of_profiles:
+        return
+    by_column = {profile.column: profile for profile in profiles.of(file_id)}
+    for usual in figures.of_profiles if by_column else ():
         if far := _how_far(tx, spec, usual, by_column[usual.figure.column], file_id):
             yield Broken(usual.name, usual.severity, f"{usual.says}: {far}")
 

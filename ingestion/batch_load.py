@@ -144,8 +144,7 @@ class BatchLoad:
 
         Raises FileRejected where it breaks another.
         """
-        profiles_of = self._profiles.of(file_id)
-        broken = list(broken_checks(self._tx, self._spec, self._figures, profiles_of, file_id))
+        broken = list(broken_checks(self._tx, self._spec, self._figures, self._profiles, file_id))
         for check in broken:
             if check.severity.warns:
                 severity = check.severity.model_copy(update={"says": check.says})

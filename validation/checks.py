@@ -131,7 +131,9 @@ class Figures:
     """What the checks of files need to know of files, as it adds up over their chunks."""
 
     def __init__(self, spec: FileSpec) -> None:
-        self.checks = compiled(spec.schema).of_file
+        checks = compiled(spec.schema)
+        self.checks = checks.of_file
+        self.of_profiles = checks.of_figures  # those that go by the profile of a file
         self._figures: dict[tuple[int, str], list[Any] | None] = {}  # None: they can't be worked out
 
     def note(self, batch: Batch, file_ids: np.ndarray) -> None:

@@ -33,7 +33,7 @@ from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
 from ingestion.report_html import page
 from validation.batch import Batch, Reason
-from validation.checks import Figures, compiled
+from validation.checks import Figures
 from validation.columns import rows_of
 from validation.drift import told_name
 from validation.earlier_rows import EarlierRows
@@ -206,10 +206,10 @@ class Checker:
     def _judge_file(self, result: FileCheck, spec: FileSpec, figures: Figures, profiles: Profiles) -> None:
         """What the checks of whole files say, which PostgreSQL works out, or the files before them."""
         if self._tx is None:
-            if figures.checks or compiled(spec.schema).of_figures:
+            if figures.checks or figures.of_profiles:
                 result.notes.append("Without --database the checks of the whole file were not worked out.")
             return
-        broken = list(broken_checks(self._tx, spec, figures, profiles.of(_NEXT_FILE), _NEXT_FILE))
+        broken = list(broken_checks(self._tx, spec, figures, profiles, _NEXT_FILE))
         result.notes += [f"Warning: it breaks {c.name} ({c.says})." for c in broken if c.severity.warns]
         if fatal := [check for check in broken if not check.severity.warns]:
             result.error = told(fatal)
