@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, Self
+
+from config.drift import Change
+from config.file_spec import FileSpec
+from ingestion.drift_report import what_would_become
+from validation.drift import told_name
+
+_LONGEST_VALUE = 100  # characters of an example
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +20,14 @@ class Example:
 
     row_number: int
     value: str | None
+
+    @classmethod
+    def of(cls, row_number: int, value: Any) -> Self:
+        """With as much of the value as can be shown."""
+        text = None if value is None else str(value)
+        if text is not None and len(text) > _LONGEST_VALUE:
+            text = f"{text[:_LONGEST_VALUE]}…"
+        return cls(row_number, text)
 
 
 @dataclass
@@ -68,3 +85,11 @@ class FileCheck:
     @property
     def passed(self) -> bool:
         return self.error is None and self.refused == 0
+
+
+def drift_of(spec: FileSpec, changes: Iterable[Change]) -> list[ColumnDrift]:
+    """Columns that are not as agreed, as a verdict has them."""
+    return [
+        ColumnDrift(told_name(c.column), c.kind.value, c.rows, c.looks_like, what_would_become(spec, c))
+        for c in changes
+    ]

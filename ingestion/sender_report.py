@@ -10,18 +10,15 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from config.jobs import FileOutcome, Status
 from datawarehouse import reports
 from datawarehouse.db_connection import Warehouse
-from ingestion.drift_report import what_would_become
-from ingestion.file_check import ColumnDrift, Example, FileCheck, ReasonCount
+from ingestion.file_check import Example, FileCheck, ReasonCount, drift_of
 from ingestion.report_html import page
 from utils.alerter import send_report
 from utils.alerts import Report
-from validation.drift import told_name
 from validation.pii_handler import MALFORMED
 
 EXAMPLES = 3  # of each reason
 MOST_REASONS = 20
 LOOKED_THROUGH = 1000  # first refused rows of a file, for examples
-LONGEST_VALUE = 100  # characters
 
 
 def report_to_sender(warehouse: Warehouse, outcome: FileOutcome, name: str) -> None:
@@ -52,10 +49,6 @@ def verdict_on(tx: Cursor, outcome: FileOutcome, name: str) -> FileCheck:
     if reasons and outcome.file_id is not None:
         for row in reports.read(tx, "first_refused", file_id=outcome.file_id, limit=LOOKED_THROUGH):
             _take_examples(row, reasons)
-    drift = [
-        ColumnDrift(told_name(c.column), c.kind.value, c.rows, c.looks_like, what_would_become(spec, c))
-        for c in outcome.drift
-    ]
     return FileCheck(
         str(outcome.job.path),
         spec.name,
@@ -66,7 +59,7 @@ def verdict_on(tx: Cursor, outcome: FileOutcome, name: str) -> FileCheck:
         within=str(spec.schema.within) if spec.schema.within else None,
         reasons=list(reasons.values()),
         error=outcome.error,
-        drift=drift,
+        drift=drift_of(spec, outcome.drift),
         shown=name,
     )
 
@@ -76,6 +69,4 @@ def _take_examples(row: Mapping[str, Any], reasons: Mapping[tuple[str, str], Rea
         count = reasons.get((reason["rule"], reason["column"] or ""))
         if count is not None and len(count.examples) < EXAMPLES:
             value = row["raw_data"].get(reason["column"] or MALFORMED)
-            text = None if value is None else str(value)
-            short = text if text is None or len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
-            count.examples.append(Example(row["row_number"], short))
+            count.examples.append(Example.of(row["row_number"], value))

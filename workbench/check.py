@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ import pyarrow as pa
 import typer
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from config.drift import Change
 from config.errors import ConfigError, FileChanged, FileRejected
 from config.file_names import spec_for
 from config.file_spec import FileSpec
@@ -26,8 +25,7 @@ from config.settings import PipelineConfig
 from datawarehouse import reports
 from datawarehouse.file_checks import broken_checks, told
 from datawarehouse.fk_checker import check_fk
-from ingestion.drift_report import what_would_become
-from ingestion.file_check import ColumnDrift, Example, FileCheck, ReasonCount
+from ingestion.file_check import Example, FileCheck, ReasonCount, drift_of
 from ingestion.file_reader import get_file_type, read_chunks
 from ingestion.places.open_file import OpenFile
 from ingestion.places.registry import opened, path_of
@@ -35,7 +33,6 @@ from ingestion.report_html import page
 from validation.batch import Batch, Reason
 from validation.checks import Figures
 from validation.columns import rows_of
-from validation.drift import told_name
 from validation.earlier_rows import EarlierRows
 from validation.fault_handler import quarantine_row
 from validation.findings import FileFindings
@@ -52,7 +49,6 @@ from workbench.seen_keys import REMEMBERED_KEYS, SeenKeys
 from workbench.session import checked_config, command, open_warehouse
 
 _NEXT_FILE = 2**63 - 1  # the id of a file that comes after all others
-LONGEST_VALUE = 100  # characters of an example
 
 
 @command
@@ -143,7 +139,7 @@ class Checker:
                 self._judge(result, file, path, spec)
         except (FileRejected, FileChanged) as problem:
             result.error = str(problem)
-            result.drift = _drift(spec, problem.changes if isinstance(problem, FileRejected) else ())
+            result.drift = drift_of(spec, problem.changes if isinstance(problem, FileRejected) else ())
         except OSError as problem:
             result.error = f"can't be read: {problem.strerror}"
         result.reasons.sort(key=lambda reason: -reason.rows)
@@ -196,7 +192,7 @@ class Checker:
             for key, count in (+without).items()
         ]
         self._judge_file(result, spec, figures, profiles)
-        result.drift = _drift(spec, met.changes())
+        result.drift = drift_of(spec, met.changes())
         result.warned = findings.warned
         result.warnings = sorted(warnings.values(), key=lambda one: -one.rows)
         findings.refuse_if_too_many(result.total)
@@ -234,7 +230,7 @@ class Checker:
                 if len(count.examples) < self._examples:
                     masked = masked or json.loads(quarantine_row(rejection, batch.spec, self._pii)["raw_data"])
                     value = masked.get(reason.column or MALFORMED)
-                    count.examples.append(Example(rejection.number, _short(value)))
+                    count.examples.append(Example.of(rejection.number, value))
 
     def _collect_warnings(self, batch: Batch, warnings: dict[tuple[str, str], ReasonCount]) -> None:
         for one in batch.findings:
@@ -248,23 +244,11 @@ class Checker:
                 number = int(batch.chunk.numbers[position])
                 (raw,) = rows_of(batch.chunk.columns, [position])
                 masked = self._pii.mask_raw(batch.spec, raw, strays=True, unfit={one.column})
-                count.examples.append(Example(number, _short(masked.get(one.column))))
-
-
-def _drift(spec: FileSpec, changes: Iterable[Change]) -> list[ColumnDrift]:
-    return [
-        ColumnDrift(told_name(c.column), c.kind.value, c.rows, c.looks_like, what_would_become(spec, c))
-        for c in changes
-    ]
+                count.examples.append(Example.of(number, masked.get(one.column)))
 
 
 def _every_parent(keys: Keys) -> Keys:
     return keys
-
-
-def _short(value: Any) -> str | None:
-    text = None if value is None else str(value)
-    return text if text is None or len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def _show(one: FileCheck) -> None:
