@@ -94,7 +94,7 @@ class RowLoad:
         the file may follow.
         """
         reject_duplicates(batch, among=among)
-        if self._deletes:
+        if self._deletes and (self._deletes.has_begun or not self._is_new):
             # of a file that is judged again: rows that repeat a delete of it; its deletes are told already
             asked = batch.good if self._is_new else batch.good & loads(batch)
             asked = asked if among is None else asked & among

@@ -41,6 +41,11 @@ class Deletes(GoneRows):
             return
         self._tx.execute(self._of_rows("note", batch, wanted, file_ids))
 
+    @property
+    def has_begun(self) -> bool:
+        """Was a batch noted before?"""
+        return bool(self._file_ids)
+
     def repeats(
         self,
         batch: Batch,

@@ -20,7 +20,6 @@ class Returns(GoneRows):
     def __init__(self, tx: Cursor, spec: FileSpec, config: PipelineConfig, file_id: int) -> None:
         super().__init__(tx, spec, config, FileOrder(tx, spec))
         self._file_id = file_id
-        self._later = self._order.in_order(self._order.later_than([file_id]).get(file_id, ()))
         self._parts["file_id"] = sql.Literal(file_id)
 
     def insist_on_kept_rows(self) -> None:
@@ -64,7 +63,8 @@ class Returns(GoneRows):
             self._execute("undelete")
             return
         self._execute("ask_of_marked")
-        for file_id in self._later:
+        later = self._order.later_than([self._file_id]).get(self._file_id, ())
+        for file_id in self._order.in_order(later):
             self._execute("ask", next=sql.Literal(file_id))
         self._execute("unmark")
         self._execute("mark")

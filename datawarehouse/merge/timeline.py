@@ -100,9 +100,8 @@ class Timeline:
 
     def _make(self, given: sql.Composable, asked_since: str = "gone") -> None:
         self._execute("empty")
-        by_snapshots = self._spec.takes_away
         words = self._statement(
-            "words_by_snapshots" if by_snapshots else "words_by_time",
+            "words_by_snapshots" if self._spec.takes_away else "words_by_time",
             t_file_time=self._order.lookup("t"),
             asked=self._statement(f"asked_since_{asked_since}"),
         )
@@ -162,7 +161,6 @@ class Timeline:
             "key": key_sql.listed(key),
             "s_key": key_sql.listed(key, "s"),
             "t_key": key_sql.listed(key, "t"),
-            "t_is_s": key_sql.matching(key, "t", "s"),
             "s_number": held_number(key, "s"),
             "own_time": own_time(self._spec, "t") or sql.SQL("t._as_of"),
             "gone_columns": listed(lambda name: sql.Identifier("s", name) if name in own else sql.SQL("NULL")),
