@@ -22,10 +22,8 @@ Identity = tuple[str, ...]
 
 def identities(spec: FileSpec, columns: Mapping[str, pa.Array]) -> list[Identity]:
     """What tells rows of one file apart: the key, and the value of `newer_by`. `columns` are texts of files."""
-    names = [column.name for column in spec.schema.key_columns]
-    names += [spec.version_by] if spec.version_by else []
     parts = []
-    for name in names:
+    for name in _telling(spec):
         column, texts = spec.schema.by_name[name], columns[name]
         values = convert(column, texts, spec.read_as(column)).values.to_pylist()
         pairs = zip(values, texts.to_pylist(), strict=True)
@@ -35,8 +33,13 @@ def identities(spec: FileSpec, columns: Mapping[str, pa.Array]) -> list[Identity
 
 def identities_of(spec: FileSpec, rows: Sequence[Mapping[str, Any]]) -> list[Identity]:
     """The same of rows as quarantine has them."""
-    names = [*(column.name for column in spec.schema.key_columns), *([spec.version_by] if spec.version_by else [])]
-    return identities(spec, {name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
+    columns = {name: pa.array([row.get(name) for row in rows], pa.string()) for name in _telling(spec)}
+    return identities(spec, columns)
+
+
+def _telling(spec: FileSpec) -> list[str]:
+    """The columns that tell rows of one file apart."""
+    return [*(column.name for column in spec.schema.key_columns), *([spec.version_by] if spec.version_by else [])]
 
 
 def _tolerant(schema: Schema) -> Schema:

@@ -19,7 +19,7 @@ from config.file_names import storable
 from config.file_spec import FileSpec
 from config.model import Stage
 from config.settings import PipelineConfig
-from datawarehouse import key_traces
+from datawarehouse import key_sql, key_traces
 from datawarehouse.history_repair import HistoryRepair, tables_beside
 from datawarehouse.quarantine import loader
 from datawarehouse.quarantine.counts import counts_of_file
@@ -133,13 +133,10 @@ class _SettingAside:
                 key_traces.forget_number(self._tx, file_id, number)
 
     def _of_key(self, file_id: int, key: Sequence[Any]) -> str:
-        pairs = zip(self._spec.schema.key_columns, key, strict=True)
-        parts = [sql.SQL("t._file_id = {}").format(sql.Literal(file_id))]
-        parts += [
-            sql.SQL("{} = {}").format(sql.Identifier("t", column.target), sql.Literal(value))
-            for column, value in pairs
-        ]
-        return sql.SQL(" AND ").join(parts).as_string(self._tx)
+        names = ["_file_id", *(column.target for column in self._spec.schema.key_columns)]
+        columns = (sql.Identifier("t", name) for name in names)
+        pairs = zip(columns, map(sql.Literal, (file_id, *key)), strict=True)
+        return key_sql.pairs(pairs).as_string(self._tx)
 
     def _remove(self, condition: str) -> None:
         table = self._spec.table

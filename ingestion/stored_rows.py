@@ -13,6 +13,7 @@ from config.file_spec import FileSpec
 from config.key import PLACEHOLDER_COLUMN, ROW_COLUMN
 from config.model import GONE_COLUMN, Dtype
 from config.schema import EXTRA, Column
+from config.spec_checks import VERSION_COLUMNS
 from config.sql_types import INT_LIMITS, SqlType
 from datawarehouse.queries import query
 from datawarehouse.schema.catalog import columns_there
@@ -24,7 +25,7 @@ from validation.extra import of_texts
 _NUMBERS = {*INT_LIMITS, "numeric", "double precision"}
 _TIMESTAMPS = {"timestamp without time zone", "timestamp with time zone"}
 _TIMES = {"date", "time", "time without time zone", *_TIMESTAMPS}
-_OF_HISTORY = {"version_id", "valid_from", "valid_to", "is_current", "_ended_by", "seen_at"}
+_OF_HISTORY = {*VERSION_COLUMNS, "_ended_by", "seen_at"}
 
 
 class StoredRow(NamedTuple):
