@@ -105,7 +105,8 @@ class Catalog:
                 self.tables[table].indexes.append(Index(name, method, tuple(columns), *rest))
         tx.execute(query("catalog", "sizes"))
         for table, rows in tx.fetchall():
-            self.tables[table].estimate = rows
+            if table in self.tables:  # another may have made it meanwhile
+                self.tables[table].estimate = rows
 
     def rename_table(self, old: str, new: str) -> None:
         """From here on the table is called `new`."""

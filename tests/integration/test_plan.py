@@ -6,14 +6,17 @@ import copy
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from config.errors import ConfigError, WarehouseUnavailable
 from datawarehouse.db_connection import Warehouse
 from datawarehouse.rights import Right, loader_rights
+from datawarehouse.schema.catalog import Catalog
 from datawarehouse.schema.changes import apply
 from datawarehouse.schema.plan import Plan, plan
 from datawarehouse.schema.steps import Cost, Kind
@@ -309,3 +312,33 @@ def test_another_way_to_partition_has_no_step_and_says_what_to_do(model: Model) 
         (1, "2026-01-02"),
         (2, "2026-01-02"),
     ]
+
+
+class _Meanwhile:
+    """A cursor before whose question for sizes another transaction does something."""
+
+    def __init__(self, tx: Any, do: Callable[[], object]) -> None:
+        self.tx = tx
+        self.do = do
+
+    def execute(self, statement: Any, *parameters: Any) -> None:
+        if "reltuples" in str(statement):
+            self.do()
+        self.tx.execute(statement, *parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tx, name)
+
+
+def test_a_table_that_is_made_while_the_catalog_is_read_is_not_there_yet(warehouse: Warehouse) -> None:
+    """As while a dump is restored beside a service, which asks what is lacking."""
+
+    def make() -> None:
+        with warehouse.transaction() as tx:
+            tx.execute("CREATE TABLE made_meanwhile (id int)")
+
+    with warehouse.transaction() as tx:
+        found = Catalog(cast("Cursor", _Meanwhile(tx, make)))
+        assert "made_meanwhile" not in found.tables
+        assert "fact_order" in found.tables
+        assert "made_meanwhile" in Catalog(tx).tables
