@@ -284,7 +284,10 @@ def _translated(path: Path, address: Address) -> Iterator[None]:
         raise OSError(errno.EIO, f"one of the files in ~/.ssh can't be used: {error}") from None
     except TimeoutError:
         raise OSError(errno.ETIMEDOUT, f"the SFTP server {host} does not answer") from None
-    except (asyncssh.ConnectionLost, asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection):
+    except (
+        *(asyncssh.ConnectionLost, asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection),
+        *(ConnectionResetError, ConnectionAbortedError, BrokenPipeError),
+    ):
         raise OSError(errno.EIO, f"the connection to the SFTP server {host} was lost") from None
     except asyncssh.Error as error:
         raise OSError(
