@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -102,10 +103,7 @@ def loaded(config: PipelineConfig, database: DatabaseConfig) -> Iterator[tuple[S
     samples.write_master(config.home)
     pattern = "orders*.json"
     orders = next(spec for spec in config.files if spec.pattern == "orders.json")
-    files = tuple(
-        spec if spec is not orders else type(orders)(**{**orders.__dict__, "pattern": pattern})
-        for spec in config.files
-    )
+    files = tuple(spec if spec is not orders else replace(orders, pattern=pattern) for spec in config.files)
     changed = with_web(config.model_copy(update={"files": files}), database)
     changed.__dict__.pop("by_logical_name", None)
     with running(changed) as (site, pipeline):
